@@ -1,0 +1,203 @@
+"""The Learning-Compression algorithm: min over w, Theta of L(w) subject to w = Delta(Theta).
+
+The augmented Lagrangian L(w) - lambda^T (w - Delta(Theta)) + mu/2 ||w - Delta(Theta)||^2 is minimised over w (the L
+step) and over Theta (the C step) in turn, while mu grows (Carreira-Perpinan, arXiv:1707.01209, figure 3).
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lc_core.compression import Compressed
+from lc_core.schedule import Schedule
+from lc_core.task import CompressionTask
+from lc_core.training import Batches, Loss, Penalty, nesterov_sgd, reestimate_batch_norm, train
+
+
+@dataclass(frozen=True, eq=False)
+class LCState:
+    """Where the algorithm stands after an LC step; step 0 is direct compression, before any training.
+
+    Attributes:
+        step: LC steps done; of `steps`.
+        mu: penalty parameter of this step (0 at step 0).
+        boost: by how much mu is above the schedule's, because the gap did not close.
+        loss: mean training loss over the L step, without the penalty (None at step 0).
+        gaps: ||w - Delta(Theta)|| / ||Delta(Theta)|| over all tasks, after each step so far; the last is this step's.
+        epochs: passes over the training split so far.
+        thetas: Theta, one a task.
+        weights: w and the model's other parameters and buffers, by name.
+        multipliers: lambda, one a task, in the task's shape.
+        momentum: the optimizer's buffers, one a parameter in the model's order.
+        batches: the place in the stream of batches.
+    """
+
+    step: int
+    steps: int
+    mu: float
+    boost: float
+    loss: float | None
+    gaps: tuple[float, ...]
+    epochs: float
+    thetas: tuple[Compressed, ...]
+    weights: dict[str, Tensor]
+    multipliers: tuple[Tensor, ...]
+    momentum: tuple[Tensor, ...]
+    batches: dict[str, Tensor]
+
+    @property
+    def gap(self) -> float:
+        """The relative gap after this step."""
+        return self.gaps[-1]
+
+
+def run_lc(
+    model: nn.Module,
+    tasks: Sequence[CompressionTask],
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    loss: Loss,
+    schedule: Schedule,
+    seed: int,
+    resume: LCState | None = None,
+) -> Iterator[LCState]:
+    """Yields one state an LC step, the first being direct compression; trains `model` in place from the reference.
+
+    The caller evaluates, reports, checkpoints or stops. Going on from a yielded state (`resume`) gives the same numbers
+    as never having stopped, for models without random layers.
+
+    Args:
+        model: holds the reference's weights.
+        tasks: what compresses which parameters.
+        inputs: the training split, (n, ...).
+        targets: (n, ...).
+        loss: mean over a batch.
+        schedule: the budget and what follows from it.
+        seed: of the order of the batches.
+        resume: a state that the same call yielded before.
+
+    Raises:
+        DivergedError: the training loss became NaN or infinite.
+        ValueError: weights to compress hold a NaN or infinity.
+    """
+    optimizer = nesterov_sgd(model, momentum=schedule.momentum)
+    batches = Batches(inputs.shape[0], batch_size=schedule.batch_size, seed=seed)
+    steps = schedule.plan(inputs.shape[0])
+    if resume is None:
+        state = _direct_compression(model, tasks, batches, steps=len(steps))
+        yield state
+    else:
+        state = resume
+        _restore(model, optimizer, batches, state)
+    for step in steps[state.step :]:
+        boost = schedule.boost(state.boost, step=step.number, gaps=state.gaps)
+        mu = min(step.mu * boost, 1 / step.lrs[0])
+        mean_loss = train(
+            model,
+            inputs,
+            targets,
+            batches=batches,
+            loss=loss,
+            optimizer=optimizer,
+            lrs=step.lrs,
+            penalty=_penalty(model, tasks, state, mu),
+        )
+        thetas, multipliers, gap = _c_step(model, tasks, state, mu)
+        state = LCState(
+            step=step.number,
+            steps=len(steps),
+            mu=mu,
+            boost=boost,
+            loss=mean_loss,
+            gaps=(*state.gaps, gap),
+            epochs=step.epochs,
+            thetas=thetas,
+            weights=_copy(model),
+            multipliers=multipliers,
+            momentum=tuple(optimizer.state[p]["momentum_buffer"].clone() for p in model.parameters()),
+            batches=batches.state(),
+        )
+        yield state
+
+
+def compressed_weights(tasks: Sequence[CompressionTask], state: LCState) -> dict[str, Tensor]:
+    """The parameters and buffers of the compressed model: Delta(Theta) where a task governs, as trained elsewhere."""
+    weights = dict(state.weights)
+    for task, theta in zip(tasks, state.thetas, strict=True):
+        weights |= task.governed.scatter(theta.decompress())
+    return weights
+
+
+def deploy(
+    model: nn.Module, tasks: Sequence[CompressionTask], state: LCState, *, inputs: Tensor, batch_size: int
+) -> None:
+    """Writes into `model` what ships: the compressed weights, batch-norm statistics re-estimated on `inputs`."""
+    model.load_state_dict(compressed_weights(tasks, state))
+    reestimate_batch_norm(model, inputs, batch_size=batch_size)
+
+
+def _direct_compression(model: nn.Module, tasks: Sequence[CompressionTask], batches: Batches, *, steps: int) -> LCState:
+    weights = _copy(model)
+    gathered = [task.governed.gather(weights) for task in tasks]
+    thetas = tuple(task.compress(w, mu=0.0, previous=None) for task, w in zip(tasks, gathered, strict=True))
+    return LCState(
+        step=0,
+        steps=steps,
+        mu=0.0,
+        boost=1.0,
+        loss=None,
+        gaps=(_gap(gathered, thetas),),
+        epochs=0.0,
+        thetas=thetas,
+        weights=weights,
+        multipliers=tuple(torch.zeros_like(w) for w in gathered),
+        momentum=(),
+        batches=batches.state(),
+    )
+
+
+def _penalty(model: nn.Module, tasks: Sequence[CompressionTask], state: LCState, mu: float) -> Penalty:
+    parameters = dict(model.named_parameters())
+    pulls: dict[str, Tensor] = {}
+    for task, theta, multipliers in zip(tasks, state.thetas, state.multipliers, strict=True):
+        pulls |= task.governed.scatter(mu * theta.decompress() + multipliers)
+    return Penalty([parameters[name] for name in pulls], mu, list(pulls.values()))
+
+
+@torch.no_grad()
+def _c_step(
+    model: nn.Module, tasks: Sequence[CompressionTask], state: LCState, mu: float
+) -> tuple[tuple[Compressed, ...], tuple[Tensor, ...], float]:
+    """Theta = Pi(w - lambda/mu), then lambda - mu (w - Delta(Theta)), and the relative gap."""
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    thetas, multipliers, gathered = [], [], []
+    for task, previous, lambda_ in zip(tasks, state.thetas, state.multipliers, strict=True):
+        w = task.governed.gather(parameters)
+        theta = task.compress(w - lambda_ / mu, mu=mu, previous=previous)
+        thetas.append(theta)
+        multipliers.append(lambda_ - mu * (w - theta.decompress()))
+        gathered.append(w)
+    return tuple(thetas), tuple(multipliers), _gap(gathered, thetas)
+
+
+def _gap(gathered: Sequence[Tensor], thetas: Sequence[Compressed]) -> float:
+    """||w - Delta(Theta)|| / ||Delta(Theta)||; the numerator alone where Delta(Theta) is zero."""
+    deltas = [theta.decompress() for theta in thetas]
+    distance = math.sqrt(sum(float((w - d).square().sum()) for w, d in zip(gathered, deltas, strict=True)))
+    norm = math.sqrt(sum(float(delta.square().sum()) for delta in deltas))
+    return distance / norm if norm else distance
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _restore(model: nn.Module, optimizer: torch.optim.SGD, batches: Batches, state: LCState) -> None:
+    model.load_state_dict(state.weights)
+    batches.restore(state.batches)
+    for parameter, buffer in zip(model.parameters(), state.momentum, strict=bool(state.momentum)):
+        optimizer.state[parameter]["momentum_buffer"] = buffer.clone()

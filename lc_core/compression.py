@@ -1,0 +1,139 @@
+"""The two interfaces: `Compression`, hyperparameters that solve the C step, and `Compressed`, its solution Theta.
+
+With decompression mapping Delta and weights w, the C step is Theta = Pi(w) = argmin of ||w - Delta(Theta)||^2
+(Carreira-Perpinan and Idelbayev, "Model compression as constrained optimization", arXiv:1707.01209, section 3).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+Form = dict[str, Any]
+"""How packed arrays are to be read: JSON data with the key "form" and what that form needs."""
+
+
+class Compressed(Protocol):
+    """Theta, frozen: what a C step found and what the packed file stores."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of Delta(Theta)."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of Delta(Theta)."""
+        ...
+
+    def decompress(self) -> Tensor:
+        """Delta(Theta): a dense tensor of `shape`, on the device of the compressed weights."""
+        ...
+
+    def storage_bits(self) -> int:
+        """Bits that `pack` writes, each array rounded up to whole bytes; dense values where those take no more."""
+        ...
+
+    def macs_per_position(self) -> int:
+        """Multiply-accumulates to apply Delta(Theta) once, at one output position; zeros save none."""
+        ...
+
+    def pack(self) -> dict[str, Tensor]:
+        """The arrays to store, by name. On the meta device: the same arrays without their numbers."""
+        ...
+
+    def form(self) -> Form:
+        """How `pack`'s arrays are to be read, for `lc_core.forms.unpack`."""
+        ...
+
+
+class Compression(Protocol):
+    """Hyperparameters of one way to compress; a frozen dataclass."""
+
+    def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Compressed:
+        """Theta = Pi(w), the C step's solution.
+
+        Args:
+            w: weights to project, of any shape that the compression has a meaning for.
+            mu: the penalty parameter; constraint forms do not depend on it.
+            previous: Theta of the C step before, of the same shape, to start from.
+        """
+        ...
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """ValueError where these hyperparameters leave nothing of weights of `shape`, or ask for more than there is.
+
+        `compress` takes such cases too; a study refuses them, since no user means them.
+        """
+        ...
+
+    def outline(self, shape: tuple[int, ...]) -> Compressed:
+        """Theta for float32 weights of `shape` without its numbers, on the meta device: for sizes before training."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """Values stored as they are."""
+
+    values: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.values.shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.values.dtype
+
+    def decompress(self) -> Tensor:
+        return self.values
+
+    def storage_bits(self) -> int:
+        return dense_bits(self)
+
+    def macs_per_position(self) -> int:
+        return self.values.numel()
+
+    def pack(self) -> dict[str, Tensor]:
+        return {"dense": self.values.reshape(-1)}
+
+    def form(self) -> Form:
+        return dense_form(self.shape)
+
+    @staticmethod
+    def unpack(form: Form, arrays: Mapping[str, Tensor]) -> "Dense":
+        return Dense(arrays["dense"].reshape(form["shape"]))
+
+
+def dense_form(shape: tuple[int, ...]) -> Form:
+    """How dense values of `shape` are read."""
+    return {"form": "dense", "shape": list(shape)}
+
+
+def dense_bits(theta: Compressed) -> int:
+    """Bits of Delta(Theta) stored as it is."""
+    return numel(theta.shape) * theta.dtype.itemsize * 8
+
+
+def prefixed(name: str, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`arrays` under names that start with `name` and a dot: how a Theta stores the Thetas it is made of."""
+    return {f"{name}.{key}": array for key, array in arrays.items()}
+
+
+def unprefixed(name: str, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `prefixed`: the arrays under `name`."""
+    return {key[len(name) + 1 :]: array for key, array in arrays.items() if key.startswith(f"{name}.")}
+
+
+def numel(shape: tuple[int, ...]) -> int:
+    """Number of elements of a tensor of `shape`."""
+    return math.prod(shape)
+
+
+def outline_tensor(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A tensor of `shape` without numbers."""
+    return torch.empty(shape, dtype=dtype, device="meta")

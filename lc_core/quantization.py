@@ -1,0 +1,109 @@
+"""Quantization: every value of Delta(Theta) is one of a few."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lc_core.compression import Compressed, Dense, Form, dense_bits, dense_form, numel, outline_tensor
+from lc_core.kmeans import optimal_centres
+from lc_core.packing import byte_count, code_width, pack_codes, unpack_codes
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """Fixed-length codes into a codebook.
+
+    Attributes:
+        shape: of Delta(Theta).
+        codes: (n,) int64, flat, in [0, size).
+        codebook: (size,), ascending.
+    """
+
+    shape: tuple[int, ...]
+    codes: Tensor
+    codebook: Tensor
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.codebook.dtype
+
+    def decompress(self) -> Tensor:
+        return self.codebook[self.codes].reshape(self.shape)
+
+    def storage_bits(self) -> int:
+        return min(self._code_bits(), dense_bits(self))
+
+    def macs_per_position(self) -> int:
+        return numel(self.shape)
+
+    def pack(self) -> dict[str, Tensor]:
+        if self._code_bits() >= dense_bits(self):
+            return Dense(self.decompress()).pack()
+        return {"codes": pack_codes(self.codes, width=self._width()), "codebook": self.codebook}
+
+    def form(self) -> Form:
+        if self._code_bits() >= dense_bits(self):
+            return dense_form(self.shape)
+        return {"form": "codebook", "shape": list(self.shape)}
+
+    @staticmethod
+    def unpack(form: Form, arrays: Mapping[str, Tensor]) -> "Quantized":
+        """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
+        shape, codebook = tuple(form["shape"]), arrays["codebook"]
+        codes = unpack_codes(arrays["codes"], width=code_width(codebook.numel()), count=numel(shape))
+        if codes.numel() and int(codes.max()) >= codebook.numel():
+            raise ValueError(f"expected codes below {codebook.numel()}, got {int(codes.max())}: the codes are damaged")
+        return Quantized(shape, codes, codebook)
+
+    def _width(self) -> int:
+        return code_width(self.codebook.numel())
+
+    def _code_bits(self) -> int:
+        codebook = self.codebook.numel() * self.dtype.itemsize * 8
+        return codebook + 8 * byte_count(numel(self.shape) * self._width())
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """min over c, z of sum_i (w_i - c_z(i))^2: one-dimensional k-means, the codebook c learned.
+
+    Exact up to 256 distinct weights, by dynamic programming; beyond, the dynamic programme runs over 256 bins of the
+    sorted weights and Lloyd's algorithm goes on from its optimum and from `previous`; the better is kept, so a warm
+    start never ends worse than it began. O(n log n). Carreira-Perpinan and Idelbayev, "Model compression as constrained
+    optimization, with application to neural nets. Part II: quantization", arXiv:1707.04319, section 3.1.
+
+    Attributes:
+        size: number of codebook entries, at least 1. A tensor with fewer distinct weights repeats entries.
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size: expected a codebook of at least 1 value, got {self.size}")
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        if self.size > numel(shape):
+            raise ValueError(f"size: expected at most {numel(shape)}, the number of weights, got {self.size}")
+
+    def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Quantized:
+        start = previous.codebook.cpu().numpy() if isinstance(previous, Quantized) else None
+        centres = optimal_centres(w.detach().reshape(-1).cpu().numpy(), size=self.size, start=start)
+        codebook = torch.from_numpy(centres).to(w)
+        return Quantized(tuple(w.shape), nearest(w.detach().reshape(-1), codebook=codebook), codebook)
+
+    def outline(self, shape: tuple[int, ...]) -> Quantized:
+        codes = outline_tensor(numel(shape), dtype=torch.int64)
+        return Quantized(shape, codes, outline_tensor(self.size))
+
+
+def nearest(w: Tensor, *, codebook: Tensor) -> Tensor:
+    """Indices (n,) of the entries of `codebook`, ascending, nearest to `w` (n,); of two equally near, the lower."""
+    return torch.bucketize(w.double(), midpoints(codebook.double()))
+
+
+def midpoints(centres: Tensor) -> Tensor:
+    """The borders (k - 1,) between the cells of ascending `centres` (k,)."""
+    return (centres[1:] + centres[:-1]) / 2

@@ -1,0 +1,105 @@
+"""Which parameters a compression governs, and the shape in which it sees them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from lc_core.compression import Compressed, Compression, numel
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+
+
+@dataclass(frozen=True)
+class Joint:
+    """One Theta over all layers of a pattern, seen as one vector: a shared support, a shared codebook."""
+
+    compression: Compression
+
+
+Plan = Mapping[str, Compression | Joint]
+"""Layer pattern (as in file names: `fc1`, `features.*`, `*`) -> what compresses the weights of the layers it names."""
+
+
+@dataclass(frozen=True)
+class Governed:
+    """The parameters under one Theta: one in its own shape, several as one vector, in order.
+
+    Attributes:
+        names: of the parameters in the model.
+        shapes: one a parameter.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that the compression sees."""
+        return self.shapes[0] if len(self.shapes) == 1 else (sum(map(numel, self.shapes)),)
+
+    def gather(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """The governed weights in `shape`."""
+        if len(self.names) == 1:
+            return weights[self.names[0]]
+        return torch.cat([weights[name].reshape(-1) for name in self.names])
+
+    def scatter(self, gathered: Tensor) -> dict[str, Tensor]:
+        """The inverse of `gather`: parameter name -> its part of `gathered`."""
+        parts = gathered.reshape(-1).split([numel(shape) for shape in self.shapes])
+        return {name: part.reshape(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
+
+
+@dataclass(frozen=True)
+class CompressionTask:
+    """A compression and the parameters that it governs."""
+
+    governed: Governed
+    compression: Compression
+
+    def compress(self, w: Tensor, *, mu: float, previous: Compressed | None) -> Compressed:
+        """The C step on gathered weights `w`. ValueError naming the parameters where `w` holds a NaN or infinity."""
+        if not bool(torch.isfinite(w).all()):
+            raise ValueError(f"{', '.join(self.governed.names)}: expected finite weights, got NaN or infinity")
+        return self.compression.compress(w, mu=mu, previous=previous)
+
+    def check(self) -> None:
+        """ValueError naming the parameters where the compression leaves nothing of them or asks for too much."""
+        try:
+            self.compression.check(self.governed.shape)
+        except ValueError as error:
+            raise ValueError(f"{', '.join(self.governed.names)}: {error}") from error
+
+    def outline(self) -> Compressed:
+        """Theta without its numbers. ValueError where the compression has no meaning for the governed shape."""
+        return self.compression.outline(self.governed.shape)
+
+
+def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
+    """The tasks of `plan` on the weights of the linear and convolutional layers of `model`.
+
+    A layer belongs to the first pattern that names it; layers that none names stay uncompressed.
+
+    Raises:
+        ValueError: a pattern names no layer that is left to it, or a compression has no meaning for a layer's shape.
+    """
+    left = {name: module.weight for name, module in model.named_modules() if isinstance(module, LAYERS)}
+    layers = list(left)
+    tasks: list[CompressionTask] = []
+    for pattern, compression in plan.items():
+        named = {name: left.pop(name) for name in list(left) if fnmatchcase(name, pattern)}
+        if not named:
+            raise ValueError(f"plan: the pattern {pattern!r} names no layer left to it; the layers are {layers}")
+        if isinstance(compression, Joint):
+            tasks.append(_task(named.items(), compression.compression))
+        else:
+            tasks += [_task([item], compression) for item in named.items()]
+    return tuple(tasks)
+
+
+def _task(layers: Iterable[tuple[str, Tensor]], compression: Compression) -> CompressionTask:
+    named = list(layers)
+    names = tuple(f"{name}.weight" if name else "weight" for name, _ in named)
+    return CompressionTask(Governed(names, tuple(tuple(weight.shape) for _, weight in named)), compression)

@@ -1,0 +1,164 @@
+"""The words inside the Pareto figure: the pick's callout, where it hides no point, and the names of
+the level lines, in the right margin."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.text import Text
+
+from reports.findings import Findings
+from reports.labels import label
+from reports.marks import CARD, FEASIBLE, INK
+from reports.numerals import count, percent, percent_range, points, ratio
+from reports.placement import Box, Points, along, lattice, place
+from reports.rows import Row
+
+_RING = 8.5  # points: the radius of the ring about the pick
+_MARGIN = 6.0  # pixels at 100 dpi, as all below
+_PAD = 6.0
+_LINE = 17.0
+
+
+def annotate(figure: Figure, axes: Axes, findings: Findings) -> None:
+    """Writes the labels into a figure whose size and axes are final."""
+    box = axes.get_window_extent()
+    area = Box(box.x0 + _MARGIN, box.y0 + _MARGIN, box.width - 2 * _MARGIN, box.height - 2 * _MARGIN)
+    if findings.pick is not None:
+        _call_out(figure, axes, findings, pick=findings.pick, area=area, obstacles=_obstacles(axes, findings))
+    levels = [(findings.reference.error, f"reference\n{percent(findings.reference.error)}", INK)]
+    if findings.threshold is not None:
+        levels.append((1 - findings.threshold, f"target\n\u2264 {percent(1 - findings.threshold)}", FEASIBLE))
+    _name_levels(figure, axes, levels)
+
+
+def _name_levels(figure: Figure, axes: Axes, levels: list[tuple[float, str, str]]) -> None:
+    """Names level lines (error, words, colour) right of the axes, at their height but never over one another."""
+    box = axes.get_window_extent()
+    texts = [(level, _text(figure, words, size=8.8, colour=colour)) for level, words, colour in sorted(levels)]
+    lowest = box.y0
+    for level, text in texts:
+        height = _extent(figure, text)[1]
+        middle = float(axes.transData.transform((axes.get_xlim()[1], level))[1])
+        bottom = max(min(middle, box.y1) - height / 2, lowest)
+        lowest = bottom + height + 5
+        text.set_position(((box.x1 + 6) / figure.dpi, (bottom + height) / figure.dpi))
+
+
+def _obstacles(axes: Axes, findings: Findings) -> Points:
+    """What labels should leave visible, in pixels (n, 2): points, seed ranges, DC, the star, the staircase."""
+    data = [(findings.reference.artifact_bytes, findings.reference.error)] * 3
+    for row in findings.rows:
+        size, weight = row.candidate.artifact_bytes, 3 if row.on_front else 2
+        data += [(size, row.candidate.mean_error)] * weight
+        if len(row.candidate.seeds) > 1:
+            data += [(size, error) for error in row.candidate.errors]
+        if row.on_front and row.candidate.direct_error is not None:
+            data += [(size, row.candidate.direct_error)]
+    pieces = [axes.transData.transform(data)]
+    for row in findings.rows:
+        if row.on_front and row.candidate.direct_error is not None:
+            ends = [(row.candidate.artifact_bytes, e) for e in (row.candidate.mean_error, row.candidate.direct_error)]
+            pieces.append(along(axes.transData.transform(ends), step=12.0)[1:])
+    for line in axes.get_lines():
+        if line.get_gid() == "staircase":
+            corners = axes.transData.transform(line.get_xydata())
+            stairs = np.repeat(corners, 2, axis=0)
+            pieces.append(along(np.stack([stairs[1:, 0], stairs[:-1, 1]], axis=1), step=8.0))
+    return np.concatenate(pieces)
+
+
+def _call_out(figure: Figure, axes: Axes, findings: Findings, *, pick: Row, area: Box, obstacles: Points) -> None:
+    """Rings the pick and says what it is in a box with a leader line."""
+    assert findings.choice is not None
+    candidate = pick.candidate
+    axes.plot(
+        [candidate.artifact_bytes],
+        [candidate.mean_error],
+        linestyle="none",
+        marker="o",
+        markersize=2 * _RING,
+        markerfacecolor="none",
+        markeredgecolor=INK,
+        markeredgewidth=1.6,
+        zorder=7,
+        gid="pick",
+    )
+    error = f"error {percent(candidate.mean_error)}"
+    if len(candidate.seeds) > 1:
+        error += f" ({percent_range(min(candidate.errors), candidate.worst_error)}, {len(candidate.seeds)} seeds)"
+    lines = [f"{count(candidate.artifact_bytes)} bytes, {ratio(pick.compression_ratio)} smaller", error]
+    if not findings.choice.feasible:
+        lines.append(f"misses the target by {points(findings.choice.shortfall)}")
+    head = _text(figure, label(f"{pick.series}: {candidate.label}", most=46), size=9.2, weight="bold")
+    body = [_text(figure, line, size=8.8) for line in lines]
+    # Bold letters are wider in print than at the screen's resolution, where they are measured.
+    width = 1.03 * max(_extent(figure, text)[0] for text in (head, *body)) + 2 * _PAD
+    height = _LINE * (1 + len(body)) + 2 * _PAD
+    centre = axes.transData.transform((candidate.artifact_bytes, candidate.mean_error))
+    ring = _RING * figure.dpi / 72 + 14
+    spots = lattice(area, width=width, height=height, step=8.0)
+    around = np.array([[centre[0] + ring * x, centre[1] + ring * y] for x in (-1, 0, 1) for y in (-1, 0, 1)])
+    box = place(
+        width,
+        height,
+        spots=spots,
+        anchor=(float(centre[0]), float(centre[1])),
+        obstacles=np.concatenate([obstacles, np.repeat(around, 4, axis=0)]),
+    )
+    _draw_box(figure, box)
+    _draw_leader(figure, box, (float(centre[0]), float(centre[1])))
+    for index, text in enumerate((head, *body)):
+        text.set_verticalalignment("baseline")
+        baseline = box.bottom + height - _PAD - _LINE * (index + 0.72)
+        text.set_position(((box.left + _PAD) / figure.dpi, baseline / figure.dpi))
+
+
+def _text(figure: Figure, words: str, *, size: float, weight: str = "normal", colour: str = INK) -> Text:
+    text = Text(0, 0, words, fontsize=size, fontweight=weight, color=colour, va="top", linespacing=1.3, zorder=12)
+    text.set_transform(figure.dpi_scale_trans)
+    figure.add_artist(text)
+    return text
+
+
+def _extent(figure: Figure, text: Text) -> tuple[float, float]:
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    extent = text.get_window_extent(canvas.get_renderer())
+    return float(extent.width), float(extent.height)
+
+
+def _draw_box(figure: Figure, box: Box) -> None:
+    scale = 1 / figure.dpi
+    figure.add_artist(
+        FancyBboxPatch(
+            (box.left * scale, box.bottom * scale),
+            box.width * scale,
+            box.height * scale,
+            boxstyle="round,pad=0,rounding_size=0.05",
+            facecolor=CARD,
+            edgecolor=INK,
+            linewidth=0.9,
+            alpha=0.94,
+            transform=figure.dpi_scale_trans,
+            zorder=10,
+            gid="callout",
+        )
+    )
+
+
+def _draw_leader(figure: Figure, box: Box, centre: tuple[float, float]) -> None:
+    """A line from the nearest place of the box to the ring; none when they touch."""
+    near = np.clip(centre, (box.left, box.bottom), (box.left + box.width, box.bottom + box.height))
+    away = np.array(near) - centre
+    length = float(np.hypot(*away))
+    ring = (_RING + 0.8) * figure.dpi / 72
+    if length > ring + 1:
+        start = np.array(centre) + away * (ring / length)
+        line = Line2D(
+            *np.stack([start, near], axis=1) / figure.dpi, color=INK, linewidth=0.9, transform=figure.dpi_scale_trans
+        )
+        line.set_zorder(9)
+        figure.add_artist(line)

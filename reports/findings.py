@@ -1,0 +1,186 @@
+"""A sweep's folder read for its report: every candidate, failure, search and measurement, and the choice among them.
+
+Reads files only: the store's records through sweep.store, and the JSON that searches and `pick` leave beside them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reports.rows import Record, Reference, Row, rows_of, series_name
+from sweep.pick import By, Choice, Target, candidates, choose
+from sweep.store import SweepFolder, label, read_manifest, read_optional, read_records
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that failed: what it was, one line of why, and the traceback."""
+
+    id: str
+    series: str
+    label: str
+    seed: int
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One look at the test split: of which model, and the accuracy with its 95 % interval and n (fractions)."""
+
+    id: str
+    name: str
+    artifact_sha256: str
+    accuracy: float
+    low: float
+    high: float
+    n: int
+    finished: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything a report says, with nothing left to compute but its looks. `rows` go by size, smallest first."""
+
+    folder: str
+    study: str
+    study_hash: str
+    reference_study: str
+    splits: Mapping[str, int]
+    reference: Reference
+    by: By
+    target: Target | None
+    threshold: float | None
+    choice: Choice | None
+    rows: tuple[Row, ...]
+    failures: tuple[Failure, ...]
+    searches: tuple[Mapping[str, Any], ...]
+    measurements: tuple[Measurement, ...]
+    versions: Mapping[str, tuple[str, ...]]
+    devices: tuple[str, ...]
+    finished: str | None
+    jobs_done: int
+
+    @property
+    def left_out(self) -> int:
+        """Finished jobs of configurations that are no candidates, because another seed failed."""
+        return self.jobs_done - sum(len(row.candidate.ids) for row in self.rows)
+
+    @property
+    def pick(self) -> Row | None:
+        """The row that was chosen: the smallest that meets the target, else the nearest miss; None without either."""
+        return next((row for row in self.rows if row.picked), None)
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names of the series, in the order of the alphabet, so that a resumed sweep keeps its colours."""
+        return tuple(sorted({row.series for row in self.rows}))
+
+    @property
+    def seeds_range(self) -> tuple[int, int]:
+        """The fewest and the most seeds that a candidate has; (0, 0) without candidates."""
+        counts = [len(row.candidate.seeds) for row in self.rows] or [0]
+        return min(counts), max(counts)
+
+
+def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
+    """What the sweep in `folder` found. `target` None takes the sweep's own; `by` is "bytes" or "macs"."""
+    files = SweepFolder(folder)
+    manifest, records = read_manifest(folder), read_records(folder)
+    reference = _reference(manifest["reference"])
+    aim = target if target is not None else _own_target(manifest["target"])
+    found = candidates(records)
+    choice = None
+    if aim is not None and found:
+        choice = choose(found, target=aim, reference_accuracy=reference.accuracy, by=by)
+    threshold = None if aim is None else aim.threshold(reference.accuracy)
+    by_id = {record["id"]: record for record in records}
+    return Findings(
+        folder=str(folder),
+        study=str(manifest["study"]),
+        study_hash=str(manifest["study_hash"]),
+        reference_study=str(manifest["reference_study"]),
+        splits=manifest["splits"],
+        reference=reference,
+        by=by,
+        target=aim,
+        threshold=threshold,
+        choice=choice,
+        rows=rows_of(found, by_id=by_id, reference=reference, threshold=threshold, choice=choice),
+        failures=tuple(_failure(record) for record in records if record["status"] == "failed"),
+        searches=tuple(_read_folder(files.searches)),
+        measurements=_measurements(files.test, by_id=by_id),
+        versions=_versions([manifest, *records]),
+        devices=tuple(sorted({str(record["device"]) for record in records if record.get("device")})),
+        finished=max((record["finished"] for record in records if record.get("finished")), default=None),
+        jobs_done=sum(record["status"] == "done" for record in records),
+    )
+
+
+def _reference(content: Mapping[str, Any]) -> Reference:
+    val = content["val"]
+    return Reference(
+        artifact_bytes=content["bytes"],
+        parameters=content["parameters"],
+        macs=content["macs"],
+        accuracy=val["accuracy"],
+        low=val["low"],
+        high=val["high"],
+        n=val["n"],
+    )
+
+
+def _own_target(content: Mapping[str, float] | None) -> Target | None:
+    if not content:
+        return None
+    return Target(max_drop=content.get("max_drop"), min_accuracy=content.get("min_accuracy"))
+
+
+def _failure(record: Record) -> Failure:
+    return Failure(
+        id=record["id"],
+        series=series_name(record["family"], method=record["method"]),
+        label=label(record["configuration"]),
+        seed=record["seed"],
+        message=record["error"]["message"],
+        traceback=record["error"].get("traceback") or "",
+    )
+
+
+def _measurements(folder: Path, *, by_id: Mapping[str, Record]) -> tuple[Measurement, ...]:
+    found = []
+    for content in _read_folder(folder):
+        record = by_id.get(content["id"])
+        name = str(content["id"])
+        if record is not None:
+            series = series_name(record["family"], method=record["method"])
+            name = f"{series} {label(record['configuration'])}, seed {record['seed']}"
+        found.append(
+            Measurement(
+                id=content["id"],
+                name=name,
+                artifact_sha256=content["artifact_sha256"],
+                accuracy=content["accuracy"],
+                low=content["low"],
+                high=content["high"],
+                n=content["n"],
+                finished=content["finished"],
+            )
+        )
+    return tuple(sorted(found, key=lambda look: (look.finished, look.id)))
+
+
+def _versions(sources: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Every version of every package that the sources name: more than one when a sweep outlived an upgrade."""
+    seen: dict[str, set[str]] = {}
+    for source in sources:
+        for package, version in (source.get("versions") or {}).items():
+            seen.setdefault(str(package), set()).add(str(version))
+    return {package: tuple(sorted(seen[package])) for package in sorted(seen)}
+
+
+def _read_folder(folder: Path) -> list[dict[str, Any]]:
+    """Every JSON file of a folder that may not exist, by file name."""
+    contents = [read_optional(path) for path in sorted(folder.glob("[!.]*.json"))]
+    return [content for content in contents if content is not None]

@@ -1,0 +1,75 @@
+"""Where a label goes so that it hides no point: the cheapest spot on a lattice, in pixels."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+
+_ON_POINT = 300.0
+_ON_LEADER = 60.0
+_PADDING = 5.0
+_CELL = 4.0
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels: its left, its bottom, its width and its height."""
+
+    left: float
+    bottom: float
+    width: float
+    height: float
+
+
+def place(width: float, height: float, *, spots: Points, anchor: tuple[float, float], obstacles: Points) -> Box:
+    """The box of this width and height, at one of `spots`, that covers least and lies nearest to `anchor`.
+
+    `spots` (n, 2) are possible lower left corners; `obstacles` (m, 2) are points that should stay visible, and that
+    the shortest leader from the box to the anchor should not cross either. All in pixels. Ties go to the first spot,
+    so the result depends on the input only. Cost: O(n k), k the cells of four pixels that hold an obstacle.
+    """
+    left, bottom = spots[:, 0], spots[:, 1]
+    right, top = left + width, bottom + height
+    cost = _gap(anchor[0], left, right) ** 2 + _gap(anchor[1], bottom, top) ** 2
+    cost = np.sqrt(cost)
+    near = np.stack([np.clip(anchor[0], left, right), np.clip(anchor[1], bottom, top)], axis=1)
+    cells, weights = np.unique(np.round(obstacles / _CELL), axis=0, return_counts=True)
+    for (x, y), weight in zip(cells * _CELL, np.minimum(weights, 3), strict=True):
+        inside = (left - _PADDING <= x) & (x <= right + _PADDING) & (bottom - _PADDING <= y) & (y <= top + _PADDING)
+        crossed = _distance(np.array([x, y]), np.array(anchor), near) < _PADDING
+        cost += weight * (_ON_POINT * inside + _ON_LEADER * (crossed & ~inside))
+    best = int(np.argmin(cost))
+    return Box(float(left[best]), float(bottom[best]), width, height)
+
+
+def lattice(area: Box, *, width: float, height: float, step: float) -> Points:
+    """Lower left corners (n, 2), `step` pixels apart, at which a box of this size lies inside `area`; at least one."""
+    xs = np.arange(area.left, max(area.left + area.width - width, area.left) + 1e-9, step)
+    ys = np.arange(area.bottom, max(area.bottom + area.height - height, area.bottom) + 1e-9, step)
+    return np.stack(np.meshgrid(xs, ys, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def along(points: Points, *, step: float) -> Points:
+    """Points (n, 2) every `step` pixels along the polyline through `points` (m, 2), its ends included."""
+    pieces = [points[:1]]
+    for start, end in pairwise(points):
+        pieces_count = max(int(np.hypot(*(end - start)) / step), 1)
+        share = np.linspace(0.0, 1.0, pieces_count + 1)[1:, None]
+        pieces.append(start + share * (end - start))
+    return np.concatenate(pieces)
+
+
+def _distance(point: Points, start: Points, ends: Points) -> Points:
+    """How far a point (2,) is from each of the segments (n,) that go from `start` (2,) to `ends` (n, 2)."""
+    along_segment = ends - start
+    length = np.maximum((along_segment**2).sum(axis=1), 1e-9)
+    share = np.clip(((point - start) * along_segment).sum(axis=1) / length, 0.0, 1.0)
+    return np.asarray(np.hypot(*(start + share[:, None] * along_segment - point).T))
+
+
+def _gap(value: float, low: Points, high: Points) -> Points:
+    """How far `value` lies outside each range [low, high]; 0 inside."""
+    return np.maximum(np.maximum(low - value, value - high), 0.0)

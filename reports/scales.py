@@ -1,0 +1,136 @@
+"""The axes of the Pareto figure: what range they show, linear or log, and where their ticks stand."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+
+_STEPS = (
+    (1.0,),
+    (1.0, 3.0),
+    (1.0, 2.0, 5.0),
+    (1.0, 2.0, 3.0, 5.0, 7.0),
+    (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0),
+    (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0),
+)
+
+
+# The share of an axis above its bend, and how much of that range there must be to bend at all.
+_STRIP = 0.22
+_BEND_FROM = 1.3
+# Errors below this are rounding: no split has a million million examples.
+_ZERO = 1e-12
+
+
+@dataclass(frozen=True)
+class Window:
+    """The range of an axis, whether it is logarithmic, and the value above which its scale is compressed, if any."""
+
+    low: float
+    high: float
+    log: bool
+    bend: float | None = None
+
+    def forward(self, values: Values) -> Values:
+        """Where values stand on the axis, in units of its lower part (decades when log)."""
+        placed = self._straight(values)
+        if self.bend is None:
+            return placed
+        bend = self._straight(np.asarray(self.bend))
+        return np.where(placed > bend, bend + self._slope() * (placed - bend), placed)
+
+    def inverse(self, places: Values) -> Values:
+        """The values at these places: undoes `forward`."""
+        straight = np.asarray(places, dtype=np.float64)
+        if self.bend is not None:
+            bend = self._straight(np.asarray(self.bend))
+            straight = np.where(straight > bend, bend + (straight - bend) / self._slope(), straight)
+        return np.asarray(10.0**straight if self.log else straight)
+
+    def _straight(self, values: Values) -> Values:
+        shown = np.asarray(values, dtype=np.float64)
+        return np.log10(np.maximum(shown, 1e-9)) if self.log else shown
+
+    def _slope(self) -> float:
+        """What a unit above the bend measures in units below it, so that the upper part takes its share."""
+        assert self.bend is not None
+        low, bend, high = (float(self._straight(np.asarray(v))) for v in (self.low, self.bend, self.high))
+        return _STRIP / (1 - _STRIP) * (bend - low) / (high - bend)
+
+
+def size_window(sizes_bytes: Sequence[float]) -> Window:
+    """The range of the size axis: all the sizes (bytes, positive, at least one), with a margin; always log."""
+    low, high = min(sizes_bytes), max(sizes_bytes)
+    margin = max((high / low) ** 0.05, 1.15) if high / low > 1.2 else 2.0
+    return Window(low / margin, high * margin, log=True)
+
+
+def error_window(errors: Sequence[float], *, landmarks: Sequence[float], extras: Sequence[float]) -> Window:
+    """The range of the error axis: everything is inside, and the decision has most of the room. All are fractions.
+
+    `errors` are the candidates', `landmarks` those of the reference, of the target and of the pick, `extras` what
+    is drawn beside them (the seeds' range, direct compression). The scale is compressed above three times the largest
+    landmark, or above where 60 % of the candidates are, so that models that lost everything are seen but do not squeeze
+    the others. Log when the lower part spans a factor of two or more, and nothing in it is zero.
+    """
+    bottom, most = min(*landmarks, *errors, *extras, 1.0), max(*landmarks, *errors, *extras, 0.0)
+    ranked = sorted(errors)
+    majority = ranked[math.ceil(0.6 * len(ranked)) - 1] if ranked else 0.0
+    bend = max(3 * max(landmarks), 1.1 * majority)
+    top = min(bend, most)
+    if bottom > _ZERO and top / bottom >= 2:
+        margin = (top / bottom) ** 0.06
+        low, high, log = bottom / margin**3.5, most * margin, True
+    else:
+        margin = 0.06 * (top - bottom) or max(0.1 * top, 0.005)
+        low, high, log = max(bottom - 3 * margin, -margin), most + margin, False
+    window = Window(low, high, log)
+    if not max(low, _ZERO) < bend <= high / _BEND_FROM:
+        return window
+    bent = Window(low, max(high, 1.05 if log else 1.0), log, bend)
+    return bent if bent._slope() < 1 else window
+
+
+def round_values(window: Window, *, most: int) -> list[float]:
+    """Round values inside the window, at most about `most` of them and as many as that allows: the labelled ticks."""
+    if window.bend is not None:
+        lower = round_values(Window(window.low, window.bend, window.log), most=most - 2)
+        return [*lower, *_strip_values(window.bend, window.high)]
+    if not window.log:
+        return _linear_values(max(window.low, 0.0), window.high, most=most)
+    best: list[float] = []
+    for steps in _STEPS:
+        values = _decade_values(window, steps)
+        if len(values) > most:
+            break
+        best = values
+    if len(best) >= 2:
+        return best
+    return [value for value in _linear_values(window.low, window.high, most=most) if value > 0]
+
+
+def small_values(window: Window) -> list[float]:
+    """Where the small unlabelled ticks of a log axis stand: 1 to 9 of every decade. None on a linear one."""
+    return _decade_values(window, tuple(map(float, range(1, 10)))) if window.log else []
+
+
+def _strip_values(low: float, high: float) -> list[float]:
+    return [value for value in (0.2, 0.5, 1.0) if low * 1.25 <= value <= high]
+
+
+def _decade_values(window: Window, steps: Sequence[float]) -> list[float]:
+    decades = range(math.floor(math.log10(window.low)), math.ceil(math.log10(window.high)) + 1)
+    values = (step * 10.0**decade for decade in decades for step in steps)
+    return [value for value in values if window.low <= value <= window.high]
+
+
+def _linear_values(low: float, high: float, *, most: int) -> list[float]:
+    rough = (high - low) / most
+    scale = 10.0 ** math.floor(math.log10(rough))
+    step = next(scale * factor for factor in (1, 2, 2.5, 5, 10, 20) if scale * factor >= rough)
+    first = math.ceil(low / step - 1e-9)
+    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]

@@ -1,0 +1,80 @@
+"""The table of candidates: its columns, each with a title, what it means, and how a value is written."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from reports.findings import Findings
+from reports.numerals import count, percent, percent_range, ratio, seconds
+from reports.rows import Row
+
+NONE = "\u2013"
+YES = "\u2713"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its title, a sentence on what it holds, how it is aligned, and the text of a row's cell."""
+
+    title: str
+    meaning: str
+    align: str  # "n" for numbers, on the right; "c" for marks, in the centre; "" for words
+    text: Callable[[Row], str]
+
+
+def _error(row: Row) -> str:
+    errors = row.candidate.errors
+    if len(errors) == 1:
+        return percent(errors[0])
+    return f"{percent(row.candidate.mean_error)} ({percent_range(min(errors), max(errors))})"
+
+
+COLUMNS: Sequence[Column] = (
+    Column("Family", "how the model was compressed", "", lambda row: row.series),
+    Column("Configuration", "the family's knobs", "", lambda row: row.candidate.label),
+    Column("Seeds", "how many seeds were trained", "n", lambda row: count(len(row.candidate.seeds))),
+    Column("Error", "validation error, mean over the seeds (least to most)", "n", _error),
+    Column(
+        "DC error",
+        "validation error of direct compression: the same configuration before any training",
+        "n",
+        lambda row: NONE if row.candidate.direct_error is None else percent(row.candidate.direct_error),
+    ),
+    Column(
+        "Nominal bytes",
+        "bytes known before training, before zstd",
+        "n",
+        lambda row: NONE if row.nominal_bytes is None else count(row.nominal_bytes),
+    ),
+    Column(
+        "Artifact bytes", "bytes of the packed file that ships", "n", lambda row: count(row.candidate.artifact_bytes)
+    ),
+    Column("Ratio", "the reference's packed file over the artifact's", "n", lambda row: ratio(row.compression_ratio)),
+    Column("MACs", "multiply-accumulates of one example", "n", lambda row: count(row.candidate.macs)),
+    Column(
+        "Gap",
+        "how far the weights end from their compressed form, relative; worst over the seeds",
+        "n",
+        lambda row: NONE if row.gap is None else percent(row.gap),
+    ),
+    Column(
+        "Time",
+        "training time, summed over the seeds",
+        "n",
+        lambda row: NONE if not row.seconds else seconds(row.seconds),
+    ),
+    Column("Front", "no other candidate is both smaller and better", "c", lambda row: YES if row.on_front else ""),
+    Column("Target", "every seed meets the target", "c", lambda row: YES if row.meets_target else ""),
+)
+
+
+def target_words(findings: Findings) -> str:
+    """The target in words, as in `validation accuracy of at least 95.00 %`, with where it comes from; empty without."""
+    target, threshold = findings.target, findings.threshold
+    if target is None or threshold is None:
+        return ""
+    words = f"validation accuracy of at least {percent(threshold)}"
+    if target.min_accuracy is None and target.max_drop is not None:
+        from_reference = percent(findings.reference.accuracy)
+        drop = f"{100 * target.max_drop:.4g}"
+        words += f" (the reference's {from_reference} less {drop} point{'' if drop == '1' else 's'})"
+    return words

@@ -1,0 +1,249 @@
+"""A sweep from its options to its records: the study, the reference, what is known, the search, the runner."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from lc_core.artifact import encode, read
+from lc_core.training import train_reference
+from sweep.loading import load_study, study_parts
+from sweep.pick import Choice, Target, candidates, choose
+from sweep.progress import Progress
+from sweep.search import Entry, IndexedSearch, open_index
+from sweep.store import (
+    FORMAT,
+    StoreError,
+    SweepFolder,
+    read_manifest,
+    read_records,
+    write_json,
+    write_whole,
+)
+from sweep.study import Data, Study, check_levels
+from sweep.trial import Job, Method, Workplace, content_hash, job_sizes, measure, split_arrays, versions
+
+SearchName = Literal["grid", "smallest"]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `lcsweep run` was asked for.
+
+    Attributes:
+        study: a module, `module:name` or a path to a .py file.
+        user_folder: where the user stands.
+        search: "grid" or "smallest".
+        target: overrides the study's.
+        trials: at most so many jobs are started.
+        workers: jobs at once.
+        repeats: seeds a configuration.
+        seed: the first of them.
+        out: the sweep's folder; runs/<study> when None.
+        storage: Optuna's, a URL; study.db in the folder when None.
+        address: of a Ray cluster; None to start Ray here.
+        method: "lc" or "dc".
+    """
+
+    study: str
+    user_folder: str
+    search: SearchName
+    target: Target | None
+    trials: int | None
+    workers: int
+    repeats: int
+    seed: int
+    out: Path | None
+    storage: str | None
+    address: str | None
+    method: Method
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep ready to run: its study, its folder with the reference in it, and the search's configurations."""
+
+    options: Options
+    workplace: Workplace
+    manifest: dict[str, Any]
+    target: Target | None
+    entries: tuple[Entry, ...]
+
+    @property
+    def folder(self) -> SweepFolder:
+        return self.workplace.folder
+
+    @property
+    def threshold(self) -> float | None:
+        """The least validation accuracy that meets the target; None without one."""
+        return self.target.threshold(self.manifest["reference"]["val"]["accuracy"]) if self.target else None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to: the search's summary, and for a search for the smallest what it chose."""
+
+    summary: dict[str, Any]
+    choice: Choice | None
+
+
+def prepare(options: Options, *, say: Say) -> Sweep:
+    """The sweep that `options` ask for; trains and stores the reference where it is missing.
+
+    Raises:
+        StudyError, StoreError, ValueError: one line each, for the user.
+    """
+    study = load_study(options.study, user_folder=options.user_folder)
+    target = options.target or study.target
+    if options.search == "smallest" and target is None:
+        raise ValueError(
+            "--search smallest: expected a target, --max-drop or --min-accuracy; the study has none either"
+        )
+    data = study.load_data()
+    check_levels(study, study.seeded_model())
+    folder = SweepFolder(options.out or Path("runs", study.name))
+    manifest = _open_folder(folder, study, data, options, say=say)
+    workplace = Workplace.make(study, data, folder=folder)
+    entries = tuple(_entries(workplace, options, manifest["study_hash"]))
+    return Sweep(options, workplace, manifest, target, entries)
+
+
+def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager[Progress]]) -> Outcome:
+    """Runs what is missing; `watch` makes the progress that the user sees."""
+    from sweep import runner  # imports ray: only for those who run
+
+    started = time.monotonic()
+    options, folder = sweep.options, sweep.folder
+    threshold = sweep.threshold if options.search == "smallest" else None
+    search = IndexedSearch(
+        sweep.entries,
+        study=sweep.workplace.study,
+        name=options.search,
+        index=open_index(
+            options.storage or f"sqlite:///{folder.index}",
+            study=sweep.workplace.study.name,
+            search=options.search,
+            target=sweep.target.as_dict() if sweep.target else {},
+        ),
+        records=read_records(folder.root),
+        threshold=threshold,
+        trials=options.trials,
+    )
+    try:
+        with watch(search) as progress:
+            runner.run(
+                search,
+                folder=folder.root,
+                study_reference=options.study,
+                user_folder=options.user_folder,
+                splits=split_arrays(sweep.workplace.data),
+                workers=options.workers,
+                address=options.address,
+                watch=progress,
+            )
+    finally:
+        summary = search.summary() | {
+            "target": sweep.target.as_dict() if threshold is not None and sweep.target else None,
+            "seconds": time.monotonic() - started,
+        }
+        write_json(folder.searches / f"{options.search}.json", summary)
+    return Outcome(summary, _choice(sweep) if threshold is not None else None)
+
+
+def _choice(sweep: Sweep) -> Choice:
+    assert sweep.target is not None
+    accuracy = sweep.manifest["reference"]["val"]["accuracy"]
+    return choose(candidates(read_records(sweep.folder.root)), target=sweep.target, reference_accuracy=accuracy)
+
+
+def _entries(workplace: Workplace, options: Options, study_hash: str) -> list[Entry]:
+    study = workplace.study
+    entries = []
+    for family in study.families:
+        smallest = options.search == "smallest"
+        for configuration in family.configurations() if smallest else family.grid_configurations():
+            jobs = tuple(
+                Job(study_hash, family.name, configuration, options.method, seed, dataclasses.asdict(study.schedule))
+                for seed in range(options.seed, options.seed + options.repeats)
+            )
+            size, macs = job_sizes(jobs[0], workplace)
+            entries.append(Entry(family.name, configuration, size, macs, jobs))
+    return entries
+
+
+def _open_folder(folder: SweepFolder, study: Study, data: Data, options: Options, *, say: Say) -> dict[str, Any]:
+    """The manifest of the sweep in `folder`, which is begun where it is new. A sweep of another study is refused."""
+    parts = study_parts(study, data)
+    study_hash = content_hash(parts)
+    if folder.manifest.exists():
+        manifest = read_manifest(folder.root)
+        if manifest["study_hash"] != study_hash:
+            changed = [part for part in parts if manifest["study_parts"].get(part) != parts[part]]
+            raise StoreError(
+                f"{folder.root}: holds a sweep of another state of study {manifest['study']}: its "
+                f"{' and '.join(changed)} changed since; begin a new sweep with --out, or restore the study"
+            )
+    else:
+        if not folder.reference.exists() and folder.root.exists() and not _empty(folder.root):
+            raise StoreError(
+                f"{folder.root}: not a sweep, and not empty; expected a new folder or one that lcsweep made: "
+                "name another with --out"
+            )
+        manifest = {}
+    if not _reference_fits(folder, study_hash):
+        _train_reference(folder, study, data, study_hash, say=say)
+        manifest = {}
+    if not manifest:
+        manifest = _new_manifest(folder, study, data, options, parts)
+        write_json(folder.manifest, manifest)
+    return manifest
+
+
+def _empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _reference_fits(folder: SweepFolder, study_hash: str) -> bool:
+    if not folder.reference.exists():
+        return False
+    return bool(read(folder.reference).info["study_hash"] == study_hash)
+
+
+def _train_reference(folder: SweepFolder, study: Study, data: Data, study_hash: str, *, say: Say) -> None:
+    say(f"training the reference of {study.name}: {study.reference.epochs:g} epochs")
+    torch.set_num_threads(1)
+    model = study.seeded_model()
+    train_reference(model, data.train.inputs, data.train.targets, loss=study.loss, recipe=study.reference)
+    info = {"study": study.name, "study_hash": study_hash}
+    write_whole(folder.reference, encode((), (), model.state_dict(), info=info))
+
+
+def _new_manifest(
+    folder: SweepFolder, study: Study, data: Data, options: Options, parts: dict[str, str]
+) -> dict[str, Any]:
+    workplace = Workplace.make(study, data, folder=folder)
+    model = study.build_model()
+    model.load_state_dict(workplace.reference)
+    return {
+        "format": FORMAT,
+        "study": study.name,
+        "reference_study": options.study,
+        "study_hash": content_hash(parts),
+        "study_parts": parts,
+        "metric": "accuracy",
+        "target": study.target.as_dict() if study.target else None,
+        "splits": {name: len(getattr(data, name).targets) for name in ("train", "val", "test")},
+        "reference": {
+            "bytes": workplace.reference_bytes,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "macs": workplace.reference_macs,
+            "val": measure(model, data.val, study=study),
+        },
+        "versions": versions(),
+    }

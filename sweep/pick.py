@@ -1,0 +1,161 @@
+"""The choice of the model to deploy: the smallest that meets the target, on validation, else the nearest miss."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sweep.store import Record, label
+
+By = Literal["bytes", "macs"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a model must reach: at most `max_drop` below the reference's accuracy, or `min_accuracy`; one of them.
+
+    Attributes:
+        max_drop: absolute, a fraction: 0.01 is one point.
+        min_accuracy: a fraction.
+    """
+
+    max_drop: float | None = None
+    min_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {k: v for k, v in (("max_drop", self.max_drop), ("min_accuracy", self.min_accuracy)) if v is not None}
+        if len(given) != 1:
+            raise ValueError(f"target: expected one of max_drop and min_accuracy, got {given or 'neither'}")
+        for name, value in given.items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name}: expected a fraction in [0, 1] (0.01 is one point), got {value}")
+
+    def threshold(self, reference_accuracy: float) -> float:
+        """The least accuracy that meets it."""
+        return self.min_accuracy if self.min_accuracy is not None else reference_accuracy - (self.max_drop or 0.0)
+
+    def as_dict(self) -> dict[str, float]:
+        """The one of its values that is set, by name."""
+        pairs = {"max_drop": self.max_drop, "min_accuracy": self.min_accuracy}
+        return {name: value for name, value in pairs.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One configuration over its seeds.
+
+    Attributes:
+        family: of the configuration.
+        configuration: its knobs' levels.
+        method: "lc" or "dc".
+        ids: its jobs, a seed each.
+        seeds: in the same order.
+        accuracies: validation, unrounded, in the same order.
+        shipped: the job whose file would ship: of the best seeds the one with the fewest bytes.
+        artifact_bytes: of that file.
+        macs: of that model.
+        direct_error: mean over seeds before any training; None where it was not measured.
+    """
+
+    family: str
+    configuration: dict[str, Any]
+    method: str
+    ids: tuple[str, ...]
+    seeds: tuple[int, ...]
+    accuracies: tuple[float, ...]
+    shipped: str
+    artifact_bytes: int
+    macs: int
+    direct_error: float | None
+
+    @property
+    def label(self) -> str:
+        return label(self.configuration)
+
+    @property
+    def errors(self) -> tuple[float, ...]:
+        return tuple(1 - accuracy for accuracy in self.accuracies)
+
+    @property
+    def mean_error(self) -> float:
+        return sum(self.errors) / len(self.errors)
+
+    @property
+    def worst_error(self) -> float:
+        return max(self.errors)
+
+    def meets(self, threshold: float) -> bool:
+        """Whether every seed reaches `threshold`, on unrounded accuracies."""
+        return all(accuracy >= threshold for accuracy in self.accuracies)
+
+    def cost(self, by: By) -> int:
+        """What a choice `by` this minimises."""
+        return self.artifact_bytes if by == "bytes" else self.macs
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The model to deploy.
+
+    Attributes:
+        candidate: None where no job has finished.
+        feasible: whether it meets the target.
+        shortfall: by how much its worst seed misses it; 0 where it is feasible.
+        threshold: the least accuracy that meets the target.
+        by: what was minimised.
+    """
+
+    candidate: Candidate | None
+    feasible: bool
+    shortfall: float
+    threshold: float
+    by: By
+
+
+def candidates(records: Iterable[Record]) -> list[Candidate]:
+    """The configurations of which every job is done, ordered by bytes; a failed seed rules one out."""
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for record in records:
+        key = (record["family"], json.dumps(record["configuration"], sort_keys=True), record["method"])
+        groups.setdefault(key, []).append(record)
+    found = [_candidate(group) for group in groups.values() if all(record["status"] == "done" for record in group)]
+    return sorted(found, key=lambda c: (c.artifact_bytes, c.mean_error, c.family, c.label))
+
+
+def choose(found: Sequence[Candidate], *, target: Target, reference_accuracy: float, by: By = "bytes") -> Choice:
+    """The candidate of least bytes or MACs that meets `target`; ties go to the other, then to the lower error.
+
+    Without one that meets it: the nearest miss, by its worst seed.
+    """
+    threshold = target.threshold(reference_accuracy)
+    other: By = "macs" if by == "bytes" else "bytes"
+    meeting = [c for c in found if c.meets(threshold)]
+    if meeting:
+        best = min(meeting, key=lambda c: (c.cost(by), c.cost(other), c.mean_error, c.shipped))
+        return Choice(best, True, 0.0, threshold, by)
+    if not found:
+        return Choice(None, False, 0.0, threshold, by)
+    nearest = min(found, key=lambda c: (c.worst_error, c.cost(by), c.shipped))
+    return Choice(nearest, False, threshold - min(nearest.accuracies), threshold, by)
+
+
+def _candidate(group: list[Record]) -> Candidate:
+    ordered = sorted(group, key=lambda record: record["seed"])
+    best = max(record["val"]["accuracy"] for record in ordered)
+    shipped = min(
+        (record for record in ordered if record["val"]["accuracy"] == best),
+        key=lambda record: (record["artifact_bytes"], record["seed"]),
+    )
+    direct = [record["direct"]["accuracy"] for record in ordered if record["direct"]]
+    return Candidate(
+        family=shipped["family"],
+        configuration=shipped["configuration"],
+        method=shipped["method"],
+        ids=tuple(record["id"] for record in ordered),
+        seeds=tuple(record["seed"] for record in ordered),
+        accuracies=tuple(record["val"]["accuracy"] for record in ordered),
+        shipped=shipped["id"],
+        artifact_bytes=shipped["artifact_bytes"],
+        macs=shipped["macs"],
+        direct_error=1 - sum(direct) / len(direct) if direct else None,
+    )

@@ -1,0 +1,180 @@
+"""Proof that a packed file is what its record says, and the one look at the test split."""
+
+import datetime
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lc_core.artifact import Artifact, ArtifactError, load, read
+from sweep.intervals import paired_drop, wilson
+from sweep.loading import StudyError, load_study, study_parts
+from sweep.pick import By, Target, candidates, choose
+from sweep.store import Record, StoreError, SweepFolder, read_manifest, read_optional, read_records, write_json
+from sweep.study import Data, Study
+from sweep.trial import content_hash, measure, scores
+
+
+def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict[str, Any]:
+    """What a packed file holds, after proof: bytes, hash, decoding; with a study also the outputs it claims.
+
+    Raises:
+        ArtifactError: the file is damaged, or does not do what it claims.
+        StudyError: the study cannot be loaded, or is not the one that the file was made from.
+    """
+    artifact = read(path)
+    facts = describe(path, artifact)
+    if study_reference is not None:
+        study = load_study(study_reference, user_folder=user_folder)
+        data = study.load_data()
+        _same_study(artifact, study, data, path=path, study_reference=study_reference)
+        prove_outputs(path, study, data)
+        facts["outputs"] = "as claimed"
+    return facts
+
+
+def pick_model(root: Path, *, target: Target, by: By, user_folder: str) -> dict[str, Any]:
+    """The model of the sweep in `root` to deploy, its file proved and its test accuracy measured; writes pick.json.
+
+    Raises:
+        StoreError: `root` is no sweep, or has nothing to pick from.
+        ArtifactError: the file is not what its record says.
+        StudyError: the study cannot be loaded, or has changed.
+    """
+    folder, manifest, records = SweepFolder(root), read_manifest(root), read_records(root)
+    accuracy = manifest["reference"]["val"]["accuracy"]
+    choice = choose(candidates(records), target=target, reference_accuracy=accuracy, by=by)
+    if choice.candidate is None:
+        raise StoreError(
+            f"{root}: no configuration has all its jobs done, so there is nothing to pick; see lcsweep status"
+        )
+    record = next(record for record in records if record["id"] == choice.candidate.shipped)
+    study, data = open_study(manifest, user_folder=user_folder)
+    prove_record(record, folder, study, data)
+    copied = ("id", "family", "configuration", "artifact_bytes", "artifact_sha256", "reference_bytes", "macs")
+    picked = {name: record[name] for name in (*copied, "reference_macs", "val")} | {
+        "seeds": list(choice.candidate.seeds),
+        "meets_target": choice.feasible,
+        "shortfall": choice.shortfall,
+        "target": target.as_dict(),
+        "by": by,
+        "artifact": str(folder.artifact(record["id"])),
+        "compression_ratio": record["reference_bytes"] / record["artifact_bytes"],
+        "test": look_at_test(record["id"], folder, study, data),
+    }
+    write_json(folder.pick, picked)
+    return picked
+
+
+def describe(path: Path, artifact: Artifact) -> dict[str, Any]:
+    """What a packed file says of itself, and its size and hash."""
+    weights = artifact.weights()
+    return {
+        "file": str(path),
+        "bytes": artifact.file_bytes,
+        "payload_bytes": artifact.payload_bytes,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "parameters": sum(tensor.numel() for tensor in weights.values()),
+        "info": artifact.info,
+    }
+
+
+def prove_outputs(path: Path, study: Study, data: Data) -> None:
+    """ArtifactError unless the file, loaded into the study's model, has the validation accuracy that it claims."""
+    model, artifact = _model(path, study)
+    claimed = artifact.info.get("val")
+    if claimed is None:
+        raise ArtifactError(f"{path}: claims no validation accuracy, so there is nothing to prove (a reference?)")
+    found = measure(model, data.val, study=study)
+    if found["n"] != claimed["n"] or f"{found['accuracy']:.17f}" != claimed["accuracy"]:
+        raise ArtifactError(
+            f"{path}: claims validation accuracy {float(claimed['accuracy']):.6f} on {claimed['n']} examples, "
+            f"measures {found['accuracy']:.6f} on {found['n']}"
+        )
+
+
+def prove_record(record: Record, folder: SweepFolder, study: Study, data: Data) -> None:
+    """ArtifactError unless the job's file has the size, the hash and the outputs that its record states."""
+    path = folder.artifact(record["id"])
+    artifact = read(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if (artifact.file_bytes, digest) != (record["artifact_bytes"], record["artifact_sha256"]):
+        raise ArtifactError(
+            f"{path}: expected {record['artifact_bytes']} bytes with SHA-256 {record['artifact_sha256'][:12]}..., "
+            f"as its record says, got {artifact.file_bytes} with {digest[:12]}..."
+        )
+    prove_outputs(path, study, data)
+
+
+def open_study(manifest: Mapping[str, Any], *, user_folder: str) -> tuple[Study, Data]:
+    """The study of a sweep and its data. StudyError where it is no longer the one that the sweep ran."""
+    study = load_study(manifest["reference_study"], user_folder=user_folder)
+    data = study.load_data()
+    if content_hash(study_parts(study, data)) != manifest["study_hash"]:
+        raise StudyError(
+            f"study {manifest['reference_study']!r}: changed since the sweep ran (hash {manifest['study_hash']}); "
+            "restore it to prove and test what the sweep made"
+        )
+    return study, data
+
+
+def look_at_test(job_id: str, folder: SweepFolder, study: Study, data: Data) -> dict[str, Any]:
+    """The accuracy of a job's file on the test split and its drop from the reference's, with 95 % intervals.
+
+    Measured once for each file and kept; `looks` says how many models have been measured on the test split so far.
+    """
+    reference = _look("reference", folder.reference, folder, study, data)
+    found = _look(job_id, folder.artifact(job_id), folder, study, data)
+    pairs = list(zip(reference["scores"], found["scores"], strict=True))
+    lost = sum(max(before - after, 0.0) for before, after in pairs)
+    won = sum(max(after - before, 0.0) for before, after in pairs)
+    low, high = paired_drop(lost, won, n=found["n"])
+    return {key: value for key, value in found.items() if key != "scores"} | {
+        "drop": (lost - won) / found["n"],
+        "drop_low": low,
+        "drop_high": high,
+        "reference_accuracy": reference["accuracy"],
+        "looks": len(list(folder.test.glob("*.json"))),
+    }
+
+
+def _look(job_id: str, path: Path, folder: SweepFolder, study: Study, data: Data) -> dict[str, Any]:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    kept = folder.test / f"{digest}.json"
+    known = read_optional(kept)
+    if known is not None:
+        return known
+    model, _ = _model(path, study)
+    right = scores(model, data.test, study=study)["accuracy"]
+    accuracy = float(right.mean())
+    low, high = wilson(accuracy, n=len(right))
+    found = {
+        "id": job_id,
+        "artifact_sha256": digest,
+        "accuracy": accuracy,
+        "n": len(right),
+        "low": low,
+        "high": high,
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "scores": right.tolist(),
+    }
+    write_json(kept, found)
+    return found
+
+
+def _model(path: Path, study: Study) -> tuple[nn.Module, Artifact]:
+    torch.set_num_threads(1)
+    model = study.build_model()
+    return model, load(path, model)
+
+
+def _same_study(artifact: Artifact, study: Study, data: Data, *, path: Path, study_reference: str) -> None:
+    made_from = artifact.info.get("study_hash")
+    if content_hash(study_parts(study, data)) != made_from:
+        raise StudyError(
+            f"study {study_reference!r}: not the one that {path} was made from (study {artifact.info.get('study')!r}, "
+            f"hash {made_from}); expected the same model, data, loss and reference"
+        )

@@ -1,0 +1,410 @@
+"""Runs the jobs of a search under Ray Tune; the only file that imports ray.
+
+Tune keeps the workers (one actor process each, used again for job after job), hands them jobs and starts a lost one
+again. What it knows is thrown away at the end: the records are the truth, the search is asked for what is missing, and
+every run is a new Tuner. All that the driver does (telling the search, drawing, stopping) happens in `_Driver.step`,
+which Tune calls between two events; errors leave from there untouched, where Tune's own hooks would swallow them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import re
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from sweep import trial
+from sweep.progress import Watch, redirected
+from sweep.store import Record, SweepFolder, read_optional
+
+if TYPE_CHECKING:
+    from sweep.search import Search
+
+ATTEMPTS = 3  # of one job whose worker dies, before it is a failed record
+SECONDS_BETWEEN_REPORTS = 0.5  # of one job: a report costs a round trip to the driver
+# A Unix socket's path ends at 107 bytes (103 on macOS); below the temporary folder Ray adds up to 75 of its own.
+LONGEST_TEMPORARY_FOLDER = 28
+
+DRIVER_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard file for each job
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune's handler ends a run by waiting for its jobs
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # of the Tuner, which is never restored
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a job that asks for no GPU may still see the machine's
+    # Workers that Ray starts ahead of need lack our environment, are never used and cost the start two seconds.
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+}
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # a thread slower than this to end loses its job; 2 is too few under load
+}
+
+
+def run(
+    search: Search,
+    *,
+    folder: Path,
+    study_reference: str,
+    user_folder: str,
+    splits: dict[str, np.ndarray],
+    workers: int,
+    address: str | None,
+    watch: Watch,
+) -> None:
+    """Run what `search` asks for, at most `workers` jobs at once, until it has finished.
+
+    `folder` is the sweep's (every node sees it); `splits` go into the object store once and reach the workers
+    read-only. Without an `address` Ray is started here and ended again; "auto" or HOST:PORT joins a cluster. Meanwhile
+    this process's standard output and error are logs/ray.log in `folder`: what is for the user's eyes goes through
+    `watch`, which writes elsewhere (`progress.own_stream`).
+
+    On return or raise, every job that was asked for has been told: with its record, or with None when it was lost.
+
+    Raises: KeyboardInterrupt within seconds of SIGINT or SIGTERM; ValueError for an address that cannot be used; and
+    whatever `search` or `watch` raise.
+    """
+    check_address(address)
+    if workers < 1:
+        raise ValueError(f"expected at least one worker, got workers={workers}")
+    if search.finished():
+        return
+    sweep_folder = SweepFolder(folder)
+    logs = sweep_folder.logs
+    logs.mkdir(parents=True, exist_ok=True)
+    driver = _Driver(search, folder=sweep_folder, watch=watch, workers=workers)
+    try:
+        with redirected(logs / "ray.log"), _signals(driver), _environment(workers), _ray(workers, address):
+            _catch(driver)  # again: ray.init puts its own handler on SIGTERM
+            data = ray.put(_Data(study_reference, user_folder, splits, str(folder.resolve())))
+            driver.step([])
+            _tune(driver, data, storage=logs / "tune")
+    except _Stopped as stopped:
+        if stopped.error is not None:
+            raise stopped.error from None
+    finally:
+        driver.release()
+
+
+def check_address(address: str | None) -> None:
+    """Raise ValueError when `address` is one that Ray Tune cannot be run through."""
+    if address is not None and "://" in address:
+        raise ValueError(
+            f"expected an address 'auto' or HOST:PORT, got {address!r}: Ray Tune cannot be driven through Ray Client "
+            "(ray://); run lcsweep on a node of the cluster with --address auto, or submit it with `ray job submit`"
+        )
+
+
+# On the driver
+
+
+class _Stopped(BaseException):
+    """Leaves Tune's loop at once: with an error of ours, or at the end of the search.
+
+    Left to itself, Tune waits for the running jobs after an error, and at the end writes and reads back a state that
+    nobody needs: 2.6 ms a job.
+    """
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.error = error
+
+
+class _Driver:
+    """The search's side of a run: which jobs are with Tune, and what became of them."""
+
+    def __init__(self, search: Search, *, folder: SweepFolder, watch: Watch, workers: int) -> None:
+        self.search = search
+        self.folder = folder
+        self.watch = watch
+        self.workers = workers
+        self.jobs: dict[str, trial.Job] = {}  # by Tune's trial id: asked for and not told yet
+        self.started: set[str] = set()
+        self.results: dict[str, dict[str, Any]] = {}  # the last unseen report
+        self.interrupted = False
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """The next job as a Tune configuration, or None to wait for one that is running."""
+        if len(self.jobs) >= self.workers:
+            return None
+        try:
+            job = self.search.ask()
+            if job is not None:
+                self.jobs[trial_id] = job
+                return {"job": job.as_dict()}
+            if not self.jobs:
+                assert self.search.finished(), "the search starts nothing, waits for nothing and is not finished"
+                raise _Stopped
+        except Exception as error:
+            raise _Stopped(error) from error
+        return None
+
+    def step(self, trials: list[Trial]) -> None:
+        """See what happened since the last step to the jobs that are with Tune; stop here when asked to."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        try:
+            waiting = set(self.jobs)
+            for tune_trial in reversed(trials):  # the running ones are near the end
+                if not waiting:
+                    break
+                if tune_trial.trial_id in waiting:
+                    waiting.discard(tune_trial.trial_id)
+                    self._see(tune_trial)
+        except Exception as error:
+            raise _Stopped(error) from error
+
+    def _see(self, tune_trial: Trial) -> None:
+        trial_id = tune_trial.trial_id
+        job = self.jobs[trial_id]
+        if tune_trial.status == Trial.RUNNING and trial_id not in self.started:
+            self.started.add(trial_id)
+            self.watch.on_start(job)
+        report = self.results.pop(trial_id, None)
+        if report is not None and "record" in report:
+            self._tell(trial_id, json.loads(report["record"]))
+        elif tune_trial.status == Trial.ERROR:
+            cause = Path(tune_trial.error_file).read_text() if tune_trial.error_file else "no cause is known"
+            self._tell(trial_id, _give_up(job, self.folder, cause=cause))
+        elif report is not None:
+            self.watch.on_progress(job, report)
+
+    def _tell(self, trial_id: str, record: Record) -> None:
+        job = self.jobs.pop(trial_id)
+        self.search.tell(job, record)
+        self.started.discard(trial_id)
+        self.watch.on_finish(job, record)
+
+    def release(self) -> None:
+        """Tell the search what is left once the workers are gone: its record where one was published, else None."""
+        while self.jobs:
+            _, job = self.jobs.popitem()
+            record = read_optional(self.folder.record(job.id))  # a failed one is of an earlier run, or of an attempt
+            self.search.tell(job, record if record is not None and record["status"] == "done" else None)
+
+
+class _Asker(Searcher):
+    """Tune's view of the search. It holds no state that outlives the run."""
+
+    def __init__(self, driver: _Driver) -> None:
+        super().__init__()
+        self.driver = driver
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        return self.driver.suggest(trial_id)
+
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: dict[str, Any] | None = None,
+        error: bool = False,  # noqa: FBT001, FBT002 (Tune's signature)
+    ) -> None:
+        """Nothing: `_Driver.step` tells the search, before the next suggestion is asked for."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: there is no state to save."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: the Tuner pickles its searcher into a file that nobody reads."""
+        return {}
+
+
+class _Steps(tune.Callback):
+    """Calls the driver between two of Tune's events."""
+
+    def __init__(self, driver: _Driver) -> None:
+        self.driver = driver
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self.driver.step(trials)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self.driver.results[trial.trial_id] = result
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as for `_Asker`."""
+        return {}
+
+
+def _tune(driver: _Driver, data: ray.ObjectRef[_Data], *, storage: Path) -> None:
+    """Run the search to its end with a Tuner whose own files are temporary."""
+
+    def lc_job(config: dict[str, Any]) -> dict[str, Any]:
+        return _work(config, data)
+
+    shutil.rmtree(storage, ignore_errors=True)  # of a driver that was killed
+    try:
+        tune.Tuner(
+            tune.with_resources(lc_job, {"cpu": 1}),
+            tune_config=tune.TuneConfig(
+                search_alg=_Asker(driver),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=lambda tune_trial: str(tune_trial.trial_id),
+                trial_dirname_creator=lambda tune_trial: str(tune_trial.trial_id),
+            ),
+            run_config=tune.RunConfig(
+                name="run",
+                storage_path=str(storage.resolve()),
+                failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
+                callbacks=[_Steps(driver)],
+                verbose=0,
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
+
+
+def _give_up(job: trial.Job, folder: SweepFolder, *, cause: str) -> Record:
+    """The record that holds for a job that Tune gave up: failed, unless a worker published it and then died.
+
+    `cause` is Tune's text on all its attempts.
+    """
+    cause = re.sub(r"\x1b\[[0-9;]*m", "", cause)  # Ray colours it
+    attempts = cause.split("Failure # ")[1:] or [cause]
+    lines = [line for line in attempts[-1].splitlines()[1:] if line.strip()] or [cause]
+    line = lines[-1] if lines[0].startswith("ray::") else lines[0]  # an exception's own line, or Ray's on a dead worker
+    message = f"given up after {len(attempts)} attempts, the last: {line.strip()}"
+    return trial.publish_failure(job, folder, message=message, traceback=cause)
+
+
+def _catch(driver: _Driver) -> None:
+    """Have the first SIGINT or SIGTERM stop the run between two events, and the next wherever it is."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # only the main thread can set handlers, and only it is interrupted
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if driver.interrupted:
+            raise KeyboardInterrupt
+        driver.interrupted = True
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+
+
+@contextlib.contextmanager
+def _signals(driver: _Driver) -> Iterator[None]:
+    """Our handlers of SIGINT and SIGTERM in place of those that were there, which come back at the end."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    _catch(driver)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _environment(workers: int) -> Iterator[None]:
+    """What Ray and Tune read from this process's environment during a run; the user's own values win."""
+    wanted = DRIVER_ENVIRONMENT | {"TUNE_MAX_PENDING_TRIALS_PG": str(workers)}
+    added = [name for name in wanted if name not in os.environ]
+    os.environ.update({name: wanted[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _ray(workers: int, address: str | None) -> Iterator[None]:
+    """A connection to Ray: to the cluster at `address`, or to one started here, which leaves no file behind."""
+    runtime_env = {"env_vars": WORKER_ENVIRONMENT}
+    temporary = Path(tempfile.mkdtemp(prefix="lcs-", dir=_short_folder())) if address is None else None
+    try:
+        if temporary is not None:
+            ray.init(
+                address="local",
+                num_cpus=workers,
+                include_dashboard=False,
+                runtime_env=runtime_env,
+                _temp_dir=str(temporary),
+            )
+        else:
+            try:
+                ray.init(address=address, runtime_env=runtime_env)
+            except ConnectionError as error:
+                raise ValueError(
+                    f"expected a Ray cluster at the address {address!r}, found none ({error}): start one with "
+                    "`ray start --head`, or leave the address out to run on this machine"
+                ) from error
+        yield
+    finally:
+        ray.shutdown()
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)  # a log that is still being written is no reason to fail
+
+
+def _short_folder() -> str:
+    """The temporary folder, or /tmp where that one's path is too long for Ray's sockets."""
+    folder = tempfile.gettempdir()
+    return folder if len(os.fsencode(folder)) + len("/lcs-12345678") <= LONGEST_TEMPORARY_FOLDER else "/tmp"
+
+
+# On a worker
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What every worker needs, once."""
+
+    study_reference: str
+    user_folder: str
+    splits: dict[str, np.ndarray]
+    folder: str
+
+
+@functools.lru_cache(maxsize=1)
+def _workplace(data: ray.ObjectRef[_Data]) -> trial.Workplace:
+    """The worker process's workplace, opened once: the same object in the store is the same content."""
+    held: _Data = ray.get(data)
+    return trial.open_workplace(
+        held.study_reference, user_folder=held.user_folder, splits=held.splits, folder=held.folder
+    )
+
+
+def _work(config: dict[str, Any], data: ray.ObjectRef[_Data]) -> dict[str, Any]:
+    """Do the job in `config`; the last report is its record as JSON text (Tune would flatten a dict)."""
+    job = trial.Job.from_dict(config["job"])
+    workplace = _workplace(data)
+    record = trial.run_job(job, workplace, report=_throttled(tune.report, seconds=SECONDS_BETWEEN_REPORTS))
+    return {"record": json.dumps(record), "done": True}
+
+
+def _throttled(report: Callable[[dict[str, Any]], None], *, seconds: float) -> Callable[[dict[str, Any]], None]:
+    """`report`, called at most once in `seconds`; what comes too early is dropped."""
+    last = time.monotonic()
+
+    def sometimes(progress: dict[str, Any]) -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            report(progress)
+            last = time.monotonic()
+
+    return sometimes

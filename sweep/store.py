@@ -1,0 +1,211 @@
+"""The results of a sweep on disk: where each file is, how it is written, and how it is read back.
+
+One record.json a job is the truth. Files appear whole or not at all; a job's folder appears by a rename, its record in
+it, so that a record's presence means finished. Reading needs neither torch nor pandas, but for `table`.
+"""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+Record = dict[str, Any]
+COLUMNS = (
+    *("id", "status", "family", "method", "seed", "label", "configuration", "nominal_bytes", "artifact_bytes"),
+    *("compression_ratio", "macs", "val_accuracy", "val_error", "val_low", "val_high", "n_val", "direct_error"),
+    *("gap", "epochs", "seconds", "error"),
+)
+"""Of `table`, besides the knobs'."""
+
+
+class StoreError(ValueError):
+    """A folder is not a sweep's, or cannot be read or written; the message is one line that names it."""
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """Every file of a sweep, named in one place."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "sweep.json"
+
+    @property
+    def index(self) -> Path:
+        return self.root / "study.db"
+
+    @property
+    def reference(self) -> Path:
+        return self.root / "reference" / "reference.lcz"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def searches(self) -> Path:
+        return self.root / "searches"
+
+    @property
+    def test(self) -> Path:
+        return self.root / "test"
+
+    @property
+    def pick(self) -> Path:
+        return self.root / "pick.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
+
+    def record(self, job_id: str) -> Path:
+        return self.artifacts / job_id / "record.json"
+
+    def artifact(self, job_id: str) -> Path:
+        return self.artifacts / job_id / "model.lcz"
+
+    def diagnostics(self, job_id: str) -> Path:
+        return self.artifacts / job_id / "diagnostics.json"
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Writes `data` beside `path`, flushes it to the disk and renames it there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with beside.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """`data` as JSON, by `write_whole`. NaN and infinity are refused: a ValueError."""
+    write_whole(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+def publish(folder: SweepFolder, attempt: Path, *, job_id: str) -> Record:
+    """The record that holds: `attempt`, a folder with a record in it, becomes the job's, unless it has one that is done.
+
+    A failed record gives way to a later attempt; a done one stays, and the attempt is dropped.
+    """
+    final = folder.artifacts / job_id
+    for _ in range(3):
+        standing = _read_record(folder.record(job_id)) if final.exists() else None
+        if standing is not None and standing["status"] == "done":
+            shutil.rmtree(attempt)
+            return standing
+        if final.exists():
+            retired = folder.artifacts / f".retired-{uuid.uuid4().hex}"
+            final.rename(retired)
+            shutil.rmtree(retired)
+        try:
+            attempt.rename(final)
+        except OSError:
+            if not final.exists():
+                raise
+            continue
+        record = _read_record(folder.record(job_id))
+        assert record is not None
+        return record
+    raise StoreError(f"{final}: another process keeps publishing this job; is a second driver running on the sweep?")
+
+
+def read_manifest(root: Path) -> dict[str, Any]:
+    """sweep.json of the sweep in `root`. StoreError where there is none that we wrote."""
+    path = SweepFolder(root).manifest
+    if not root.is_dir():
+        raise StoreError(f"{root}: no such folder; expected a sweep's, such as runs/digits_mlp after `lcsweep run`")
+    if not path.is_file():
+        raise StoreError(f"{root}: not a sweep (it has no {path.name}); expected the folder that `lcsweep run` filled")
+    manifest = _read_json(path)
+    if manifest.get("format") != FORMAT:
+        raise StoreError(
+            f"{path}: expected format {FORMAT}, got {manifest.get('format')!r}; a later lcsweep may read it"
+        )
+    return manifest
+
+
+def read_records(root: Path) -> list[Record]:
+    """All records of the sweep in `root`, done and failed, ordered by family, configuration and seed."""
+    folder = SweepFolder(root)
+    names = sorted(p.name for p in folder.artifacts.iterdir()) if folder.artifacts.is_dir() else []
+    found = [_read_record(folder.record(name)) for name in names if not name.startswith(".")]
+    records = [record for record in found if record is not None]
+    return sorted(records, key=lambda r: (r["family"], json.dumps(r["configuration"]), r["method"], r["seed"]))
+
+
+def read_optional(path: Path) -> dict[str, Any] | None:
+    """The JSON object in `path`, or None where there is no such file. StoreError where it is damaged."""
+    return _read_json(path) if path.is_file() else None
+
+
+def label(configuration: Mapping[str, Any]) -> str:
+    """A configuration as people read it: "keep 0.05, size 4"."""
+    return ", ".join(f"{knob} {level}" for knob, level in configuration.items())
+
+
+def table(root: Path) -> "pd.DataFrame":
+    """The records of the sweep in `root`, a row each.
+
+    Columns: id, status, family, method, seed, label, configuration (a dict), one "knob.<name>" a knob, nominal_bytes,
+    artifact_bytes, compression_ratio (the reference's file over this one), macs, val_accuracy, val_error, val_low,
+    val_high (95 % interval of the accuracy), n_val, direct_error (before any training), gap, epochs, seconds, error.
+    """
+    import pandas as pd
+
+    rows = [_row(record) for record in read_records(root)]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=COLUMNS)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    val, direct, size = record["val"] or {}, record["direct"] or {}, record["artifact_bytes"]
+    derived = {
+        "label": label(record["configuration"]),
+        "compression_ratio": record["reference_bytes"] / size if size else None,
+        "val_accuracy": val.get("accuracy"),
+        "val_error": 1 - val["accuracy"] if val else None,
+        "val_low": val.get("low"),
+        "val_high": val.get("high"),
+        "n_val": val.get("n"),
+        "direct_error": 1 - direct["accuracy"] if direct else None,
+        "error": record["error"]["message"] if record["error"] else None,
+    }
+    knobs = {f"knob.{knob}": level for knob, level in record["configuration"].items()}
+    return {name: (record | derived)[name] for name in COLUMNS} | knobs
+
+
+def _read_record(path: Path) -> Record | None:
+    record = read_optional(path)
+    if record is not None and record.get("format") != FORMAT:
+        raise StoreError(f"{path}: expected format {FORMAT}, got {record.get('format')!r}; a later lcsweep may read it")
+    return record
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text())
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise StoreError(f"{path}: not the JSON that lcsweep wrote ({error}); restore it or remove it") from error
+    if not isinstance(data, dict):
+        raise StoreError(f"{path}: expected a JSON object, got {type(data).__name__}; restore it or remove it")
+    return data

@@ -1,0 +1,167 @@
+"""What the commands print: facts in, lines of text out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweep.pick import Choice, Target
+from sweep.store import label
+
+if TYPE_CHECKING:
+    from sweep.search import Entry, IndexedSearch
+
+Facts = Mapping[str, Any]
+
+
+def reference(manifest: Facts) -> str:
+    """The reference in a line."""
+    facts = manifest["reference"]
+    return (
+        f"{manifest['study']}: reference {_accuracy(facts['val'])} on validation, {facts['bytes']:,} bytes, "
+        f"{facts['parameters']:,} parameters, {facts['macs']:,} MACs"
+    )
+
+
+def plan(search: "IndexedSearch", *, workers: int, target: Target | None) -> str:
+    """What a run is about to do, in a line."""
+    at = f" model for {describe_target(target)}" if search.threshold is not None and target else ""
+    to_run = f"{search.left():,} jobs to run" if search.threshold is None else "jobs as results ask for them"
+    return (
+        f"{search.name}{at}: {len(search.entries):,} configurations, {search.known:,} records known, {to_run}, "
+        f"{workers} at once"
+    )
+
+
+def summary(facts: Facts, root: Path) -> str:
+    """What a run did."""
+    skipped = sum(facts["skipped"].values())
+    lines = [
+        f"{facts['name']}: {facts['started']:,} jobs started, {facts['known']:,} already known, "
+        f"{skipped:,} of {facts['configurations']:,} configurations never had to run, {facts['failed']:,} failed, "
+        f"{facts['seconds']:.0f} s"
+    ]
+    lines += [f"  {count:,} never run: {reason}" for reason, count in facts["skipped"].items()]
+    if facts["failed"]:
+        lines.append(f"  why: lcsweep status {root}")
+    return "\n".join(lines)
+
+
+def chosen(choice: Choice, manifest: Facts) -> str:
+    """What a search chose, in a line."""
+    if choice.candidate is None:
+        return "no job has finished: there is no model to choose"
+    found = choice.candidate
+    what = f"{found.family}: {found.label}, {found.artifact_bytes:,} bytes ({_ratio(manifest, found.artifact_bytes)})"
+    accuracy = min(found.accuracies)
+    if choice.feasible:
+        return f"smallest that meets the target: {what}, validation accuracy {accuracy:.2%}"
+    return (
+        f"no model meets the target, accuracy {choice.threshold:.2%}; the nearest miss: {what}, "
+        f"validation accuracy {accuracy:.2%}, short by {choice.shortfall:.2%}"
+    )
+
+
+def jobs(entries: Sequence["Entry"], done: Sequence[str], *, limit: int | None) -> str:
+    """The jobs that a run would have, with their nominal bytes."""
+    rows = [("job", "family", "configuration", "seed", "nominal bytes", "MACs", "")]
+    for entry in entries:
+        for job in entry.jobs:
+            known = "done" if job.id in done else ""
+            size, macs = f"{entry.nominal_bytes:,}", f"{entry.macs:,}"
+            rows.append((job.id, entry.family, label(entry.configuration), str(job.seed), size, macs, known))
+    missing = sum(row[-1] == "" for row in rows[1:])
+    bound = f", at most {limit:,} started" if limit is not None else ""
+    return f"{_table(rows, right={3, 4, 5})}\n{len(rows) - 1:,} jobs, {missing:,} without a record{bound}"
+
+
+def status(facts: Facts, manifest: Facts) -> str:
+    """How far a sweep is."""
+    lines = [reference(manifest), f"{facts['done']:,} jobs done, {len(facts['failed']):,} failed"]
+    for job in facts["failed"]:
+        lines.append(
+            f"  failed: {job['family']}: {label(job['configuration'])}, seed {job['seed']}: {job['error']['message']}"
+        )
+    lines += [summary(search, Path(facts["folder"])) for search in facts["searches"]]
+    if facts["pick"]:
+        picked_facts = facts["pick"]
+        lines.append(
+            f"picked: {picked_facts['family']}: {label(picked_facts['configuration'])}, {picked_facts['artifact']}"
+        )
+    return "\n".join(lines)
+
+
+def report(facts: Facts) -> str:
+    """Where a report is."""
+    paths = facts["paths"]
+    return _table([("page", paths["html"]), ("figure", f"{paths['png']}, also .svg and .pdf")], right=set())
+
+
+def picked(facts: Facts, page: Path) -> str:
+    """The picked model: what it is, its true size, its accuracy on validation and on test."""
+    val, test = facts["val"], facts["test"]
+    target = Target(**facts["target"])
+    met = "meets" if facts["meets_target"] else f"MISSES by {facts['shortfall']:.2%}"
+    rows = [
+        ("picked", f"{facts['family']}: {label(facts['configuration'])} (job {facts['id']})"),
+        ("target", f"{met} {describe_target(target)}, on validation, {len(facts['seeds'])} seed(s)"),
+        ("file", f"{facts['artifact']}"),
+        (
+            "size",
+            f"{facts['artifact_bytes']:,} bytes, {facts['compression_ratio']:.1f} times smaller than the "
+            f"reference's {facts['reference_bytes']:,}",
+        ),
+        ("MACs", f"{facts['macs']:,} of the reference's {facts['reference_macs']:,}"),
+        ("validation", _accuracy(val)),
+        ("test", f"{_accuracy(test)}; reference {test['reference_accuracy']:.2%}"),
+        ("test drop", f"{test['drop']:.2%} (95 % interval {test['drop_low']:.2%} to {test['drop_high']:.2%}, paired)"),
+        ("looks at test", f"{test['looks']} models so far, the reference among them"),
+    ]
+    if page.exists():
+        rows.append(("report", str(page)))
+    return _table(rows, right=set())
+
+
+def artifact(facts: Facts) -> str:
+    """What a packed file is."""
+    info = facts["info"]
+    rows = [
+        ("file", f"{facts['file']}: {facts['bytes']:,} bytes ({facts['payload_bytes']:,} before zstd)"),
+        ("sha256", facts["sha256"]),
+        ("holds", f"{facts['parameters']:,} numbers, decoded"),
+    ]
+    if "configuration" in info:
+        rows.append(
+            ("made by", f"{info['study']}, {info['family']}: {label(info['configuration'])} (job {info['job']})")
+        )
+    if "val" in info:
+        proof = "proved" if "outputs" in facts else "claimed; --study STUDY proves it"
+        rows.append(("validation", f"accuracy {float(info['val']['accuracy']):.2%} (n {info['val']['n']}), {proof}"))
+    return _table(rows, right=set())
+
+
+def describe_target(target: Target) -> str:
+    """A target in words."""
+    if target.max_drop is not None:
+        return f"a drop of at most {target.max_drop:.2%}"
+    return f"an accuracy of at least {target.min_accuracy:.2%}"
+
+
+def _accuracy(measured: Facts) -> str:
+    interval = f"95 % interval {measured['low']:.2%} to {measured['high']:.2%}"
+    return f"accuracy {measured['accuracy']:.2%} ({interval}, n {measured['n']})"
+
+
+def _ratio(manifest: Facts, size: int) -> str:
+    return f"{manifest['reference']['bytes'] / size:.1f} times smaller"
+
+
+def _table(rows: Sequence[Sequence[str]], *, right: set[int]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,305 @@
+"""One LC job, from its configuration to its published record. Plain Python: no Ray."""
+
+import datetime
+import hashlib
+import importlib.metadata
+import itertools
+import json
+import platform
+import shutil
+import time
+import traceback
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lc_core.accounting import count_macs, layer_positions
+from lc_core.algorithm import LCState, deploy, run_lc
+from lc_core.artifact import ArtifactError, encode, load, nominal_bytes, read
+from lc_core.schedule import Schedule
+from lc_core.task import CompressionTask
+from lc_core.training import DivergedError, predict
+from sweep.intervals import wilson
+from sweep.loading import load_study
+from sweep.store import FORMAT, Record, SweepFolder, label, publish, write_json, write_whole
+from sweep.study import Configuration, Data, Split, Study
+
+Method = Literal["lc", "dc"]
+Progress = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job does; equal jobs have equal ids.
+
+    Attributes:
+        study_hash: of the study's model, data, loss and reference.
+        family: of the study.
+        configuration: the levels of the family's knobs.
+        method: "lc", or "dc" for direct compression alone.
+        seed: of the order of the batches.
+        schedule: of the LC run, as a dict.
+    """
+
+    study_hash: str
+    family: str
+    configuration: Configuration
+    method: Method
+    seed: int
+    schedule: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of what the job does."""
+        return content_hash(asdict(self))
+
+    @property
+    def label(self) -> str:
+        """The job in words."""
+        return f"{self.family}: {label(self.configuration)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON data; `from_dict` is its inverse."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> "Job":
+        return Job(**data)
+
+
+@dataclass(frozen=True, eq=False)
+class Workplace:
+    """What a process needs to do jobs.
+
+    Attributes:
+        study: the study.
+        data: its splits.
+        reference: the reference's parameters and buffers, by name.
+        reference_bytes: of the reference's own packed file.
+        folder: the sweep's.
+        template: an untrained model, for names and shapes.
+        positions: of `lc_core.accounting.layer_positions`.
+    """
+
+    study: Study
+    data: Data
+    reference: dict[str, Tensor]
+    reference_bytes: int
+    folder: SweepFolder
+    template: nn.Module
+    positions: dict[str, int]
+
+    @property
+    def reference_macs(self) -> int:
+        """Multiply-accumulates of the reference for one example."""
+        return count_macs(self.positions, self.reference)
+
+    @staticmethod
+    def make(study: Study, data: Data, *, folder: SweepFolder) -> "Workplace":
+        """The workplace of a sweep whose reference is in its folder."""
+        artifact = read(folder.reference)
+        template = study.seeded_model()
+        positions = layer_positions(template, data.train.inputs[:1])
+        return Workplace(study, data, artifact.weights(), artifact.file_bytes, folder, template, positions)
+
+
+def open_workplace(study_reference: str, *, user_folder: str, splits: dict[str, np.ndarray], folder: str) -> Workplace:
+    """The workplace in a fresh process: imports the study, sets one torch thread.
+
+    Args:
+        study_reference: as the user named the study.
+        user_folder: appended to `sys.path`, after all that is there.
+        splits: of `split_arrays`; may be read-only, and is never written to.
+        folder: the sweep's.
+    """
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    study = load_study(study_reference, user_folder=user_folder)
+    return Workplace.make(study, _data(splits), folder=SweepFolder(Path(folder)))
+
+
+def split_arrays(data: Data) -> dict[str, np.ndarray]:
+    """The splits as named arrays, to share them with other processes without a copy."""
+    splits = {"train": data.train, "val": data.val, "test": data.test}
+    pairs = {name: {"inputs": split.inputs, "targets": split.targets} for name, split in splits.items()}
+    return {f"{name}.{part}": tensor.numpy() for name, pair in pairs.items() for part, tensor in pair.items()}
+
+
+def run_job(job: Job, workplace: Workplace, *, report: Progress) -> Record:
+    """The job's published record; `report` hears of each LC step. What goes wrong in it becomes a failed record."""
+    started = time.monotonic()
+    attempt = workplace.folder.artifacts / f".attempt-{job.id}-{uuid.uuid4().hex[:8]}"
+    attempt.mkdir(parents=True)
+    try:
+        result = _compress(job, workplace, attempt, report)
+    except Exception as error:  # whatever a user's model raises belongs in the record
+        shutil.rmtree(attempt)
+        return publish_failure(
+            job,
+            workplace.folder,
+            message=f"{type(error).__name__}: {error}",
+            traceback=traceback.format_exc(),
+            seconds=time.monotonic() - started,
+        )
+    known = _record(job, workplace.reference_bytes, workplace.reference_macs)
+    write_json(attempt / "record.json", known | result | {"seconds": time.monotonic() - started})
+    return publish(workplace.folder, attempt, job_id=job.id)
+
+
+def publish_failure(
+    job: Job, folder: SweepFolder, *, message: str, traceback: str, seconds: float | None = None
+) -> Record:
+    """The published record of a job that failed. A record that says done stays, and is what this returns."""
+    attempt = folder.artifacts / f".attempt-{job.id}-{uuid.uuid4().hex[:8]}"
+    error = {"message": " ".join(message.split()), "traceback": traceback}
+    write_json(attempt / "record.json", _record(job, None, None) | {"error": error, "seconds": seconds})
+    return publish(folder, attempt, job_id=job.id)
+
+
+def job_sizes(job: Job, workplace: Workplace) -> tuple[int, int]:
+    """Bytes of the job's packed file before zstd, and multiply-accumulates of its model: known before training."""
+    weights = workplace.reference
+    tasks = workplace.study.tasks(workplace.template, family=job.family, configuration=job.configuration)
+    size = nominal_bytes(tasks, weights, info=_info(job, workplace, accuracy=0.0))
+    thetas = [task.outline() for task in tasks]
+    return size, count_macs(workplace.positions, weights, tasks=tasks, thetas=thetas)
+
+
+def measure(model: nn.Module, split: Split, *, study: Study) -> dict[str, Any]:
+    """The study's metrics of `model` on `split`, n, and the 95 % interval of the accuracy.
+
+    Raises:
+        DivergedError: an output is NaN or infinite.
+    """
+    means = {name: float(score.mean()) for name, score in scores(model, split, study=study).items()}
+    n = len(split.targets)
+    low, high = wilson(means["accuracy"], n=n)
+    return means | {"n": n, "low": low, "high": high}
+
+
+def scores(model: nn.Module, split: Split, *, study: Study) -> dict[str, Tensor]:
+    """Metric -> its score of each example of `split`, float64 (n,). DivergedError as `measure`."""
+    outputs = predict(model, split.inputs)
+    if not bool(torch.isfinite(outputs).all()):
+        raise DivergedError("the model's outputs hold NaN or infinity")
+    return {name: metric(outputs, split.targets).double() for name, metric in study.metrics.items()}
+
+
+def content_hash(data: Any) -> str:
+    """16 hexadecimal digits of the SHA-256 of JSON data, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides numbers."""
+    packages = ("lcsweep", "torch", "numpy", "scikit-learn", "optuna", "ray")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
+
+
+def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -> dict[str, Any]:
+    study, data = workplace.study, workplace.data
+    torch.manual_seed(job.seed)
+    model, shipped = study.build_model(), study.build_model()
+    model.load_state_dict(workplace.reference)
+    tasks = study.tasks(model, family=job.family, configuration=job.configuration)
+    steps: list[dict[str, Any]] = []
+    measured: list[dict[str, Any]] = []
+    for state in _states(job, model, tasks, workplace):
+        deploy(shipped, tasks, state, inputs=data.train.inputs, batch_size=int(job.schedule["batch_size"]))
+        measured.append(measure(shipped, data.val, study=study))
+        error = 1 - measured[-1]["accuracy"]
+        steps.append({"step": state.step, "mu": state.mu, "loss": state.loss, "gap": state.gap, "val_error": error})
+        report({"step": state.step, "steps": state.steps, "gap": state.gap, "val_error": error})
+    packed = encode(
+        tasks, state.thetas, shipped.state_dict(), info=_info(job, workplace, accuracy=measured[-1]["accuracy"])
+    )
+    write_whole(attempt / "model.lcz", packed)
+    _prove(attempt / "model.lcz", workplace, claimed=measured[-1])
+    write_json(attempt / "diagnostics.json", {"steps": steps})
+    nominal, macs = job_sizes(job, workplace)
+    return {
+        "status": "done",
+        "nominal_bytes": nominal,
+        "artifact_bytes": len(packed),
+        "artifact_sha256": hashlib.sha256(packed).hexdigest(),
+        "macs": macs,
+        "val": measured[-1],
+        "direct": measured[0],
+        "gap": state.gap,
+        "epochs": state.epochs,
+    }
+
+
+def _states(job: Job, model: nn.Module, tasks: tuple[CompressionTask, ...], workplace: Workplace) -> Iterator[LCState]:
+    states = run_lc(
+        model,
+        tasks,
+        workplace.data.train.inputs,
+        workplace.data.train.targets,
+        loss=workplace.study.loss,
+        schedule=Schedule(**job.schedule),
+        seed=job.seed,
+    )
+    return itertools.islice(states, 1) if job.method == "dc" else states
+
+
+def _prove(path: Path, workplace: Workplace, *, claimed: dict[str, Any]) -> None:
+    """The accuracy that a record states is the file's: read back from the disk, into a model of its own."""
+    model = workplace.study.build_model()
+    load(path, model)
+    found = measure(model, workplace.data.val, study=workplace.study)
+    if found != claimed:
+        raise ArtifactError(f"the packed file measures {found}, the model that it was made from {claimed}")
+
+
+def _info(job: Job, workplace: Workplace, *, accuracy: float) -> dict[str, Any]:
+    """What travels with a packed model; its JSON is as long before training as after."""
+    return {
+        "study": workplace.study.name,
+        "study_hash": job.study_hash,
+        "job": job.id,
+        "family": job.family,
+        "configuration": job.configuration,
+        "input_shape": list(workplace.data.train.inputs.shape[1:]),
+        "val": {"accuracy": f"{accuracy:.17f}", "n": len(workplace.data.val.targets)},
+    }
+
+
+def _record(job: Job, reference_bytes: int | None, reference_macs: int | None) -> Record:
+    """A record but for what the job finds out."""
+    unknown = ("nominal_bytes", "artifact_bytes", "artifact_sha256", "macs", "val", "direct", "gap", "epochs")
+    return {
+        "format": FORMAT,
+        "id": job.id,
+        "status": "failed",
+        "study_hash": job.study_hash,
+        "family": job.family,
+        "configuration": job.configuration,
+        "method": job.method,
+        "seed": job.seed,
+        "schedule": job.schedule,
+        "reference_bytes": reference_bytes,
+        "reference_macs": reference_macs,
+        "seconds": None,
+        "device": "cpu",
+        "versions": versions(),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "error": None,
+    } | dict.fromkeys(unknown)
+
+
+def _data(arrays: Mapping[str, np.ndarray]) -> Data:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # it is never written to
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    train, val, test = (
+        Split(tensors[f"{name}.inputs"], tensors[f"{name}.targets"]) for name in ("train", "val", "test")
+    )
+    return Data(train, val, test)

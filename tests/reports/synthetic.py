@@ -1,0 +1,173 @@
+"""Synthetic sweep folders in the store's own JSON, for the report's tests: no training, the same numbers every time."""
+
+import hashlib
+import json
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REFERENCE_BYTES = 64_000
+PARAMETERS = 17_226
+MACS = 17_024
+N_VAL = 359
+
+
+@dataclass(frozen=True)
+class Point:
+    """A configuration with the bytes and the validation error that its jobs come out with."""
+
+    family: str
+    configuration: dict[str, int | float | str]
+    size_bytes: int
+    error: float
+    direct_error: float | None
+    macs: int = MACS
+
+
+def wilson(accuracy: float, n: int) -> dict[str, float | int]:
+    """The 95 % Wilson interval of an accuracy seen on n examples, as records hold it."""
+    z = 1.959964
+    centre = (accuracy + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(accuracy * (1 - accuracy) / n + z * z / (4 * n * n))
+    return {"accuracy": accuracy, "n": n, "low": centre - half, "high": centre + half}
+
+
+def grid() -> list[Point]:
+    """A sweep of four families that looks like the digits one: pruning, codebooks, low rank, pruning then codebooks."""
+    points = []
+    for keep in (0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01):
+        size = int(300 + PARAMETERS * keep * 4.6)
+        points.append(Point("prune", {"keep": keep}, size, 0.0245 + 0.00042 / keep, min(0.9, 0.02 + 0.045 / keep)))
+    for codes in (64, 32, 16, 8, 4, 2):
+        size = int(700 + PARAMETERS * math.log2(codes) / 8 + codes * 12)
+        points.append(Point("quantize", {"size": codes}, size, 0.0246 + 0.05 / codes**1.6, 0.024 + 1.1 / codes**1.5))
+    for rank in (32, 16, 12, 8, 6, 4, 3, 2):
+        size = int(800 + rank * 4 * 420)
+        points.append(
+            Point("low_rank", {"rank": rank}, size, 0.0247 + 0.6 / rank**2.6, min(0.9, 0.02 + 7 / rank**2), 420 * rank)
+        )
+    for keep in (0.3, 0.2, 0.1, 0.05, 0.03):
+        for codes in (16, 4, 2):
+            size = int(420 + PARAMETERS * keep * (4 + math.log2(codes)) / 8)
+            error = 0.0242 + 0.00044 / keep + 0.02 / codes**1.6
+            points.append(
+                Point("prune_quantize", {"keep": keep, "size": codes}, size, error, min(0.9, 0.03 / keep + 1.2 / codes))
+            )
+    return points
+
+
+def many(count: int) -> list[Point]:
+    """`count` configurations scattered above a front, over four families."""
+    draw = random.Random(5)
+    points = []
+    for index in range(count):
+        size = int(700 * math.exp(draw.random() * 4))
+        error = min(0.9, 0.02 + 18 / size + draw.random() ** 3 * 0.1)
+        family = ("prune", "quantize", "low_rank", "prune_quantize")[index % 4]
+        points.append(
+            Point(family, {"level": index, "keep": round(draw.random(), 4)}, size, error, min(0.9, error * 4))
+        )
+    return points
+
+
+def job_id(*parts: object) -> str:
+    """16 hex digits of the parts' hash."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def record(point: Point, *, seed: int, seeds: int, n_val: int) -> dict[str, Any]:
+    """The finished record of one job at `point`: its error moved by the seed, in steps of one example of the split."""
+    draw = random.Random(f"{point.family} {point.configuration} {seed}")
+    moved = point.error * (1 + (draw.random() - 0.5) * (0.25 if seeds > 1 else 0.1))
+    accuracy = 1 - round(moved * n_val) / n_val
+    name = job_id(point.family, point.configuration, seed)
+    direct = None if point.direct_error is None else wilson(1 - round(point.direct_error * n_val) / n_val, n_val)
+    return {
+        "format": 1,
+        "id": name,
+        "status": "done",
+        "study": "digits_mlp",
+        "study_hash": "0123456789abcdef",
+        "family": point.family,
+        "configuration": point.configuration,
+        "method": "lc",
+        "seed": seed,
+        "schedule": {"steps": 40, "epochs": 60.0},
+        "nominal_bytes": int(point.size_bytes * 1.05),
+        "artifact_bytes": point.size_bytes,
+        "artifact_sha256": hashlib.sha256(name.encode()).hexdigest(),
+        "reference_bytes": REFERENCE_BYTES,
+        "macs": point.macs,
+        "reference_macs": MACS,
+        "val": wilson(accuracy, n_val),
+        "direct": direct,
+        "gap": 0.002 + draw.random() * 0.006,
+        "epochs": 60.0,
+        "seconds": 2.0 + draw.random(),
+        "device": "cpu",
+        "versions": {"python": "3.11.9", "torch": "2.13.0", "optuna": "5.0.0"},
+        "finished": "2026-03-01T12:00:00+00:00",
+        "error": None,
+    }
+
+
+def failed(point: Point, *, message: str, trace: str) -> dict[str, Any]:
+    """The record of a job at `point` that raised."""
+    made = record(point, seed=0, seeds=1, n_val=N_VAL)
+    nothing = dict.fromkeys(("artifact_bytes", "artifact_sha256", "macs", "val", "direct", "gap", "epochs"))
+    return {**made, **nothing, "status": "failed", "error": {"message": message, "traceback": trace}}
+
+
+def write(path: Path, content: object) -> None:
+    """`content` as JSON at `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_sweep(
+    folder: Path, records: list[dict[str, Any]], *, target: dict[str, float] | None, study: str = "digits_mlp"
+) -> Path:
+    """A sweep's folder with its manifest and these records; the folder."""
+    manifest = {
+        "format": 1,
+        "study": study,
+        "reference_study": f"studies.{study}",
+        "study_hash": "0123456789abcdef",
+        "metric": "accuracy",
+        "target": target,
+        "splits": {"train": 1078, "val": N_VAL, "test": 360},
+        "reference": {
+            "bytes": REFERENCE_BYTES,
+            "parameters": PARAMETERS,
+            "macs": MACS,
+            "val": wilson(1 - 9 / N_VAL, N_VAL),
+        },
+        "versions": {"python": "3.11.9", "torch": "2.13.0", "optuna": "5.0.0"},
+    }
+    write(folder / "sweep.json", manifest)
+    for made in records:
+        write(folder / "artifacts" / made["id"] / "record.json", made)
+    return folder
+
+
+def write_searches(folder: Path) -> None:
+    """What a grid and a smallest-model search leave in searches/."""
+    write(
+        folder / "searches" / "grid.json",
+        {"name": "grid", "configurations": 37, "jobs": 37, "known": 0, "started": 37, "failed": 1, "skipped": {}}
+        | {"target": None, "seconds": 74.2},
+    )
+    skipped = {"no smaller than the best": 261, "tighter than one that misses the target": 92}
+    write(
+        folder / "searches" / "smallest.json",
+        {"name": "smallest", "configurations": 402, "jobs": 49, "known": 37, "started": 12, "failed": 0}
+        | {"skipped": skipped, "target": {"max_drop": 0.01}, "seconds": 31.7},
+    )
+
+
+def write_test(folder: Path, *, id: str, sha256: str, accuracy: float) -> None:
+    """One look at the test split, as `pick` leaves it."""
+    content = {"id": id, "artifact_sha256": sha256, **wilson(accuracy, 360), "finished": "2026-03-01T12:05:00+00:00"}
+    write(folder / "test" / f"{sha256}.json", content)

@@ -1,0 +1,151 @@
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from reports.figures import draw_front, encode
+from reports.findings import Findings, read_findings
+from reports.inline_svg import inline
+from sweep.pick import Target
+from tests.reports import synthetic
+from tests.reports.conftest import MakeSweep
+
+
+def findings_of(make_sweep: MakeSweep, points: list[synthetic.Point], **what: object) -> Findings:
+    return read_findings(make_sweep(points, **what), target=None, by="bytes")
+
+
+def front_axes(figure: Figure) -> Axes:
+    return next(axes for axes in figure.axes if axes.get_label() == "front")
+
+
+def line(figure: Figure, gid: str) -> np.ndarray:
+    return next(np.asarray(drawn.get_xydata()) for drawn in front_axes(figure).get_lines() if drawn.get_gid() == gid)
+
+
+def marks_of(figure: Figure, *kinds: str) -> np.ndarray:
+    lines = [drawn for drawn in front_axes(figure).get_lines() if str(drawn.get_gid()).split("-")[0] in kinds]
+    return np.concatenate([np.asarray(drawn.get_xydata()) for drawn in lines])
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_every_candidate_is_drawn_inside_the_axes_where_it_is(make_sweep: MakeSweep, seeds: int) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), seeds=seeds, target={"max_drop": 0.01})
+    figure = draw_front(found)
+    drawn = marks_of(figure, "front", "dominated")
+    expected = [(row.candidate.artifact_bytes, row.candidate.mean_error) for row in found.rows]
+    assert sorted(map(tuple, drawn.tolist())) == sorted(expected)
+    (left, right), (low, high) = front_axes(figure).get_xlim(), front_axes(figure).get_ylim()
+    assert ((left < drawn[:, 0]) & (drawn[:, 0] < right) & (low < drawn[:, 1]) & (drawn[:, 1] < high)).all()
+
+
+def test_staircase_goes_through_exactly_what_nothing_beats(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), seeds=2)
+    points = [(row.candidate.artifact_bytes, row.candidate.mean_error) for row in found.rows]
+    unbeaten = [
+        (size, error)
+        for size, error in points
+        if not any(s <= size and e <= error and (s, e) != (size, error) for s, e in points)
+    ]
+    assert line(draw_front(found), "staircase").tolist() == [list(point) for point in sorted(unbeaten)]
+
+
+def test_lines_star_and_ring_stand_where_the_numbers_are(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.01})
+    figure = draw_front(found)
+    assert found.pick is not None
+    assert line(figure, "target")[:, 1] == pytest.approx(found.reference.error + 0.01)
+    assert line(figure, "reference").tolist() == [[synthetic.REFERENCE_BYTES, found.reference.error]]
+    assert line(figure, "pick").tolist() == [[found.pick.candidate.artifact_bytes, found.pick.candidate.mean_error]]
+
+
+def test_ratio_axis_mirrors_the_size_axis(make_sweep: MakeSweep) -> None:
+    figure = draw_front(findings_of(make_sweep, synthetic.grid()))
+    top = next(axes for axes in figure.axes if axes is not front_axes(figure))
+    for size in (1000.0, 20_000.0):
+        below = front_axes(figure).transData.transform((size, 0.03))[0]
+        above = top.transData.transform((synthetic.REFERENCE_BYTES / size, 0.5))[0]
+        assert above == pytest.approx(below)
+
+
+@pytest.mark.parametrize("target", [0.001, 0.01, 0.05])
+def test_words_lie_over_no_point_and_not_over_each_other(make_sweep: MakeSweep, target: float) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), seeds=2, target={"max_drop": target})
+    figure = draw_front(found)
+    figure.draw_without_rendering()
+    callout = next(artist for artist in figure.artists if artist.get_gid() == "callout").get_window_extent()
+    places = front_axes(figure).transData.transform(marks_of(figure, "front", "dominated"))
+    assert not any(callout.contains(x, y) for x, y in places)
+    texts = [text.get_window_extent() for text in [*figure.texts, *front_axes(figure).texts] if text.get_text()]
+    texts += [artist.get_window_extent() for artist in figure.artists if isinstance(artist, Text)]
+    for index, one in enumerate(texts):
+        assert figure.bbox.x0 <= one.x0
+        assert one.x1 <= figure.bbox.x1 + 1
+        assert not any(one.overlaps(other) for other in texts[index + 1 :])
+
+
+def test_legend_names_every_family_even_odd_ones(make_sweep: MakeSweep) -> None:
+    names = ["_hidden", "$x$", "a" * 200, "new\nline\x00"]
+    points = [synthetic.Point(name, {"keep": 0.1}, 1000 + 500 * i, 0.03, 0.2) for i, name in enumerate(names)]
+    figure = draw_front(findings_of(make_sweep, points))
+    shown = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert {"_hidden", "$x$", "a" * 43 + "…", "new\ufffdline\ufffd"} <= set(shown)
+    ElementTree.fromstring(encode(figure, format="svg"))
+
+
+def test_a_range_bar_goes_from_the_least_to_the_most_error(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid()[:1], seeds=3)
+    (row,) = found.rows
+    bars = [drawn for drawn in front_axes(draw_front(found)).get_lines() if drawn.get_gid() == "range-0"]
+    assert [np.asarray(bar.get_ydata())[:2].tolist() for bar in bars] == [
+        [min(row.candidate.errors), max(row.candidate.errors)]
+    ]
+
+
+def test_a_perfect_model_is_drawn_on_a_linear_axis(make_sweep: MakeSweep) -> None:
+    points = [synthetic.Point("prune", {"keep": k}, int(9000 * k), e, 0.5) for k, e in ((0.5, 0.0), (0.1, 0.05))]
+    figure = draw_front(findings_of(make_sweep, points))
+    low, high = front_axes(figure).get_ylim()
+    assert low < 0 < high
+    assert "linear" in front_axes(figure).get_ylabel()
+
+
+@pytest.mark.parametrize("format", ["png", "svg", "pdf"])
+def test_the_same_records_give_the_same_bytes(make_sweep: MakeSweep, format: str) -> None:
+    found = findings_of(make_sweep, synthetic.grid()[:6], target={"max_drop": 0.01})
+    first, second = (encode(draw_front(found), format=format) for _ in range(2))
+    assert first == second
+
+
+def test_an_unknown_format_is_refused(make_sweep: MakeSweep) -> None:
+    figure = draw_front(findings_of(make_sweep, []))
+    with pytest.raises(ValueError, match="png, svg, pdf, got 'gif'"):
+        encode(figure, format="gif")
+
+
+def test_inline_svg_follows_the_theme_and_keeps_the_text(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.01})
+    svg = encode(draw_front(found), format="svg")
+    markup = inline(svg, title="a < b", description="c & d")
+    root = ElementTree.fromstring(markup)
+    assert "#" not in "".join(element.get("style", "").replace("url(#", "") for element in root.iter())
+    assert [root[0].text, root[1].text] == ["a < b", "c & d"]
+    names = {element.get("id") for element in root.iter()} - {None}
+    links = {element.get("href", "").removeprefix("#") for element in root.iter("use")}
+    assert links <= names
+    words = [text.strip() for text in ElementTree.fromstring(svg).itertext() if "validation error" in text]
+    assert words
+    assert all(word in markup for word in words)
+    assert len(markup) < 0.75 * len(svg)
+
+
+def test_a_given_target_goes_before_the_sweeps_own(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid(), target={"max_drop": 0.01})
+    own = read_findings(folder, target=None, by="bytes")
+    given = read_findings(folder, target=Target(max_drop=0.05), by="bytes")
+    assert own.pick is not None
+    assert given.pick is not None
+    assert given.pick.candidate.artifact_bytes < own.pick.candidate.artifact_bytes

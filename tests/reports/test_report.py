@@ -1,0 +1,249 @@
+import json
+import os
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from reports import write_report
+from sweep.pick import Target, candidates, choose
+from sweep.store import read_manifest, read_records
+from tests.reports import synthetic
+from tests.reports.conftest import MakeSweep
+
+FILES = {"index.html", "front.png", "front.svg", "front.pdf"}
+FAILURE = synthetic.failed(
+    synthetic.Point("prune", {"keep": 0.001}, 100, 0.5, None),
+    message="expected a finite loss, got nan <b>bold</b>",
+    trace='Traceback (most recent call last):\n  File "<study>", line 1\nValueError: <i>nan</i>',
+)
+
+
+class Page(HTMLParser):
+    """What a browser would find: the elements, their attributes, and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def read_page(folder: Path) -> Page:
+    return Page((folder / "report" / "index.html").read_text(encoding="utf-8"))
+
+
+def test_report_has_its_files_and_a_summary_fit_for_json(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid(), target={"max_drop": 0.01}, failures=(FAILURE,))
+    summary = write_report(folder)
+    assert {path.name for path in (folder / "report").iterdir()} == FILES
+    assert {Path(path).name for path in summary["paths"].values()} == FILES
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+    assert summary["jobs"] == {"done": 37, "failed": 1}
+    assert (folder / "report" / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "report" / "front.pdf").read_bytes().startswith(b"%PDF")
+    before = {name: (folder / "report" / name).read_bytes() for name in FILES}
+    write_report(folder)
+    assert before == {name: (folder / "report" / name).read_bytes() for name in FILES}
+
+
+@pytest.mark.parametrize("by", ["bytes", "macs"])
+@pytest.mark.parametrize("target", [Target(max_drop=0.01), Target(min_accuracy=0.99)])
+def test_the_choice_is_that_of_pick(make_sweep: MakeSweep, by: str, target: Target) -> None:
+    folder = make_sweep(synthetic.grid(), seeds=2)
+    summary = write_report(folder, target=target, by=by)  # type: ignore[arg-type]
+    expected = choose(
+        candidates(read_records(folder)),
+        target=target,
+        reference_accuracy=read_manifest(folder)["reference"]["val"]["accuracy"],
+        by=by,  # type: ignore[arg-type]
+    )
+    assert expected.candidate is not None
+    assert summary["choice"]["id"] == expected.candidate.shipped
+    assert summary["choice"]["feasible"] == expected.feasible
+    assert summary["choice"]["shortfall"] == expected.shortfall
+    page = read_page(folder)
+    option = "--max-drop 0.01" if target.max_drop is not None else "--min-accuracy 0.99"
+    by_option = "" if by == "bytes" else " --by macs"
+    assert f"lcsweep pick {folder} {option}{by_option}" in page.text
+    assert f"lcsweep export {folder} --trial {expected.candidate.shipped} --out digits_mlp.lcz" in page.text
+    assert f"{expected.candidate.artifact_bytes:,} bytes" in page.text
+    assert ("nearest miss" in page.text) != expected.feasible
+
+
+def test_page_says_what_was_found(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid(), target={"max_drop": 0.01}, failures=(FAILURE,))
+    synthetic.write_searches(folder)
+    text = (write_report(folder), read_page(folder).text)[1]
+    for words in (
+        "(the reference's 97.49 % less 1 point), in every seed",
+        "37 configurations from 37 finished jobs, 1 failed",
+        "expected a finite loss, got nan <b>bold</b>",
+        "ValueError: <i>nan</i>",
+        "353 never had to run",
+        "261: no smaller than the best",
+        "torch 2.13.0",
+        "0123456789abcdef",
+        "n = 359",
+        "train 1,078, val 359, test 360",
+    ):
+        assert words in text, words
+    assert "Test split" not in text
+
+
+def test_measurements_on_the_test_split_are_named_so_and_kept_apart(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid(), target={"max_drop": 0.01})
+    chosen = write_report(folder)["choice"]["id"]
+    synthetic.write_test(folder, id=chosen, sha256="cd" * 32, accuracy=0.9123)
+    synthetic.write_test(folder, id="reference", sha256="ab" * 32, accuracy=0.9345)
+    figure = (folder / "report" / "front.png").read_bytes()
+    write_report(folder)
+    text = read_page(folder).text
+    assert "2 looks so far" in text
+    assert "Test accuracy 91.23 %" in text
+    assert "93.45 %" in text[text.index("Test split") :]
+    assert "93.45 %" not in text[: text.index("Test split")]
+    assert (folder / "report" / "front.png").read_bytes() == figure
+
+
+def test_markup_in_names_shows_as_text(make_sweep: MakeSweep) -> None:
+    script = "<script>alert(1)</script>"
+    image = "<img src=x onerror=alert(2)>"
+    quote = '"><svg onload=alert(3)>'
+    points = [
+        synthetic.Point(script, {quote: image}, 900, 0.03, 0.2),
+        synthetic.Point(quote, {"keep": script, "$\\frac$": "]]>&amp;"}, 1900, 0.028, 0.2),
+    ]
+    failure = synthetic.failed(points[0], message=script, trace=f"</details></pre>{script}")
+    failure["seed"] = 7
+    failure["configuration"] = {"other": image}
+    failure["id"] = "f" * 16
+    folder = make_sweep(points, target={"max_drop": 0.01}, failures=(failure,), study=image)
+    synthetic.write_test(folder, id=script, sha256=quote, accuracy=0.9)
+    search = {"name": script, "configurations": 3, "skipped": {image: 3}, "target": {quote: 1}, "seconds": 1.0}
+    synthetic.write(folder / "searches" / "odd.json", search)
+    write_report(folder)
+    page = read_page(folder)
+    assert "script" not in page.tags
+    assert "img" not in page.tags
+    assert page.tags.count("svg") == 1
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert page.text.count(script) >= 5
+    assert image in page.text
+    svg = (folder / "report" / "front.svg").read_text()
+    assert "<script" not in svg
+    assert "&lt;script&gt;" in svg
+
+
+def test_page_asks_nothing_of_the_network(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid(), seeds=2, target={"max_drop": 0.01})
+    write_report(folder)
+    page = read_page(folder)
+    html = (folder / "report" / "index.html").read_text()
+    assert not {"link", "script", "img", "iframe", "object", "base"} & set(page.tags)
+    assert all(value and value.startswith("#") for name, value in page.attributes if name in ("href", "src"))
+    assert "http://" not in html
+    assert "https://" not in html
+    assert "@import" not in html
+    assert html.count("url(") == html.count("url(#")
+    assert "default-src 'none'" in html
+
+
+def test_page_of_sixty_records_is_small(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.many(60), target={"max_drop": 0.01})
+    sizes = write_report(folder)["file_bytes"]
+    assert sizes["html"] < 100_000
+    assert sizes["png"] < 500_000
+    assert sizes["html"] == (folder / "report" / "index.html").stat().st_size
+
+
+def test_a_thousand_records_are_all_in_the_table(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.many(1000), target={"max_drop": 0.01})
+    summary = write_report(folder)
+    page = read_page(folder)
+    assert summary["candidates"] == 1000
+    assert page.tags.count("tr") >= 1002
+    assert summary["file_bytes"]["html"] < 600_000
+
+
+@pytest.mark.parametrize(
+    "points, failures, target, words",
+    [
+        ([], (), None, "No job has finished"),
+        ([], (FAILURE,), {"max_drop": 0.01}, "Every job that ended failed (1)"),
+        (synthetic.grid()[:1], (), {"max_drop": 0.01}, "1 configuration from 1 finished job"),
+    ],
+)
+def test_small_sweeps_have_a_report_too(
+    make_sweep: MakeSweep,
+    points: list[synthetic.Point],
+    failures: tuple[dict[str, object], ...],
+    target: dict[str, float] | None,
+    words: str,
+) -> None:
+    folder = make_sweep(points, failures=failures, target=target)
+    summary = write_report(folder)
+    assert words in read_page(folder).text
+    assert (summary["choice"] is None) == (target is None or not points)
+    assert {path.name for path in (folder / "report").iterdir()} == FILES
+
+
+def test_without_a_target_there_is_no_choice_but_a_way_to_make_one(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid())
+    assert write_report(folder)["choice"] is None
+    assert f"lcsweep pick {folder} --max-drop 0.01" in read_page(folder).text
+
+
+def test_a_configuration_with_a_failed_seed_is_counted_not_hidden(make_sweep: MakeSweep) -> None:
+    points = synthetic.grid()[:3]
+    failure = {**synthetic.failed(points[0], message="nan", trace=""), "seed": 5, "id": "e" * 16}
+    folder = make_sweep(points, failures=(failure,), target={"max_drop": 0.01})
+    assert write_report(folder)["candidates"] == 2
+    assert "1 finished job is not among them" in read_page(folder).text
+    assert "1 finished job is not drawn" in (folder / "report" / "front.svg").read_text()
+
+
+def test_what_cannot_be_read_or_written_is_named(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nowhere"):
+        write_report(tmp_path / "nowhere")
+    folder = make_sweep(synthetic.grid()[:1])
+    with pytest.raises(ValueError, match="'bytes' or 'macs', got 'size'"):
+        write_report(folder, by="size")  # type: ignore[arg-type]
+    (folder / "report").write_text("in the way")
+    with pytest.raises(ValueError, match=r"front\.png"):
+        write_report(folder)
+    assert (folder / "report").read_text() == "in the way"
+    (folder / "report").unlink()
+    synthetic.write(folder / "searches" / "grid.json", {})
+    (folder / "searches" / "grid.json").write_text("{torn")
+    with pytest.raises(ValueError, match=r"grid\.json"):
+        write_report(folder)
+
+
+def test_reports_load_neither_torch_nor_ray_nor_optuna() -> None:
+    heavy = "{'torch', 'ray', 'optuna', 'studies', 'sklearn', 'matplotlib.pyplot'}"
+    code = f"import sys, reports; found = {heavy} & set(sys.modules); sys.exit(repr(found) if found else 0)"
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

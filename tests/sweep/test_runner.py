@@ -1,0 +1,333 @@
+"""The runner on the real Ray, with a study that takes a fraction of a second a job."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lc_core.artifact import encode
+from sweep import runner
+from sweep.loading import load_study
+from sweep.store import Record, SweepFolder, write_whole
+from sweep.trial import Job, split_arrays
+
+STUDY = """
+    import os
+    import signal
+    import time
+    from pathlib import Path
+
+    import torch
+    from torch import nn
+
+    from lc_core import L0Pruning, Recipe, Schedule
+    from sweep.study import Data, Family, Split, Study
+
+    HERE = Path(__file__).parent
+
+
+    def build_model():
+        return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+
+
+    def load_data():
+        generator = torch.Generator().manual_seed(0)
+        inputs = torch.randn(120, 4, generator=generator)
+        targets = inputs[:, :3].argmax(dim=1)
+        return Data(*(Split(inputs[part].clone(), targets[part].clone()) for part in torch.arange(120).split(40)))
+
+
+    def plan(configuration):
+        with (HERE / "places").open("a") as places:
+            places.write(f"{os.getpid()} {torch.get_num_threads()} {os.environ['OMP_NUM_THREADS']}\\n")
+        if configuration.get("kill") == "always" or (configuration.get("kill") == "once" and not once("killed")):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if configuration.get("wait"):
+            print("a worker's own words", flush=True)
+            time.sleep(configuration["wait"])
+        if configuration.get("error"):
+            raise RuntimeError("no such luck")
+        return {"*": L0Pruning(keep=configuration["keep"])}
+
+
+    def once(name):
+        '''Whether this has been called before, by any process.'''
+        known = (HERE / name).exists()
+        (HERE / name).touch()
+        return known
+
+
+    study = Study(
+        name="tiny",
+        build_model=build_model,
+        load_data=load_data,
+        loss=nn.functional.cross_entropy,
+        reference=Recipe(epochs=1, lr=0.1, batch_size=20),
+        schedule=Schedule(epochs=1, lr=0.1, batch_size=20),
+        families=(Family("prune", {"keep": (0.5,)}, plan),),
+    )
+"""
+
+
+class Listed:
+    """A search that asks for the jobs of a list, one after the other."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.waiting = list(jobs)
+        self.running: dict[str, Job] = {}
+        self.told: dict[str, Record | None] = {}
+        self.most_at_once = 0
+
+    def ask(self) -> Job | None:
+        if not self.waiting:
+            return None
+        job = self.waiting.pop(0)
+        self.running[job.id] = job
+        self.most_at_once = max(self.most_at_once, len(self.running))
+        return job
+
+    def finished(self) -> bool:
+        return not self.waiting and not self.running
+
+    def tell(self, job: Job, record: Record | None) -> None:
+        del self.running[job.id]
+        self.told[job.id] = record
+
+
+class Heard:
+    """A watch that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.reports: list[Mapping[str, Any]] = []
+        self.finished: list[str] = []
+
+    def on_start(self, job: Job) -> None:
+        self.started.append(job.id)
+
+    def on_progress(self, job: Job, report: Mapping[str, Any]) -> None:
+        self.reports.append(report)
+
+    def on_finish(self, job: Job, record: Record) -> None:
+        self.finished.append(job.id)
+
+
+def job(seed: int, **configuration: Any) -> Job:
+    schedule = {"epochs": 1, "lr": 0.1, "batch_size": 20}
+    return Job("0" * 16, "prune", {"keep": 0.5} | configuration, "lc", seed, schedule)
+
+
+def make_sweep(folder: Path) -> tuple[str, dict[str, np.ndarray]]:
+    """A study's file and a reference in `folder`; the study's reference and its splits."""
+    (folder / "tiny.py").write_text(textwrap.dedent(STUDY))
+    study = load_study("tiny.py", user_folder=str(folder))
+    model = study.seeded_model()
+    write_whole(SweepFolder(folder / "out").reference, encode((), (), model.state_dict(), info={}))
+    return "tiny.py", split_arrays(study.load_data())
+
+
+def run(search: Any, folder: Path, *, watch: Any, workers: int = 2, address: str | None = None) -> None:
+    reference, splits = make_sweep(folder)
+    runner.run(
+        search,
+        folder=folder / "out",
+        study_reference=reference,
+        user_folder=str(folder),
+        splits=splits,
+        workers=workers,
+        address=address,
+        watch=watch,
+    )
+
+
+def session_members(session: int) -> list[str]:
+    """Command lines of the processes of a session, its leader left out."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(fields[3]) == session and process.name != str(session) and fields[0] != "Z":
+            found.append(command)
+    return found
+
+
+def process_state() -> tuple[Any, ...]:
+    """What a run must leave as it was."""
+    files = [(os.fstat(number).st_dev, os.fstat(number).st_ino) for number in (1, 2)]
+    return files, signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), os.getcwd()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Job], Listed, Heard]:
+    """A run with two workers: good jobs, one that raises, and workers that are killed, once and always."""
+    folder = tmp_path_factory.mktemp("finished")
+    jobs = [
+        job(0),
+        job(1, wait=2.0),
+        job(2, kill="once"),
+        job(3, error=1),
+        job(4, kill="always"),
+        job(5),
+        job(5, keep=0.3),
+    ]
+    search, heard = Listed(jobs), Heard()
+    before = process_state()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "ATTEMPTS", 2)
+        run(search, folder, watch=heard)
+    assert process_state() == before
+    return folder, jobs, search, heard
+
+
+def test_every_job_is_told_with_the_record_that_it_published(finished: Any) -> None:
+    folder, jobs, search, heard = finished
+    assert set(search.told) == {job.id for job in jobs}
+    assert sorted(heard.started) == sorted(heard.finished) == sorted(search.told)
+    for job_id, record in search.told.items():
+        assert record == json.loads(SweepFolder(folder / "out").record(job_id).read_text())
+    assert search.most_at_once == 2
+
+
+def test_a_job_that_raises_fails_alone(finished: Any) -> None:
+    _, jobs, search, _ = finished
+    statuses = [search.told[job.id]["status"] for job in jobs]
+    assert statuses == ["done", "done", "done", "failed", "failed", "done", "done"]
+    assert search.told[jobs[3].id]["error"]["message"] == "RuntimeError: no such luck"
+
+
+def test_a_job_whose_worker_always_dies_is_given_up_with_the_cause(finished: Any) -> None:
+    _, jobs, search, _ = finished
+    error = search.told[jobs[4].id]["error"]
+    assert error["message"].startswith("given up after 2 attempts, the last: The actor died")
+    assert "worker process has died" in error["traceback"]
+
+
+def test_the_numbers_are_those_of_one_process(finished: Any, tmp_path: Path) -> None:
+    from sweep.trial import open_workplace, run_job
+
+    _, jobs, search, _ = finished
+    reference, splits = make_sweep(tmp_path)
+    workplace = open_workplace(reference, user_folder=str(tmp_path), splits=splits, folder=str(tmp_path / "out"))
+    for done in (jobs[0], jobs[6]):
+        alone = run_job(done, workplace, report=lambda _: None)
+        for name in ("val", "direct", "artifact_sha256", "gap", "epochs"):
+            assert search.told[done.id][name] == alone[name]
+
+
+def test_reports_come_through_while_a_job_runs(finished: Any) -> None:
+    _, _, _, heard = finished
+    assert heard.reports
+    assert all(0 <= report["step"] <= report["steps"] and 0 <= report["val_error"] <= 1 for report in heard.reports)
+
+
+def test_a_worker_has_one_thread_and_a_process_does_many_jobs(finished: Any) -> None:
+    folder, jobs, _, _ = finished
+    places = [line.split() for line in (folder / "places").read_text().splitlines()]
+    assert {(threads, openmp) for _, threads, openmp in places} == {("1", "1")}
+    assert len({pid for pid, _, _ in places}) == 2 + 3  # two workers, and one for each that was killed
+    assert len(places) == len(jobs) + 2
+
+
+def test_tune_leaves_no_files(finished: Any) -> None:
+    folder, _, _, _ = finished
+    assert [path.name for path in (folder / "out" / "logs").iterdir()] == ["ray.log"]
+
+
+def test_a_finished_search_starts_no_ray(tmp_path: Path) -> None:
+    started = time.monotonic()
+    run(Listed([]), tmp_path, watch=Heard())
+    assert time.monotonic() - started < 1
+    assert not (tmp_path / "out" / "logs").exists()
+
+
+def test_what_the_search_raises_comes_out_and_the_jobs_are_told(tmp_path: Path) -> None:
+    class Refusing(Listed):
+        def tell(self, job: Job, record: Record | None) -> None:
+            super().tell(job, record)
+            if record is not None:
+                raise OSError("the store is full")
+
+    search = Refusing([job(0), job(1, wait=60.0)])
+    started = time.monotonic()
+    with pytest.raises(OSError, match="the store is full"):
+        run(search, tmp_path, watch=Heard())
+    assert time.monotonic() - started < 50
+    assert search.told[job(1, wait=60.0).id] is None
+    assert search.running == {}
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "http://127.0.0.1:8265"])
+def test_ray_client_is_refused_with_the_reason(tmp_path: Path, address: str) -> None:
+    with pytest.raises(ValueError, match=f"got '{address}': Ray Tune cannot be driven through Ray Client"):
+        run(Listed([job(0)]), tmp_path, watch=Heard(), address=address)
+
+
+def test_no_workers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="workers=0"):
+        run(Listed([job(0)]), tmp_path, watch=Heard(), workers=0)
+
+
+INTERRUPTED = """
+    import sys
+    import time
+    from pathlib import Path
+
+    from sweep.progress import own_stream
+    from tests.sweep import test_runner as here
+
+    out = own_stream(sys.stdout)
+
+    class Said(here.Heard):
+        def on_start(self, job):
+            print("started", file=out)
+            time.sleep(2)  # for the workers' words to reach the log
+
+    search = here.Listed([here.job(seed, wait=300.0) for seed in range(4)])
+    try:
+        here.run(search, Path(sys.argv[1]), watch=Said())
+    except KeyboardInterrupt:
+        print("interrupted", list(search.told.values()), len(search.waiting), len(search.running))
+        raise SystemExit(130)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_an_interrupt_stops_at_once_and_leaves_no_process(tmp_path: Path, number: int) -> None:
+    """Sent to the whole process group, as a terminal's Ctrl-C is; nothing that Ray prints is seen."""
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(INTERRUPTED))
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+    )
+    assert process.stdout is not None
+    with process.stdout as out:
+        lines = [out.readline(), out.readline()]
+        assert lines == ["started\n", "started\n"], "".join(lines) + out.read()
+        assert len(session_members(process.pid)) > 2  # Ray's
+        sent = time.monotonic()
+        os.killpg(process.pid, number)
+        rest = out.read()
+    assert process.wait(timeout=30) == 130, rest
+    assert time.monotonic() - sent < 15
+    assert rest == "interrupted [None, None] 2 0\n"
+    assert session_members(process.pid) == []
+    log = (tmp_path / "out" / "logs" / "ray.log").read_text()
+    assert "Started a local Ray instance" in log
+    assert "a worker's own words" in log

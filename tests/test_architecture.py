@@ -1,0 +1,257 @@
+"""The arrows between the packages, what each file may import, and what a cold start of the command line loads.
+
+The first tests read the sources and run none of them; the last ones start a fresh interpreter, or build the wheel.
+"""
+
+import ast
+import fnmatch
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("lc_core", "sweep", "studies", "reports")
+SOURCES = sorted(path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+# What a file of each package may import of ours: these modules and what is below them.
+ARROWS = {
+    "lc_core": ("lc_core",),
+    "sweep": ("sweep", "lc_core"),
+    "studies": ("studies", "sweep.study", "lc_core"),
+    "reports": ("reports", "sweep.store", "sweep.pareto", "sweep.pick"),
+}
+ARROWS_OF_FILES = {"sweep/cli.py": ("sweep", "lc_core", "reports")}
+
+CORE_LIBRARIES = {"numpy", "safetensors", "sklearn", "torch", "zstandard"}
+# What only the named files may import, whole or through an attribute.
+ONLY = {"ray": {"sweep/runner.py"}, "optuna.samplers": {"sweep/search.py"}}
+NOT_IN_REPORTS = ("optuna", "ray", "torch")
+HEAVY = ("matplotlib", "optuna", "pandas", "ray", "torch")
+
+TOP_LEVEL = {"pyproject.toml", "sweep", "lc_core", "studies", "tests", "reports", "README.md"}
+ALSO_ALLOWED = {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile"} | {
+    "benchmarks",
+    "deploy",
+    "docs",
+}
+ALSO_ALLOWED |= {"constraints.txt"}
+
+
+def imported(source: str, *, file: str) -> list[tuple[int, str]]:
+    """(line, dotted name) of all that `source` imports; `from a import b` and an attribute `a.b` both give a.b."""
+    tree = ast.parse(source, filename=file)
+    folder = Path(file).parent.parts
+    found: list[tuple[int, str]] = []
+    bound: dict[str, str] = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import():
+                for alias in node.names:
+                    found.append((node.lineno, alias.name))
+                    name = alias.name if alias.asname else alias.name.split(".")[0]
+                    bound[alias.asname or name] = name
+            case ast.ImportFrom():
+                above = folder[: len(folder) - node.level + 1] if node.level else ()
+                module = ".".join([*above, *([node.module] if node.module else [])])
+                for alias in node.names:
+                    found.append((node.lineno, f"{module}.{alias.name}"))
+                    bound[alias.asname or alias.name] = f"{module}.{alias.name}"
+            case ast.Call(func=ast.Name(id="__import__" | "import_module") | ast.Attribute(attr="import_module")):
+                if node.args and isinstance(node.args[0], ast.Constant):
+                    found.append((node.lineno, str(node.args[0].value)))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and (dotted := _dotted(node)):
+            head, rest = dotted.split(".", 1)
+            if head in bound:
+                found.append((node.lineno, f"{bound[head]}.{rest}"))
+    return found
+
+
+def _dotted(node: ast.expr) -> str | None:
+    """`a.b.c` of an attribute chain that starts at a name; None for any other expression."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (above := _dotted(node.value)):
+        return f"{above}.{node.attr}"
+    return None
+
+
+def within(name: str, modules: tuple[str, ...]) -> bool:
+    """Whether the dotted `name` is one of `modules` or lies below one."""
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def violations(source: str, *, file: str) -> Iterator[str]:
+    """What `file` imports against the design, a line each."""
+    package = file.split("/")[0]
+    ours = ARROWS_OF_FILES.get(file, ARROWS[package])
+    for line, name in imported(source, file=file):
+        where = f"{file}:{line} imports {name}"
+        top = name.split(".")[0]
+        if top in (*PACKAGES, "tests", "benchmarks") and not within(name, ours):
+            yield f"{where}; of ours it may import {', '.join(ours)}"
+        if package == "lc_core" and top not in {"lc_core", *CORE_LIBRARIES, *sys.stdlib_module_names}:
+            yield f"{where}; the core imports {', '.join(sorted(CORE_LIBRARIES))} and the standard library"
+        if package == "reports" and top in NOT_IN_REPORTS:
+            yield f"{where}; reports read files and train nothing"
+        for module, files in ONLY.items():
+            if within(name, (module,)) and file not in files:
+                yield f"{where}; only {', '.join(files)} may"
+
+
+def test_every_package_has_sources() -> None:
+    assert {file.split("/")[0] for file in SOURCES} == set(PACKAGES)
+
+
+@pytest.mark.parametrize("file", SOURCES)
+def test_imports_follow_the_arrows(file: str) -> None:
+    assert list(violations((ROOT / file).read_text(encoding="utf-8"), file=file)) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("lc_core/task.py", "import pandas"),
+        ("lc_core/task.py", "def f():\n    import ray"),
+        ("lc_core/task.py", "from sweep import store"),
+        ("lc_core/task.py", "from ..sweep import store"),
+        ("lc_core/deep/task.py", "import importlib\nimportlib.import_module('optuna')"),
+        ("sweep/cli.py", "import ray"),
+        ("sweep/cli.py", "from studies import digits_mlp"),
+        ("sweep/store.py", "from optuna.samplers import TPESampler"),
+        ("sweep/store.py", "import optuna\noptuna.samplers.TPESampler()"),
+        ("sweep/store.py", "from optuna import samplers"),
+        ("sweep/store.py", "import reports.html"),
+        ("sweep/store.py", "from tests import conftest"),
+        ("studies/digits_mlp.py", "from sweep.store import table"),
+        ("studies/digits_mlp.py", "import ray.tune as tune"),
+        ("reports/html.py", "import torch.nn"),
+        ("reports/html.py", "from lc_core import artifact"),
+        ("reports/html.py", "from sweep.trial import Job"),
+        ("reports/html.py", "from sweep import runner"),
+    ],
+)
+def test_a_wrong_import_is_found(file: str, source: str) -> None:
+    assert list(violations(source, file=file))
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        (
+            "lc_core/task.py",
+            "import math\nimport torch.nn.functional as F\nfrom sklearn.cluster import KMeans\nfrom . import pruning",
+        ),
+        ("lc_core/deep/task.py", "from ..task import gather\nfrom .other import x"),
+        ("sweep/runner.py", "from ray import tune\nfrom sweep.trial import Job\nfrom lc_core import artifact"),
+        ("sweep/search.py", "import optuna\noptuna.samplers.TPESampler()"),
+        ("sweep/store.py", "import optuna\noptuna.storages.RDBStorage"),
+        ("sweep/cli.py", "def report():\n    from reports import html"),
+        (
+            "studies/digits_mlp.py",
+            "from sweep.study import Study\nfrom lc_core.pruning import L0Pruning\nimport pandas",
+        ),
+        (
+            "reports/html.py",
+            "from sweep import store, pareto\nfrom sweep.store import table\nfrom reports.tables import rows",
+        ),
+    ],
+)
+def test_a_right_import_passes(file: str, source: str) -> None:
+    assert list(violations(source, file=file)) == []
+
+
+def test_the_top_level_is_as_the_design_fixes_it() -> None:
+    lines = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    ignored = [line.strip("/") for line in lines if line and not line.startswith("#")]
+    names = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    names = {name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in ignored)}
+    assert names - TOP_LEVEL - ALSO_ALLOWED == set()
+    assert names >= TOP_LEVEL
+
+
+def loaded_by(code: str, *, cwd: Path) -> set[str]:
+    """The top-level names of all modules that a fresh interpreter has loaded after `code`; fails when `code` does."""
+    code += "\nimport json, sys\nprint('\\n' + json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def run_command(arguments: list[str]) -> str:
+    """Code that runs `lcsweep` with `arguments` in its own process and goes on when it exits with 0."""
+    return f"""
+import sys
+from sweep.cli import main
+sys.argv = ["lcsweep", *{arguments!r}]
+try:
+    code = main()
+except SystemExit as stop:
+    code = stop.code
+if code not in (None, 0):
+    sys.exit(f"lcsweep exited with {{code}}")
+"""
+
+
+def write_sweep(folder: Path) -> None:
+    """A sweep's folder with a manifest and one finished job."""
+    accuracy = {"accuracy": 0.975, "n": 359, "low": 0.953, "high": 0.987}
+    sweep = {"format": 1, "study": "digits_mlp", "study_hash": "fedcba9876543210"}
+    manifest = sweep | {
+        "reference_study": "studies.digits_mlp", "metric": "accuracy", "target": {"max_drop": 0.01}, "versions": {},
+        "splits": {"train": 1078, "val": 359, "test": 360},
+        "reference": {"bytes": 64000, "parameters": 17226, "macs": 17024, "val": accuracy},
+    }  # fmt: skip
+    record = sweep | {
+        "id": "0123456789abcdef", "status": "done", "error": None, "finished": "2026-01-01T00:00:00+00:00",
+        "family": "prune", "configuration": {"keep": 0.05}, "method": "lc", "seed": 0, "schedule": {}, "versions": {},
+        "nominal_bytes": 4410, "artifact_bytes": 4120, "artifact_sha256": "0" * 64, "reference_bytes": 64000,
+        "macs": 17024, "reference_macs": 17024, "val": accuracy, "direct": accuracy,
+        "gap": 0.004, "epochs": 60.0, "seconds": 2.3, "device": "cpu",
+    }  # fmt: skip
+    job = folder / "artifacts" / str(record["id"])
+    job.mkdir(parents=True)
+    (job / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    (folder / "sweep.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
+    assert loaded_by(run_command(["--help"]), cwd=tmp_path) & set(HEAVY) == set()
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_status_loads_nothing_heavy(tmp_path: Path, flags: list[str]) -> None:
+    folder = tmp_path / "digits_mlp"
+    write_sweep(folder)
+    assert loaded_by(run_command(["status", str(folder), *flags]), cwd=tmp_path) & set(HEAVY) == set()
+
+
+def test_reports_load_neither_torch_nor_ray(tmp_path: Path) -> None:
+    files = [file for file in SOURCES if file.startswith("reports/")]
+    modules = [file.removesuffix(".py").replace("/", ".").removesuffix(".__init__") for file in files]
+    assert loaded_by(f"import {', '.join(modules)}", cwd=tmp_path) & set(NOT_IN_REPORTS) == set()
+
+
+def test_the_wheel_carries_every_source_and_template(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree / name)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    done = subprocess.run(
+        [*build, "--wheel-dir", str(tmp_path), str(tree)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("lcsweep-*.whl")
+    shipped = set(zipfile.ZipFile(wheel).namelist())
+    templates = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.j2")}
+    assert templates
+    assert {*SOURCES, *templates} <= shipped
