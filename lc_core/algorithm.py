@@ -31,7 +31,7 @@ class LCState:
         thetas: Theta, one a task.
         weights: w and the model's other parameters and buffers, by name.
         multipliers: lambda, one a task, in the task's shape.
-        momentum: the optimizer's buffers, one a parameter in the model's order.
+        momentum: the optimizer's buffers, by parameter name; none for parameters that took no part in training.
         batches: the place in the stream of batches.
     """
 
@@ -45,7 +45,7 @@ class LCState:
     thetas: tuple[Compressed, ...]
     weights: dict[str, Tensor]
     multipliers: tuple[Tensor, ...]
-    momentum: tuple[Tensor, ...]
+    momentum: dict[str, Tensor]
     batches: dict[str, Tensor]
 
     @property
@@ -118,7 +118,7 @@ def run_lc(
             thetas=thetas,
             weights=_copy(model),
             multipliers=multipliers,
-            momentum=tuple(optimizer.state[p]["momentum_buffer"].clone() for p in model.parameters()),
+            momentum=_momentum(model, optimizer),
             batches=batches.state(),
         )
         yield state
@@ -155,7 +155,7 @@ def _direct_compression(model: nn.Module, tasks: Sequence[CompressionTask], batc
         thetas=thetas,
         weights=weights,
         multipliers=tuple(torch.zeros_like(w) for w in gathered),
-        momentum=(),
+        momentum={},
         batches=batches.state(),
     )
 
@@ -199,5 +199,11 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
 def _restore(model: nn.Module, optimizer: torch.optim.SGD, batches: Batches, state: LCState) -> None:
     model.load_state_dict(state.weights)
     batches.restore(state.batches)
-    for parameter, buffer in zip(model.parameters(), state.momentum, strict=bool(state.momentum)):
-        optimizer.state[parameter]["momentum_buffer"] = buffer.clone()
+    parameters = dict(model.named_parameters())
+    for name, buffer in state.momentum.items():
+        optimizer.state[parameters[name]]["momentum_buffer"] = buffer.clone()
+
+
+def _momentum(model: nn.Module, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
+    buffers = {name: optimizer.state[p].get("momentum_buffer") for name, p in model.named_parameters()}
+    return {name: buffer.clone() for name, buffer in buffers.items() if buffer is not None}

@@ -22,7 +22,8 @@ class _Sorted:
 
     def centres(self, edges: Indices) -> Floats:
         """Means (k,) of the runs between consecutive `edges` (k + 1,); every run holds a value."""
-        return np.diff(self.sums[edges]) / np.diff(edges).astype(np.float64)
+        means: Floats = np.diff(self.sums[edges]) / np.diff(edges)
+        return means
 
     def distortion(self, edges: Indices) -> float:
         """Sum over the runs of the squared distances to their mean."""
@@ -46,7 +47,9 @@ def optimal_centres(w: npt.NDArray[np.floating], *, size: int, start: npt.NDArra
         centres = values[starts_of_distinct]
     else:
         centres = _best_centres(data, starts_of_distinct, size, None if start is None else np.sort(start) - shift)
-    return np.concatenate([centres, np.full(size - centres.size, centres[-1])]) + shift
+    padded: Floats = np.full(size, centres[-1] + shift)
+    padded[: centres.size] = centres + shift
+    return padded
 
 
 def _best_centres(data: _Sorted, starts_of_distinct: Indices, size: int, start: Floats | None) -> Floats:

@@ -59,9 +59,11 @@ class Penalty:
 
     def add_gradient(self) -> None:
         """Adds mu (w - Delta) - lambda to the parameters' gradients, in place; autograd never sees it."""
-        for parameter in self.parameters:
-            assert parameter.grad is not None, "a governed parameter took no part in the loss"
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        if len(gradients) < len(self.parameters):
+            raise ValueError(
+                "the loss gives no gradient to weights that are to be compressed: are they frozen or unused?"
+            )
         torch._foreach_add_(gradients, list(self.parameters), alpha=self.mu)
         torch._foreach_add_(gradients, list(self.pulls), alpha=-1)
 
@@ -152,8 +154,8 @@ def train_reference(model: nn.Module, inputs: Tensor, targets: Tensor, *, loss: 
 
 
 def nesterov_sgd(model: nn.Module, *, momentum: float, weight_decay: float = 0.0) -> torch.optim.SGD:
-    """SGD with Nesterov momentum over all parameters of `model`, fused; `train` sets its learning rate."""
-    parameters = list(model.parameters())
+    """SGD with Nesterov momentum over the parameters of `model` that train, fused; `train` sets its learning rate."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return torch.optim.SGD(
         parameters, lr=0.0, momentum=momentum, nesterov=momentum > 0, weight_decay=weight_decay, fused=True
     )

@@ -50,7 +50,6 @@ class ByName(StrEnum):
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Compress a trained PyTorch network in many ways at once, and find the smallest that is accurate enough.",
@@ -69,17 +68,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code; an error of the user's is one line on standard error."""
     try:
-        code = app(args=arguments, standalone_mode=False, prog_name="lcsweep")
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        code = app(args=given or ["--help"], standalone_mode=False, prog_name="lcsweep")
     except UsageError as error:
         return _fail(str(error), USAGE)
     except CommandLineError as error:
         return _fail(error.format_message(), USAGE)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; the same command goes on where it stopped", INTERRUPTED)
     except (ValueError, OSError) as error:
         if os.environ.get("LCSWEEP_DEBUG"):
             raise
-        return _fail(_one_line(error), NOT_VERIFIED if type(error).__name__ == "ArtifactError" else ERROR)
+        return _fail(_one_line(error), NOT_VERIFIED if _is_artifact_error(error) else ERROR)
+    if code == INTERRUPTED:  # typer's answer to KeyboardInterrupt
+        return _fail("interrupted; the same command goes on where it stopped", INTERRUPTED)
     return code if isinstance(code, int) else DONE
 
 
@@ -107,12 +107,14 @@ def run(
         bool, typer.Option("--dry-run", help="List the jobs with their nominal bytes; run none.")
     ] = False,
 ) -> int:
-    """Run the jobs of STUDY that are missing: all of its grid, or a search for the smallest model at a target.
+    """Run the jobs of STUDY that are missing.
 
-    The same command again goes on where it stopped, and runs failed jobs again.
+    All of its grid, or as many as a search for the smallest model at a target asks for. The same command again goes
+    on where it stopped, and runs failed jobs again.
     """
     from sweep import driver
-    from sweep.progress import Progress, own_stream
+    from sweep.process import own_stream
+    from sweep.progress import Progress
 
     options = driver.Options(
         study=study,
@@ -128,11 +130,11 @@ def run(
         address=address,
         method=method.value,
     )
-    sweep = driver.prepare(options, say=_say)
     if dry_run:
-        done = [record["id"] for record in read_records(sweep.folder.root) if record["status"] == "done"]
-        print(text.jobs(sweep.entries, done, limit=trials))
+        entries, done = driver.outline(options)
+        print(text.jobs(entries, done, limit=trials))
         return DONE
+    sweep = driver.prepare(options, say=_say)
     _say(text.reference(sweep.manifest))
     stream = own_stream(sys.stdout)
 
@@ -157,7 +159,10 @@ def run(
 
 @app.command()
 def status(folder: Folder, as_json: Json = False) -> int:
-    """Say how far the sweep in DIR is: jobs done and failed, the searches, the reference."""
+    """Say how far a sweep is.
+
+    Jobs done and failed, with the cause; what its searches did; the reference; the pick.
+    """
     manifest, records = read_manifest(folder), read_records(folder)
     searches = [read_optional(path) or {} for path in sorted(SweepFolder(folder).searches.glob("*.json"))]
     facts = {
@@ -185,7 +190,10 @@ def report(
     by: Annotated[ByName, typer.Option(help="What the pick that is drawn minimises.")] = ByName.bytes,
     as_json: Json = False,
 ) -> int:
-    """Draw the front of the sweep in DIR (PNG, SVG, PDF) and write its page, DIR/report/index.html."""
+    """Draw the front and write the page.
+
+    DIR/report/index.html, and front.png, front.svg and front.pdf beside it.
+    """
     from reports import write_report
 
     manifest = read_manifest(folder)
@@ -202,7 +210,11 @@ def pick(
     by: Annotated[ByName, typer.Option(help="What to minimise.")] = ByName.bytes,
     as_json: Json = False,
 ) -> int:
-    """Choose the smallest model of the sweep in DIR that meets the target, prove its file, and test it, once."""
+    """Choose the model to deploy.
+
+    The smallest that meets the target on validation, else the nearest miss (exit code 4). Proves its file, and
+    measures it on the test split, once.
+    """
     from sweep import prove
 
     manifest = read_manifest(folder)
@@ -223,7 +235,10 @@ def export(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Copy a job's packed file out of the sweep in DIR, after proof of its bytes, hash and decoding."""
+    """Copy a packed model out of a sweep.
+
+    After proof of its bytes, hash and decoding.
+    """
     from lc_core.artifact import ArtifactError, read
     from sweep.prove import describe
 
@@ -248,7 +263,10 @@ def verify(
     study: Annotated[str | None, typer.Option(metavar="STUDY", help="Also prove the outputs, with this study.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Prove a packed file: its bytes, hash and decoding; with the study, its outputs too. Runs nothing it names."""
+    """Prove a packed model.
+
+    Its bytes, hash and decoding; with the study, its outputs too. Runs nothing that the file names.
+    """
     from sweep import prove
 
     if not file.is_file():
@@ -303,6 +321,11 @@ def _say(words: str) -> None:
 def _fail(message: str, code: int) -> int:
     print(f"lcsweep: {message}", file=sys.stderr)
     return code
+
+
+def _is_artifact_error(error: Exception) -> bool:
+    artifact = sys.modules.get("lc_core.artifact")  # not imported: nothing of it was raised
+    return artifact is not None and isinstance(error, artifact.ArtifactError)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """A sweep from its options to its records: the study, the reference, what is known, the search, the runner."""
 
 import dataclasses
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -12,7 +13,7 @@ import torch
 
 from lc_core.artifact import encode, read
 from lc_core.training import train_reference
-from sweep.loading import load_study, study_parts
+from sweep.loading import lasting_reference, load_study, study_parts
 from sweep.pick import Choice, Target, candidates, choose
 from sweep.progress import Progress
 from sweep.search import Entry, IndexedSearch, open_index
@@ -99,19 +100,26 @@ def prepare(options: Options, *, say: Say) -> Sweep:
     Raises:
         StudyError, StoreError, ValueError: one line each, for the user.
     """
-    study = load_study(options.study, user_folder=options.user_folder)
-    target = options.target or study.target
-    if options.search == "smallest" and target is None:
-        raise ValueError(
-            "--search smallest: expected a target, --max-drop or --min-accuracy; the study has none either"
-        )
-    data = study.load_data()
-    check_levels(study, study.seeded_model())
-    folder = SweepFolder(options.out or Path("runs", study.name))
+    study, data, folder = _load(options)
     manifest = _open_folder(folder, study, data, options, say=say)
     workplace = Workplace.make(study, data, folder=folder)
     entries = tuple(_entries(workplace, options, manifest["study_hash"]))
-    return Sweep(options, workplace, manifest, target, entries)
+    return Sweep(options, workplace, manifest, options.target or study.target, entries)
+
+
+def outline(options: Options) -> tuple[tuple[Entry, ...], list[str]]:
+    """The configurations that `options` ask for, and the ids of their jobs that are done. Writes and trains nothing.
+
+    Raises:
+        StudyError, StoreError, ValueError: as `prepare`.
+    """
+    study, data, folder = _load(options)
+    parts = study_parts(study, data)
+    done: list[str] = []
+    if folder.manifest.exists():
+        _same_study(read_manifest(folder.root), parts, folder)
+        done = [record["id"] for record in read_records(folder.root) if record["status"] == "done"]
+    return tuple(_entries(Workplace.untrained(study, data, folder=folder), options, content_hash(parts))), done
 
 
 def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager[Progress]]) -> Outcome:
@@ -156,6 +164,17 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
     return Outcome(summary, _choice(sweep) if threshold is not None else None)
 
 
+def _load(options: Options) -> tuple[Study, Data, SweepFolder]:
+    study = load_study(options.study, user_folder=options.user_folder)
+    if options.search == "smallest" and (options.target or study.target) is None:
+        raise ValueError(
+            "--search smallest: expected a target, --max-drop or --min-accuracy; the study has none either"
+        )
+    data = study.load_data()
+    check_levels(study, study.seeded_model())
+    return study, data, SweepFolder(options.out or Path("runs", study.name))
+
+
 def _choice(sweep: Sweep) -> Choice:
     assert sweep.target is not None
     accuracy = sweep.manifest["reference"]["val"]["accuracy"]
@@ -180,29 +199,42 @@ def _entries(workplace: Workplace, options: Options, study_hash: str) -> list[En
 def _open_folder(folder: SweepFolder, study: Study, data: Data, options: Options, *, say: Say) -> dict[str, Any]:
     """The manifest of the sweep in `folder`, which is begun where it is new. A sweep of another study is refused."""
     parts = study_parts(study, data)
-    study_hash = content_hash(parts)
-    if folder.manifest.exists():
-        manifest = read_manifest(folder.root)
-        if manifest["study_hash"] != study_hash:
-            changed = [part for part in parts if manifest["study_parts"].get(part) != parts[part]]
-            raise StoreError(
-                f"{folder.root}: holds a sweep of another state of study {manifest['study']}: its "
-                f"{' and '.join(changed)} changed since; begin a new sweep with --out, or restore the study"
-            )
-    else:
-        if not folder.reference.exists() and folder.root.exists() and not _empty(folder.root):
-            raise StoreError(
-                f"{folder.root}: not a sweep, and not empty; expected a new folder or one that lcsweep made: "
-                "name another with --out"
-            )
-        manifest = {}
-    if not _reference_fits(folder, study_hash):
-        _train_reference(folder, study, data, study_hash, say=say)
-        manifest = {}
-    if not manifest:
+    manifest = read_manifest(folder.root) if folder.manifest.exists() else None
+    if manifest is not None:
+        _same_study(manifest, parts, folder)
+    elif not folder.reference.exists() and folder.root.exists() and not _empty(folder.root):
+        raise StoreError(
+            f"{folder.root}: not a sweep, and not empty; expected a new folder or one that lcsweep made: "
+            "name another with --out"
+        )
+    _make_writable(folder.root)
+    if not _reference_fits(folder, content_hash(parts)):
+        _train_reference(folder, study, data, content_hash(parts), say=say)
+        manifest = None
+    if manifest is None:
         manifest = _new_manifest(folder, study, data, options, parts)
         write_json(folder.manifest, manifest)
     return manifest
+
+
+def _same_study(manifest: dict[str, Any], parts: dict[str, str], folder: SweepFolder) -> None:
+    changed = [part for part in parts if manifest["study_parts"].get(part) != parts[part]]
+    if changed:
+        raise StoreError(
+            f"{folder.root}: holds a sweep of another state of study {manifest['study']}: its "
+            f"{' and '.join(changed)} changed since; begin a new sweep with --out, or restore the study"
+        )
+
+
+def _make_writable(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise StoreError(
+            f"{root}: expected a folder that can be written ({error.strerror}); name another with --out"
+        ) from error
 
 
 def _empty(path: Path) -> bool:
@@ -233,7 +265,7 @@ def _new_manifest(
     return {
         "format": FORMAT,
         "study": study.name,
-        "reference_study": options.study,
+        "reference_study": lasting_reference(options.study, user_folder=options.user_folder),
         "study_hash": content_hash(parts),
         "study_parts": parts,
         "metric": "accuracy",

@@ -52,6 +52,12 @@ def load_study(reference: str, *, user_folder: str) -> Study:
     return found
 
 
+def lasting_reference(reference: str, *, user_folder: str) -> str:
+    """`reference` as it can be loaded from any folder: a path made absolute, a module as it is."""
+    location, colon, name = reference.partition(":")
+    return f"{Path(user_folder, location).resolve()}{colon}{name}" if location.endswith(".py") else reference
+
+
 def study_parts(study: Study, data: Data) -> dict[str, str]:
     """Part -> hash of what makes the study's numbers: model, data and split, loss and metrics, reference.
 
@@ -79,7 +85,7 @@ def _import(location: str, user_folder: str) -> ModuleType:
         if error.name and (location == error.name or location.startswith(f"{error.name}.")):
             raise StudyError(f"study {location!r}: no such module; expected {EXPECTED}") from error
         raise StudyError(f"study {location!r} does not import: {error}; is a package of its missing?") from error
-    except Exception as error:  # a user's file may raise anything
+    except (Exception, SystemExit) as error:  # a user's file may raise anything
         where = _where(error)
         reason = " ".join(str(error).split())
         raise StudyError(f"study {location!r} does not import: {type(error).__name__}: {reason}{where}") from error
@@ -96,10 +102,11 @@ def _where(error: BaseException) -> str:
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise StudyError(f"study {str(path)!r}: no such file; expected {EXPECTED}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"study_file_{path.stem}"  # never that of a package, whose place it would take
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 

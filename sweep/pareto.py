@@ -18,6 +18,7 @@ def front(costs: Costs) -> npt.NDArray[np.bool_]:
     if costs.shape[1] == 2:
         best_before = np.minimum.accumulate(np.concatenate([[np.inf], distinct[:, 1]]))[:-1]
         chosen = distinct[:, 1] < best_before
+        chosen[:1] = True  # also where its second cost is infinite
     else:
         kept = np.empty((0, costs.shape[1]))
         for row, costs_of_row in enumerate(distinct):

@@ -113,11 +113,14 @@ class Choice:
 
 
 def candidates(records: Iterable[Record]) -> list[Candidate]:
-    """The configurations of which every job is done, ordered by bytes; a failed seed rules one out."""
-    groups: dict[tuple[str, str, str], list[Record]] = {}
+    """The configurations of which every job is done, ordered by bytes; a failed seed rules one out.
+
+    Jobs of another budget are another candidate.
+    """
+    groups: dict[str, list[Record]] = {}
     for record in records:
-        key = (record["family"], json.dumps(record["configuration"], sort_keys=True), record["method"])
-        groups.setdefault(key, []).append(record)
+        what = [record[name] for name in ("family", "configuration", "method", "schedule")]
+        groups.setdefault(json.dumps(what, sort_keys=True), []).append(record)
     found = [_candidate(group) for group in groups.values() if all(record["status"] == "done" for record in group)]
     return sorted(found, key=lambda c: (c.artifact_bytes, c.mean_error, c.family, c.label))
 

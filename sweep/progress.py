@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -35,38 +30,6 @@ class Watch(Protocol):
 
     def on_finish(self, job: Job, record: Record) -> None:
         """`job` has a record now, done or failed."""
-
-
-def own_stream(stream: TextIO) -> TextIO:
-    """A stream to the same file or terminal that stays when `stream`'s descriptor is pointed elsewhere.
-
-    One without a descriptor (a buffer in memory) is returned as it is.
-    """
-    try:
-        number = stream.fileno()
-    except (AttributeError, io.UnsupportedOperation):
-        return stream
-    stream.flush()
-    return os.fdopen(os.dup(number), "w", encoding=stream.encoding, errors="replace", buffering=1)
-
-
-@contextlib.contextmanager
-def redirected(log: Path) -> Iterator[None]:
-    """Append what this process and its children write to standard output and error, C++ included, to `log`."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = {number: os.dup(number) for number in (1, 2)}
-    with log.open("ab") as stream:
-        for number in kept:
-            os.dup2(stream.fileno(), number)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, copy in kept.items():
-            os.dup2(copy, number)
-            os.close(copy)
 
 
 def better(record: Record, best: Record | None, *, least_accuracy: float | None) -> bool:
@@ -97,7 +60,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """A `Watch` for people, to be entered before the run and left after it; see `own_stream` for `stream`.
+    """A `Watch` for people, to be entered before the run and left after it; see `process.own_stream` for `stream`.
 
     total: jobs that this run will do, known ones not counted; None where the search decides as it goes.
     known: finished records that the best so far is counted from.
@@ -178,7 +141,8 @@ class Progress:
 
     def _summary(self) -> str:
         parts = [f"{self.done}" + (f" of {self.total}" if self.total is not None else "") + " done"]
-        parts.append(f"{len(self._running)} running")
+        idle = not self._running and not self.done + self.failed
+        parts.append("the workers start" if idle else f"{len(self._running)} running")
         if self.failed:
             parts.append(f"{self.failed} failed")
         parts.append(f"{duration(time.monotonic() - self._since)} so far")

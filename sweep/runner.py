@@ -13,15 +13,15 @@ import functools
 import json
 import os
 import re
+import shlex
 import shutil
-import signal
+import socket
+import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +31,8 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from sweep import trial
-from sweep.progress import Watch, redirected
+from sweep.process import Interruption, environment, redirected
+from sweep.progress import Watch
 from sweep.store import Record, SweepFolder, read_optional
 
 if TYPE_CHECKING:
@@ -96,8 +97,10 @@ def run(
     logs.mkdir(parents=True, exist_ok=True)
     driver = _Driver(search, folder=sweep_folder, watch=watch, workers=workers)
     try:
-        with redirected(logs / "ray.log"), _signals(driver), _environment(workers), _ray(workers, address):
-            _catch(driver)  # again: ray.init puts its own handler on SIGTERM
+        wanted = DRIVER_ENVIRONMENT | {"TUNE_MAX_PENDING_TRIALS_PG": str(workers)}
+        interruption = driver.interruption
+        with redirected(logs / "ray.log"), interruption.caught(), environment(wanted), _ray(workers, address):
+            interruption.catch()  # again: ray.init puts its own handler on SIGTERM
             data = ray.put(_Data(study_reference, user_folder, splits, str(folder.resolve())))
             driver.step([])
             _tune(driver, data, storage=logs / "tune")
@@ -143,7 +146,7 @@ class _Driver:
         self.jobs: dict[str, trial.Job] = {}  # by Tune's trial id: asked for and not told yet
         self.started: set[str] = set()
         self.results: dict[str, dict[str, Any]] = {}  # the last unseen report
-        self.interrupted = False
+        self.interruption = Interruption()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The next job as a Tune configuration, or None to wait for one that is running."""
@@ -163,7 +166,7 @@ class _Driver:
 
     def step(self, trials: list[Trial]) -> None:
         """See what happened since the last step to the jobs that are with Tune; stop here when asked to."""
-        if self.interrupted:
+        if self.interruption.asked:
             raise KeyboardInterrupt
         try:
             waiting = set(self.jobs)
@@ -199,8 +202,8 @@ class _Driver:
 
     def release(self) -> None:
         """Tell the search what is left once the workers are gone: its record where one was published, else None."""
-        while self.jobs:
-            _, job = self.jobs.popitem()
+        for trial_id in list(self.jobs):
+            job = self.jobs.pop(trial_id)
             record = read_optional(self.folder.record(job.id))  # a failed one is of an earlier run, or of an attempt
             self.search.tell(job, record if record is not None and record["status"] == "done" else None)
 
@@ -292,50 +295,10 @@ def _give_up(job: trial.Job, folder: SweepFolder, *, cause: str) -> Record:
     return trial.publish_failure(job, folder, message=message, traceback=cause)
 
 
-def _catch(driver: _Driver) -> None:
-    """Have the first SIGINT or SIGTERM stop the run between two events, and the next wherever it is."""
-    if threading.current_thread() is not threading.main_thread():
-        return  # only the main thread can set handlers, and only it is interrupted
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if driver.interrupted:
-            raise KeyboardInterrupt
-        driver.interrupted = True
-
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
-
-
-@contextlib.contextmanager
-def _signals(driver: _Driver) -> Iterator[None]:
-    """Our handlers of SIGINT and SIGTERM in place of those that were there, which come back at the end."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-    _catch(driver)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _environment(workers: int) -> Iterator[None]:
-    """What Ray and Tune read from this process's environment during a run; the user's own values win."""
-    wanted = DRIVER_ENVIRONMENT | {"TUNE_MAX_PENDING_TRIALS_PG": str(workers)}
-    added = [name for name in wanted if name not in os.environ]
-    os.environ.update({name: wanted[name] for name in added})
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
-
-
 @contextlib.contextmanager
 def _ray(workers: int, address: str | None) -> Iterator[None]:
     """A connection to Ray: to the cluster at `address`, or to one started here, which leaves no file behind."""
-    runtime_env = {"env_vars": WORKER_ENVIRONMENT}
+    runtime_env: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
     temporary = Path(tempfile.mkdtemp(prefix="lcs-", dir=_short_folder())) if address is None else None
     try:
         if temporary is not None:
@@ -343,22 +306,32 @@ def _ray(workers: int, address: str | None) -> Iterator[None]:
                 address="local",
                 num_cpus=workers,
                 include_dashboard=False,
-                runtime_env=runtime_env,
+                # Ray starts workers through a shell and does not quote the path of Python itself.
+                runtime_env=runtime_env | {"py_executable": shlex.quote(sys.executable)},
                 _temp_dir=str(temporary),
             )
         else:
             try:
+                _knock(str(address))
                 ray.init(address=address, runtime_env=runtime_env)
-            except ConnectionError as error:
+            except OSError as error:  # Ray's ConnectionError is one
                 raise ValueError(
-                    f"expected a Ray cluster at the address {address!r}, found none ({error}): start one with "
-                    "`ray start --head`, or leave the address out to run on this machine"
+                    f"expected a Ray cluster at the address {address!r}, found none that lets us in ({error}): start "
+                    "one with `ray start --head`; set RAY_AUTH_MODE=token where the cluster asks for a token; or leave "
+                    "the address out to run on this machine"
                 ) from error
         yield
     finally:
         ray.shutdown()
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)  # a log that is still being written is no reason to fail
+
+
+def _knock(address: str) -> None:
+    """OSError when nobody listens at HOST:PORT: Ray itself would try for two minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _short_folder() -> str:

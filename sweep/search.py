@@ -162,7 +162,12 @@ class IndexedSearch:
         return np.array([self._status(entry) for entry in self.entries], dtype=np.int64)
 
     def summary(self) -> dict[str, Any]:
-        """What the search did: counts, and why configurations were never started."""
+        """What the search did: counts, and why configurations did not have to run.
+
+        A configuration that nothing is known of was ruled out (`skipped`, which a grid never does) or is left.
+        """
+        status = self.status()
+        ruled_out = skipped(self.space, status) if self.threshold is not None else {}
         return {
             "name": self.name,
             "configurations": len(self.entries),
@@ -170,7 +175,8 @@ class IndexedSearch:
             "known": self.known,
             "started": self.started,
             "failed": sum(record["status"] == "failed" for record in self._records.values()),
-            "skipped": skipped(self.space, self.status()),
+            "skipped": ruled_out,
+            "left": int((status == Status.OPEN).sum()) - sum(ruled_out.values()),
         }
 
     def _next(self) -> Job | None:

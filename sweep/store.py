@@ -102,17 +102,18 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def publish(folder: SweepFolder, attempt: Path, *, job_id: str) -> Record:
-    """The record that holds: `attempt`, a folder with a record in it, becomes the job's, unless it has one that is done.
+    """The record that holds: that of `attempt`, whose folder becomes the job's, unless the job has one that is done.
 
     A failed record gives way to a later attempt; a done one stays, and the attempt is dropped.
     """
     final = folder.artifacts / job_id
     for _ in range(3):
-        standing = _read_record(folder.record(job_id)) if final.exists() else None
+        there = final.exists()
+        standing = _read_record(folder.record(job_id)) if there else None
         if standing is not None and standing["status"] == "done":
             shutil.rmtree(attempt)
             return standing
-        if final.exists():
+        if there:
             retired = folder.artifacts / f".retired-{uuid.uuid4().hex}"
             final.rename(retired)
             shutil.rmtree(retired)

@@ -34,13 +34,14 @@ def plan(search: "IndexedSearch", *, workers: int, target: Target | None) -> str
 
 def summary(facts: Facts, root: Path) -> str:
     """What a run did."""
-    skipped = sum(facts["skipped"].values())
-    lines = [
-        f"{facts['name']}: {facts['started']:,} jobs started, {facts['known']:,} already known, "
-        f"{skipped:,} of {facts['configurations']:,} configurations never had to run, {facts['failed']:,} failed, "
-        f"{facts['seconds']:.0f} s"
-    ]
-    lines += [f"  {count:,} never run: {reason}" for reason, count in facts["skipped"].items()]
+    counts = [f"{facts['started']:,} jobs started", f"{facts['known']:,} already known"]
+    if facts["skipped"]:
+        never = sum(facts["skipped"].values())
+        counts.append(f"{never:,} of {facts['configurations']:,} configurations never had to run")
+    if facts["left"]:
+        counts.append(f"{facts['left']:,} configurations left")
+    lines = [f"{facts['name']}: {', '.join([*counts, str(facts['failed']) + ' failed'])}, {facts['seconds']:.0f} s"]
+    lines += [f"  {count:,} never had to run: {reason}" for reason, count in facts["skipped"].items()]
     if facts["failed"]:
         lines.append(f"  why: lcsweep status {root}")
     return "\n".join(lines)

@@ -12,7 +12,7 @@ import traceback
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,7 +63,7 @@ class Job:
     @property
     def label(self) -> str:
         """The job in words."""
-        return f"{self.family}: {label(self.configuration)}"
+        return f"{self.family}: {label(self.configuration)}, seed {self.seed}"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON data; `from_dict` is its inverse."""
@@ -105,9 +105,15 @@ class Workplace:
     def make(study: Study, data: Data, *, folder: SweepFolder) -> "Workplace":
         """The workplace of a sweep whose reference is in its folder."""
         artifact = read(folder.reference)
+        reference, size = artifact.weights(), artifact.file_bytes
+        return replace(Workplace.untrained(study, data, folder=folder), reference=reference, reference_bytes=size)
+
+    @staticmethod
+    def untrained(study: Study, data: Data, *, folder: SweepFolder) -> "Workplace":
+        """The workplace of a sweep without a reference: its jobs have sizes, but cannot be done."""
         template = study.seeded_model()
         positions = layer_positions(template, data.train.inputs[:1])
-        return Workplace(study, data, artifact.weights(), artifact.file_bytes, folder, template, positions)
+        return Workplace(study, data, template.state_dict(), 0, folder, template, positions)
 
 
 def open_workplace(study_reference: str, *, user_folder: str, splits: dict[str, np.ndarray], folder: str) -> Workplace:

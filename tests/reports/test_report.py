@@ -95,7 +95,7 @@ def test_page_says_what_was_found(make_sweep: MakeSweep) -> None:
         "37 configurations from 37 finished jobs, 1 failed",
         "expected a finite loss, got nan <b>bold</b>",
         "ValueError: <i>nan</i>",
-        "353 never had to run",
+        "353 never started",
         "261: no smaller than the best",
         "torch 2.13.0",
         "0123456789abcdef",

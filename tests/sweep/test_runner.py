@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lc_core.artifact import encode
 from sweep import runner
 from sweep.loading import load_study
 from sweep.store import Record, SweepFolder, write_whole
-from sweep.trial import Job, split_arrays
+from sweep.trial import Job, open_workplace, run_job, split_arrays
 
 STUDY = """
     import os
@@ -48,7 +49,7 @@ STUDY = """
 
     def plan(configuration):
         with (HERE / "places").open("a") as places:
-            places.write(f"{os.getpid()} {torch.get_num_threads()} {os.environ['OMP_NUM_THREADS']}\\n")
+            places.write(f"{os.getpid()} {torch.get_num_threads()} {os.environ.get('OMP_NUM_THREADS')}\\n")
         if configuration.get("kill") == "always" or (configuration.get("kill") == "once" and not once("killed")):
             os.kill(os.getpid(), signal.SIGKILL)
         if configuration.get("wait"):
@@ -173,15 +174,8 @@ def process_state() -> tuple[Any, ...]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Job], Listed, Heard]:
     """A run with two workers: good jobs, one that raises, and workers that are killed, once and always."""
     folder = tmp_path_factory.mktemp("finished")
-    jobs = [
-        job(0),
-        job(1, wait=2.0),
-        job(2, kill="once"),
-        job(3, error=1),
-        job(4, kill="always"),
-        job(5),
-        job(5, keep=0.3),
-    ]
+    killed = [job(0, kill="once"), job(1, kill="always")]  # first, so that their workers start again together
+    jobs = [*killed, job(2, wait=2.0), job(3), job(3, keep=0.3), job(4, error=1), job(5)]
     search, heard = Listed(jobs), Heard()
     before = process_state()
     with pytest.MonkeyPatch.context() as patch:
@@ -203,25 +197,24 @@ def test_every_job_is_told_with_the_record_that_it_published(finished: Any) -> N
 def test_a_job_that_raises_fails_alone(finished: Any) -> None:
     _, jobs, search, _ = finished
     statuses = [search.told[job.id]["status"] for job in jobs]
-    assert statuses == ["done", "done", "done", "failed", "failed", "done", "done"]
-    assert search.told[jobs[3].id]["error"]["message"] == "RuntimeError: no such luck"
+    assert statuses == ["done", "failed", "done", "done", "done", "failed", "done"]
+    assert search.told[jobs[5].id]["error"]["message"] == "RuntimeError: no such luck"
 
 
 def test_a_job_whose_worker_always_dies_is_given_up_with_the_cause(finished: Any) -> None:
     _, jobs, search, _ = finished
-    error = search.told[jobs[4].id]["error"]
+    error = search.told[jobs[1].id]["error"]
     assert error["message"].startswith("given up after 2 attempts, the last: The actor died")
     assert "worker process has died" in error["traceback"]
 
 
 def test_the_numbers_are_those_of_one_process(finished: Any, tmp_path: Path) -> None:
-    from sweep.trial import open_workplace, run_job
-
     _, jobs, search, _ = finished
     reference, splits = make_sweep(tmp_path)
     workplace = open_workplace(reference, user_folder=str(tmp_path), splits=splits, folder=str(tmp_path / "out"))
-    for done in (jobs[0], jobs[6]):
+    for done in (jobs[3], jobs[4]):
         alone = run_job(done, workplace, report=lambda _: None)
+        assert alone["error"] is None
         for name in ("val", "direct", "artifact_sha256", "gap", "epochs"):
             assert search.told[done.id][name] == alone[name]
 
@@ -236,8 +229,9 @@ def test_a_worker_has_one_thread_and_a_process_does_many_jobs(finished: Any) -> 
     folder, jobs, _, _ = finished
     places = [line.split() for line in (folder / "places").read_text().splitlines()]
     assert {(threads, openmp) for _, threads, openmp in places} == {("1", "1")}
-    assert len({pid for pid, _, _ in places}) == 2 + 3  # two workers, and one for each that was killed
-    assert len(places) == len(jobs) + 2
+    assert (
+        len({pid for pid, _, _ in places}) <= 2 + 3 < len(jobs)
+    )  # two workers, and one in place of each that was killed
 
 
 def test_tune_leaves_no_files(finished: Any) -> None:
@@ -274,6 +268,16 @@ def test_ray_client_is_refused_with_the_reason(tmp_path: Path, address: str) -> 
         run(Listed([job(0)]), tmp_path, watch=Heard(), address=address)
 
 
+def test_an_address_where_nobody_listens_is_refused_at_once(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    search = Listed([job(0)])
+    with pytest.raises(ValueError, match=f"expected a Ray cluster at the address '{address}', found none"):
+        run(search, tmp_path, watch=Heard(), address=address)
+    assert search.running == {}
+
+
 def test_no_workers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="workers=0"):
         run(Listed([job(0)]), tmp_path, watch=Heard(), workers=0)
@@ -284,7 +288,7 @@ INTERRUPTED = """
     import time
     from pathlib import Path
 
-    from sweep.progress import own_stream
+    from sweep.process import own_stream
     from tests.sweep import test_runner as here
 
     out = own_stream(sys.stdout)
@@ -303,9 +307,15 @@ INTERRUPTED = """
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_an_interrupt_stops_at_once_and_leaves_no_process(tmp_path: Path, number: int) -> None:
-    """Sent to the whole process group, as a terminal's Ctrl-C is; nothing that Ray prints is seen."""
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [(signal.SIGINT, os.killpg), pytest.param(signal.SIGTERM, os.kill, marks=pytest.mark.slow)],
+    ids=["Ctrl-C, to the whole process group", "SIGTERM, to the driver"],
+)
+def test_an_interrupt_stops_at_once_and_leaves_no_process(
+    tmp_path: Path, number: int, send: Callable[[int, int], None]
+) -> None:
+    """And nothing that Ray prints is seen."""
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(INTERRUPTED))
     process = subprocess.Popen(
@@ -318,14 +328,18 @@ def test_an_interrupt_stops_at_once_and_leaves_no_process(tmp_path: Path, number
     )
     assert process.stdout is not None
     with process.stdout as out:
-        lines = [out.readline(), out.readline()]
-        assert lines == ["started\n", "started\n"], "".join(lines) + out.read()
-        assert len(session_members(process.pid)) > 2  # Ray's
-        sent = time.monotonic()
-        os.killpg(process.pid, number)
-        rest = out.read()
-    assert process.wait(timeout=30) == 130, rest
-    assert time.monotonic() - sent < 15
+        try:
+            assert [out.readline(), out.readline()] == ["started\n", "started\n"]
+            assert len(session_members(process.pid)) > 2  # Ray's
+            sent = time.monotonic()
+            send(process.pid, number)
+            rest = out.read()
+            assert process.wait(timeout=30) == 130, rest
+            assert time.monotonic() - sent < 15
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
     assert rest == "interrupted [None, None] 2 0\n"
     assert session_members(process.pid) == []
     log = (tmp_path / "out" / "logs" / "ray.log").read_text()

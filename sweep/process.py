@@ -1,0 +1,93 @@
+"""This process: its standard streams, its environment and its signals, borrowed for the time of a run."""
+
+import contextlib
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+
+class Interruption:
+    """SIGINT and SIGTERM during a run: the first asks it to stop between two events, the next stops it wherever it is.
+
+    While `caught`, it takes the place of the handlers that were there.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def catch(self) -> None:
+        """Puts the handlers in place, again where a library took them away."""
+        if _main_thread():  # only the main thread can set handlers, and only it is interrupted
+            signal.signal(signal.SIGINT, self._handle)
+            signal.signal(signal.SIGTERM, self._handle)
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """The handlers in place for a while."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+        self.catch()
+        try:
+            yield
+        finally:
+            if _main_thread():
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def own_stream(stream: TextIO) -> TextIO:
+    """A stream to the same file or terminal that stays when `stream`'s descriptor is pointed elsewhere.
+
+    One without a descriptor (a buffer in memory) is returned as it is.
+    """
+    try:
+        number = stream.fileno()
+    except (AttributeError, io.UnsupportedOperation):
+        return stream
+    stream.flush()
+    return os.fdopen(os.dup(number), "w", encoding=stream.encoding, errors="replace", buffering=1)
+
+
+@contextlib.contextmanager
+def redirected(log: Path) -> Iterator[None]:
+    """Append what this process and its children write to standard output and error, C++ included, to `log`."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = {number: os.dup(number) for number in (1, 2)}
+    with log.open("ab") as stream:
+        for number in kept:
+            os.dup2(stream.fileno(), number)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+@contextlib.contextmanager
+def environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    """`wanted` in this process's environment for a while; the user's own values win."""
+    added = [name for name in wanted if name not in os.environ]
+    os.environ.update({name: wanted[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

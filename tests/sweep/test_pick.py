@@ -1,0 +1,216 @@
+"""The choice of the model to deploy."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweep.pick import Candidate, Target, candidates, choose
+from sweep.store import Record
+
+
+def record(keep: float, *, seed: int = 0, accuracy: float | None = 0.9, size: int = 100, **others: Any) -> Record:
+    """Of a job; a failed one without an accuracy."""
+    done = accuracy is not None
+    usual = {
+        "id": f"{keep}-{seed}",
+        "status": "done" if done else "failed",
+        "family": "prune",
+        "configuration": {"keep": keep},
+        "method": "lc",
+        "schedule": {"epochs": 1},
+        "seed": seed,
+        "artifact_bytes": size if done else None,
+        "macs": 7 if done else None,
+        "val": {"accuracy": accuracy, "n": 100} if done else None,
+        "direct": {"accuracy": 0.5, "n": 100} if done else None,
+    }
+    return usual | others
+
+
+def candidate(name: str, *accuracies: float, size: int = 100, macs: int = 7) -> Candidate:
+    seeds = tuple(range(len(accuracies)))
+    return Candidate("prune", {"keep": name}, "lc", seeds and (name,), seeds, accuracies, name, size, macs, None)
+
+
+AT_90 = Target(min_accuracy=0.9)
+
+
+# Targets
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "expected one of max_drop and min_accuracy, got neither"),
+        ({"max_drop": 0.01, "min_accuracy": 0.9}, "expected one of max_drop and min_accuracy, got .*0.01.*0.9"),
+        ({"max_drop": -0.01}, r"max_drop: expected a fraction in \[0, 1\] \(0.01 is one point\), got -0.01"),
+        ({"max_drop": 1.5}, r"max_drop: .* got 1.5"),
+        ({"min_accuracy": 97.5}, r"min_accuracy: .* got 97.5"),
+        ({"min_accuracy": math.nan}, r"min_accuracy: .* got nan"),
+    ],
+)
+def test_a_target_that_makes_no_sense_is_refused(given: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Target(**given)
+
+
+def test_a_targets_threshold() -> None:
+    assert Target(max_drop=0.01).threshold(0.975) == 0.975 - 0.01
+    assert Target(max_drop=0.0).threshold(0.975) == 0.975
+    assert Target(min_accuracy=0.9).threshold(0.975) == 0.9
+    assert Target(min_accuracy=0.0).threshold(0.975) == 0.0
+    assert Target(max_drop=0.01).as_dict() == {"max_drop": 0.01}
+    assert Target(**Target(min_accuracy=0.9).as_dict()) == Target(min_accuracy=0.9)
+
+
+# Candidates
+
+
+def test_a_candidate_is_a_configuration_over_its_seeds() -> None:
+    found = candidates(
+        [
+            record(0.1, seed=2, accuracy=0.92, size=90),
+            record(0.1, seed=0, accuracy=0.94, size=120),
+            record(0.1, seed=1, accuracy=0.94, size=110),
+        ]
+    )
+    (one,) = found
+    assert (one.seeds, one.accuracies) == ((0, 1, 2), (0.94, 0.94, 0.92))
+    assert one.ids == ("0.1-0", "0.1-1", "0.1-2")
+    assert (one.shipped, one.artifact_bytes, one.macs) == ("0.1-1", 110, 7)
+    assert one.worst_error == pytest.approx(0.08)
+    assert one.mean_error == pytest.approx((0.06 + 0.06 + 0.08) / 3)
+    assert one.direct_error == pytest.approx(0.5)
+    assert one.label == "keep 0.1"
+
+
+def test_a_failed_seed_excludes_its_configuration_alone() -> None:
+    records = [record(0.1), record(0.1, seed=1, accuracy=None), record(0.2)]
+    assert [found.configuration for found in candidates(records)] == [{"keep": 0.2}]
+    assert candidates(records[:2]) == []
+
+
+def test_what_tells_candidates_apart() -> None:
+    """Family, configuration, method and budget; not the order of the knobs."""
+    base = {"configuration": {"keep": 1, "size": 2}}
+    records = [
+        record(1, **base),
+        record(1, seed=1, configuration={"size": 2, "keep": 1}),
+        record(1, **base, family="other"),
+        record(1, **base, method="dc"),
+        record(1, **base, schedule={"epochs": 2}),
+        record(1, configuration={"keep": 1, "size": 3}),
+    ]
+    assert sorted(found.seeds for found in candidates(records)) == [(0,), (0,), (0,), (0,), (0, 1)]
+
+
+def test_candidates_come_smallest_first_in_any_order_of_records() -> None:
+    records = [record(keep, size=size) for keep, size in ((0.1, 30), (0.2, 10), (0.3, 20))]
+    assert [found.artifact_bytes for found in candidates(records)] == [10, 20, 30]
+    assert candidates(records[::-1]) == candidates(records)
+
+
+# The choice
+
+
+def test_accuracies_meet_the_threshold_unrounded() -> None:
+    just, under = 0.9, math.nextafter(0.9, 0)
+    found = [candidate("under", under, size=1), candidate("just", just, size=2)]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    assert choice.feasible
+    assert choice.candidate is not None
+    assert choice.candidate.shipped == "just"
+    alone = choose(found[:1], target=AT_90, reference_accuracy=1.0)
+    assert not alone.feasible
+    assert alone.shortfall == just - under > 0
+
+
+def test_a_drop_of_exactly_the_target_meets_it() -> None:
+    """One hundred examples: 97 right for the reference, 96 after."""
+    target = Target(max_drop=0.97 - 0.96)
+    assert choose([candidate("a", 0.96)], target=target, reference_accuracy=0.97).feasible
+
+
+def test_every_seed_must_meet_the_target() -> None:
+    found = [candidate("lucky", 0.99, 0.89, 0.99, size=1), candidate("steady", 0.9, 0.9, 0.9, size=2)]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    assert choice.candidate is not None
+    assert choice.candidate.shipped == "steady"
+
+
+def test_a_nan_meets_nothing() -> None:
+    choice = choose([candidate("nan", math.nan, size=1)], target=Target(min_accuracy=0.0), reference_accuracy=1.0)
+    assert not choice.feasible
+
+
+def test_without_one_that_meets_it_the_nearest_miss_is_given_by_its_worst_seed() -> None:
+    found = [candidate("a", 0.5, size=1), candidate("b", 0.89, 0.7, size=2), candidate("c", 0.8, 0.8, size=300)]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    assert choice.candidate is not None
+    assert (choice.candidate.shipped, choice.feasible) == ("c", False)
+    assert choice.shortfall == pytest.approx(0.1)
+    assert choice.threshold == 0.9
+
+
+def test_of_equal_misses_the_smaller_is_given() -> None:
+    found = [candidate("large", 0.8, size=3), candidate("small", 0.8, size=2)]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    assert choice.candidate is not None
+    assert choice.candidate.shipped == "small"
+
+
+def test_nothing_to_choose_from() -> None:
+    choice = choose([], target=AT_90, reference_accuracy=1.0)
+    assert (choice.candidate, choice.feasible) == (None, False)
+
+
+def test_ties_go_to_fewer_macs_then_to_the_lower_error_then_to_the_name() -> None:
+    found = [
+        candidate("d", 0.95, macs=9),
+        candidate("c", 0.95, macs=8),
+        candidate("b", 0.96, macs=8),
+        candidate("a", 0.96, macs=8),
+    ]
+    for some, best in ((found, "a"), (found[:3], "b"), (found[:2], "c")):
+        choice = choose(some, target=AT_90, reference_accuracy=1.0)
+        assert choice.candidate is not None
+        assert choice.candidate.shipped == best
+
+
+def test_a_choice_by_macs_breaks_its_ties_by_bytes() -> None:
+    found = [
+        candidate("tiny", 0.9, size=1, macs=9),
+        candidate("b", 0.9, size=5, macs=3),
+        candidate("c", 0.9, size=4, macs=3),
+    ]
+    for by, best in (("bytes", "tiny"), ("macs", "c")):
+        choice = choose(found, target=AT_90, reference_accuracy=1.0, by=by)  # type: ignore[arg-type]
+        assert choice.candidate is not None
+        assert (choice.candidate.shipped, choice.by) == (best, by)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.lists(st.sampled_from([0.8, 0.9, 0.95]), min_size=1, max_size=3), st.integers(1, 4), st.integers(1, 4)
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_a_choice_is_the_least_of_those_that_meet_the_target(
+    rows: list[tuple[list[float], int, int]],
+) -> None:
+    found = [candidate(str(number), *a, size=size, macs=macs) for number, (a, size, macs) in enumerate(rows)]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    meeting = [one for one in found if min(one.accuracies) >= 0.9]
+    assert choice.feasible == bool(meeting)
+    assert choice.candidate is not None
+    if meeting:
+        assert choice.candidate.artifact_bytes == min(one.artifact_bytes for one in meeting)
+        assert choice.candidate in meeting
+    else:
+        assert min(choice.candidate.accuracies) == max(min(one.accuracies) for one in found)

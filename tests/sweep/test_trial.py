@@ -1,0 +1,332 @@
+"""One LC job: what its record says is true, and nothing that goes wrong in it is lost."""
+
+import hashlib
+import itertools
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lc_core.artifact import load, read
+from sweep import trial
+from sweep.driver import Sweep
+from sweep.intervals import wilson
+from sweep.store import Record, read_records
+from sweep.trial import Job, content_hash, job_sizes, open_workplace, run_job, split_arrays, versions
+from tests.sweep.tiny import STUDY, changed, prepared, write_study
+
+FIELDS = {
+    *("format", "id", "status", "study_hash", "family", "configuration", "method", "seed", "schedule", "nominal_bytes"),
+    *("artifact_bytes", "artifact_sha256", "reference_bytes", "macs", "reference_macs", "val", "direct", "gap"),
+    *("epochs", "seconds", "device", "versions", "finished", "error"),
+}
+
+
+def begin(folder: Path, text: str = STUDY, **others: Any) -> Sweep:
+    folder.mkdir(exist_ok=True)
+    return prepared(write_study(folder, text=text), folder / "out", **others)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    return begin(tmp_path_factory.mktemp("sweep"))
+
+
+@pytest.fixture(scope="module")
+def told(sweep: Sweep) -> tuple[Job, Record, list[dict[str, Any]]]:
+    """A job of both prunes and quantizes, its record, and what it reported on its way."""
+    job = sweep.entries[-1].jobs[0]
+    reports: list[dict[str, Any]] = []
+    return job, run_job(job, sweep.workplace, report=reports.append), reports
+
+
+def raising(*, in_: str = "training") -> str:
+    """The study with a family whose jobs raise, or turn to NaN, in one place."""
+    bodies = {
+        "training": "raise RuntimeError('no such luck,\\nsaid in two lines')",
+        "loss": "return outputs.sum() * float('nan')",
+        "infinite loss": "return outputs.sum() * float('inf')",
+    }
+    marked = f"    if SPOILT.exists():\n        {bodies[in_]}\n    return nn.functional.cross"
+    text = changed("    return nn.functional.cross", marked)
+    return f"from pathlib import Path\n\nSPOILT = Path(__file__).with_name('spoilt')\n{text}"
+
+
+# Jobs
+
+
+def test_a_jobs_id_is_of_what_it_does_whatever_the_order_of_its_keys() -> None:
+    data: dict[str, Any] = {
+        "study_hash": "f" * 16,
+        "family": "both",
+        "configuration": {"keep": 0.3, "size": 4},
+        "method": "lc",
+        "seed": 0,
+        "schedule": {"epochs": 2, "lr": 0.1},
+    }
+    job = Job.from_dict(data)
+    turned = {"configuration": {"size": 4, "keep": 0.3}, "schedule": {"lr": 0.1, "epochs": 2}}
+    assert Job.from_dict(dict(reversed(list((data | turned).items())))).id == job.id
+    assert Job.from_dict(json.loads(json.dumps(job.as_dict()))) == job
+    assert len(job.id) == 16
+    assert int(job.id, 16) >= 0
+    assert job.id == "24db68beb64c23e7"  # records on disk are found by it
+    others: list[dict[str, Any]] = [
+        {"study_hash": "e" * 16},
+        {"family": "other"},
+        {"configuration": {"keep": 0.3, "size": 5}},
+        {"method": "dc"},
+        {"seed": 1},
+        {"schedule": {"epochs": 3, "lr": 0.1}},
+    ]
+    assert len({job.id, *(Job.from_dict(data | other).id for other in others)}) == 7
+    assert job.label == "both: keep 0.3, size 4"
+
+
+def test_a_content_hash_does_not_depend_on_the_process() -> None:
+    assert content_hash({"b": [1, 2.5, "x"], "a": None}) == content_hash({"a": None, "b": [1, 2.5, "x"]})
+    assert content_hash({"a": 1}) == hashlib.sha256(b'{"a": 1}').hexdigest()[:16]
+
+
+# Done
+
+
+def test_a_record_has_every_field(sweep: Sweep, told: Any) -> None:
+    job, record, _ = told
+    assert set(record) == FIELDS
+    assert record["status"] == "done"
+    assert record["error"] is None
+    assert {name: record[name] for name in job.as_dict()} == job.as_dict()
+    assert (record["id"], record["format"], record["device"]) == (job.id, 1, "cpu")
+    assert record["study_hash"] == sweep.manifest["study_hash"]
+    assert record["reference_bytes"] == sweep.folder.reference.stat().st_size == sweep.manifest["reference"]["bytes"]
+    assert record["macs"] == record["reference_macs"] == 8 * 64 + 64 * 3
+    assert record["epochs"] * 6 == 20  # iterations: never fewer than a step each
+    assert record["versions"] == versions()
+    assert set(record["versions"]) >= {"python", "torch", "optuna", "ray"}
+    assert 0 < record["seconds"] < 60
+    assert record == json.loads(sweep.folder.record(job.id).read_text())
+
+
+def test_the_file_is_what_the_record_says(sweep: Sweep, told: Any) -> None:
+    job, record, _ = told
+    data = sweep.folder.artifact(job.id).read_bytes()
+    assert record["artifact_bytes"] == len(data)
+    assert record["artifact_sha256"] == hashlib.sha256(data).hexdigest()
+    info = read(sweep.folder.artifact(job.id)).info
+    assert (info["job"], info["study_hash"], info["family"]) == (job.id, job.study_hash, "both")
+    assert info["val"] == {"accuracy": f"{record['val']['accuracy']:.17f}", "n": 90}
+
+
+def test_the_accuracy_is_the_files(sweep: Sweep, told: Any) -> None:
+    """Counted here by hand, in a model that only the file made."""
+    job, record, _ = told
+    torch.manual_seed(12345)
+    model = sweep.workplace.study.build_model()
+    load(sweep.folder.artifact(job.id), model)
+    val = sweep.workplace.data.val
+    with torch.no_grad():
+        right = int((model(val.inputs).argmax(dim=1) == val.targets).sum())
+    assert record["val"]["accuracy"] == pytest.approx(right / 90)
+    assert (record["val"]["low"], record["val"]["high"]) == wilson(record["val"]["accuracy"], n=90)
+    distinct = [len(tensor.unique()) for name, tensor in model.state_dict().items() if name.endswith("weight")]
+    assert max(distinct) <= 1 + 4
+    assert sum(int(tensor.count_nonzero()) for name, tensor in model.state_dict().items() if "weight" in name) <= 211
+
+
+def test_the_sizes_known_before_training_are_those_after_it(sweep: Sweep) -> None:
+    for entry in sweep.entries:
+        (job,) = entry.jobs
+        record = run_job(job, sweep.workplace, report=lambda _: None)
+        payload = read(sweep.folder.artifact(job.id)).payload_bytes
+        assert entry.nominal_bytes == record["nominal_bytes"] == payload, job.label
+        assert (entry.macs, job_sizes(job, sweep.workplace)) == (record["macs"], (payload, record["macs"]))
+    low_rank = next(entry for entry in sweep.entries if entry.family == "low rank")
+    assert low_rank.macs == 2 * (8 + 64) + 64 * 3
+
+
+def test_the_diagnostics_have_a_row_an_lc_step(sweep: Sweep, told: Any) -> None:
+    job, record, reports = told
+    steps = json.loads(sweep.folder.diagnostics(job.id).read_text())["steps"]
+    assert [step["step"] for step in steps] == list(range(21))
+    assert all(set(step) == {"step", "mu", "loss", "gap", "val_error"} for step in steps)
+    assert steps[0]["loss"] is None
+    assert steps[0]["mu"] == 0
+    assert all(later["mu"] > earlier["mu"] for earlier, later in itertools.pairwise(steps))
+    assert steps[0]["val_error"] == pytest.approx(1 - record["direct"]["accuracy"])
+    assert steps[-1]["val_error"] == pytest.approx(1 - record["val"]["accuracy"])
+    assert steps[-1]["gap"] == record["gap"] < steps[0]["gap"]
+    assert [report["step"] for report in reports] == list(range(21))
+    assert {report["steps"] for report in reports} == {20}
+    assert [(report["val_error"], report["gap"]) for report in reports] == [(s["val_error"], s["gap"]) for s in steps]
+
+
+def test_the_same_job_twice_gives_the_same_bits(tmp_path: Path, sweep: Sweep) -> None:
+    """In another folder, and after the process's random numbers have gone on."""
+    second = begin(tmp_path)
+    for place in (0, 3, 6):
+        first = run_job(sweep.entries[place].jobs[0], sweep.workplace, report=lambda _: None)
+        torch.rand(17)
+        again = run_job(second.entries[place].jobs[0], second.workplace, report=lambda _: None)
+        own = ("seconds", "finished")
+        assert {k: v for k, v in again.items() if k not in own} == {k: v for k, v in first.items() if k not in own}
+        diagnostics = (whole.folder.diagnostics(first["id"]).read_bytes() for whole in (sweep, second))
+        assert len(set(diagnostics)) == 1
+
+
+def test_another_seed_is_another_job_with_numbers_of_its_own(tmp_path: Path, sweep: Sweep) -> None:
+    job = sweep.entries[0].jobs[0]
+    other = Job.from_dict(job.as_dict() | {"seed": 1})
+    first, second = (run_job(one, sweep.workplace, report=lambda _: None) for one in (job, other))
+    assert first["id"] != second["id"]
+    assert first["artifact_sha256"] != second["artifact_sha256"]
+    assert first["nominal_bytes"] == second["nominal_bytes"]
+
+
+def test_direct_compression_is_the_first_step_alone(sweep: Sweep, told: Any) -> None:
+    job, whole, _ = told
+    record = run_job(Job.from_dict(job.as_dict() | {"method": "dc"}), sweep.workplace, report=lambda _: None)
+    assert record["status"] == "done"
+    assert record["epochs"] == 0
+    assert record["val"] == record["direct"] == whole["direct"]
+    assert record["nominal_bytes"] == whole["nominal_bytes"]
+    assert len(json.loads(sweep.folder.diagnostics(record["id"]).read_text())["steps"]) == 1
+
+
+def test_a_workplace_of_a_process_of_its_own_gives_the_same_numbers(sweep: Sweep, told: Any) -> None:
+    """From read-only arrays, as they come out of the object store; one torch thread."""
+    job, record, _ = told
+    arrays = split_arrays(sweep.workplace.data)
+    for array in arrays.values():
+        array.flags.writeable = False
+    workplace = open_workplace(
+        sweep.options.study, user_folder=sweep.options.user_folder, splits=arrays, folder=str(sweep.folder.root)
+    )
+    assert torch.get_num_threads() == 1
+    sweep.folder.record(job.id).unlink()  # or the record that stands would be the answer
+    again = run_job(job, workplace, report=lambda _: None)
+    assert again["artifact_sha256"] == record["artifact_sha256"]
+    assert again["val"] == record["val"]
+
+
+def test_a_record_that_is_done_stays(sweep: Sweep) -> None:
+    job = sweep.entries[1].jobs[0]
+    first = run_job(job, sweep.workplace, report=lambda _: None)
+    assert run_job(job, sweep.workplace, report=lambda _: None) == first
+    message = trial.publish_failure(job, sweep.folder, message="late", traceback="")
+    assert message == first
+    assert sweep.folder.artifact(job.id).exists()
+
+
+# Failed
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("training", "RuntimeError: no such luck, said in two lines"),
+        ("loss", "DivergedError: the training loss became nan at learning rate"),
+        ("infinite loss", "DivergedError: the training loss became inf at learning rate"),
+    ],
+)
+def test_a_job_that_goes_wrong_is_a_failed_record_until_it_goes_right(tmp_path: Path, where: str, message: str) -> None:
+    sweep = begin(tmp_path, raising(in_=where))
+    job = sweep.entries[0].jobs[0]
+    (tmp_path / "spoilt").touch()
+    record = run_job(job, sweep.workplace, report=lambda _: None)
+    assert record["status"] == "failed"
+    assert set(record) == FIELDS
+    assert record["error"]["message"].startswith(message)
+    assert "\n" not in record["error"]["message"]
+    assert record["error"]["traceback"].startswith("Traceback (most recent call last):\n")
+    assert "sweep/trial.py" in record["error"]["traceback"]
+    unknown = ("artifact_bytes", "artifact_sha256", "val", "direct", "gap", "epochs", "macs")
+    assert {record[name] for name in unknown} == {None}
+    assert record["seconds"] > 0
+    assert read_records(sweep.folder.root) == [record]
+    assert sorted(path.name for path in sweep.folder.artifacts.rglob("*")) == sorted([job.id, "record.json"])
+    (tmp_path / "spoilt").unlink()
+    right = run_job(job, sweep.workplace, report=lambda _: None)
+    assert right["status"] == "done"
+    assert read_records(sweep.folder.root) == [right]
+
+
+def test_outputs_that_are_nan_are_a_failed_record(tmp_path: Path) -> None:
+    """Of a model whose training is finite: what ships is measured, not what was trained."""
+    module = (
+        "class Spoilt(nn.Tanh):\n    def forward(self, inputs):\n"
+        "        return super().forward(inputs) / (1.0 if self.training or not SPOILT.exists() else 0.0)\n\n\n"
+        "def build_model():"
+    )
+    text = changed("def build_model():", module, text=raising()).replace("nn.Tanh(), nn", "Spoilt(), nn")
+    text = text.replace("if SPOILT.exists():\n        raise", "if False:\n        raise")
+    sweep = begin(tmp_path, text)
+    (tmp_path / "spoilt").touch()
+    record = run_job(sweep.entries[0].jobs[0], sweep.workplace, report=lambda _: None)
+    assert record["status"] == "failed"
+    assert record["error"]["message"] == "DivergedError: the model's outputs hold NaN or infinity"
+
+
+def test_a_file_that_is_not_its_model_is_a_failed_record(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written is read back: a fault in between shows."""
+    write = trial.write_whole
+
+    def spoil(path: Path, data: bytes) -> None:
+        write(path, data[:-4])
+
+    monkeypatch.setattr(trial, "write_whole", spoil)
+    job = Job.from_dict(sweep.entries[0].jobs[0].as_dict() | {"seed": 7})
+    record = run_job(job, sweep.workplace, report=lambda _: None)
+    assert record["status"] == "failed"
+    assert record["error"]["message"].startswith("ArtifactError: ")
+    assert "model.lcz" in record["error"]["message"]
+
+
+def test_an_interrupt_leaves_no_record(sweep: Sweep) -> None:
+    job = Job.from_dict(sweep.entries[0].jobs[0].as_dict() | {"seed": 8})
+
+    def interrupt(report: dict[str, Any]) -> None:
+        if report["step"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, sweep.workplace, report=interrupt)
+    assert not sweep.folder.record(job.id).exists()
+    assert job.id not in [record["id"] for record in read_records(sweep.folder.root)]
+    assert run_job(job, sweep.workplace, report=lambda _: None)["status"] == "done"
+
+
+@pytest.mark.parametrize("fault", ["fsync", "mkdir"])
+def test_a_store_that_cannot_be_written_is_not_a_failed_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    sweep = begin(tmp_path)
+
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    target: Any = os if fault == "fsync" else Path
+    monkeypatch.setattr(target, fault, fail)
+    with pytest.raises(OSError, match="No space left"):
+        run_job(sweep.entries[0].jobs[0], sweep.workplace, report=lambda _: None)
+    monkeypatch.undo()
+    assert read_records(sweep.folder.root) == []
+
+
+def test_a_measurement_says_what_it_is_of(sweep: Sweep) -> None:
+    model = sweep.workplace.study.build_model()
+    model.load_state_dict(sweep.workplace.reference)
+    measured = trial.measure(model, sweep.workplace.data.val, study=sweep.workplace.study)
+    assert measured == sweep.manifest["reference"]["val"]
+    assert set(measured) == {"accuracy", "n", "low", "high"}
+    each = trial.scores(model, sweep.workplace.data.val, study=sweep.workplace.study)
+    assert float(each["accuracy"].mean()) == measured["accuracy"]
+    assert each["accuracy"].dtype == torch.float64
+    with torch.no_grad():
+        next(model.parameters()).fill_(math.nan)
+    with pytest.raises(trial.DivergedError, match="NaN"):
+        trial.measure(model, sweep.workplace.data.val, study=sweep.workplace.study)
