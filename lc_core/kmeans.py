@@ -38,17 +38,19 @@ def optimal_centres(w: npt.NDArray[np.floating], *, size: int, start: npt.NDArra
     """
     if not w.size:
         return np.zeros(size)
-    values = np.sort(w).astype(np.float64)
-    shift = values[values.size // 2]
-    values -= shift
-    data = _Sorted(values, _prefix(values), _prefix(values**2))
-    starts_of_distinct = np.flatnonzero(np.diff(values, prepend=np.nan))
+    ordered = np.sort(w).astype(np.float64)
+    starts_of_distinct = np.flatnonzero(np.diff(ordered, prepend=np.nan))
     if starts_of_distinct.size <= size:
-        centres = values[starts_of_distinct]
+        centres = ordered[starts_of_distinct]
     else:
-        centres = _best_centres(data, starts_of_distinct, size, None if start is None else np.sort(start) - shift)
-    padded: Floats = np.full(size, centres[-1] + shift)
-    padded[: centres.size] = centres + shift
+        shift = ordered[ordered.size // 2]
+        values = ordered - shift
+        data = _Sorted(values, _prefix(values), _prefix(values**2))
+        centres = (
+            _best_centres(data, starts_of_distinct, size, None if start is None else np.sort(start) - shift) + shift
+        )
+    padded: Floats = np.full(size, centres[-1])
+    padded[: centres.size] = centres
     return padded
 
 

@@ -109,8 +109,9 @@ class L0Pruning:
             raise ValueError(f"keep: expected above 0, so that a weight of {numel(shape)} stays, got {self.keep}")
 
     def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Sparse:
-        support = largest(w.reshape(-1).abs(), count=self.count(tuple(w.shape)))
-        return Sparse(tuple(w.shape), support, Dense(w.reshape(-1)[support]))
+        flat = w.detach().reshape(-1)
+        support = largest(flat.abs(), count=self.count(tuple(w.shape)))
+        return Sparse(tuple(w.shape), support, Dense(flat[support]))
 
     def outline(self, shape: tuple[int, ...]) -> Sparse:
         return self.outline_with(shape, values=Dense(outline_tensor(self.count(shape))))

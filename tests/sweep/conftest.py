@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweep.tiny import prepared, run_all, write_study
+from tests.sweep.tiny import edit, prepared, run_all, write_study
 
 
 @pytest.fixture(scope="session")
@@ -19,5 +19,6 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(_finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the user stands: a folder with tiny.py, whose grid is done in runs/tiny."""
     shutil.copytree(_finished, tmp_path, dirs_exist_ok=True)
+    edit(tmp_path / "runs" / "tiny" / "sweep.json", reference_study="tiny.py")
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -84,7 +84,7 @@ def test_a_jobs_id_is_of_what_it_does_whatever_the_order_of_its_keys() -> None:
         {"schedule": {"epochs": 3, "lr": 0.1}},
     ]
     assert len({job.id, *(Job.from_dict(data | other).id for other in others)}) == 7
-    assert job.label == "both: keep 0.3, size 4"
+    assert job.label == "both: keep 0.3, size 4, seed 0"
 
 
 def test_a_content_hash_does_not_depend_on_the_process() -> None:

@@ -139,6 +139,11 @@ def run_all(sweep: driver.Sweep) -> list[Record]:
     return [run_job(job, sweep.workplace, report=lambda _: None) for entry in sweep.entries for job in entry.jobs]
 
 
+def edit(path: Path, **values: Any) -> None:
+    """Sets `values` in the JSON object in `path`."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
 def tree(folder: Path) -> dict[str, str]:
     """Relative path -> hash of each file below `folder`."""
     return {
