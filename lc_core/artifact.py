@@ -117,7 +117,7 @@ def read(path: str | Path) -> Artifact:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         return _decode(data)
-    except (ValueError, KeyError, TypeError, SafetensorError, zstandard.ZstdError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError, zstandard.ZstdError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ArtifactError(f"{path}: not a whole packed model (.lcz): {reason}") from error
 

@@ -18,7 +18,7 @@ def unpack(form: Form, arrays: Mapping[str, Tensor]) -> Compressed:
     """
     try:
         return _unpack(form, arrays)
-    except (KeyError, TypeError, RuntimeError, IndexError) as error:
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:
         raise ValueError(f"the arrays {sorted(arrays)} do not fit the form {form}: {error}") from error
 
 

@@ -90,7 +90,9 @@ class LowRank:
         m, n, rank = self._sizes(shape)
         u, s, vt = torch.linalg.svd(w.detach().reshape(m, n), full_matrices=False)
         root = s[:rank].sqrt()
-        return Factored(shape, Dense(u[:, :rank] * root), Dense(root[:, None] * vt[:rank]))
+        # Row by row, as they come back from a file: a product's rounding depends on how its factors lie in memory.
+        left, right = (u[:, :rank] * root).contiguous(), (root[:, None] * vt[:rank]).contiguous()
+        return Factored(shape, Dense(left), Dense(right))
 
     def outline(self, shape: tuple[int, ...]) -> Factored:
         m, n, rank = self._sizes(shape)

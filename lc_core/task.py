@@ -73,8 +73,11 @@ class CompressionTask:
             raise ValueError(f"{', '.join(self.governed.names)}: {error}") from error
 
     def outline(self) -> Compressed:
-        """Theta without its numbers. ValueError where the compression has no meaning for the governed shape."""
-        return self.compression.outline(self.governed.shape)
+        """Theta without its numbers. ValueError naming the parameters where their shape means nothing to it."""
+        try:
+            return self.compression.outline(self.governed.shape)
+        except ValueError as error:
+            raise ValueError(f"{', '.join(self.governed.names)}: {error}") from error
 
 
 def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
@@ -96,6 +99,8 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
             tasks.append(_task(named.items(), compression.compression))
         else:
             tasks += [_task([item], compression) for item in named.items()]
+    for task in tasks:
+        task.outline()
     return tuple(tasks)
 
 

@@ -135,7 +135,7 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
         name=options.search,
         index=open_index(
             options.storage or f"sqlite:///{folder.index}",
-            study=sweep.workplace.study.name,
+            study=f"{sweep.workplace.study.name} {_space_hash(sweep)}",
             search=options.search,
             target=sweep.target.as_dict() if sweep.target else {},
         ),
@@ -162,6 +162,12 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
         }
         write_json(folder.searches / f"{options.search}.json", summary)
     return Outcome(summary, _choice(sweep) if threshold is not None else None)
+
+
+def _space_hash(sweep: Sweep) -> str:
+    """Of the study and its levels: Optuna allows no change of a study's categories, so a grown grid has a new index."""
+    levels = [[family.name, dict(family.knobs)] for family in sweep.workplace.study.families]  # their order counts
+    return content_hash([sweep.manifest["study_hash"], levels])[:8]
 
 
 def _load(options: Options) -> tuple[Study, Data, SweepFolder]:

@@ -78,10 +78,10 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Way:
         write_study(here, text=SPOILT)
         do("spoilt", "run", "tiny.py", "--workers", "2")
         write_study(here, text=GRID)
-        do("mended", "run", "tiny.py", "--workers", "2")
-        do("again", "run", "tiny.py", "--workers", "2")
-        do("out of reach", "run", "tiny.py", "--search", "smallest", "--min-accuracy", "1", "--workers", "2")
-        do("smallest", "run", "tiny.py", "--search", "smallest", "--max-drop", "0.03", "--workers", "2")
+        do("mended", "run", "tiny.py", "--workers", "1")
+        do("again", "run", "tiny.py", "--workers", "1")
+        do("out of reach", "run", "tiny.py", "--search", "smallest", "--min-accuracy", "1", "--workers", "1")
+        do("smallest", "run", "tiny.py", "--search", "smallest", "--max-drop", "0.03", "--workers", "1")
         do("status", "status", root, "--json")
         do("report", "report", root, "--max-drop", "0.03", "--json")
         do("pick", "pick", root, "--max-drop", "0.03", "--json")
@@ -94,7 +94,6 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Way:
 def test_a_configuration_that_raises_is_a_failed_record_and_the_rest_are_done(way: Way) -> None:
     said, records = way.said["spoilt"], way.records["spoilt"]
     assert said.code == 3, said
-    assert said.err == ""
     failed = [record for record in records if record["status"] == "failed"]
     assert [record["configuration"] for record in failed] == [{"keep": 0.1}]
     assert failed[0]["error"]["message"] == "ArithmeticError: no luck with this one"
@@ -131,7 +130,7 @@ def test_a_target_out_of_reach_exits_with_4_and_the_nearest_miss(way: Way) -> No
     said = way.said["out of reach"]
     assert said.code == 4, said
     best = max(record["val"]["accuracy"] for record in way.records["again"])
-    assert f"no model meets the target, accuracy 100.00%; the nearest miss: {''}" in said.out
+    assert "no model meets the target, accuracy 100.00%; the nearest miss: " in said.out
     assert f"validation accuracy {best:.2%}, short by {1 - best:.2%}" in said.out
     assert "0 jobs started, 8 already known, 17 of 25 configurations never had to run" in said.out
     assert way.trees["out of reach"] == way.trees["again"]
@@ -152,7 +151,11 @@ def test_the_search_takes_the_grid_as_known_and_starts_jobs_of_its_own(way: Way)
 def test_optunas_studies_hold_every_job(way: Way) -> None:
     storage = f"sqlite:///{way.folder.index}"
     names = sorted(optuna.get_all_study_names(storage))
-    assert names == ["tiny grid", "tiny smallest max_drop 0.03", "tiny smallest min_accuracy 1.0"]
+    assert [re.sub(r"^tiny [0-9a-f]{8} ", "", name) for name in names] == [
+        "grid",
+        "smallest max_drop 0.03",
+        "smallest min_accuracy 1.0",
+    ]
     smallest = optuna.load_study(study_name=names[1], storage=storage)
     jobs = [trial.user_attrs["job"] for trial in smallest.trials]
     assert sorted(jobs) == sorted(record["id"] for record in way.records["smallest"])
@@ -267,7 +270,7 @@ def test_an_interrupted_grid_goes_on_to_the_same_rows(tmp_path: Path) -> None:
         assert "Traceback" not in out + err
         assert enough <= len(read_records(root)) < 17
     said = call(tmp_path, "run", "tiny.py", "--workers", "2", "--out", "interrupted")
-    assert said.code == 0, said
+    assert (said.code, said.err) == (0, "")
     assert call(tmp_path, "run", "tiny.py", "--workers", "1", "--out", "whole").code == 0
     interrupted, whole = rows(root), rows(tmp_path / "whole")
     assert len(whole) == 17
@@ -281,9 +284,9 @@ def test_an_interrupted_grid_goes_on_to_the_same_rows(tmp_path: Path) -> None:
 def test_the_demo(tmp_path: Path) -> None:
     """The commands of `make demo`, on the digits."""
     grid = call(tmp_path, "run", "studies.digits_mlp")
-    assert grid.code == 0, grid
+    assert (grid.code, grid.err) == (0, ""), grid
     search = call(tmp_path, "run", "studies.digits_mlp", "--search", "smallest", "--max-drop", "0.01")
-    assert search.code == 0, search
+    assert (search.code, search.err) == (0, ""), search
     root = tmp_path / "runs" / "digits_mlp"
     summaries = {name: json.loads((root / "searches" / f"{name}.json").read_text()) for name in ("grid", "smallest")}
     assert summaries["grid"]["configurations"] == summaries["grid"]["started"] == 31

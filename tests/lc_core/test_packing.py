@@ -125,7 +125,7 @@ def test_codes_of_another_length_are_refused(change):
     packed = pack_codes(torch.arange(10), width=4)
     with pytest.raises(ValueError, match=rf"expected 5 bytes of 4-bit codes, got {5 + change}"):
         unpack_codes(resized(packed, change), width=4, count=10)
-    with pytest.raises(ValueError, match="of torch.int8"):
+    with pytest.raises(ValueError, match=r"of torch\.int8"):
         unpack_codes(packed.to(torch.int8), width=4, count=10)
 
 
@@ -177,7 +177,7 @@ def test_indices_that_do_not_ascend_are_refused():
 @pytest.mark.parametrize("change", [-1, 1])
 def test_elias_fano_arrays_of_another_length_are_refused(part, change):
     code = pack_elias_fano(random_support(500, 20), universe=500)
-    with pytest.raises(ValueError, match="expected .* bytes of"):
+    with pytest.raises(ValueError, match=r"expected .* bytes of"):
         unpack_elias_fano(**code | {part: resized(code[part], change)}, count=20, universe=500)
 
 

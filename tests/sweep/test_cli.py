@@ -13,7 +13,7 @@ import pytest
 
 from sweep import cli, driver
 from sweep.store import SweepFolder, read_records
-from tests.sweep.tiny import Said, changed, edit, lcsweep, tree, write_study
+from tests.sweep.tiny import STUDY, Said, changed, edit, lcsweep, tree, write_study
 
 RUN = Path("runs", "tiny")
 FOLDER = SweepFolder(RUN)
@@ -351,6 +351,27 @@ def test_a_dry_run_of_a_search_lists_all_its_jobs(finished: Path) -> None:
     said = lcsweep(*line)
     assert said.code == 0
     assert "50 jobs, 43 without a record, at most 5 started" in said.out
+
+
+LOW_RANK = '        Family("low rank", {"rank": (6, 4, 2, 1)}, low_rank, grid={"rank": (2,)}),\n'
+GROWN = {
+    "the grid": STUDY,
+    "a level": changed("(0.8, 0.5, 0.3", "(0.9, 0.8, 0.5, 0.3"),
+    "a family": changed(LOW_RANK, LOW_RANK + LOW_RANK.replace("low rank", "more").replace("(2,)", "()")),
+    "the families' order": changed("    families=(\n", "    families=(\n" + LOW_RANK, text=changed(LOW_RANK, "")),
+    "the levels' order": changed("(6, 4, 2, 1)", "(6, 2, 4, 1)"),
+}
+
+
+@pytest.mark.parametrize("what", GROWN)
+def test_a_space_can_change_and_what_is_known_stays_known(finished: Path, what: str) -> None:
+    """The first run indexes what is done of a smaller grid, the second meets its index."""
+    write_study(finished, text=changed('grid={"rank": (2,)}', 'grid={"rank": ()}'))
+    assert "0 jobs started, 6 already known" in lcsweep("run", "tiny.py").out
+    write_study(finished, text=GROWN[what])
+    said = lcsweep("run", "tiny.py")
+    assert said.code == 0, said
+    assert "0 jobs started, 7 already known" in said.out
 
 
 def test_status_tells_what_is_done_and_what_failed(finished: Path) -> None:

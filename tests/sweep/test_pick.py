@@ -169,7 +169,7 @@ def test_nothing_to_choose_from() -> None:
 
 def test_ties_go_to_fewer_macs_then_to_the_lower_error_then_to_the_name() -> None:
     found = [
-        candidate("d", 0.95, macs=9),
+        candidate("d", 0.99, macs=9),
         candidate("c", 0.95, macs=8),
         candidate("b", 0.96, macs=8),
         candidate("a", 0.96, macs=8),

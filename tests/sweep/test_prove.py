@@ -1,5 +1,6 @@
 """Packed files proved or refused, and the one look at the test split."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -233,6 +234,20 @@ def test_a_pick_whose_file_is_another_jobs_is_refused(folder: SweepFolder) -> No
     assert first != other
     shutil.copy(folder.artifact(other), folder.artifact(first))
     refused(folder, ArtifactError, r"expected \d+ bytes with SHA-256 .* as its record says, got")
+
+
+def test_a_pick_whose_file_does_not_do_what_its_record_says_is_refused(folder: SweepFolder) -> None:
+    """Its bytes and hash are the record's; its accuracy is not."""
+    job = pick(folder, DROP)["id"]
+    path = claiming(folder, folder.artifact(job), val={"accuracy": f"{0.99:.17f}", "n": 90})
+    for other in folder.artifacts.iterdir():
+        if other.name != job:
+            shutil.rmtree(other)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    edit(folder.record(job), artifact_bytes=1, artifact_sha256=digest)
+    refused(folder, ArtifactError, "expected 1 bytes")
+    edit(folder.record(job), artifact_bytes=path.stat().st_size)
+    refused(folder, ArtifactError, r"claims validation accuracy 0\.990000 on 90 examples")
 
 
 def test_a_pick_whose_file_is_gone_is_refused(folder: SweepFolder) -> None:

@@ -213,22 +213,6 @@ def test_a_grid_asks_for_all_seeds_of_a_configuration_before_the_next(folder: Pa
     assert finish(begin(folder, listed), by_keep) == [*listed[0].jobs, *listed[1].jobs]
 
 
-@pytest.mark.xfail(strict=True, reason="Optuna refuses levels that change: CategoricalDistribution is not dynamic")
-@pytest.mark.parametrize("name", ["grid", "smallest"])
-def test_a_space_can_grow(folder: Path, name: str) -> None:
-    """More levels of a knob and another family: what is known stays known."""
-    threshold = 0.9 if name == "smallest" else None
-    before = begin(folder, entries(), name=name, threshold=threshold, trials=2)
-    finish(before, by_keep)
-    grown = make_study(
-        Family("one", {"keep": (0.6, *SIZES)}, plan), *STUDY.families[1:], Family("three", {"size": (2,)}, plan)
-    )
-    listed = entries(study=grown) if name == "grid" else entries(study=grown)[:6]
-    after = begin(folder, listed, study=grown, name=name, records=before.records(), threshold=threshold)
-    assert after.known == 2
-    finish(after, by_keep)
-
-
 # The smallest
 
 

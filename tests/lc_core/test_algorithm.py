@@ -1,0 +1,347 @@
+"""The LC algorithm: against known constrained optima, a naive implementation, its own schedule and its own past."""
+
+from itertools import combinations, pairwise, product
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lc_core import Chain, Codebook, Joint, L0Pruning, LCState, LowRank, Recipe, Schedule, plan_tasks, train_reference
+from lc_core.algorithm import compressed_weights, deploy, run_lc
+from lc_core.artifact import encode, load
+from lc_core.schedule import CLOSED_GAP
+from lc_core.training import Batches, predict
+from tests.lc_core.models import conv_net, mlp, randn, three_classes
+
+cross_entropy, mse = nn.functional.cross_entropy, nn.functional.mse_loss
+
+SHORT = Schedule(epochs=10, lr=0.1, batch_size=16)
+
+
+def lc(model, plan, inputs, targets, *, schedule=SHORT, loss=cross_entropy, seed=0, resume=None) -> list[LCState]:
+    return list(
+        run_lc(model, plan_tasks(model, plan), inputs, targets, loss=loss, schedule=schedule, seed=seed, resume=resume)
+    )
+
+
+# A convex loss, linear regression, with the constrained optimum known.
+
+
+def regression(seed: int, *, outputs: int = 1) -> tuple[Tensor, Tensor, nn.Linear]:
+    """Correlated inputs (40, 6), targets (40, outputs), and the least-squares solution of them."""
+    inputs = randn(40, 6, seed=seed) @ (torch.eye(6) + 0.5 * randn(6, 6, seed=100 + seed))
+    inputs = inputs / inputs.std()
+    targets = inputs @ randn(6, outputs, seed=200 + seed) + 0.3 * randn(40, outputs, seed=300 + seed) + 1
+    model = nn.Linear(6, outputs)
+    ones = torch.ones(40, 1)
+    solution = torch.linalg.lstsq(torch.cat([inputs, ones], dim=1).double(), targets.double()).solution.float()
+    with torch.no_grad():
+        model.weight.copy_(solution[:-1].T)
+        model.bias.copy_(solution[-1])
+    return inputs, targets, model
+
+
+def least_squares(columns: np.ndarray, targets: np.ndarray) -> float:
+    """The least mean squared error of `targets` (n, 1) from `columns` (n, d) and an intercept."""
+    design = np.c_[columns, np.ones(len(columns))]
+    return float(((design @ np.linalg.lstsq(design, targets, rcond=None)[0] - targets) ** 2).mean())
+
+
+def best_subset(x: np.ndarray, y: np.ndarray) -> float:
+    """With three of the weights not zero."""
+    return min(least_squares(x[:, list(kept)], y) for kept in combinations(range(x.shape[1]), 3))
+
+
+def best_partition(x: np.ndarray, y: np.ndarray) -> float:
+    """With two values for all the weights."""
+    assignments = (np.array(z, dtype=bool) for z in product((False, True), repeat=x.shape[1]))
+    return min(least_squares(np.c_[x[:, z].sum(1), x[:, ~z].sum(1)], y) for z in assignments)
+
+
+def best_rank_two(x: np.ndarray, y: np.ndarray) -> float:
+    """Reduced-rank regression, in closed form: the fitted values projected on their two main directions."""
+    x, y = x - x.mean(0), y - y.mean(0)
+    fit = x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    main = np.linalg.svd(fit)[2][:2]
+    return float(((y - fit @ main.T @ main) ** 2).mean())
+
+
+@pytest.mark.parametrize(
+    "compression, optimum, outputs, seed, tolerance",
+    [
+        *[(L0Pruning(keep=0.5), best_subset, 1, seed, 1e-3) for seed in (0, 2, 3, 7)],
+        *[(Codebook(size=2), best_partition, 1, seed, 1e-3) for seed in (0, 2, 7)],
+        *[(LowRank(rank=2), best_rank_two, 4, seed, 1e-3) for seed in (0, 1, 6)],
+    ],
+    ids=str,
+)
+def test_it_reaches_the_constrained_optimum_of_a_convex_loss(compression, optimum, outputs, seed, tolerance):
+    """The constraint is not convex, so not on all data: on 7 (pruning), 5 and 8 of the first eight seeds, to 0.3 %."""
+    inputs, targets, model = regression(seed, outputs=outputs)
+    tasks = plan_tasks(model, {"*": compression})
+    states = lc(
+        model,
+        {"*": compression},
+        inputs,
+        targets,
+        loss=mse,
+        schedule=Schedule(epochs=1000, lr=0.05, batch_size=40),
+    )
+
+    def error(state):
+        weights = compressed_weights(tasks, state)
+        return float(mse(inputs @ weights["weight"].T + weights["bias"], targets))
+
+    least = optimum(inputs.double().numpy(), targets.double().numpy())
+    assert least * (1 - 1e-5) <= error(states[-1]) <= least * (1 + tolerance)
+    assert error(states[-1]) < error(states[0])
+    assert states[-1].gap < CLOSED_GAP
+
+
+def test_the_multipliers_become_the_gradient_of_the_loss():
+    """At an L step's end grad L(w) = lambda - mu (w - Delta), which is the multipliers after it."""
+    inputs, targets, model = regression(0)
+    schedule = Schedule(epochs=1000, lr=0.05, batch_size=40)
+    for state in lc(model, {"*": L0Pruning(keep=0.5)}, inputs, targets, loss=mse, schedule=schedule)[-10:]:
+        model.load_state_dict(state.weights)
+        (gradient,) = torch.autograd.grad(mse(model(inputs), targets), model.weight)
+        assert float(gradient.norm()) > 0.05
+        assert float((gradient - state.multipliers[0]).norm()) < 0.01 * float(gradient.norm())
+
+
+def test_the_multipliers_climb_the_augmented_lagrangian():
+    """lambda + mu times its gradient in lambda, which autograd finds to be -(w - Delta)."""
+    inputs = randn(64, 6)
+    model = mlp()
+    tasks = plan_tasks(model, {"*": Joint(Codebook(size=3))})
+    states = list(run_lc(model, tasks, inputs, three_classes(inputs), loss=cross_entropy, schedule=SHORT, seed=0))
+    for before, after in pairwise(states):
+        w, delta = tasks[0].governed.gather(after.weights), after.thetas[0].decompress()
+        multipliers = before.multipliers[0].clone().requires_grad_()
+        lagrangian = after.mu / 2 * ((w - delta) ** 2).sum() - (multipliers * (w - delta)).sum()
+        (slope,) = torch.autograd.grad(lagrangian, multipliers)
+        torch.testing.assert_close(after.multipliers[0], before.multipliers[0] + after.mu * slope)
+
+
+def naive_lc(model, inputs, targets, *, keep, schedule, seed) -> list[tuple[float, float]]:
+    """(loss, gap) of each LC step, joint pruning, written as the algorithm reads: the penalty goes through autograd."""
+    w = [model[0].weight, model[2].weight]
+
+    def flat() -> Tensor:
+        return torch.cat([part.detach().reshape(-1) for part in w])
+
+    def prune(v: Tensor) -> Tensor:
+        order = v.abs().argsort(descending=True, stable=True)
+        return v.index_fill(0, order[round(keep * v.numel()) :], 0.0)
+
+    batches = Batches(len(inputs), batch_size=schedule.batch_size, seed=seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=schedule.momentum, nesterov=True)
+    delta = prune(flat())
+    multipliers = torch.zeros_like(delta)
+    gaps = [float((flat() - delta).norm() / delta.norm())]
+    rows, boost = [], 1.0
+    for step in schedule.plan(len(inputs)):
+        boost = schedule.boost(boost, step=step.number, gaps=gaps)
+        mu, total = min(step.mu * boost, 1 / step.lrs[0]), 0.0
+        for lr in step.lrs:
+            optimizer.param_groups[0]["lr"] = lr
+            batch = batches.draw()
+            loss = cross_entropy(model(inputs[batch]), targets[batch])
+            pull = torch.cat([part.reshape(-1) for part in w]) - delta - multipliers / mu
+            optimizer.zero_grad()
+            (loss + mu / 2 * (pull**2).sum()).backward()
+            optimizer.step()
+            total += float(loss.detach())
+        delta = prune(flat() - multipliers / mu)
+        multipliers = multipliers - mu * (flat() - delta)
+        gaps.append(float((flat() - delta).norm() / delta.norm()))
+        rows.append((total / len(step.lrs), gaps[-1]))
+    return rows
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.4])
+def test_it_agrees_with_a_naive_implementation(keep):
+    """In float64, where the order of additions does not show."""
+    inputs = randn(100, 6).double()
+    targets = three_classes(inputs)
+    naive = naive_lc(mlp().double(), inputs, targets, keep=keep, schedule=SHORT, seed=3)
+    states = lc(mlp().double(), {"*": Joint(L0Pruning(keep=keep))}, inputs, targets, seed=3)
+    np.testing.assert_allclose([(state.loss, state.gap) for state in states[1:]], naive, rtol=1e-8)
+
+
+# States, schedule, resuming.
+
+
+def test_the_first_state_is_direct_compression():
+    inputs, model = randn(64, 6), mlp()
+    reference = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    first = next(run_lc(model, plan_tasks(model, {"0": Codebook(size=2)}), inputs, three_classes(inputs),
+                        loss=cross_entropy, schedule=SHORT, seed=0))  # fmt: skip
+    delta = Codebook(size=2).compress(reference["0.weight"], mu=0.0).decompress()
+    assert (first.step, first.steps, first.epochs, first.mu, first.loss) == (0, 20, 0.0, 0.0, None)
+    assert torch.equal(first.thetas[0].decompress(), delta)
+    assert first.gap == pytest.approx(float((reference["0.weight"] - delta).norm() / delta.norm()))
+    assert not first.multipliers[0].any()
+    assert all(torch.equal(tensor, reference[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_state_an_lc_step_counts_the_steps_and_the_budget():
+    inputs = randn(100, 6)
+    states = lc(mlp(), {"*": Codebook(size=2)}, inputs, three_classes(inputs))
+    plan = SHORT.plan(100)
+    assert [state.step for state in states] == list(range(21))
+    assert {state.steps for state in states} == {20}
+    assert [state.epochs for state in states] == [0.0, *(step.epochs for step in plan)]
+    assert states[-1].epochs == 10
+    assert [state.gaps for state in states] == [states[-1].gaps[: i + 1] for i in range(21)]
+
+
+def test_mu_follows_the_plan_while_the_gap_is_closed():
+    """Keeping every weight, Delta(Theta) = w - lambda/mu = w at every step."""
+    inputs = randn(100, 6)
+    states = lc(mlp(), {"*": L0Pruning(keep=1.0)}, inputs, three_classes(inputs))
+    assert max(states[-1].gaps) < CLOSED_GAP
+    assert [state.mu for state in states[1:]] == [step.mu for step in SHORT.plan(100)]
+    assert {state.boost for state in states} == {1.0}
+
+
+def test_mu_is_doubled_at_the_end_while_the_gap_does_not_close():
+    inputs, schedule = randn(100, 6), Schedule(epochs=10, lr=0.1, batch_size=16, mu_growth=2)
+    states = lc(mlp(), {"*": Codebook(size=1)}, inputs, three_classes(inputs), schedule=schedule)
+    assert states[-2].gap > CLOSED_GAP
+    assert [state.boost / states[18].boost for state in states[19:]] == [2.0, 4.0]
+    last_steps = schedule.plan(100)[18:]
+    for state, step in zip(states[19:], last_steps, strict=True):
+        assert state.mu == pytest.approx(step.mu * state.boost)
+
+
+def test_mu_times_the_learning_rate_never_exceeds_one():
+    inputs = randn(32, 6)
+    schedule = Schedule(epochs=2, lr=0.1, batch_size=16, mu_growth=1e9)
+    states = lc(mlp(), {"*": Codebook(size=2)}, inputs, three_classes(inputs), schedule=schedule)
+    products = [state.mu * step.lrs[0] for state, step in zip(states[1:], schedule.plan(32), strict=True)]
+    assert max(products) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"*": Joint(Chain(L0Pruning(keep=0.3), Codebook(size=3)))},
+        {"0": Codebook(size=3), "2": LowRank(rank=1)},
+        {"0": Joint(L0Pruning(keep=0.2))},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_going_on_from_any_state_gives_the_same_bits_as_never_having_stopped(plan, momentum):
+    """The states are used after the run is over, so that none may have changed meanwhile."""
+    inputs = randn(70, 6)
+    targets = three_classes(inputs)
+    schedule = Schedule(epochs=3.3, lr=0.1, batch_size=16, momentum=momentum)
+    states = lc(mlp(), plan, inputs, targets, schedule=schedule)
+    for state in (states[i] for i in (0, 1, 7, 19, 20)):
+        rest = lc(mlp(seed=9), plan, inputs, targets, schedule=schedule, resume=state)
+        assert [later.step for later in rest] == list(range(state.step + 1, 21))
+        assert all(identical(mine, theirs) for mine, theirs in zip(rest, states[state.step + 1 :], strict=True))
+
+
+def identical(a: LCState, b: LCState) -> bool:
+    numbers = (a.step, a.mu, a.boost, a.loss, a.gaps, a.epochs) == (b.step, b.mu, b.boost, b.loss, b.gaps, b.epochs)
+    deltas = zip(a.thetas, b.thetas, strict=True)
+    return (
+        numbers
+        and a.weights.keys() == b.weights.keys()
+        and all(torch.equal(a.weights[name], b.weights[name]) for name in a.weights)
+        and all(torch.equal(mine, theirs) for mine, theirs in zip(a.multipliers, b.multipliers, strict=True))
+        and all(torch.equal(mine.decompress(), theirs.decompress()) for mine, theirs in deltas)
+    )
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others():
+    inputs = randn(70, 6)
+    plan = {"*": Joint(L0Pruning(keep=0.2))}
+
+    def last(seed):
+        return lc(mlp(), plan, inputs, three_classes(inputs), seed=seed)[-1]
+
+    assert identical(last(1), last(1))
+    assert last(1).loss != last(2).loss
+
+
+def test_a_resumed_conv_net_keeps_its_batch_norm_buffers():
+    inputs = randn(40, 2, 6, 6)
+    plan = {"body.*": Codebook(size=4)}
+    states = lc(conv_net(), plan, inputs, three_classes(inputs))
+    rest = lc(conv_net(seed=9), plan, inputs, three_classes(inputs), resume=states[7])
+    assert identical(rest[-1], states[-1])
+
+
+# What the model and the state hold.
+
+
+def test_the_model_holds_w_and_the_compressed_weights_hold_delta_and_what_else_was_trained():
+    inputs, model = randn(100, 6), mlp()
+    reference = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    tasks = plan_tasks(model, {"0": Codebook(size=2)})
+    *_, state = run_lc(model, tasks, inputs, three_classes(inputs), loss=cross_entropy, schedule=SHORT, seed=0)
+    weights = compressed_weights(tasks, state)
+    assert weights.keys() == model.state_dict().keys()
+    assert len(weights["0.weight"].unique()) == 2
+    assert len(model[0].weight.unique()) > 2
+    assert torch.equal(weights["0.weight"], state.thetas[0].decompress())
+    for name in ("0.bias", "2.weight", "2.bias"):
+        assert torch.equal(weights[name], model.state_dict()[name])
+        assert not torch.equal(weights[name], reference[name])
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in state.weights.items())
+
+
+def test_a_frozen_layer_left_alone_stays_as_it_is():
+    inputs, model = randn(100, 6), mlp()
+    model[2].requires_grad_(False)
+    before = model[2].weight.clone()
+    states = lc(model, {"0": Codebook(size=2)}, inputs, three_classes(inputs))
+    assert torch.equal(model[2].weight, before)
+    again = mlp(seed=9)
+    again[2].requires_grad_(False)
+    resumed = lc(again, {"0": Codebook(size=2)}, inputs, three_classes(inputs), resume=states[3])
+    assert identical(resumed[-1], states[-1])
+
+
+def test_weights_that_are_not_finite_are_refused_by_name():
+    model = mlp()
+    with torch.no_grad():
+        model[2].weight[0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"^2\.weight: expected finite weights"):
+        lc(model, {"*": Codebook(size=2)}, randn(8, 6), three_classes(randn(8, 6)))
+
+
+def test_a_conv_net_with_batch_norm_goes_the_whole_way(tmp_path):
+    """Factors, a codebook and a layer left alone; what ships gives what was measured, bit for bit."""
+    inputs = randn(240, 2, 6, 6)
+    targets = three_classes(inputs)
+    model = conv_net()
+    train_reference(model, inputs, targets, loss=cross_entropy, recipe=Recipe(epochs=20, lr=0.05, batch_size=32))
+    plan = {"stem.*": LowRank(rank=3), "body.*": Codebook(size=3)}
+    tasks = plan_tasks(model, plan)
+    schedule = Schedule(epochs=20, lr=0.05, batch_size=32)
+
+    def deployed(state):
+        shipped = conv_net(seed=5)
+        deploy(shipped, tasks, state, inputs=inputs, batch_size=80)
+        outputs = predict(shipped, inputs)
+        return shipped, outputs, float(cross_entropy(outputs, targets))
+
+    states = list(run_lc(model, tasks, inputs, targets, loss=cross_entropy, schedule=schedule, seed=0))
+    shipped, outputs, loss = deployed(states[-1])
+    assert states[-1].gap < 0.5 * states[0].gap
+    assert loss < 0.7 * deployed(states[0])[2]
+    assert torch.equal(shipped.head.weight, model.head.weight)
+    assert not torch.equal(shipped.stem[1].running_mean, model.stem[1].running_mean)
+    assert len(shipped.body[0].weight.unique()) == 3
+    assert torch.linalg.matrix_rank(shipped.stem[0].weight.detach().reshape(6, 18)) == 3
+
+    path = tmp_path / "model.lcz"
+    path.write_bytes(encode(tasks, states[-1].thetas, shipped.state_dict(), info={}))
+    load(path, loaded := conv_net(seed=6))
+    assert torch.equal(predict(loaded, inputs), outputs)
