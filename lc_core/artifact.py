@@ -20,7 +20,7 @@ import zstandard
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from lc_core.compression import Compressed
+from lc_core.compression import Compressed, numel
 from lc_core.forms import unpack
 from lc_core.task import CompressionTask, Governed
 
@@ -204,6 +204,7 @@ def _decode(data: bytes) -> Artifact:
     if _digest(metadata, arrays) != claimed:
         raise ValueError("its contents do not match its SHA-256")
     described = metadata["tasks"]
+    _check_sizes(described, len(payload))
     prefixes = tuple(f"{number}:" for number in range(len(described)))
     thetas = [
         unpack(task["theta"], {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)})
@@ -217,6 +218,31 @@ def _decode(data: bytes) -> Artifact:
         payload_bytes=len(payload),
         file_bytes=len(data),
     )
+
+
+def _check_sizes(described: Sequence[Mapping[str, Any]], payload_bytes: int) -> None:
+    """ValueError where a file of these tasks would take more memory than its size can account for.
+
+    A code takes no bits where the codebook has one entry, and an index none where nothing is kept, so shapes alone
+    would let a small file fill any memory.
+    """
+    total = 0
+    for task in described:
+        shapes = [tuple(shape) for shape in task["shapes"]]
+        governed = Governed(tuple(task["names"]), tuple(shapes))
+        if len(set(governed.names)) != len(shapes) or not shapes:
+            raise ValueError(f"expected a shape for each of {list(governed.names)}, got {shapes}")
+        total += _declared(task["theta"], list(governed.shape))
+    if total > LARGEST_RATIO * payload_bytes + SLACK:
+        raise ValueError(f"it declares {total} numbers in {payload_bytes} bytes")
+
+
+def _declared(form: Mapping[str, Any], shape: list[int]) -> int:
+    """How many numbers a form makes of `shape`, those on the way included. ValueError where it has another shape."""
+    if form["shape"] != shape or not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"expected the shape {shape}, whole numbers, got {form['shape']}")
+    children = [form[name] for name in ("values", "left", "right") if name in form]
+    return numel(tuple(shape)) + sum(_declared(child, list(child["shape"])) for child in children)
 
 
 def _decompress(data: bytes) -> bytes:

@@ -55,8 +55,8 @@ class Chain:
 
     def _start(self, w: Tensor, mu: float, previous: Compressed | None) -> Sparse:
         flat = w.detach().reshape(-1)
-        if isinstance(previous, Sparse) and isinstance(previous.values, Quantized):
-            codebook = previous.values.codebook
+        codebook = _codebook(previous)
+        if codebook is not None and codebook.numel() == self.then.size:
             support = self._support(flat, codebook)
             codes = nearest(flat[support], codebook=codebook)
             return Sparse(tuple(w.shape), support, Quantized((support.numel(),), codes, codebook))
@@ -67,6 +67,11 @@ class Chain:
         exact = flat.double()
         distance = exact - codebook.double()[nearest(flat, codebook=codebook)]
         return largest(exact**2 - distance**2, count=self.first.count((numel(tuple(flat.shape)),)))
+
+
+def _codebook(theta: Compressed | None) -> Tensor | None:
+    quantized = theta.values if isinstance(theta, Sparse) else None
+    return quantized.codebook if isinstance(quantized, Quantized) else None
 
 
 def _check_pair(first: object, then: object) -> None:

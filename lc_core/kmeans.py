@@ -33,8 +33,9 @@ class _Sorted:
 def optimal_centres(w: npt.NDArray[np.floating], *, size: int, start: npt.NDArray[np.floating] | None = None) -> Floats:
     """Centres (size,), ascending, of least sum of squared distances to `w` (n,).
 
-    Optimal for at most 256 distinct values; for more, a local optimum reached from the optimum over 256 bins or from
-    `start` (size,), whichever is better. Fewer distinct values than centres: the last is repeated.
+    Optimal for at most 256 distinct values; for more, a local optimum reached from the optimum over 256 bins (beyond 64
+    centres, from cells of width density^(-1/3)) or from `start` (size,), whichever is better. Fewer distinct values
+    than centres: the last is repeated.
     """
     if not w.size:
         return np.zeros(size)
@@ -58,7 +59,11 @@ def _best_centres(data: _Sorted, starts_of_distinct: Indices, size: int, start: 
     if starts_of_distinct.size <= BINS:
         edges = _partition(data, np.append(starts_of_distinct, data.values.size), size)
         return data.centres(edges)
-    found = [_lloyd(data, data.centres(_partition(data, _bin_edges(data.values), size)))]
+    if size <= BINS // 4:
+        first = _partition(data, _bin_edges(data.values, bins=BINS), size)
+    else:  # too few bins for the programme; that many cells are best laid as the bins are
+        first = _bin_edges(data.values, bins=size)
+    found = [_lloyd(data, data.centres(first))]
     if start is not None:
         found.append(_lloyd(data, start.astype(np.float64)))
     return data.centres(min(found, key=data.distortion))
@@ -68,14 +73,14 @@ def _prefix(values: Floats) -> Floats:
     return np.concatenate([[0.0], np.cumsum(values)])
 
 
-def _bin_edges(values: Floats) -> Indices:
-    """Edges of at most BINS bins of sorted `values`, finer where the values are denser.
+def _bin_edges(values: Floats, *, bins: int) -> Indices:
+    """Edges of at most `bins` bins of sorted `values`, finer where the values are denser.
 
     The bins' widths follow density^(-1/3), the best for quantization with many cells (Panter and Dite 1951): the sum of
     gap^(2/3) grows by equal amounts from edge to edge. Equal widths and equal counts both fail on heavy tails.
     """
     growth = np.concatenate([[0.0], np.cumsum(np.cbrt(np.diff(values)) ** 2)])
-    edges = np.searchsorted(growth, np.linspace(0, growth[-1], BINS + 1)[1:-1], side="right")
+    edges = np.searchsorted(growth, np.linspace(0, growth[-1], bins + 1)[1:-1], side="right")
     return np.unique(np.concatenate([[0], edges, [values.size]])).astype(np.int64)
 
 

@@ -130,9 +130,10 @@ def largest(scores: Tensor, *, count: int) -> Tensor:
     if count == 0:
         return torch.empty(0, dtype=torch.int64, device=scores.device)
     threshold = scores.kthvalue(n - count + 1).values
-    above = scores > threshold
-    tied = (scores == threshold).nonzero().reshape(-1)[: count - int(above.sum())]
-    return torch.cat([above.nonzero().reshape(-1), tied]).sort().values
+    chosen = scores > threshold
+    tied = (scores == threshold).nonzero().reshape(-1)[: count - int(chosen.sum())]
+    chosen[tied] = True
+    return chosen.nonzero().reshape(-1)
 
 
 def _bitmap_is_smaller(count: int, universe: int) -> bool:

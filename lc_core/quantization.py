@@ -70,8 +70,9 @@ class Codebook:
     """min over c, z of sum_i (w_i - c_z(i))^2: one-dimensional k-means, the codebook c learned.
 
     Exact up to 256 distinct weights, by dynamic programming; beyond, the dynamic programme runs over 256 bins of the
-    sorted weights and Lloyd's algorithm goes on from its optimum and from `previous`; the better is kept, so a warm
-    start never ends worse than it began. O(n log n). Carreira-Perpinan and Idelbayev, "Model compression as constrained
+    sorted weights (more than 64 codes start from as many cells of width density^(-1/3) instead) and Lloyd's algorithm
+    goes on from its optimum and from `previous`; the better is kept, so a warm start never ends worse than it began.
+    O(n log n + 256^2 size). Carreira-Perpinan and Idelbayev, "Model compression as constrained
     optimization, with application to neural nets. Part II: quantization", arXiv:1707.04319, section 3.1.
 
     Attributes:
@@ -89,7 +90,8 @@ class Codebook:
             raise ValueError(f"size: expected at most {numel(shape)}, the number of weights, got {self.size}")
 
     def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Quantized:
-        start = previous.codebook.cpu().numpy() if isinstance(previous, Quantized) else None
+        before = previous.codebook if isinstance(previous, Quantized) else None
+        start = before.cpu().numpy() if before is not None and before.numel() == self.size else None
         centres = optimal_centres(w.detach().reshape(-1).cpu().numpy(), size=self.size, start=start)
         codebook = torch.from_numpy(centres).to(w)
         return Quantized(tuple(w.shape), nearest(w.detach().reshape(-1), codebook=codebook), codebook)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lc_core.compression import Compressed, Compression, numel
+from lc_core.lowrank import LowRank
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
@@ -86,15 +87,20 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
     A layer belongs to the first pattern that names it; layers that none names stay uncompressed.
 
     Raises:
-        ValueError: a pattern names no layer that is left to it, or a compression has no meaning for a layer's shape.
+        ValueError: a pattern names no layer that is left to it; a compression has no meaning for a layer; parameters
+            are tied.
     """
-    left = {name: module.weight for name, module in model.named_modules() if isinstance(module, LAYERS)}
+    modules = {name: module for name, module in model.named_modules() if isinstance(module, LAYERS)}
+    left = {name: module.get_parameter("weight") for name, module in modules.items()}
     layers = list(left)
+    _refuse_tied(model)
     tasks: list[CompressionTask] = []
     for pattern, compression in plan.items():
         named = {name: left.pop(name) for name in list(left) if fnmatchcase(name, pattern)}
         if not named:
             raise ValueError(f"plan: the pattern {pattern!r} names no layer left to it; the layers are {layers}")
+        for name in named:
+            _refuse_groups(name, modules[name], compression)
         if isinstance(compression, Joint):
             tasks.append(_task(named.items(), compression.compression))
         else:
@@ -102,6 +108,21 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
     for task in tasks:
         task.outline()
     return tuple(tasks)
+
+
+def _refuse_tied(model: nn.Module) -> None:
+    first: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if first.setdefault(id(parameter), name) != name:
+            raise ValueError(
+                f"{name}: expected a parameter of its own, got one tied to {first[id(parameter)]}; "
+                "tied parameters cannot be compressed or packed"
+            )
+
+
+def _refuse_groups(name: str, layer: nn.Module, compression: Compression | Joint) -> None:
+    if isinstance(compression, LowRank) and getattr(layer, "groups", 1) > 1:
+        raise ValueError(f"{name}: low rank has no meaning for a convolution in groups, got groups={layer.groups}")
 
 
 def _task(layers: Iterable[tuple[str, Tensor]], compression: Compression) -> CompressionTask:

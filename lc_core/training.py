@@ -14,7 +14,7 @@ FINAL_LR = 0.02
 EVALUATION_BATCH = 1024
 
 
-class DivergedError(Exception):
+class DivergedError(ValueError):
     """The training loss became NaN or infinite."""
 
 
@@ -80,8 +80,11 @@ class Batches:
         """Indices (at most batch_size,) of the next batch; an epoch visits every example once."""
         if self._place >= self._order.numel():
             self._order, self._place = torch.randperm(self._examples, generator=self._generator), 0
-        batch = self._order[self._place : self._place + self._batch_size]
-        self._place += self._batch_size
+        end = self._place + self._batch_size
+        if self._order.numel() - end == 1:  # a last example joins the batch before it: batch norm needs two
+            end += 1
+        batch = self._order[self._place : end]
+        self._place = end
         return batch
 
     def state(self) -> dict[str, Tensor]:
@@ -96,8 +99,8 @@ class Batches:
 
 
 def batches_per_epoch(examples: int, batch_size: int) -> int:
-    """Batches that visit every example once."""
-    return math.ceil(examples / batch_size)
+    """Batches that visit every example once; a single example left over joins the last batch."""
+    return max(math.ceil((examples - 1) / batch_size), 1)
 
 
 def linear_lr(lr: float, *, iteration: int, iterations: int) -> float:

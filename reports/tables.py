@@ -58,7 +58,7 @@ COLUMNS: Sequence[Column] = (
     ),
     Column(
         "Time",
-        "training time, summed over the seeds",
+        "time of the whole job, with its evaluation and packing, summed over the seeds",
         "n",
         lambda row: NONE if not row.seconds else seconds(row.seconds),
     ),

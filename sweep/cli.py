@@ -208,6 +208,9 @@ def pick(
     max_drop: MaxDrop = None,
     min_accuracy: MinAccuracy = None,
     by: Annotated[ByName, typer.Option(help="What to minimise.")] = ByName.bytes,
+    study: Annotated[
+        str | None, typer.Option(metavar="STUDY", help="The study, where it is no longer where it was.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Choose the model to deploy.
@@ -221,7 +224,7 @@ def pick(
     target = _target(max_drop, min_accuracy) or _own_target(manifest)
     if target is None:
         raise UsageError("pick: expected a target, --max-drop or --min-accuracy; the study has none either")
-    picked = prove.pick_model(folder, target=target, by=by.value, user_folder=os.getcwd())
+    picked = prove.pick_model(folder, target=target, by=by.value, user_folder=os.getcwd(), study_reference=study)
     _print(picked, text.picked(picked, SweepFolder(folder).report / "index.html"), as_json=as_json)
     return DONE if picked["meets_target"] else NO_MODEL
 

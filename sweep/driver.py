@@ -3,31 +3,42 @@
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from lc_core.artifact import encode, read
 from lc_core.training import train_reference
-from sweep.loading import lasting_reference, load_study, study_parts
+from sweep.fingerprint import study_parts
+from sweep.loading import StudyError, lasting_reference, load_splits, load_study, users_code
 from sweep.pick import Choice, Target, candidates, choose
 from sweep.progress import Progress
-from sweep.search import Entry, IndexedSearch, open_index
+from sweep.search import Entry, IndexedSearch, index_url, open_index
 from sweep.store import (
     FORMAT,
     StoreError,
     SweepFolder,
+    claimed,
     read_manifest,
     read_records,
     write_json,
     write_whole,
 )
 from sweep.study import Data, Study, check_levels
-from sweep.trial import Job, Method, Workplace, content_hash, job_sizes, measure, split_arrays, versions
+from sweep.trial import (
+    Job,
+    Method,
+    Workplace,
+    content_hash,
+    job_sizes,
+    measure,
+    settle_process,
+    split_arrays,
+    versions,
+)
 
 SearchName = Literal["grid", "smallest"]
 Say = Callable[[str], None]
@@ -104,6 +115,10 @@ def prepare(options: Options, *, say: Say) -> Sweep:
     manifest = _open_folder(folder, study, data, options, say=say)
     workplace = Workplace.make(study, data, folder=folder)
     entries = tuple(_entries(workplace, options, manifest["study_hash"]))
+    _check_order(entries, study)
+    if options.repeats > manifest["repeats"]:
+        manifest |= {"repeats": options.repeats}
+        write_json(folder.manifest, manifest)
     return Sweep(options, workplace, manifest, options.target or study.target, entries)
 
 
@@ -127,47 +142,50 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
     from sweep import runner  # imports ray: only for those who run
 
     started = time.monotonic()
-    options, folder = sweep.options, sweep.folder
+    options, folder, study = sweep.options, sweep.folder, sweep.workplace.study
     threshold = sweep.threshold if options.search == "smallest" else None
-    search = IndexedSearch(
-        sweep.entries,
-        study=sweep.workplace.study,
-        name=options.search,
-        index=open_index(
-            options.storage or f"sqlite:///{folder.index}",
-            study=f"{sweep.workplace.study.name} {_space_hash(sweep)}",
-            search=options.search,
-            target=sweep.target.as_dict() if sweep.target else {},
-        ),
-        records=read_records(folder.root),
-        threshold=threshold,
-        trials=options.trials,
-    )
-    try:
-        with watch(search) as progress:
-            runner.run(
-                search,
-                folder=folder.root,
-                study_reference=options.study,
-                user_folder=options.user_folder,
-                splits=split_arrays(sweep.workplace.data),
-                workers=options.workers,
-                address=options.address,
-                watch=progress,
-            )
-    finally:
-        summary = search.summary() | {
-            "target": sweep.target.as_dict() if threshold is not None and sweep.target else None,
-            "seconds": time.monotonic() - started,
-        }
-        write_json(folder.searches / f"{options.search}.json", summary)
+    with claimed(folder):
+        search = IndexedSearch(
+            sweep.entries,
+            study=study,
+            name=options.search,
+            index=open_index(
+                options.storage or index_url(folder.index),
+                study=study.name,
+                search=options.search,
+                target=sweep.target.as_dict() if sweep.target else {},
+                space=_space_hash(sweep),
+            ),
+            records=read_records(folder.root),
+            threshold=threshold,
+            trials=options.trials,
+        )
+        try:
+            with watch(search) as progress:
+                runner.run(
+                    search,
+                    folder=folder.root,
+                    study_reference=options.study,
+                    user_folder=options.user_folder,
+                    splits=split_arrays(sweep.workplace.data),
+                    workers=options.workers,
+                    address=options.address,
+                    watch=progress,
+                )
+        finally:
+            summary = search.summary() | {
+                "method": options.method,
+                "target": sweep.target.as_dict() if threshold is not None and sweep.target else None,
+                "seconds": time.monotonic() - started,
+            }
+            write_json(folder.search(options.search, method=options.method), summary)
     return Outcome(summary, _choice(sweep) if threshold is not None else None)
 
 
 def _space_hash(sweep: Sweep) -> str:
-    """Of the study and its levels: Optuna allows no change of a study's categories, so a grown grid has a new index."""
+    """Of the sweep, the method and the levels: Optuna allows no change of a study's categories."""
     levels = [[family.name, dict(family.knobs)] for family in sweep.workplace.study.families]  # their order counts
-    return content_hash([sweep.manifest["study_hash"], levels])[:8]
+    return content_hash([sweep.manifest["sweep"], sweep.options.method, levels])[:8]
 
 
 def _load(options: Options) -> tuple[Study, Data, SweepFolder]:
@@ -176,15 +194,19 @@ def _load(options: Options) -> tuple[Study, Data, SweepFolder]:
         raise ValueError(
             "--search smallest: expected a target, --max-drop or --min-accuracy; the study has none either"
         )
-    data = study.load_data()
-    check_levels(study, study.seeded_model())
+    data = load_splits(study)
+    with users_code(f"study {study.name}: build_model failed"):
+        model = study.seeded_model()
+    check_levels(study, model)
     return study, data, SweepFolder(options.out or Path("runs", study.name))
 
 
 def _choice(sweep: Sweep) -> Choice:
     assert sweep.target is not None
     accuracy = sweep.manifest["reference"]["val"]["accuracy"]
-    return choose(candidates(read_records(sweep.folder.root)), target=sweep.target, reference_accuracy=accuracy)
+    found = candidates(read_records(sweep.folder.root))
+    repeats = sweep.manifest["repeats"]
+    return choose(found, target=sweep.target, reference_accuracy=accuracy, repeats=repeats)
 
 
 def _entries(workplace: Workplace, options: Options, study_hash: str) -> list[Entry]:
@@ -195,11 +217,30 @@ def _entries(workplace: Workplace, options: Options, study_hash: str) -> list[En
         for configuration in family.configurations() if smallest else family.grid_configurations():
             jobs = tuple(
                 Job(study_hash, family.name, configuration, options.method, seed, dataclasses.asdict(study.schedule))
-                for seed in range(options.seed, options.seed + options.repeats)
+                for seed in range(options.seed, options.seed + (options.repeats if options.method == "lc" else 1))
             )
             size, macs = job_sizes(jobs[0], workplace)
             entries.append(Entry(family.name, configuration, size, macs, jobs))
     return entries
+
+
+def _check_order(entries: Sequence[Entry], study: Study) -> None:
+    """ValueError where a knob's levels do not go from loosest to tightest, by the sizes that follow from them."""
+    sizes = {(entry.family, *entry.configuration.values()): entry.nominal_bytes for entry in entries}
+    for entry in entries:
+        for place, (knob, levels) in enumerate(study.family(entry.family).knobs.items()):
+            for tighter in levels[levels.index(entry.configuration[knob]) + 1 :]:
+                values = list(entry.configuration.values())
+                values[place] = tighter
+                size = sizes.get((entry.family, *values), 0)
+                if size > entry.nominal_bytes:
+                    raise StudyError(
+                        f"study {study.name}, family {entry.family}: expected the levels of {knob} from loosest to "
+                        f"tightest, got {entry.configuration[knob]} ({entry.nominal_bytes} bytes) before {tighter} "
+                        f"({size} bytes)"
+                    )
+                if size:
+                    break
 
 
 def _open_folder(folder: SweepFolder, study: Study, data: Data, options: Options, *, say: Say) -> dict[str, Any]:
@@ -255,9 +296,10 @@ def _reference_fits(folder: SweepFolder, study_hash: str) -> bool:
 
 def _train_reference(folder: SweepFolder, study: Study, data: Data, study_hash: str, *, say: Say) -> None:
     say(f"training the reference of {study.name}: {study.reference.epochs:g} epochs")
-    torch.set_num_threads(1)
+    settle_process()
     model = study.seeded_model()
-    train_reference(model, data.train.inputs, data.train.targets, loss=study.loss, recipe=study.reference)
+    with users_code(f"study {study.name}: training the reference failed"):
+        train_reference(model, data.train.inputs, data.train.targets, loss=study.loss, recipe=study.reference)
     info = {"study": study.name, "study_hash": study_hash}
     write_whole(folder.reference, encode((), (), model.state_dict(), info=info))
 
@@ -275,6 +317,9 @@ def _new_manifest(
         "study_hash": content_hash(parts),
         "study_parts": parts,
         "metric": "accuracy",
+        "user_folder": options.user_folder,
+        "sweep": uuid.uuid4().hex,
+        "repeats": options.repeats,
         "target": study.target.as_dict() if study.target else None,
         "splits": {name: len(getattr(data, name).targets) for name in ("train", "val", "test")},
         "reference": {

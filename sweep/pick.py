@@ -84,9 +84,13 @@ class Candidate:
     def worst_error(self) -> float:
         return max(self.errors)
 
-    def meets(self, threshold: float) -> bool:
-        """Whether every seed reaches `threshold`, on unrounded accuracies."""
-        return all(accuracy >= threshold for accuracy in self.accuracies)
+    def meets(self, threshold: float, *, repeats: int = 1) -> bool:
+        """Whether every seed reaches `threshold`, on unrounded accuracies, and there are as many as were asked for.
+
+        Direct compression has no seeds to speak of: one stands for all.
+        """
+        enough = len(self.seeds) >= repeats or self.method == "dc"
+        return enough and all(accuracy >= threshold for accuracy in self.accuracies)
 
     def cost(self, by: By) -> int:
         """What a choice `by` this minimises."""
@@ -125,20 +129,24 @@ def candidates(records: Iterable[Record]) -> list[Candidate]:
     return sorted(found, key=lambda c: (c.artifact_bytes, c.mean_error, c.family, c.label))
 
 
-def choose(found: Sequence[Candidate], *, target: Target, reference_accuracy: float, by: By = "bytes") -> Choice:
+def choose(
+    found: Sequence[Candidate], *, target: Target, reference_accuracy: float, by: By = "bytes", repeats: int = 1
+) -> Choice:
     """The candidate of least bytes or MACs that meets `target`; ties go to the other, then to the lower error.
 
-    Without one that meets it: the nearest miss, by its worst seed.
+    Without one that meets it: the nearest miss, by its worst seed. One with fewer than `repeats` seeds may still miss,
+    so it is neither.
     """
     threshold = target.threshold(reference_accuracy)
     other: By = "macs" if by == "bytes" else "bytes"
-    meeting = [c for c in found if c.meets(threshold)]
+    meeting = [c for c in found if c.meets(threshold, repeats=repeats)]
     if meeting:
         best = min(meeting, key=lambda c: (c.cost(by), c.cost(other), c.mean_error, c.shipped))
         return Choice(best, True, 0.0, threshold, by)
-    if not found:
+    missing = [c for c in found if not c.meets(threshold)]
+    if not missing:
         return Choice(None, False, 0.0, threshold, by)
-    nearest = min(found, key=lambda c: (c.worst_error, c.cost(by), c.shipped))
+    nearest = min(missing, key=lambda c: (c.worst_error, c.cost(by), c.shipped))
     return Choice(nearest, False, threshold - min(nearest.accuracies), threshold, by)
 
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from lc_core.artifact import Artifact, ArtifactError, load, read
+from sweep.fingerprint import study_parts
 from sweep.intervals import paired_drop, wilson
-from sweep.loading import StudyError, load_study, study_parts
+from sweep.loading import StudyError, load_splits, load_study
 from sweep.pick import By, Target, candidates, choose
 from sweep.store import Record, StoreError, SweepFolder, read_manifest, read_optional, read_records, write_json
 from sweep.study import Data, Study
-from sweep.trial import content_hash, measure, scores
+from sweep.trial import content_hash, measure, scores, settle_process
 
 
 def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict[str, Any]:
@@ -29,14 +29,16 @@ def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict
     facts = describe(path, artifact)
     if study_reference is not None:
         study = load_study(study_reference, user_folder=user_folder)
-        data = study.load_data()
+        data = load_splits(study)
         _same_study(artifact, study, data, path=path, study_reference=study_reference)
         prove_outputs(path, study, data)
         facts["outputs"] = "as claimed"
     return facts
 
 
-def pick_model(root: Path, *, target: Target, by: By, user_folder: str) -> dict[str, Any]:
+def pick_model(
+    root: Path, *, target: Target, by: By, user_folder: str, study_reference: str | None = None
+) -> dict[str, Any]:
     """The model of the sweep in `root` to deploy, its file proved and its test accuracy measured; writes pick.json.
 
     Raises:
@@ -46,15 +48,17 @@ def pick_model(root: Path, *, target: Target, by: By, user_folder: str) -> dict[
     """
     folder, manifest, records = SweepFolder(root), read_manifest(root), read_records(root)
     accuracy = manifest["reference"]["val"]["accuracy"]
-    choice = choose(candidates(records), target=target, reference_accuracy=accuracy, by=by)
+    repeats = manifest["repeats"]
+    choice = choose(candidates(records), target=target, reference_accuracy=accuracy, by=by, repeats=repeats)
     if choice.candidate is None:
         raise StoreError(
-            f"{root}: no configuration has all its jobs done, so there is nothing to pick; see lcsweep status"
+            f"{root}: no configuration has all of its {repeats} seed(s) done, so there is nothing to pick; "
+            "see lcsweep status"
         )
     record = next(record for record in records if record["id"] == choice.candidate.shipped)
-    study, data = open_study(manifest, user_folder=user_folder)
+    study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
     prove_record(record, folder, study, data)
-    copied = ("id", "family", "configuration", "artifact_bytes", "artifact_sha256", "reference_bytes", "macs")
+    copied = ("id", "family", "configuration", "method", "artifact_bytes", "artifact_sha256", "reference_bytes", "macs")
     picked = {name: record[name] for name in (*copied, "reference_macs", "val")} | {
         "seeds": list(choice.candidate.seeds),
         "meets_target": choice.feasible,
@@ -109,10 +113,18 @@ def prove_record(record: Record, folder: SweepFolder, study: Study, data: Data) 
     prove_outputs(path, study, data)
 
 
-def open_study(manifest: Mapping[str, Any], *, user_folder: str) -> tuple[Study, Data]:
-    """The study of a sweep and its data. StudyError where it is no longer the one that the sweep ran."""
-    study = load_study(manifest["reference_study"], user_folder=user_folder)
-    data = study.load_data()
+def open_study(manifest: Mapping[str, Any], *, study_reference: str | None, user_folder: str) -> tuple[Study, Data]:
+    """The study of a sweep and its data: `study_reference`, or what the sweep was run with.
+
+    Modules are looked for where the user stands, then where the sweep was run.
+
+    Raises:
+        StudyError: it cannot be loaded, or is no longer the one that the sweep ran.
+    """
+    study = load_study(
+        study_reference or manifest["reference_study"], user_folder=user_folder, also=manifest["user_folder"]
+    )
+    data = load_splits(study)
     if content_hash(study_parts(study, data)) != manifest["study_hash"]:
         raise StudyError(
             f"study {manifest['reference_study']!r}: changed since the sweep ran (hash {manifest['study_hash']}); "
@@ -166,7 +178,7 @@ def _look(job_id: str, path: Path, folder: SweepFolder, study: Study, data: Data
 
 
 def _model(path: Path, study: Study) -> tuple[nn.Module, Artifact]:
-    torch.set_num_threads(1)
+    settle_process()
     model = study.build_model()
     return model, load(path, model)
 

@@ -3,12 +3,15 @@
 Each search is an Optuna study of its own in the sweep's storage. Only the driver writes to it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import optuna
+import sqlalchemy
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
@@ -103,13 +106,17 @@ class IndexedSearch:
         self.space = _space(entries, study)
         self.started = 0
         self._choose = STRATEGIES[name]
+        self._begun: list[int] = []  # configurations in the order in which this run began them
+        self._planned: tuple[Job | None] | None = None  # what is next, until something changes
         self._owner = {job.id: number for number, entry in enumerate(entries) for job in entry.jobs}
         self._records: dict[str, Record] = {}
         self._running: dict[str, optuna.Trial] = {}
         self._sampler = _Listed(_distributions(study))
         self._index = index
         index.sampler = self._sampler
-        self._harvest([r for r in records if r["id"] in self._owner and r["status"] == "done"])
+        done = [record for record in records if record["status"] == "done"]
+        self._missed = self._other_seeds_that_miss(done)
+        self._harvest([record for record in done if record["id"] in self._owner])
         self.known = len(self._records)
 
     def ask(self) -> Job | None:
@@ -124,6 +131,8 @@ class IndexedSearch:
         trial.set_user_attr("job", job.id)
         trial.set_user_attr("seed", job.seed)
         self._running[job.id] = trial
+        self._begun.append(self._owner[job.id])
+        self._planned = None
         self.started += 1
         return job
 
@@ -132,6 +141,7 @@ class IndexedSearch:
 
     def tell(self, job: Job, record: Record | None) -> None:
         trial = self._running.pop(job.id)
+        self._planned = None
         if record is None:
             trial.set_user_attr("lost", True)
             self._index.tell(trial, state=TrialState.FAIL)
@@ -159,7 +169,7 @@ class IndexedSearch:
 
     def status(self) -> Indices:
         """(n,) the `Status` of each configuration. One seed that misses the target decides for all of them."""
-        return np.array([self._status(entry) for entry in self.entries], dtype=np.int64)
+        return np.array([self._status(number) for number in range(len(self.entries))], dtype=np.int64)
 
     def summary(self) -> dict[str, Any]:
         """What the search did: counts, and why configurations did not have to run.
@@ -167,7 +177,9 @@ class IndexedSearch:
         A configuration that nothing is known of was ruled out (`skipped`, which a grid never does) or is left.
         """
         status = self.status()
-        ruled_out = skipped(self.space, status) if self.threshold is not None else {}
+        untouched = np.array([all(map(self._unstarted, entry.jobs)) for entry in self.entries])
+        smallest = self.threshold is not None
+        ruled_out = skipped(self.space, status, untouched=untouched) if smallest else {}
         return {
             "name": self.name,
             "configurations": len(self.entries),
@@ -176,35 +188,49 @@ class IndexedSearch:
             "started": self.started,
             "failed": sum(record["status"] == "failed" for record in self._records.values()),
             "skipped": ruled_out,
-            "left": int((status == Status.OPEN).sum()) - sum(ruled_out.values()),
+            "left": int(((status == Status.OPEN) & untouched).sum()) - sum(ruled_out.values()),
         }
 
     def _next(self) -> Job | None:
+        if self._planned is None:
+            self._planned = (self._plan(),)
+        return self._planned[0]
+
+    def _plan(self) -> Job | None:
         if self.trials is not None and self.started >= self.trials:
             return None
         status = self.status()
-        begun = [number for number in sorted(set(self._begun())) if status[number] == Status.OPEN]
-        allowed = open_configurations(self.space, status) if self.threshold is not None else status == Status.OPEN
-        number = next((number for number in begun if allowed[number]), None)
+        wanted = open_configurations(self.space, status) if self.threshold is not None else status == Status.OPEN
+        number = next((number for number in self._begun if wanted[number]), None)  # its other seeds first
         if number is None:
             number = self._choose(self.space, status)
         return None if number is None else next(job for job in self.entries[number].jobs if self._unstarted(job))
 
-    def _begun(self) -> Iterator[int]:
-        return (self._owner[job_id] for job_id in (*self._records, *self._running))
+    def _other_seeds_that_miss(self, records: Sequence[Record]) -> set[int]:
+        """Configurations of which a seed that this search does not ask for misses the target."""
+        what = {_what(entry.jobs[0].as_dict()): number for number, entry in enumerate(self.entries)}
+        missing = [r for r in records if self.threshold is not None and r["val"]["accuracy"] < self.threshold]
+        return {what[_what(record)] for record in missing if _what(record) in what}
 
     def _unstarted(self, job: Job) -> bool:
         return job.id not in self._records and job.id not in self._running
 
-    def _status(self, entry: Entry) -> Status:
-        records = [self._records[job.id] for job in entry.jobs if job.id in self._records]
-        if any(record["status"] == "failed" for record in records):
+    def _status(self, number: int) -> Status:
+        jobs = self.entries[number].jobs
+        records = [self._records[job.id] for job in jobs if job.id in self._records]
+        failed = any(record["status"] == "failed" for record in records)
+        if self.threshold is None:
+            if any(map(self._unstarted, jobs)):
+                return Status.OPEN
+        elif failed:
             return Status.FAILED
-        if self.threshold is not None and any(record["val"]["accuracy"] < self.threshold for record in records):
+        elif number in self._missed or any(record["val"]["accuracy"] < self.threshold for record in records):
             return Status.MISSES
-        if len(records) == len(entry.jobs):
-            return Status.MEETS
-        return Status.OPEN if any(map(self._unstarted, entry.jobs)) else Status.RUNNING
+        elif any(map(self._unstarted, jobs)):
+            return Status.OPEN
+        if len(records) < len(jobs):
+            return Status.RUNNING
+        return Status.FAILED if failed else Status.MEETS
 
     def _harvest(self, records: Sequence[Record]) -> None:
         """Takes what is known: closes running trials that a driver left behind, indexes records that are not yet."""
@@ -241,8 +267,13 @@ class _Listed(BaseSampler):
         raise ValueError(f"parameter: expected one of {sorted(self.params)}, got {param_name!r}")
 
 
-def open_index(url: str, *, study: str, search: str, target: Mapping[str, float]) -> optuna.Study:
-    """The Optuna study of a search, made where it is missing.
+def index_url(path: Path) -> str:
+    """The storage that is the SQLite file `path`, whatever characters its name has."""
+    return sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string()
+
+
+def open_index(url: str, *, study: str, search: str, target: Mapping[str, float], space: str) -> optuna.Study:
+    """The Optuna study of a search over the space of hash `space`, made where it is missing.
 
     A grid minimises (validation error, bytes); a search for the smallest minimises bytes under a constraint.
 
@@ -255,7 +286,7 @@ def open_index(url: str, *, study: str, search: str, target: Mapping[str, float]
     try:
         storage = optuna.storages.RDBStorage(url)
         index = optuna.create_study(
-            storage=storage, study_name=f"{study} {search}{goal}", directions=directions, load_if_exists=True
+            storage=storage, study_name=f"{study} {search}{goal} {space}", directions=directions, load_if_exists=True
         )
     except Exception as error:  # SQLAlchemy's, Optuna's, Alembic's and the driver's own
         reason = " ".join(str(error).split("\n")[0].split())
@@ -264,6 +295,11 @@ def open_index(url: str, *, study: str, search: str, target: Mapping[str, float]
             "move it away or name another with --storage"
         ) from error
     return index
+
+
+def _what(job: Mapping[str, Any]) -> str:
+    """What a job does but for its seed."""
+    return json.dumps([job[name] for name in ("family", "configuration", "method", "schedule")], sort_keys=True)
 
 
 def _values(record: Record, threshold: float | None) -> list[float]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
 
-NOT_SMALLER = "no smaller than the smallest that meets the target"
+NOT_SMALLER = "nominally no smaller than the smallest that meets the target"
 TIGHTER = "tighter than one that misses the target"
 
 
@@ -95,9 +95,9 @@ def next_smallest(space: Space, status: Indices) -> int | None:
     return int(candidates[scores.argmax()])
 
 
-def skipped(space: Space, status: Indices) -> dict[str, int]:
-    """Reason -> how many configurations of which nothing is known need not run for it."""
-    unknown = status == Status.OPEN
+def skipped(space: Space, status: Indices, *, untouched: Flags) -> dict[str, int]:
+    """Reason -> how many of the `untouched` configurations (n,), of which no job was started, need not run for it."""
+    unknown = (status == Status.OPEN) & untouched
     too_large, tight = unknown & not_smaller(space, status), unknown & too_tight(space, status)
     reasons = {NOT_SMALLER: too_large, TIGHTER: tight & ~too_large}
     return {reason: int(flags.sum()) for reason, flags in reasons.items() if flags.any()}

@@ -4,11 +4,13 @@ One record.json a job is the truth. Files appear whole or not at all; a job's fo
 it, so that a record's presence means finished. Reading needs neither torch nor pandas, but for `table`.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,16 @@ COLUMNS = (
     *("gap", "epochs", "seconds", "error"),
 )
 """Of `table`, besides the knobs'."""
+MANIFEST_FACTS = (
+    *("study", "reference_study", "user_folder", "sweep", "study_hash", "study_parts", "repeats", "target", "splits"),
+    *("reference", "versions"),
+)
+RECORD_FACTS = (
+    *("id", "status", "study_hash", "family", "configuration", "method", "seed", "schedule", "nominal_bytes"),
+    *("artifact_bytes", "artifact_sha256", "reference_bytes", "macs", "reference_macs", "val", "direct", "gap"),
+    *("epochs", "seconds", "device", "versions", "finished", "error"),
+)
+"""What the files must have besides their format."""
 
 
 class StoreError(ValueError):
@@ -75,6 +87,9 @@ class SweepFolder:
     def record(self, job_id: str) -> Path:
         return self.artifacts / job_id / "record.json"
 
+    def search(self, name: str, *, method: str) -> Path:
+        return self.searches / (f"{name}.json" if method == "lc" else f"{name}-{method}.json")
+
     def artifact(self, job_id: str) -> Path:
         return self.artifacts / job_id / "model.lcz"
 
@@ -101,32 +116,40 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     write_whole(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
+@contextlib.contextmanager
+def claimed(folder: SweepFolder) -> Iterator[None]:
+    """The sweep to this driver alone; what drivers that died left half made is removed.
+
+    Raises:
+        StoreError: another driver is at work on the sweep.
+    """
+    with _locked(folder.root / ".run.lock", wait=False) as free:
+        if not free:
+            raise StoreError(f"{folder.root}: another lcsweep run is at work on this sweep; wait for it, or use --out")
+        for left in folder.artifacts.glob(".*"):
+            shutil.rmtree(left, ignore_errors=True)  # a worker that outlived its driver may be at it
+        yield
+
+
 def publish(folder: SweepFolder, attempt: Path, *, job_id: str) -> Record:
     """The record that holds: that of `attempt`, whose folder becomes the job's, unless the job has one that is done.
 
     A failed record gives way to a later attempt; a done one stays, and the attempt is dropped.
     """
     final = folder.artifacts / job_id
-    for _ in range(3):
-        there = final.exists()
-        standing = _read_record(folder.record(job_id)) if there else None
+    with _locked(folder.root / ".publish.lock", wait=True):
+        standing = _read_record(folder.record(job_id))
         if standing is not None and standing["status"] == "done":
             shutil.rmtree(attempt)
             return standing
-        if there:
+        if final.exists():
             retired = folder.artifacts / f".retired-{uuid.uuid4().hex}"
             final.rename(retired)
             shutil.rmtree(retired)
-        try:
-            attempt.rename(final)
-        except OSError:
-            if not final.exists():
-                raise
-            continue
-        record = _read_record(folder.record(job_id))
-        assert record is not None
-        return record
-    raise StoreError(f"{final}: another process keeps publishing this job; is a second driver running on the sweep?")
+        attempt.rename(final)
+    record = _read_record(folder.record(job_id))
+    assert record is not None
+    return record
 
 
 def read_manifest(root: Path) -> dict[str, Any]:
@@ -136,12 +159,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
         raise StoreError(f"{root}: no such folder; expected a sweep's, such as runs/digits_mlp after `lcsweep run`")
     if not path.is_file():
         raise StoreError(f"{root}: not a sweep (it has no {path.name}); expected the folder that `lcsweep run` filled")
-    manifest = _read_json(path)
-    if manifest.get("format") != FORMAT:
-        raise StoreError(
-            f"{path}: expected format {FORMAT}, got {manifest.get('format')!r}; a later lcsweep may read it"
-        )
-    return manifest
+    return _checked(path, _read_json(path), MANIFEST_FACTS)
 
 
 def read_records(root: Path) -> list[Record]:
@@ -195,9 +213,29 @@ def _row(record: Record) -> dict[str, Any]:
 
 def _read_record(path: Path) -> Record | None:
     record = read_optional(path)
-    if record is not None and record.get("format") != FORMAT:
-        raise StoreError(f"{path}: expected format {FORMAT}, got {record.get('format')!r}; a later lcsweep may read it")
-    return record
+    return None if record is None else _checked(path, record, RECORD_FACTS)
+
+
+def _checked(path: Path, data: dict[str, Any], facts: Sequence[str]) -> dict[str, Any]:
+    if data.get("format") != FORMAT:
+        raise StoreError(f"{path}: expected format {FORMAT}, got {data.get('format')!r}; a later lcsweep may read it")
+    missing = [fact for fact in facts if fact not in data]
+    if missing:
+        raise StoreError(f"{path}: not what lcsweep wrote (it has no {missing[0]}); restore it or remove it")
+    return data
+
+
+@contextlib.contextmanager
+def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Whether the lock file `path` is this process's; it is freed when the process ends, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def _read_json(path: Path) -> dict[str, Any]:

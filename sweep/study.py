@@ -1,6 +1,7 @@
 """What a study says: a model, its data, how it is trained, and the space of compressions to sweep."""
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -110,8 +111,8 @@ class Study:
             raise ValueError(f"families: expected one or more, each with a name of its own, got {names}")
         if "accuracy" not in self.metrics:
             raise ValueError(f"metrics: expected one named 'accuracy', got {sorted(self.metrics)}")
-        if not self.name or not all(letter.isalnum() or letter in "._-" for letter in self.name):
-            raise ValueError(f"name: expected letters, digits, '.', '_' and '-', got {self.name!r}")
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise ValueError(f"name: expected letters, digits, '_', and then also '.' and '-', got {self.name!r}")
 
     def family(self, name: str) -> Family:
         """The family called `name`."""
@@ -132,15 +133,31 @@ class Study:
             tasks = plan_tasks(model, self.family(family).plan(configuration))
             for task in tasks:
                 task.check()
-        except ValueError as error:
+        except Exception as error:  # `plan` is the user's, and may raise anything
             levels = ", ".join(f"{knob}={level}" for knob, level in configuration.items())
-            raise ValueError(f"study {self.name}, family {family}, {levels}: {error}") from error
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            raise ValueError(f"study {self.name}, family {family}, {levels}: {kind}{error}") from error
         return tasks
 
 
 def check_levels(study: Study, model: nn.Module) -> None:
-    """ValueError naming the first level of `study` that makes no sense for `model`, or a grid's that is no level."""
+    """ValueError naming the first level of `study` that makes no sense for `model`, or a grid's that is no level.
+
+    Sizes before training are those of float32, so other parameters are refused too.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise ValueError(
+                f"study {study.name}: {name}: expected float32, got {parameter.dtype}; build it in .float()"
+            )
     for family in study.families:
+        for knob, levels in family.knobs.items():
+            plain = all(type(level) in (int, float, str) for level in levels)
+            if not levels or not plain or len(set(levels)) < len(levels):
+                raise ValueError(
+                    f"study {study.name}, family {family.name}: expected distinct numbers or strings as levels of "
+                    f"{knob}, got {list(levels)}"
+                )
         for knob, levels in family.grid.items():
             unknown = [level for level in levels if level not in family.knobs.get(knob, ())]
             if unknown:

@@ -25,7 +25,8 @@ def reference(manifest: Facts) -> str:
 def plan(search: "IndexedSearch", *, workers: int, target: Target | None) -> str:
     """What a run is about to do, in a line."""
     at = f" model for {describe_target(target)}" if search.threshold is not None and target else ""
-    to_run = f"{search.left():,} jobs to run" if search.threshold is None else "jobs as results ask for them"
+    count = search.left()
+    to_run = f"{_jobs(count)} to run" if search.threshold is None else "jobs as results ask for them"
     return (
         f"{search.name}{at}: {len(search.entries):,} configurations, {search.known:,} records known, {to_run}, "
         f"{workers} at once"
@@ -34,7 +35,7 @@ def plan(search: "IndexedSearch", *, workers: int, target: Target | None) -> str
 
 def summary(facts: Facts, root: Path) -> str:
     """What a run did."""
-    counts = [f"{facts['started']:,} jobs started", f"{facts['known']:,} already known"]
+    counts = [f"{_jobs(facts['started'])} started", f"{facts['known']:,} already known"]
     if facts["skipped"]:
         never = sum(facts["skipped"].values())
         counts.append(f"{never:,} of {facts['configurations']:,} configurations never had to run")
@@ -72,12 +73,12 @@ def jobs(entries: Sequence["Entry"], done: Sequence[str], *, limit: int | None) 
             rows.append((job.id, entry.family, label(entry.configuration), str(job.seed), size, macs, known))
     missing = sum(row[-1] == "" for row in rows[1:])
     bound = f", at most {limit:,} started" if limit is not None else ""
-    return f"{_table(rows, right={3, 4, 5})}\n{len(rows) - 1:,} jobs, {missing:,} without a record{bound}"
+    return f"{_table(rows, right={3, 4, 5})}\n{_jobs(len(rows) - 1)}, {missing:,} without a record{bound}"
 
 
 def status(facts: Facts, manifest: Facts) -> str:
     """How far a sweep is."""
-    lines = [reference(manifest), f"{facts['done']:,} jobs done, {len(facts['failed']):,} failed"]
+    lines = [reference(manifest), f"{_jobs(facts['done'])} done, {len(facts['failed']):,} failed"]
     for job in facts["failed"]:
         lines.append(
             f"  failed: {job['family']}: {label(job['configuration'])}, seed {job['seed']}: {job['error']['message']}"
@@ -102,8 +103,9 @@ def picked(facts: Facts, page: Path) -> str:
     val, test = facts["val"], facts["test"]
     target = Target(**facts["target"])
     met = "meets" if facts["meets_target"] else f"MISSES by {facts['shortfall']:.2%}"
+    how = "by LC" if facts["method"] == "lc" else "by direct compression, untrained"
     rows = [
-        ("picked", f"{facts['family']}: {label(facts['configuration'])} (job {facts['id']})"),
+        ("picked", f"{facts['family']}: {label(facts['configuration'])}, {how} (job {facts['id']})"),
         ("target", f"{met} {describe_target(target)}, on validation, {len(facts['seeds'])} seed(s)"),
         ("file", f"{facts['artifact']}"),
         (
@@ -124,7 +126,7 @@ def picked(facts: Facts, page: Path) -> str:
 
 def artifact(facts: Facts) -> str:
     """What a packed file is."""
-    info = facts["info"]
+    info = {"study": "?", "family": "?", "job": "?", **facts["info"]}
     rows = [
         ("file", f"{facts['file']}: {facts['bytes']:,} bytes ({facts['payload_bytes']:,} before zstd)"),
         ("sha256", facts["sha256"]),
@@ -134,9 +136,11 @@ def artifact(facts: Facts) -> str:
         rows.append(
             ("made by", f"{info['study']}, {info['family']}: {label(info['configuration'])} (job {info['job']})")
         )
-    if "val" in info:
+    if "val" in info and "accuracy" in info["val"]:
         proof = "proved" if "outputs" in facts else "claimed; --study STUDY proves it"
-        rows.append(("validation", f"accuracy {float(info['val']['accuracy']):.2%} (n {info['val']['n']}), {proof}"))
+        rows.append(
+            ("validation", f"accuracy {float(info['val']['accuracy']):.2%} (n {info['val'].get('n', '?')}), {proof}")
+        )
     return _table(rows, right=set())
 
 
@@ -145,6 +149,10 @@ def describe_target(target: Target) -> str:
     if target.max_drop is not None:
         return f"a drop of at most {target.max_drop:.2%}"
     return f"an accuracy of at least {target.min_accuracy:.2%}"
+
+
+def _jobs(count: int) -> str:
+    return f"{count:,} job" if count == 1 else f"{count:,} jobs"
 
 
 def _accuracy(measured: Facts) -> str:

@@ -6,6 +6,7 @@ import importlib.metadata
 import itertools
 import json
 import platform
+import random
 import shutil
 import time
 import traceback
@@ -63,7 +64,8 @@ class Job:
     @property
     def label(self) -> str:
         """The job in words."""
-        return f"{self.family}: {label(self.configuration)}, seed {self.seed}"
+        untrained = " (direct compression)" if self.method == "dc" else ""
+        return f"{self.family}: {label(self.configuration)}, seed {self.seed}{untrained}"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON data; `from_dict` is its inverse."""
@@ -125,17 +127,22 @@ def open_workplace(study_reference: str, *, user_folder: str, splits: dict[str, 
         splits: of `split_arrays`; may be read-only, and is never written to.
         folder: the sweep's.
     """
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    settle_process()
     study = load_study(study_reference, user_folder=user_folder)
     return Workplace.make(study, _data(splits), folder=SweepFolder(Path(folder)))
+
+
+def settle_process() -> None:
+    """One torch thread, and denormal numbers flushed to zero, so that every process computes the same numbers."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
 
 
 def split_arrays(data: Data) -> dict[str, np.ndarray]:
     """The splits as named arrays, to share them with other processes without a copy."""
     splits = {"train": data.train, "val": data.val, "test": data.test}
     pairs = {name: {"inputs": split.inputs, "targets": split.targets} for name, split in splits.items()}
-    return {f"{name}.{part}": tensor.numpy() for name, pair in pairs.items() for part, tensor in pair.items()}
+    return {f"{name}.{part}": tensor.cpu().numpy() for name, pair in pairs.items() for part, tensor in pair.items()}
 
 
 def run_job(job: Job, workplace: Workplace, *, report: Progress) -> Record:
@@ -145,6 +152,8 @@ def run_job(job: Job, workplace: Workplace, *, report: Progress) -> Record:
     attempt.mkdir(parents=True)
     try:
         result = _compress(job, workplace, attempt, report)
+        known = _record(job, workplace.reference_bytes, workplace.reference_macs)
+        write_json(attempt / "record.json", known | result | {"seconds": time.monotonic() - started})
     except Exception as error:  # whatever a user's model raises belongs in the record
         shutil.rmtree(attempt)
         return publish_failure(
@@ -154,8 +163,6 @@ def run_job(job: Job, workplace: Workplace, *, report: Progress) -> Record:
             traceback=traceback.format_exc(),
             seconds=time.monotonic() - started,
         )
-    known = _record(job, workplace.reference_bytes, workplace.reference_macs)
-    write_json(attempt / "record.json", known | result | {"seconds": time.monotonic() - started})
     return publish(workplace.folder, attempt, job_id=job.id)
 
 
@@ -195,7 +202,22 @@ def scores(model: nn.Module, split: Split, *, study: Study) -> dict[str, Tensor]
     outputs = predict(model, split.inputs)
     if not bool(torch.isfinite(outputs).all()):
         raise DivergedError("the model's outputs hold NaN or infinity")
-    return {name: metric(outputs, split.targets).double() for name, metric in study.metrics.items()}
+    return {
+        name: _checked(name, metric(outputs, split.targets), len(outputs)) for name, metric in study.metrics.items()
+    }
+
+
+def _checked(name: str, score: Tensor, n: int) -> Tensor:
+    if tuple(score.shape) != (n,):
+        raise ValueError(
+            f"metric {name!r}: expected a score for each of {n} examples, shape ({n},), got shape {tuple(score.shape)}"
+        )
+    score = score.double()
+    if not bool(((score >= 0) & (score <= 1)).all()):  # NaN too
+        raise ValueError(
+            f"metric {name!r}: expected scores in [0, 1], got {float(score.min())} to {float(score.max())}"
+        )
+    return score
 
 
 def content_hash(data: Any) -> str:
@@ -211,6 +233,8 @@ def versions() -> dict[str, str]:
 
 def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -> dict[str, Any]:
     study, data = workplace.study, workplace.data
+    random.seed(job.seed)
+    np.random.seed(job.seed)  # noqa: NPY002 - a study's own code may draw from it
     torch.manual_seed(job.seed)
     model, shipped = study.build_model(), study.build_model()
     model.load_state_dict(workplace.reference)
@@ -230,6 +254,8 @@ def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -
     _prove(attempt / "model.lcz", workplace, claimed=measured[-1])
     write_json(attempt / "diagnostics.json", {"steps": steps})
     nominal, macs = job_sizes(job, workplace)
+    payload = read(attempt / "model.lcz").payload_bytes
+    assert payload == nominal, f"{nominal} nominal bytes, {payload} before zstd"
     return {
         "status": "done",
         "nominal_bytes": nominal,
@@ -240,6 +266,7 @@ def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -
         "direct": measured[0],
         "gap": state.gap,
         "epochs": state.epochs,
+        "device": str(data.train.inputs.device),
     }
 
 
@@ -294,7 +321,7 @@ def _record(job: Job, reference_bytes: int | None, reference_macs: int | None) -
         "reference_bytes": reference_bytes,
         "reference_macs": reference_macs,
         "seconds": None,
-        "device": "cpu",
+        "device": None,
         "versions": versions(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "error": None,

@@ -205,6 +205,7 @@ def write_sweep(folder: Path) -> None:
     sweep = {"format": 1, "study": "digits_mlp", "study_hash": "fedcba9876543210"}
     manifest = sweep | {
         "reference_study": "studies.digits_mlp", "metric": "accuracy", "target": {"max_drop": 0.01}, "versions": {},
+        "user_folder": ".", "sweep": "0" * 32, "study_parts": {}, "repeats": 1,
         "splits": {"train": 1078, "val": 359, "test": 360},
         "reference": {"bytes": 64000, "parameters": 17226, "macs": 17024, "val": accuracy},
     }  # fmt: skip

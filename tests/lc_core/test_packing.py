@@ -157,14 +157,13 @@ def test_every_flipped_bit_of_the_high_parts_is_refused():
             unpack_elias_fano(code["low"], damaged, count=20, universe=500)
 
 
-def test_high_parts_that_say_too_much_are_refused():
-    """All ones at the end of the unary part: indices past the universe."""
-    code = pack_elias_fano(random_support(500, 20), universe=500)
-    bits = torch.zeros(code["high"].numel() * 8, dtype=torch.uint8)
-    bits[-20:] = 1
-    high = torch.from_numpy(np.packbits(bits.numpy(), bitorder="little"))
+def test_an_index_past_the_universe_is_refused():
+    """Six low bits and a high part of seven: 511 where 499 is the last."""
+    code = pack_elias_fano(torch.tensor([499]), universe=500)
+    assert code["low"].tolist() == [499 % 64]
+    assert code["high"].tolist() == [1 << 7]
     with pytest.raises(ValueError, match="expected ascending indices below 500"):
-        unpack_elias_fano(code["low"], high, count=20, universe=500)
+        unpack_elias_fano(torch.tensor([63], dtype=torch.uint8), code["high"], count=1, universe=500)
 
 
 def test_indices_that_do_not_ascend_are_refused():

@@ -268,7 +268,6 @@ UNSEEN = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="comes out as a traceback", raises=Exception)
 @pytest.mark.parametrize("what", UNSEEN)
 def test_bad_input_that_comes_out_as_a_traceback(finished: Path, what: str) -> None:
     spoil, line, word = UNSEEN[what]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep.loading import StudyError, load_study, study_parts
+from sweep.fingerprint import study_parts
+from sweep.loading import StudyError, load_study
 from sweep.study import Study
 from tests.sweep.tiny import STUDY, changed, write_study
 
@@ -187,7 +188,6 @@ def test_what_makes_the_numbers_has_a_part_of_its_own(tmp_path: Path, state: str
     assert [name for name in before if before[name] != after[name]] == [part]
 
 
-@pytest.mark.xfail(strict=True, reason="build_model's own code is not part of the hash")
 def test_how_a_model_begins_is_part_of_the_hash(tmp_path: Path) -> None:
     text = changed(
         "return nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 3))",
@@ -197,7 +197,6 @@ def test_how_a_model_begins_is_part_of_the_hash(tmp_path: Path) -> None:
     assert parts(tmp_path, text)["model"] != parts(tmp_path, STUDY)["model"]
 
 
-@pytest.mark.xfail(strict=True, reason="a library's module is hashed by its repr, which leaves options out")
 def test_the_options_of_a_librarys_loss_are_part_of_the_hash(tmp_path: Path) -> None:
     plain, smooth = (
         parts(tmp_path, changed("loss=loss", f"loss=nn.CrossEntropyLoss({option})"))
@@ -206,7 +205,6 @@ def test_the_options_of_a_librarys_loss_are_part_of_the_hash(tmp_path: Path) -> 
     assert plain["loss"] != smooth["loss"]
 
 
-@pytest.mark.xfail(strict=True, reason="the repr of an object holds its address")
 def test_a_loss_that_is_an_object_has_the_same_hash_each_time(tmp_path: Path) -> None:
     text = changed("loss=loss", "loss=Loss()").replace(
         "def prune(",

@@ -50,8 +50,8 @@ def test_a_line_a_finished_job_where_there_is_no_terminal() -> None:
         progress.on_finish(job(0), done(0.9725, 4120))
         progress.on_finish(job(1), FAILED)
     assert stream.getvalue().splitlines() == [
-        "[1/3] prune: keep 0.05, accuracy 97.25%, 4,120 bytes, 2 s",
-        "[2/3] prune: keep 0.05, failed: DivergedError: the loss is NaN",
+        "[1/3] prune: keep 0.05, seed 0, accuracy 97.25%, 4,120 bytes, 2 s",
+        "[2/3] prune: keep 0.05, seed 1, failed: DivergedError: the loss is NaN",
     ]
 
 
@@ -82,9 +82,9 @@ def test_the_live_table_tells_counts_step_best_and_time_left(monkeypatch: pytest
     assert "1 of 8 done, 2 running, 1 failed" in text
     assert "about 6 s left" in text  # 2 s a job, 5.825 jobs, 2 workers
     assert "smallest with accuracy 95.00%: prune: keep 0.05, 4,120 bytes, accuracy 97.25%" in text
-    assert re.search(r"prune: keep 0.05 +7/40 .*3.10%", text)
-    assert re.search(r"prune: keep 0.05 +starts", text)
-    assert "prune: keep 0.05, failed: DivergedError: the loss is NaN" in text
+    assert re.search(r"prune: keep 0.05, seed 2 +7/40 .*3.10%", text)
+    assert re.search(r"prune: keep 0.05, seed 3 +starts", text)
+    assert "prune: keep 0.05, seed 1, failed: DivergedError: the loss is NaN" in text
 
 
 def test_the_time_left_counts_what_is_under_way() -> None:

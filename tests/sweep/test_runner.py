@@ -198,7 +198,7 @@ def test_a_job_that_raises_fails_alone(finished: Any) -> None:
     _, jobs, search, _ = finished
     statuses = [search.told[job.id]["status"] for job in jobs]
     assert statuses == ["done", "failed", "done", "done", "done", "failed", "done"]
-    assert search.told[jobs[5].id]["error"]["message"] == "RuntimeError: no such luck"
+    assert search.told[jobs[5].id]["error"]["message"].endswith("error=1: RuntimeError: no such luck")
 
 
 def test_a_job_whose_worker_always_dies_is_given_up_with_the_cause(finished: Any) -> None:

@@ -69,7 +69,7 @@ def begin(
     trials: int | None = None,
 ) -> IndexedSearch:
     target = {} if threshold is None else {"min_accuracy": threshold}
-    index = open_index(f"sqlite:///{folder / 'study.db'}", study="s", search=name, target=target)
+    index = open_index(f"sqlite:///{folder / 'study.db'}", study="s", search=name, target=target, space="a0")
     return IndexedSearch(
         listed, study=study, name=name, index=index, records=records, threshold=threshold, trials=trials
     )
@@ -120,7 +120,7 @@ def test_a_grid_asks_for_each_job_once_in_order_and_keeps_them_in_optunas_study(
     assert search.left() == 5
     assert finish(search, by_keep) == [entry.jobs[0] for entry in listed]
     assert search.left() == 0
-    kept = trials_of(folder, "s grid")
+    kept = trials_of(folder, "s grid a0")
     assert [trial.state for trial in kept] == [TrialState.COMPLETE] * 5
     assert [trial.user_attrs["job"] for trial in kept] == [entry.jobs[0].id for entry in listed]
     assert kept[0].params == {"family": "one", "one.keep": 0.5}
@@ -147,23 +147,23 @@ def test_done_records_are_indexed_once_and_not_run_again(folder: Path) -> None:
         search = begin(folder, listed, records=known)
         assert search.known == 3
         assert search.left() == 2
-        assert len(trials_of(folder, "s grid")) == 3, turn
+        assert len(trials_of(folder, "s grid a0")) == 3, turn
     assert [job.id for job in finish(search, by_keep)] == [entry.jobs[0].id for entry in listed[3:]]
-    kept = trials_of(folder, "s grid")
+    kept = trials_of(folder, "s grid a0")
     assert sorted(trial.user_attrs["job"] for trial in kept) == sorted(entry.jobs[0].id for entry in listed)
     again = begin(folder, listed, records=search.records())
     assert again.finished()
     assert again.ask() is None
-    assert len(trials_of(folder, "s grid")) == 5
+    assert len(trials_of(folder, "s grid a0")) == 5
 
 
 def test_a_driver_that_died_leaves_no_running_trial_and_its_jobs_are_asked_again(folder: Path) -> None:
     listed = entries(grid=True)
     first = begin(folder, listed)
     jobs = [first.ask(), first.ask()]
-    assert [trial.state for trial in trials_of(folder, "s grid")] == [TrialState.RUNNING] * 2
+    assert [trial.state for trial in trials_of(folder, "s grid a0")] == [TrialState.RUNNING] * 2
     second = begin(folder, listed)
-    assert [trial.state for trial in trials_of(folder, "s grid")] == [TrialState.FAIL] * 2
+    assert [trial.state for trial in trials_of(folder, "s grid a0")] == [TrialState.FAIL] * 2
     assert [second.ask(), second.ask()] == jobs
 
 
@@ -173,9 +173,9 @@ def test_a_failed_job_is_not_asked_again_in_the_same_run_and_is_in_the_next(fold
     asked = finish(first, lambda job: failed(job) if job == listed[0].jobs[0] else by_keep(job))
     assert len(asked) == 2
     assert (first.summary()["failed"], first.summary()["left"]) == (1, 0)
-    states = [trial.state for trial in trials_of(folder, "s grid")]
+    states = [trial.state for trial in trials_of(folder, "s grid a0")]
     assert states == [TrialState.FAIL, TrialState.COMPLETE]
-    assert trials_of(folder, "s grid")[0].user_attrs["error"] == "ValueError: no"
+    assert trials_of(folder, "s grid a0")[0].user_attrs["error"] == "ValueError: no"
     second = begin(folder, listed, records=first.records())
     assert (second.known, second.left()) == (1, 1)
     assert finish(second, by_keep) == [listed[0].jobs[0]]
@@ -194,7 +194,7 @@ def test_a_lost_job_may_be_asked_for_again(folder: Path) -> None:
     assert search.ask() == job
     search.tell(job, by_keep(job))
     assert search.finished()
-    first, second = trials_of(folder, "s grid")
+    first, second = trials_of(folder, "s grid a0")
     assert (first.state, first.user_attrs["lost"]) == (TrialState.FAIL, True)
     assert second.state == TrialState.COMPLETE
 
@@ -225,7 +225,7 @@ def test_the_smallest_that_meets_the_target_is_optunas_best(folder: Path) -> Non
     summary = search.summary()
     assert summary["left"] == 0
     assert len(asked) + sum(summary["skipped"].values()) == summary["configurations"] == 9
-    index = optuna.load_study(study_name="s smallest min_accuracy 0.9", storage=f"sqlite:///{folder / 'study.db'}")
+    index = optuna.load_study(study_name="s smallest min_accuracy 0.9 a0", storage=f"sqlite:///{folder / 'study.db'}")
     assert index.best_trial.params == {"family": "one", "one.keep": 0.3}
     assert index.best_trial.values == [300]
     for trial in index.trials:
@@ -240,7 +240,7 @@ def test_what_a_grid_knows_is_known_to_the_search_with_its_constraints(folder: P
     known = [by_keep(entry.jobs[0]) for entry in entries(grid=True)]
     search = begin(folder, listed, name="smallest", records=known, threshold=0.9)
     assert search.known == 5
-    name = "s smallest min_accuracy 0.9"
+    name = "s smallest min_accuracy 0.9 a0"
     kept = trials_of(folder, name)
     assert [trial.user_attrs["known"] for trial in kept] == [True] * 5
     assert [trial.system_attrs[LEGACY_CONSTRAINTS][0] <= 0 for trial in kept] == [True, True, False, False, False]
@@ -258,7 +258,7 @@ def test_without_one_that_meets_the_target_the_search_ends(folder: Path) -> None
     asked = finish(search, by_keep)
     assert len(asked) == 2
     assert sum(search.summary()["skipped"].values()) == 7
-    index = optuna.load_study(study_name="s smallest min_accuracy 0.99", storage=f"sqlite:///{folder / 'study.db'}")
+    index = optuna.load_study(study_name="s smallest min_accuracy 0.99 a0", storage=f"sqlite:///{folder / 'study.db'}")
     with pytest.raises(ValueError, match="feasible"):
         _ = index.best_trial
 
@@ -268,7 +268,7 @@ def test_each_target_and_search_has_an_index_of_its_own(folder: Path) -> None:
     for threshold in (0.9, 0.8):
         begin(folder, entries()[:1], name="smallest", threshold=threshold)
     names = optuna.get_all_study_names(f"sqlite:///{folder / 'study.db'}")
-    assert sorted(names) == ["s grid", "s smallest min_accuracy 0.8", "s smallest min_accuracy 0.9"]
+    assert sorted(names) == ["s grid a0", "s smallest min_accuracy 0.8 a0", "s smallest min_accuracy 0.9 a0"]
 
 
 def test_all_seeds_of_a_configuration_run_and_one_miss_stops_the_others(folder: Path) -> None:
@@ -338,7 +338,7 @@ def test_a_file_that_is_no_storage_is_named_and_kept(tmp_path: Path, content: st
 @pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all/study.db", "nonsense", "ftp://host/x", "postgresql://"])
 def test_a_storage_that_cannot_be_opened_is_named(url: str) -> None:
     with pytest.raises(StoreError) as caught:
-        open_index(url, study="s", search="grid", target={})
+        open_index(url, study="s", search="grid", target={}, space="a0")
     assert str(caught.value).startswith(f"{url}: expected a storage that Optuna can open")
     assert "\n" not in str(caught.value)
 

@@ -11,9 +11,11 @@ import pytest
 
 from sweep.store import (
     COLUMNS,
+    MANIFEST_FACTS,
     Record,
     StoreError,
     SweepFolder,
+    claimed,
     label,
     publish,
     read_manifest,
@@ -45,6 +47,10 @@ def record(status: str = "done", **others: Any) -> Record:
         "artifact_sha256": "0" * 64 if done else None,
         "reference_bytes": 6400 if done else None,
         "macs": 170 if done else None,
+        "reference_macs": 170 if done else None,
+        "device": "cpu" if done else None,
+        "versions": {},
+        "finished": "2026-01-01T00:00:00+00:00",
         "val": {"accuracy": 0.9, "n": 50, "low": 0.79, "high": 0.96} if done else None,
         "direct": {"accuracy": 0.3, "n": 50, "low": 0.2, "high": 0.4} if done else None,
         "gap": 0.004 if done else None,
@@ -218,34 +224,56 @@ def test_processes_that_publish_a_new_job_at_once_agree(tmp_path: Path) -> None:
     assert not [path for path in SweepFolder(tmp_path).artifacts.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.xfail(strict=True, reason="what stands is read, and then moved away whatever it has become")
 def test_a_done_record_that_comes_while_a_failed_one_is_replaced_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = SweepFolder(tmp_path)
     add(folder, record("failed", seconds=1))
     other = attempt(folder, "other", record(seconds=2))
-    rename = Path.rename
-    turns = []
+    rename, told = Path.rename, []
+    rival = threading.Thread(target=lambda: told.append(publish(folder, other, job_id=ID)))
 
     def watched_rename(self: Path, target: Path) -> Path:
-        if not turns:  # the first step of the replacement: another process is faster
-            turns.append(self)
-            publish(folder, other, job_id=ID)
+        if not rival.ident:  # the first step of the replacement: another worker comes in between
+            rival.start()
+            rival.join(timeout=0.3)
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", watched_rename)
-    told = publish(folder, attempt(folder, "late", record("failed", seconds=3)), job_id=ID)
-    assert told["seconds"] == 2
-    assert read_records(tmp_path) == [told]
+    publish(folder, attempt(folder, "late", record("failed", seconds=3)), job_id=ID)
+    rival.join()
+    assert [held["seconds"] for held in told] == [2]
+    assert read_records(tmp_path) == told
+
+
+def test_a_sweep_has_one_driver_and_it_clears_what_others_left(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path)
+    add(folder, record())
+    attempt(folder, ".attempt-dead", record())
+    with claimed(folder):
+        assert [path.name for path in folder.artifacts.iterdir()] == [ID]
+        with pytest.raises(StoreError, match="another lcsweep run is at work on this sweep"), claimed(folder):
+            pytest.fail("a second driver was let in")
+    with claimed(folder):
+        assert len(read_records(tmp_path)) == 1
 
 
 # A sweep read back
 
 
 def test_a_manifest_is_read_back(tmp_path: Path) -> None:
-    write_json(SweepFolder(tmp_path).manifest, {"format": 1, "study": "s"})
-    assert read_manifest(tmp_path) == {"format": 1, "study": "s"}
+    facts = {"format": 1, **dict.fromkeys(MANIFEST_FACTS)}
+    write_json(SweepFolder(tmp_path).manifest, facts)
+    assert read_manifest(tmp_path) == facts
+
+
+@pytest.mark.parametrize("fact", MANIFEST_FACTS)
+def test_a_manifest_without_a_fact_is_named(tmp_path: Path, fact: str) -> None:
+    facts = {"format": 1, **dict.fromkeys(MANIFEST_FACTS)}
+    del facts[fact]
+    write_json(SweepFolder(tmp_path).manifest, facts)
+    with pytest.raises(StoreError, match=rf"sweep.json: not what lcsweep wrote \(it has no {fact}\)"):
+        read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize(

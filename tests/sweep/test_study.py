@@ -87,7 +87,6 @@ def test_levels_in_their_range_pass() -> None:
     check_levels(study, study.seeded_model())
 
 
-@pytest.mark.xfail(strict=True, reason="only a ValueError of a plan is put into a line")
 def test_a_plan_that_raises_is_named() -> None:
     study = make_study(Family("mine", {"keep": (0.5,)}, lambda configuration: configuration["kep"]))  # type: ignore[arg-type, return-value]
     with pytest.raises(ValueError, match=r"family mine, keep=0\.5"):
