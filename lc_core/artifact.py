@@ -239,8 +239,8 @@ def _check_sizes(described: Sequence[Mapping[str, Any]], payload_bytes: int) -> 
 
 def _declared(form: Mapping[str, Any], shape: list[int]) -> int:
     """How many numbers a form makes of `shape`, those on the way included. ValueError where it has another shape."""
-    if form["shape"] != shape or not all(type(size) is int and size >= 0 for size in shape):
-        raise ValueError(f"expected the shape {shape}, whole numbers, got {form['shape']}")
+    if form["shape"] != shape or not all(type(size) is int and size >= 0 for size in form["shape"]):
+        raise ValueError(f"expected the shape {shape} in whole numbers, got {form['shape']}")
     children = [form[name] for name in ("values", "left", "right") if name in form]
     return numel(tuple(shape)) + sum(_declared(child, list(child["shape"])) for child in children)
 

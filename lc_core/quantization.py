@@ -52,6 +52,8 @@ class Quantized:
     def unpack(form: Form, arrays: Mapping[str, Tensor]) -> "Quantized":
         """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
         shape, codebook = tuple(form["shape"]), arrays["codebook"]
+        if codebook.dim() != 1 or not codebook.numel():
+            raise ValueError(f"expected a codebook in one dimension, got shape {tuple(codebook.shape)}")
         codes = unpack_codes(arrays["codes"], width=code_width(codebook.numel()), count=numel(shape))
         if codes.numel() and int(codes.max()) >= codebook.numel():
             raise ValueError(f"expected codes below {codebook.numel()}, got {int(codes.max())}: the codes are damaged")

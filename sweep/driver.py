@@ -112,13 +112,13 @@ def prepare(options: Options, *, say: Say) -> Sweep:
         StudyError, StoreError, ValueError: one line each, for the user.
     """
     study, data, folder = _load(options)
-    manifest = _open_folder(folder, study, data, options, say=say)
-    workplace = Workplace.make(study, data, folder=folder)
-    entries = tuple(_entries(workplace, options, manifest["study_hash"]))
-    _check_order(entries, study)
+    parts = study_parts(study, data)
+    entries = _entries(Workplace.untrained(study, data, folder=folder), options, content_hash(parts))
+    manifest = _open_folder(folder, study, data, options, parts, say=say)
     if options.repeats > manifest["repeats"]:
         manifest |= {"repeats": options.repeats}
         write_json(folder.manifest, manifest)
+    workplace = Workplace.make(study, data, folder=folder)
     return Sweep(options, workplace, manifest, options.target or study.target, entries)
 
 
@@ -134,7 +134,7 @@ def outline(options: Options) -> tuple[tuple[Entry, ...], list[str]]:
     if folder.manifest.exists():
         _same_study(read_manifest(folder.root), parts, folder)
         done = [record["id"] for record in read_records(folder.root) if record["status"] == "done"]
-    return tuple(_entries(Workplace.untrained(study, data, folder=folder), options, content_hash(parts))), done
+    return _entries(Workplace.untrained(study, data, folder=folder), options, content_hash(parts)), done
 
 
 def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager[Progress]]) -> Outcome:
@@ -209,7 +209,7 @@ def _choice(sweep: Sweep) -> Choice:
     return choose(found, target=sweep.target, reference_accuracy=accuracy, repeats=repeats)
 
 
-def _entries(workplace: Workplace, options: Options, study_hash: str) -> list[Entry]:
+def _entries(workplace: Workplace, options: Options, study_hash: str) -> tuple[Entry, ...]:
     study = workplace.study
     entries = []
     for family in study.families:
@@ -221,7 +221,8 @@ def _entries(workplace: Workplace, options: Options, study_hash: str) -> list[En
             )
             size, macs = job_sizes(jobs[0], workplace)
             entries.append(Entry(family.name, configuration, size, macs, jobs))
-    return entries
+    _check_order(entries, study)
+    return tuple(entries)
 
 
 def _check_order(entries: Sequence[Entry], study: Study) -> None:
@@ -243,9 +244,10 @@ def _check_order(entries: Sequence[Entry], study: Study) -> None:
                     break
 
 
-def _open_folder(folder: SweepFolder, study: Study, data: Data, options: Options, *, say: Say) -> dict[str, Any]:
+def _open_folder(
+    folder: SweepFolder, study: Study, data: Data, options: Options, parts: dict[str, str], *, say: Say
+) -> dict[str, Any]:
     """The manifest of the sweep in `folder`, which is begun where it is new. A sweep of another study is refused."""
-    parts = study_parts(study, data)
     manifest = read_manifest(folder.root) if folder.manifest.exists() else None
     if manifest is not None:
         _same_study(manifest, parts, folder)

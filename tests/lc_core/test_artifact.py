@@ -10,7 +10,7 @@ import zstandard
 from torch import nn
 
 from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank
-from lc_core.artifact import ArtifactError, encode, load, nominal_bytes, read
+from lc_core.artifact import ArtifactError, _digest, encode, load, nominal_bytes, read
 from lc_core.task import plan_tasks
 from tests.lc_core.models import compressed, conv_net, mlp, randn
 
@@ -285,3 +285,63 @@ def test_another_model_is_refused_by_name(tmp_path, build, plan):
     with pytest.raises(ArtifactError, match=re.escape(f"{path}: does not fit the model {type(model).__name__}: ")) as e:
         load(path, model)
     assert "\n" not in str(e.value)
+
+
+BOMBS = {
+    "codes of no bits": (
+        {"form": "codebook", "shape": [500_000_000]},
+        {"codes": torch.zeros(0, dtype=torch.uint8), "codebook": torch.zeros(1)},
+        "it declares 500000000 numbers",
+    ),
+    "an empty support": (
+        {"form": "sparse", "shape": [10**12], "count": 0, "values": {"form": "dense", "shape": [0]}},
+        {
+            "low": torch.zeros(0, dtype=torch.uint8),
+            "high": torch.zeros(1, dtype=torch.uint8),
+            "values.dense": torch.zeros(0),
+        },
+        "it declares 1000000000000 numbers",
+    ),
+    "thin factors": (
+        {
+            "form": "factors",
+            "shape": [10**6, 10**6],
+            "left": {"form": "dense", "shape": [10**6, 1]},
+            "right": {"form": "dense", "shape": [1, 10**6]},
+        },
+        {"left.dense": torch.zeros(10**6), "right.dense": torch.zeros(10**6)},
+        "it declares 1000002000000 numbers",
+    ),
+    "a negative size": ({"form": "dense", "shape": [-4]}, {"dense": torch.zeros(4)}, "in whole numbers"),
+    "a size that is no integer": ({"form": "dense", "shape": [4.0]}, {"dense": torch.zeros(4)}, "in whole numbers"),
+    "true for a size": ({"form": "dense", "shape": [True]}, {"dense": torch.zeros(1)}, "in whole numbers"),
+    "a codebook in two dimensions": (
+        {"form": "codebook", "shape": [4]},
+        {"codes": torch.zeros(1, dtype=torch.uint8), "codebook": torch.zeros(2, 2)},
+        "codebook",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BOMBS)
+def test_a_file_whose_hash_is_right_and_whose_sizes_are_not_is_refused_without_memory_for_it(tmp_path, what):
+    form, arrays, because = BOMBS[what]
+    arrays = {f"0:{name}": array for name, array in arrays.items()}
+    metadata = {"format": 1, "tasks": [{"names": ["w"], "shapes": [form["shape"]], "theta": form}], "info": {}}
+    metadata["sha256"] = _digest(metadata, arrays)
+    payload = safetensors.torch.save(arrays, metadata={"lcz": json.dumps(metadata)})
+    path = tmp_path / "bomb.lcz"
+    path.write_bytes(zstandard.ZstdCompressor(level=19, write_checksum=True).compress(payload))
+    refused(path, because=because)
+
+
+@pytest.mark.parametrize("names, shapes", [(["w", "w"], [[2], [2]]), (["w"], [[2], [2]]), ([], [])])
+def test_parameters_that_do_not_fit_their_shapes_are_refused(tmp_path, names, shapes):
+    theta = {"form": "dense", "shape": [4]}
+    arrays = {"0:dense": torch.zeros(4)}
+    metadata = {"format": 1, "tasks": [{"names": names, "shapes": shapes, "theta": theta}], "info": {}}
+    metadata["sha256"] = _digest(metadata, arrays)
+    payload = safetensors.torch.save(arrays, metadata={"lcz": json.dumps(metadata)})
+    path = tmp_path / "odd.lcz"
+    path.write_bytes(zstandard.ZstdCompressor(write_checksum=True).compress(payload))
+    refused(path, because="expected a shape for each of")

@@ -145,3 +145,16 @@ def test_the_values_are_left_as_they_are():
     kept = w.copy()
     optimal_centres(w, size=3, start=np.array([-1.0, 0.0, 1.0]))
     assert np.array_equal(w, kept)
+
+
+@pytest.mark.parametrize("size", [65, 256, 300, 1024])
+def test_many_centres_are_nearly_all_used_and_better_than_quantiles(size):
+    values = np.random.default_rng(0).standard_normal(20_000)
+    centres = optimal_centres(values, size=size)
+    assert len(np.unique(centres)) > 0.95 * size
+
+    def distortion(centres):
+        return (np.abs(values[:, None] - centres[None, :]).min(axis=1) ** 2).sum()
+
+    quantiles = np.quantile(values, (np.arange(size) + 0.5) / size)
+    assert distortion(centres) < 0.9 * distortion(quantiles)

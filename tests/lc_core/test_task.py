@@ -98,3 +98,17 @@ def test_check_names_the_layer():
     task = CompressionTask(Governed(("fc.weight",), ((2, 2),)), Codebook(size=5))
     with pytest.raises(ValueError, match=r"^fc\.weight: size: expected at most 4, .* got 5$"):
         task.check()
+
+
+def test_tied_parameters_are_refused_by_both_names():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[1].weight = model[0].weight
+    with pytest.raises(ValueError, match=r"1\.weight: expected a parameter of its own, got one tied to 0\.weight"):
+        plan_tasks(model, {"0": L0Pruning(keep=0.5)})
+
+
+def test_low_rank_of_a_convolution_in_groups_is_refused():
+    model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=2))
+    assert len(plan_tasks(model, {"*": L0Pruning(keep=0.5)})) == 1
+    with pytest.raises(ValueError, match="0: low rank has no meaning for a convolution in groups, got groups=2"):
+        plan_tasks(model, {"*": LowRank(rank=1)})

@@ -273,3 +273,11 @@ def test_re_estimation_leaves_a_model_without_batch_norm_as_it_is():
     model = mlp().train()
     reestimate_batch_norm(model, randn(10, 6), batch_size=5)
     assert model.training
+
+
+@pytest.mark.parametrize("examples, batch_size", [(65, 64), (129, 64), (128, 64), (5, 1), (1, 4), (7, 3)])
+def test_a_last_example_joins_the_batch_before_it(examples, batch_size):
+    batches = Batches(examples, batch_size=batch_size, seed=0)
+    epoch = [batches.draw() for _ in range(batches_per_epoch(examples, batch_size))]
+    assert sorted(torch.cat(epoch).tolist()) == list(range(examples))
+    assert examples == 1 or batch_size == 1 or all(len(batch) > 1 for batch in epoch)

@@ -221,3 +221,38 @@ def test_a_partial_loss_is_hashed_with_its_arguments(tmp_path: Path) -> None:
 
     assert of(0.1) == of(0.1)
     assert of(0.1)["loss"] != of(0.2)["loss"]
+
+
+LOSS = "def loss(outputs, targets):"
+SEEN = {
+    "a constant": ("SMOOTHING = {}\n\n\n" + LOSS, "targets)", "targets, label_smoothing=SMOOTHING)"),
+    "a function": ("def smoothing():\n    return {}\n\n\n" + LOSS, "targets)", "targets, label_smoothing=smoothing())"),
+}
+
+
+@pytest.mark.parametrize("what", SEEN)
+def test_what_the_loss_names_is_part_of_the_hash(tmp_path: Path, what: str) -> None:
+    head, old, new = SEEN[what]
+    call = "cross_entropy(outputs, "
+    mild, strong = (
+        parts(tmp_path, changed(LOSS, head.format(value)).replace(call + old, call + new)) for value in ("0.1", "0.2")
+    )
+    assert [name for name in mild if mild[name] != strong[name]] == ["loss"]
+
+
+def test_what_the_loss_closes_over_is_part_of_the_hash(tmp_path: Path) -> None:
+    made = "def make(smoothing):\n    def smooth(outputs, targets):\n        return smoothing * outputs.mean()\n\n"
+    made += "    return smooth\n\n\ndef prune("
+    mild, strong = (
+        parts(tmp_path, changed("def prune(", made).replace("loss=loss", f"loss=make({value})")) for value in (1, 2)
+    )
+    assert [name for name in mild if mild[name] != strong[name]] == ["loss"]
+
+
+def test_the_scale_of_the_initial_weights_is_part_of_the_hash(tmp_path: Path) -> None:
+    scaled = (
+        "import torch\n\nSCALE = torch.tensor({})\n\n\ndef build_model():\n    model = begin()\n"
+        "    model[0].weight.data *= SCALE\n    return model\n\n\ndef begin():"
+    )
+    one, three = (parts(tmp_path, changed("def build_model():", scaled.format(scale))) for scale in (1.0, 3.0))
+    assert [name for name in one if one[name] != three[name]] == ["model"]

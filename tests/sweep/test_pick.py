@@ -214,3 +214,27 @@ def test_a_choice_is_the_least_of_those_that_meet_the_target(
         assert choice.candidate in meeting
     else:
         assert min(choice.candidate.accuracies) == max(min(one.accuracies) for one in found)
+
+
+# As many seeds as were asked for
+
+
+def test_a_configuration_with_fewer_seeds_than_asked_for_is_no_answer() -> None:
+    found = [candidate("small", 0.95, size=50), candidate("large", 0.91, 0.92, 0.93, size=100)]
+    picked = choose(found, target=AT_90, reference_accuracy=1.0, repeats=3)
+    assert picked.candidate is found[1]
+    assert choose(found, target=AT_90, reference_accuracy=1.0, repeats=1).candidate is found[0]
+    assert choose(found[:1], target=AT_90, reference_accuracy=1.0, repeats=3).candidate is None
+
+
+def test_one_seed_that_misses_is_a_miss_however_many_were_asked_for() -> None:
+    found = [candidate("miss", 0.85, size=50)]
+    picked = choose(found, target=AT_90, reference_accuracy=1.0, repeats=3)
+    assert picked.candidate is found[0]
+    assert not picked.feasible
+    assert picked.shortfall == pytest.approx(0.05)
+
+
+def test_direct_compression_needs_one_seed() -> None:
+    direct = candidates([record(0.1, method="dc")])
+    assert choose(direct, target=AT_90, reference_accuracy=1.0, repeats=3).candidate is direct[0]

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from lc_core import Codebook
 from sweep.search import CONSTRAINT, LEGACY_CONSTRAINTS, Entry, IndexedSearch, open_index
+from sweep.space import Status
 from sweep.store import Record, StoreError
 from sweep.study import Configuration, Family, Study
 from sweep.trial import Job
@@ -351,3 +352,35 @@ def test_an_index_leaves_one_file(tmp_path: Path) -> None:
 def test_an_entry_says_what_stands_for_it() -> None:
     entry: Any = entries()[6]
     assert entry.params() == {"family": "two", "two.size": 4, "two.form": "hard"}
+
+
+# Seeds
+
+
+def test_a_grid_runs_all_seeds_though_one_failed(folder: Path) -> None:
+    listed = entries(grid=True, seeds=3)
+    search = begin(folder, listed)
+    asked = finish(search, lambda job: failed(job) if job.seed == 0 else by_keep(job))
+    assert len(asked) == sum(len(entry.jobs) for entry in listed)
+    assert search.summary()["left"] == 0
+
+
+def test_seeds_of_another_run_that_miss_rule_a_configuration_out(folder: Path) -> None:
+    """Seed 7 of keep 0.3 missed the target before: a search over seed 0 knows it."""
+    listed = entries()[:5]
+    other = dataclasses.replace(listed[2].jobs[0], seed=7)
+    search = begin(folder, listed, name="smallest", threshold=0.9, records=[done(other, 0.5)])
+    assert search.status()[2] == Status.MISSES
+    assert not {0.3, 0.2, 0.1} & {job.configuration["keep"] for job in finish(search, lambda job: done(job, 0.95))}
+
+
+def test_records_of_a_grid_with_one_seed_cost_a_search_with_three_no_job(folder: Path, tmp_path: Path) -> None:
+    listed = entries(seeds=3)[:5]
+    known = [by_keep(entry.jobs[0]) for entry in listed]
+    alone = finish(begin(folder, listed, name="smallest", threshold=0.9), by_keep)
+    other = tmp_path / "other"
+    other.mkdir()
+    search = begin(other, listed, name="smallest", threshold=0.9, records=known)
+    assert len(finish(search, by_keep)) <= len(alone)
+    summary = search.summary()
+    assert sum(summary["skipped"].values()) + summary["left"] == 0  # each has a record: none is unknown

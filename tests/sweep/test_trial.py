@@ -1,5 +1,6 @@
 """One LC job: what its record says is true, and nothing that goes wrong in it is lost."""
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -15,6 +16,7 @@ from lc_core.artifact import load, read
 from sweep import trial
 from sweep.driver import Sweep
 from sweep.intervals import wilson
+from sweep.search import index_url, open_index
 from sweep.store import Record, read_records
 from sweep.trial import Job, content_hash, job_sizes, open_workplace, run_job, split_arrays, versions
 from tests.sweep.tiny import STUDY, changed, prepared, write_study
@@ -331,3 +333,88 @@ def test_a_measurement_says_what_it_is_of(sweep: Sweep) -> None:
         next(model.parameters()).fill_(math.nan)
     with pytest.raises(trial.DivergedError, match="NaN"):
         trial.measure(model, sweep.workplace.data.val, study=sweep.workplace.study)
+
+
+METRICS = {
+    "one number": ("return (outputs.argmax(1) == targets).float().mean()", r"expected a score for each of 90 examples"),
+    "percent": (
+        "return 100 * (outputs.argmax(1) == targets).float()",
+        r"expected scores in \[0, 1\], got 0.0 to 100.0",
+    ),
+    "NaN": ("return outputs[:, 0] * float('nan')", r"expected scores in \[0, 1\], got nan to nan"),
+}
+
+
+@pytest.mark.parametrize("what", METRICS)
+def test_a_metric_that_is_none_is_named(tmp_path: Path, what: str) -> None:
+    body, message = METRICS[what]
+    text = changed("study = Study(\n", f"def wrong(outputs, targets):\n    {body}\n\n\nstudy = Study(\n")
+    text = changed('    name="tiny",\n', '    name="tiny",\n    metrics={"accuracy": wrong},\n', text=text)
+    with pytest.raises(ValueError, match=message):
+        begin(tmp_path, text)
+
+
+def test_a_second_metric_that_turns_nan_is_a_failed_record(tmp_path: Path) -> None:
+    """It is fine on the reference, and NaN on what a job makes of it."""
+    metric = "def odd(outputs, targets):\n    assert not SPOILT.exists()\n    return outputs[:, 0] * 0"
+    text = changed("study = Study(\n", f"{metric}\n\n\nstudy = Study(\n", text=raising())
+    text = changed(
+        '    name="tiny",\n', '    name="tiny",\n    metrics={"accuracy": accuracy, "odd": odd},\n', text=text
+    )
+    text = changed(
+        "import Data, Family, Split, Study, Target", "import Data, Family, Split, Study, Target, accuracy", text=text
+    )
+    sweep = begin(
+        tmp_path,
+        changed(
+            "    assert not SPOILT.exists()\n    return outputs[:, 0] * 0",
+            "    return outputs[:, 0] * (float('nan') if SPOILT.exists() else 0)",
+            text=text,
+        ),
+    )
+    (tmp_path / "spoilt").touch()
+    told = run_job(dataclasses.replace(sweep.entries[0].jobs[0], method="dc"), sweep.workplace, report=lambda _: None)
+    assert told["status"] == "failed"
+    assert "metric 'odd': expected scores in [0, 1], got nan" in told["error"]["message"]
+    assert not list(sweep.folder.artifacts.glob(".*"))
+
+
+# Splits and levels that make no sense
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[120, 90, 90]", "[210, 0, 90]", "split val: expected as many inputs as targets, and some, got 0 and 0"),
+        ("targets[part].clone()", "targets[part][1:].clone()", "split train: .* got 120 and 119"),
+        (
+            '{"keep": (0.8, 0.5,',
+            '{"keep": (0.5, 0.8,',
+            "family prune: expected the levels of keep from loosest to tightest",
+        ),
+        (
+            '{"size": (16, 8, 4, 3, 2)}',
+            '{"size": (16, 8, 4, 2, 2)}',
+            "family quantize: expected distinct numbers or strings",
+        ),
+        ('{"rank": (6, 4, 2, 1)}', '{"rank": ()}', "family low rank: expected distinct numbers or strings"),
+        (
+            "    return nn.Sequential(",
+            "    return nn.Sequential(nn.Linear(8, 8).double(), ",
+            "expected float32, got torch.float64",
+        ),
+    ],
+)
+def test_a_study_that_makes_no_sense_is_refused_before_anything_is_trained(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        begin(tmp_path, changed(old, new), search="smallest")
+
+
+def test_a_folder_of_any_name_holds_its_own_index(tmp_path: Path) -> None:
+    path = tmp_path / "a?b #1" / "study.db"
+    path.parent.mkdir()
+    open_index(index_url(path), study="s", search="grid", target={}, space="a0")
+    assert path.is_file()
+    assert [found.name for found in tmp_path.iterdir()] == ["a?b #1"]
