@@ -1,4 +1,8 @@
-"""Multiply-accumulates of a model as it would run: the layers' weights, applied at every output position."""
+"""Multiply-accumulates of a model as it would run: the layers' weights, applied at every output position.
+
+Linear and convolutional layers count; products that a model computes otherwise (attention scores, recurrent cells) do
+not, neither in the reference nor after compression.
+"""
 
 from collections.abc import Mapping, Sequence
 

@@ -119,7 +119,9 @@ def read(path: str | Path) -> Artifact:
         return _decode(data)
     except (ValueError, KeyError, TypeError, RecursionError, SafetensorError, zstandard.ZstdError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ArtifactError(f"{path}: not a whole packed model (.lcz): {reason}") from error
+        raise ArtifactError(
+            f"{path}: expected a whole packed model (.lcz), got one that cannot be read: {reason}; make it again"
+        ) from error
 
 
 def load(path: str | Path, model: nn.Module) -> Artifact:

@@ -240,7 +240,7 @@ def test_a_frame_that_does_not_declare_its_size_is_refused(file):
 def test_what_is_no_packed_model_is_refused(tmp_path, content):
     path = tmp_path / "other.lcz"
     path.write_bytes(content)
-    assert "not a whole packed model (.lcz)" in refused(path)
+    assert "expected a whole packed model (.lcz)" in refused(path)
 
 
 def test_a_folder_and_a_missing_file_are_refused(tmp_path):

@@ -162,7 +162,7 @@ BAD = {
         ["study.db: expected a storage that Optuna can open", "--storage"],
     ),
     "a storage that is none": (nothing, "run tiny.py --storage nonsense", 1, ["nonsense: expected a storage"]),
-    "a reference that was cut": (cut(lambda: FOLDER.reference), "run tiny.py", 5, ["reference.lcz: not a whole"]),
+    "a reference that was cut": (cut(lambda: FOLDER.reference), "run tiny.py", 5, ["reference.lcz: expected a whole"]),
     **{
         f"{what} for {command.split()[0]}": (breaks, command, 1, words)
         for command in ("status runs/tiny", "report runs/tiny", "pick runs/tiny", "export runs/tiny --out new.lcz")
@@ -190,7 +190,7 @@ BAD = {
     },
     "a later record": (lambda: edit(FOLDER.record(some_record()), format=9), "status runs/tiny", 1, ["got 9"]),
     "a pick without a target": (no_target, "pick runs/tiny", 2, ["expected a target, --max-drop or --min-accuracy"]),
-    "a pick of a file that was cut": (cut(picked), "pick runs/tiny", 5, ["model.lcz: not a whole packed model"]),
+    "a pick of a file that was cut": (cut(picked), "pick runs/tiny", 5, ["model.lcz: expected a whole packed model"]),
     "nothing picked": (nothing, "export runs/tiny --out new.lcz", 1, ["nothing was picked yet", "--trial"]),
     "an unknown job": (nothing, "export runs/tiny --trial zzz --out new.lcz", 1, ["starts with 'zzz', found 0"]),
     "a job that is not one": (lambda: None, "export runs/tiny --trial= --out new.lcz", 1, ["found 7"]),
@@ -201,17 +201,17 @@ BAD = {
         ["file: there is another file of that name", "move it away"],
     ),
     "a folder there for export": (nothing, "export runs/tiny --trial {job} --out runs", 1, ["runs: is a directory"]),
-    "a file that was cut for export": (cut(artifact), "export runs/tiny --trial {job} --out new.lcz", 5, ["not a "]),
+    "a file that was cut for export": (cut(artifact), "export runs/tiny --trial {job} --out new.lcz", 5, ["expected a whole packed model"]),
     "another job's file for export": (
         lambda: artifact().write_bytes(FOLDER.artifact(some_record("prune")).read_bytes()) and None,
         "export runs/tiny --trial {job} --out new.lcz",
         5,
         ["expected SHA-256", "as its record says"],
     ),
-    "a file that was cut": (cut(artifact), "verify {artifact}", 5, ["model.lcz: not a whole packed model (.lcz)"]),
-    "a file that was cut to nothing": (cut(artifact, 0), "verify {artifact}", 5, ["not a whole packed model"]),
-    "a file that was flipped": (flipped, "verify {artifact}", 5, ["not a whole packed model"]),
-    "a file that is a text": (file_in_the_way, "verify file", 5, ["file: not a whole packed model"]),
+    "a file that was cut": (cut(artifact), "verify {artifact}", 5, ["model.lcz: expected a whole packed model (.lcz)"]),
+    "a file that was cut to nothing": (cut(artifact, 0), "verify {artifact}", 5, ["expected a whole packed model"]),
+    "a file that was flipped": (flipped, "verify {artifact}", 5, ["expected a whole packed model"]),
+    "a file that is a text": (file_in_the_way, "verify file", 5, ["file: expected a whole packed model"]),
     "a file of another study": (
         study(changed("manual_seed(0)", "manual_seed(1)")),
         "verify {artifact} --study bad.py",
@@ -461,7 +461,7 @@ def test_the_installed_command_exits_with_the_code_and_one_line(finished: Path) 
     assert_refused(installed("status", "nowhere"), cli.ERROR, "nowhere: no such folder")
     assert_refused(installed("run"), cli.USAGE, "Missing argument")
     Path("spoilt.lcz").write_bytes(artifact().read_bytes()[:-5])
-    assert_refused(installed("verify", "spoilt.lcz"), cli.NOT_VERIFIED, "spoilt.lcz: not a whole packed model")
+    assert_refused(installed("verify", "spoilt.lcz"), cli.NOT_VERIFIED, "spoilt.lcz: expected a whole packed model")
 
 
 def test_a_closed_pipe_is_no_traceback(finished: Path) -> None:

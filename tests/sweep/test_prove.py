@@ -56,7 +56,7 @@ def test_a_file_that_was_cut_or_goes_on_is_refused(folder: SweepFolder, tmp_path
     cut = [data[:length] for length in (*range(0, len(data), 50), len(data) - 4, len(data) - 1)]
     for spoilt in [*cut, data + b"x", data + data, b"a text", b"PK\x03\x04"]:
         path.write_bytes(spoilt)
-        with pytest.raises(ArtifactError, match=r"spoilt.lcz: not a whole packed model") as caught:
+        with pytest.raises(ArtifactError, match=r"spoilt.lcz: expected a whole packed model") as caught:
             verify(path, study_reference=None, user_folder=str(tmp_path))
         assert "\n" not in str(caught.value)
 
@@ -216,7 +216,7 @@ def test_a_pick_whose_file_is_damaged_is_refused_before_any_look(folder: SweepFo
     path = folder.artifact(pick(folder, DROP)["id"])
     shutil.rmtree(folder.test)
     path.write_bytes(path.read_bytes()[:-1])
-    refused(folder, ArtifactError, "not a whole packed model")
+    refused(folder, ArtifactError, "expected a whole packed model")
 
 
 def test_a_pick_whose_file_changed_in_a_bit_that_means_nothing_is_refused(folder: SweepFolder) -> None:
