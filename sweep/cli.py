@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweep import text
-from sweep.pick import Target
+from sweep.pick import NoTargetError, Target
 from sweep.store import StoreError, SweepFolder, read_manifest, read_optional, read_records, write_whole
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given = list(sys.argv[1:] if arguments is None else arguments)
         code = app(args=given or ["--help"], standalone_mode=False, prog_name="lcsweep")
-    except UsageError as error:
+    except (UsageError, NoTargetError) as error:
         return _fail(str(error), USAGE)
     except CommandLineError as error:
-        return _fail(error.format_message(), USAGE)
+        return _fail(error.format_message().replace("Value error, ", ""), USAGE)
     except (ValueError, OSError) as error:
         if os.environ.get("LCSWEEP_DEBUG"):
             raise
@@ -149,12 +149,14 @@ def run(
         )
 
     outcome = driver.run(sweep, watch=watch)
-    _say(text.summary(outcome.summary, sweep.folder.root))
+    _say(text.summary(outcome.summary))
     if outcome.choice is not None:
         _say(text.chosen(outcome.choice, sweep.manifest))
+    _say(text.what_next(sweep.folder.root, failed=outcome.summary["failed"]))
     if outcome.summary["failed"]:
         return SOME_FAILED
-    return NO_MODEL if outcome.choice is not None and not outcome.choice.feasible else DONE
+    missed = outcome.choice is not None and not outcome.choice.feasible
+    return NO_MODEL if missed and search == SearchName.smallest else DONE
 
 
 @app.command()
@@ -172,6 +174,7 @@ def status(folder: Folder, as_json: Json = False) -> int:
         "done": sum(record["status"] == "done" for record in records),
         "failed": [
             {name: record[name] for name in ("id", "family", "configuration", "seed", "error")}
+            | {"record": str(SweepFolder(folder).record(record["id"]))}
             for record in records
             if record["status"] == "failed"
         ],
@@ -223,7 +226,7 @@ def pick(
     manifest = read_manifest(folder)
     target = _target(max_drop, min_accuracy) or _own_target(manifest)
     if target is None:
-        raise UsageError("pick: expected a target, --max-drop or --min-accuracy; the study has none either")
+        raise NoTargetError("pick")
     picked = prove.pick_model(folder, target=target, by=by.value, user_folder=os.getcwd(), study_reference=study)
     _print(picked, text.picked(picked, SweepFolder(folder).report / "index.html"), as_json=as_json)
     return DONE if picked["meets_target"] else NO_MODEL
@@ -240,7 +243,7 @@ def export(
 ) -> int:
     """Copy a packed model out of a sweep.
 
-    After proof of its bytes, hash and decoding.
+    After proof of its bytes, hash and decoding. Exit code 4 when it is a pick that missed its target.
     """
     from lc_core.artifact import ArtifactError, read
     from sweep.prove import describe
@@ -257,6 +260,9 @@ def export(
     write_whole(out, path.read_bytes())
     facts["file"] = str(out)
     _print(facts, text.artifact(facts), as_json=as_json)
+    picked = read_optional(SweepFolder(folder).pick) if trial is None else None
+    if picked is not None and not picked["meets_target"]:
+        return _fail(f"exported the nearest miss: {text.verdict(picked)}", NO_MODEL)
     return DONE
 
 

@@ -14,7 +14,7 @@ from lc_core.artifact import encode, read
 from lc_core.training import train_reference
 from sweep.fingerprint import study_parts
 from sweep.loading import StudyError, lasting_reference, load_splits, load_study, users_code
-from sweep.pick import Choice, Target, candidates, choose
+from sweep.pick import Choice, NoTargetError, Target, candidates, choose
 from sweep.progress import Progress
 from sweep.search import Entry, IndexedSearch, index_url, open_index
 from sweep.store import (
@@ -99,7 +99,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to: the search's summary, and for a search for the smallest what it chose."""
+    """What a run came to: the search's summary, and what it would choose now; None without a target."""
 
     summary: dict[str, Any]
     choice: Choice | None
@@ -132,7 +132,7 @@ def outline(options: Options) -> tuple[tuple[Entry, ...], list[str]]:
     parts = study_parts(study, data)
     done: list[str] = []
     if folder.manifest.exists():
-        _same_study(read_manifest(folder.root), parts, folder)
+        _same_study(read_manifest(folder.root), study.name, parts, folder)
         done = [record["id"] for record in read_records(folder.root) if record["status"] == "done"]
     return _entries(Workplace.untrained(study, data, folder=folder), options, content_hash(parts)), done
 
@@ -179,7 +179,7 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
                 "seconds": time.monotonic() - started,
             }
             write_json(folder.search(options.search, method=options.method), summary)
-    return Outcome(summary, _choice(sweep) if threshold is not None else None)
+    return Outcome(summary, _choice(sweep) if sweep.target else None)
 
 
 def _space_hash(sweep: Sweep) -> str:
@@ -191,9 +191,7 @@ def _space_hash(sweep: Sweep) -> str:
 def _load(options: Options) -> tuple[Study, Data, SweepFolder]:
     study = load_study(options.study, user_folder=options.user_folder)
     if options.search == "smallest" and (options.target or study.target) is None:
-        raise ValueError(
-            "--search smallest: expected a target, --max-drop or --min-accuracy; the study has none either"
-        )
+        raise NoTargetError("run --search smallest")
     data = load_splits(study)
     with users_code(f"study {study.name}: build_model failed"):
         model = study.seeded_model()
@@ -250,7 +248,7 @@ def _open_folder(
     """The manifest of the sweep in `folder`, which is begun where it is new. A sweep of another study is refused."""
     manifest = read_manifest(folder.root) if folder.manifest.exists() else None
     if manifest is not None:
-        _same_study(manifest, parts, folder)
+        _same_study(manifest, study.name, parts, folder)
     elif not folder.reference.exists() and folder.root.exists() and not _empty(folder.root):
         raise StoreError(
             f"{folder.root}: not a sweep, and not empty; expected a new folder or one that lcsweep made: "
@@ -266,7 +264,11 @@ def _open_folder(
     return manifest
 
 
-def _same_study(manifest: dict[str, Any], parts: dict[str, str], folder: SweepFolder) -> None:
+def _same_study(manifest: dict[str, Any], name: str, parts: dict[str, str], folder: SweepFolder) -> None:
+    if manifest["study"] != name:
+        raise StoreError(
+            f"{folder.root}: holds a sweep of study {manifest['study']}, not of {name}; name another folder with --out"
+        )
     changed = [part for part in parts if manifest["study_parts"].get(part) != parts[part]]
     if changed:
         raise StoreError(

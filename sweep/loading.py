@@ -92,7 +92,9 @@ def _import(location: str, user_folder: str) -> ModuleType:
 
 
 def _where(error: BaseException) -> str:
-    """(file:line) where `error` was raised, or nothing."""
+    """(file:line) where `error` was raised, or nothing; a SyntaxError says it itself."""
+    if isinstance(error, SyntaxError):
+        return ""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next

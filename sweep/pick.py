@@ -10,6 +10,13 @@ from sweep.store import Record, label
 By = Literal["bytes", "macs"]
 
 
+class NoTargetError(ValueError):
+    """A command that needs a target was given none, and the study has none either."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(f"{command}: expected a target, --max-drop or --min-accuracy; the study has none either")
+
+
 @dataclass(frozen=True)
 class Target:
     """What a model must reach: at most `max_drop` below the reference's accuracy, or `min_accuracy`; one of them.

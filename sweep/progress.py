@@ -88,7 +88,14 @@ class Progress:
         for record in known:
             self._consider(record)
         self._console = Console(file=stream)
-        self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=4, transient=True)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._table,
+            refresh_per_second=4,
+            transient=True,
+            redirect_stdout=False,  # what others print goes where the run sends it: to the log
+            redirect_stderr=False,
+        )
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:

@@ -61,6 +61,7 @@ def pick_model(
     copied = ("id", "family", "configuration", "method", "artifact_bytes", "artifact_sha256", "reference_bytes", "macs")
     picked = {name: record[name] for name in (*copied, "reference_macs", "val")} | {
         "seeds": list(choice.candidate.seeds),
+        "accuracies": list(choice.candidate.accuracies),
         "meets_target": choice.feasible,
         "shortfall": choice.shortfall,
         "target": target.as_dict(),

@@ -159,11 +159,16 @@ def check_levels(study: Study, model: nn.Module) -> None:
                     f"{knob}, got {list(levels)}"
                 )
         for knob, levels in family.grid.items():
-            unknown = [level for level in levels if level not in family.knobs.get(knob, ())]
+            if knob not in family.knobs:
+                raise ValueError(
+                    f"study {study.name}, family {family.name}: the grid names no knob {knob!r}; the knobs are "
+                    f"{list(family.knobs)}"
+                )
+            unknown = [level for level in levels if level not in family.knobs[knob]]
             if unknown:
                 raise ValueError(
                     f"study {study.name}, family {family.name}: the grid's {knob} {unknown[0]} is not one of the "
-                    f"knob's levels {list(family.knobs.get(knob, ()))}"
+                    f"knob's levels {list(family.knobs[knob])}"
                 )
         for configuration in family.configurations():
             study.tasks(model, family=family.name, configuration=configuration)

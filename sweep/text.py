@@ -33,7 +33,7 @@ def plan(search: "IndexedSearch", *, workers: int, target: Target | None) -> str
     )
 
 
-def summary(facts: Facts, root: Path) -> str:
+def summary(facts: Facts) -> str:
     """What a run did."""
     counts = [f"{_jobs(facts['started'])} started", f"{facts['known']:,} already known"]
     if facts["skipped"]:
@@ -43,9 +43,13 @@ def summary(facts: Facts, root: Path) -> str:
         counts.append(f"{facts['left']:,} configurations left")
     lines = [f"{facts['name']}: {', '.join([*counts, str(facts['failed']) + ' failed'])}, {facts['seconds']:.0f} s"]
     lines += [f"  {count:,} never had to run: {reason}" for reason, count in facts["skipped"].items()]
-    if facts["failed"]:
-        lines.append(f"  why: lcsweep status {root}")
     return "\n".join(lines)
+
+
+def what_next(root: Path, *, failed: int) -> str:
+    """The commands that go on from here."""
+    why = f"; why jobs failed: lcsweep status {root}" if failed else ""
+    return f"next: lcsweep report {root}; lcsweep pick {root}{why}"
 
 
 def chosen(choice: Choice, manifest: Facts) -> str:
@@ -59,7 +63,7 @@ def chosen(choice: Choice, manifest: Facts) -> str:
         return f"smallest that meets the target: {what}, validation accuracy {accuracy:.2%}"
     return (
         f"no model meets the target, accuracy {choice.threshold:.2%}; the nearest miss: {what}, "
-        f"validation accuracy {accuracy:.2%}, short by {choice.shortfall:.2%}"
+        f"validation accuracy {accuracy:.2%}, short by {_points(choice.shortfall)}"
     )
 
 
@@ -80,15 +84,12 @@ def status(facts: Facts, manifest: Facts) -> str:
     """How far a sweep is."""
     lines = [reference(manifest), f"{_jobs(facts['done'])} done, {len(facts['failed']):,} failed"]
     for job in facts["failed"]:
-        lines.append(
-            f"  failed: {job['family']}: {label(job['configuration'])}, seed {job['seed']}: {job['error']['message']}"
-        )
-    lines += [summary(search, Path(facts["folder"])) for search in facts["searches"]]
+        what = f"{job['family']}: {label(job['configuration'])}, seed {job['seed']}"
+        lines += [f"  failed: {what}: {job['error']['message']}", f"    traceback: {job['record']}"]
+    lines += [summary(search) for search in facts["searches"]]
     if facts["pick"]:
-        picked_facts = facts["pick"]
-        lines.append(
-            f"picked: {picked_facts['family']}: {label(picked_facts['configuration'])}, {picked_facts['artifact']}"
-        )
+        pick = facts["pick"]
+        lines.append(f"picked: {pick['family']}: {label(pick['configuration'])}, {pick['artifact']}; {verdict(pick)}")
     return "\n".join(lines)
 
 
@@ -101,12 +102,10 @@ def report(facts: Facts) -> str:
 def picked(facts: Facts, page: Path) -> str:
     """The picked model: what it is, its true size, its accuracy on validation and on test."""
     val, test = facts["val"], facts["test"]
-    target = Target(**facts["target"])
-    met = "meets" if facts["meets_target"] else f"MISSES by {facts['shortfall']:.2%}"
     how = "by LC" if facts["method"] == "lc" else "by direct compression, untrained"
     rows = [
         ("picked", f"{facts['family']}: {label(facts['configuration'])}, {how} (job {facts['id']})"),
-        ("target", f"{met} {describe_target(target)}, on validation, {len(facts['seeds'])} seed(s)"),
+        ("target", verdict(facts)),
         ("file", f"{facts['artifact']}"),
         (
             "size",
@@ -114,14 +113,25 @@ def picked(facts: Facts, page: Path) -> str:
             f"reference's {facts['reference_bytes']:,}",
         ),
         ("MACs", f"{facts['macs']:,} of the reference's {facts['reference_macs']:,}"),
-        ("validation", _accuracy(val)),
+        ("validation", f"{_accuracy(val)}{_by_seed(facts['accuracies'])}"),
         ("test", f"{_accuracy(test)}; reference {test['reference_accuracy']:.2%}"),
-        ("test drop", f"{test['drop']:.2%} (95 % interval {test['drop_low']:.2%} to {test['drop_high']:.2%}, paired)"),
+        (
+            "test drop",
+            f"{_points(test['drop'])} (paired 95 % interval {100 * test['drop_low']:.2f} to "
+            f"{100 * test['drop_high']:.2f})",
+        ),
         ("looks at test", f"{test['looks']} models so far, the reference among them"),
     ]
     if page.exists():
         rows.append(("report", str(page)))
     return _table(rows, right=set())
+
+
+def verdict(facts: Facts) -> str:
+    """Whether a pick met its target."""
+    met = "meets" if facts["meets_target"] else f"MISSES by {_points(facts['shortfall'])}"
+    seeds = "1 seed" if len(facts["seeds"]) == 1 else f"{len(facts['seeds'])} seeds"
+    return f"{met}: {describe_target(Target(**facts['target']))}, on validation, in {seeds}"
 
 
 def artifact(facts: Facts) -> str:
@@ -147,8 +157,17 @@ def artifact(facts: Facts) -> str:
 def describe_target(target: Target) -> str:
     """A target in words."""
     if target.max_drop is not None:
-        return f"a drop of at most {target.max_drop:.2%}"
+        return f"a drop of at most {_points(target.max_drop)}"
     return f"an accuracy of at least {target.min_accuracy:.2%}"
+
+
+def _points(difference: float) -> str:
+    """A difference of accuracies: in points, since a percentage could be of either."""
+    return f"{100 * difference:.2f} points"
+
+
+def _by_seed(accuracies: Sequence[float]) -> str:
+    return f"; by seed {', '.join(f'{accuracy:.2%}' for accuracy in accuracies)}" if len(accuracies) > 1 else ""
 
 
 def _jobs(count: int) -> str:

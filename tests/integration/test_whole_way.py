@@ -131,7 +131,7 @@ def test_a_target_out_of_reach_exits_with_4_and_the_nearest_miss(way: Way) -> No
     assert said.code == 4, said
     best = max(record["val"]["accuracy"] for record in way.records["again"])
     assert "no model meets the target, accuracy 100.00%; the nearest miss: " in said.out
-    assert f"validation accuracy {best:.2%}, short by {1 - best:.2%}" in said.out
+    assert f"validation accuracy {best:.2%}, short by {100 * (1 - best):.2f} points" in said.out
     assert "0 jobs started, 8 already known, 17 of 25 configurations never had to run" in said.out
     assert way.trees["out of reach"] == way.trees["again"]
 

@@ -142,7 +142,7 @@ BAD = {
     "no target": (
         study(changed("    target=Target(max_drop=0.05),\n", "")),
         "run bad.py --out new --search smallest",
-        1,
+        2,
         ["--search smallest: expected a target, --max-drop or --min-accuracy"],
     ),
     "an address": (nothing, "run tiny.py --seed 5 --address ray://a:10001", 1, ["ray://", "'auto' or HOST:PORT"]),
@@ -201,7 +201,12 @@ BAD = {
         ["file: there is another file of that name", "move it away"],
     ),
     "a folder there for export": (nothing, "export runs/tiny --trial {job} --out runs", 1, ["runs: is a directory"]),
-    "a file that was cut for export": (cut(artifact), "export runs/tiny --trial {job} --out new.lcz", 5, ["expected a whole packed model"]),
+    "a file that was cut for export": (
+        cut(artifact),
+        "export runs/tiny --trial {job} --out new.lcz",
+        5,
+        ["expected a whole packed model"],
+    ),
     "another job's file for export": (
         lambda: artifact().write_bytes(FOLDER.artifact(some_record("prune")).read_bytes()) and None,
         "export runs/tiny --trial {job} --out new.lcz",
@@ -299,7 +304,7 @@ def test_a_pick_that_misses_its_target_exits_with_4_and_is_given(finished: Path)
     said = lcsweep("pick", RUN, "--min-accuracy", "1.0")
     assert (said.code, said.err) == (4, "")
     best = max(record["val"]["accuracy"] for record in read_records(RUN))
-    assert f"MISSES by {1 - best:.2%}" in said.out
+    assert f"MISSES by {100 * (1 - best):.2f} points" in said.out
     assert json.loads(FOLDER.pick.read_text())["meets_target"] is False
 
 

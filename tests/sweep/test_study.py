@@ -68,7 +68,7 @@ def test_a_level_outside_its_range_is_named(kind: str, levels: dict[str, tuple[L
     ("grid", "message"),
     [
         ({"keep": (0.5, 0.3)}, r"family prune: the grid's keep 0.3 is not one of the knob's levels \[0.5, 0.2\]"),
-        ({"size": (2,)}, r"family prune: the grid's size 2 is not one of the knob's levels \[\]"),
+        ({"size": (2,)}, r"family prune: the grid names no knob 'size'; the knobs are \['keep'\]"),
     ],
 )
 def test_a_grids_level_that_is_none_of_the_knobs_is_named(grid: dict[str, tuple[Level, ...]], message: str) -> None:
