@@ -291,10 +291,17 @@ def open_index(url: str, *, study: str, search: str, target: Mapping[str, float]
     except Exception as error:  # SQLAlchemy's, Optuna's, Alembic's and the driver's own
         reason = " ".join(str(error).split("\n")[0].split())
         raise StoreError(
-            f"{url}: expected a storage that Optuna can open (such as sqlite:///study.db), got {reason}; "
+            f"{_without_password(url)}: expected a storage that Optuna can open (such as sqlite:///study.db), got {reason}; "
             "move it away or name another with --storage"
         ) from error
     return index
+
+
+def _without_password(url: str) -> str:
+    try:
+        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:  # not a URL
+        return url
 
 
 def _what(job: Mapping[str, Any]) -> str:

@@ -154,7 +154,7 @@ def test_zstd_makes_the_payload_smaller_where_there_is_something_to_gain(tmp_pat
     assert artifact.file_bytes < 0.9 * artifact.payload_bytes
 
 
-def refused(path, *, because=None):
+def assert_refused(path, *, because=None):
     """The message with which `path` is refused: one line that names it."""
     with pytest.raises(ArtifactError, match=because) as caught:
         read(path)
@@ -168,7 +168,7 @@ def test_a_file_cut_anywhere_is_refused(file):
     whole = file.read_bytes()
     for length in range(len(whole)):
         file.write_bytes(whole[:length])
-        refused(file)
+        assert_refused(file)
 
 
 def test_a_file_with_any_byte_changed_is_refused_or_means_the_same(file):
@@ -180,7 +180,7 @@ def test_a_file_with_any_byte_changed_is_refused_or_means_the_same(file):
             if same(file, artifact):
                 unharmed.append((place, change))
             else:
-                refused(file)
+                assert_refused(file)
     assert len(unharmed) < len(whole) // 100
 
 
@@ -193,7 +193,7 @@ def test_a_payload_with_a_byte_changed_is_refused_or_means_the_same(file):
         if same(file, artifact):
             unharmed.append(place)
         else:
-            refused(file)
+            assert_refused(file)
     assert len(unharmed) < len(payload) // 100
 
 
@@ -214,38 +214,38 @@ def test_a_payload_cut_short_is_refused(file):
     compressor = zstandard.ZstdCompressor(level=1)
     for length in range(0, len(payload), 5):
         file.write_bytes(compressor.compress(payload[:length]))
-        refused(file)
+        assert_refused(file)
 
 
 @pytest.mark.parametrize("more", [b"\0", b"some more", zstandard.ZstdCompressor().compress(b"another frame")])
 def test_bytes_after_the_end_are_refused(file, more):
     file.write_bytes(file.read_bytes() + more)
-    refused(file, because=f"it has {len(more)} bytes after its end")
+    assert_refused(file, because=f"it has {len(more)} bytes after its end")
 
 
 @pytest.mark.parametrize("declared", [2**63, 2**50, 200 << 20])
 def test_a_huge_declared_size_is_refused_without_memory_for_it(file, declared):
     frame = zstandard.FRAME_HEADER + bytes([0b11_1_0_0_0_00]) + declared.to_bytes(8, "little") + bytes(20)
     file.write_bytes(frame)
-    refused(file, because=f"it declares {declared} bytes in a frame of {len(frame)}")
+    assert_refused(file, because=f"it declares {declared} bytes in a frame of {len(frame)}")
 
 
 def test_a_frame_that_does_not_declare_its_size_is_refused(file):
     payload = zstandard.ZstdDecompressor().decompress(file.read_bytes())
     file.write_bytes(zstandard.ZstdCompressor(write_content_size=False).compress(payload))
-    refused(file, because="it declares")
+    assert_refused(file, because="it declares")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 some zip", b"\x28\xb5\x2f", b"\x28\xb5\x2f\xfd"])
 def test_what_is_no_packed_model_is_refused(tmp_path, content):
     path = tmp_path / "other.lcz"
     path.write_bytes(content)
-    assert "expected a whole packed model (.lcz)" in refused(path)
+    assert "expected a whole packed model (.lcz)" in assert_refused(path)
 
 
 def test_a_folder_and_a_missing_file_are_refused(tmp_path):
-    refused(tmp_path, because="cannot be read: Is a directory")
-    refused(tmp_path / "missing.lcz", because="cannot be read: No such file")
+    assert_refused(tmp_path, because="cannot be read: Is a directory")
+    assert_refused(tmp_path / "missing.lcz", because="cannot be read: No such file")
 
 
 def rewritten(file, change):
@@ -274,7 +274,7 @@ def rewritten(file, change):
 )
 def test_other_metadata_is_refused(file, change, because):
     rewritten(file, change)
-    refused(file, because=because)
+    assert_refused(file, because=because)
 
 
 @pytest.mark.parametrize("build, plan", [(lambda: nn.Linear(6, 8), {}), (conv_net, {}), (lambda: nn.Linear(5, 8), {})])
@@ -332,7 +332,7 @@ def test_a_file_whose_hash_is_right_and_whose_sizes_are_not_is_refused_without_m
     payload = safetensors.torch.save(arrays, metadata={"lcz": json.dumps(metadata)})
     path = tmp_path / "bomb.lcz"
     path.write_bytes(zstandard.ZstdCompressor(level=19, write_checksum=True).compress(payload))
-    refused(path, because=because)
+    assert_refused(path, because=because)
 
 
 @pytest.mark.parametrize("names, shapes", [(["w", "w"], [[2], [2]]), (["w"], [[2], [2]]), ([], [])])
@@ -344,4 +344,4 @@ def test_parameters_that_do_not_fit_their_shapes_are_refused(tmp_path, names, sh
     payload = safetensors.torch.save(arrays, metadata={"lcz": json.dumps(metadata)})
     path = tmp_path / "odd.lcz"
     path.write_bytes(zstandard.ZstdCompressor(write_checksum=True).compress(payload))
-    refused(path, because="expected a shape for each of")
+    assert_refused(path, because="expected a shape for each of")

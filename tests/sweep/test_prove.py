@@ -204,7 +204,7 @@ def test_without_one_that_meets_the_target_the_nearest_miss_is_picked(folder: Sw
     assert picked["shortfall"] == pytest.approx(1.0 - best)
 
 
-def refused(folder: SweepFolder, error: type[Exception], words: str, target: Target = DROP) -> None:
+def assert_refused(folder: SweepFolder, error: type[Exception], words: str, target: Target = DROP) -> None:
     """A pick fails and changes nothing: no look at the test split, no pick.json."""
     before = tree(folder.root)
     with pytest.raises(error, match=words):
@@ -216,7 +216,7 @@ def test_a_pick_whose_file_is_damaged_is_refused_before_any_look(folder: SweepFo
     path = folder.artifact(pick(folder, DROP)["id"])
     shutil.rmtree(folder.test)
     path.write_bytes(path.read_bytes()[:-1])
-    refused(folder, ArtifactError, "expected a whole packed model")
+    assert_refused(folder, ArtifactError, "expected a whole packed model")
 
 
 def test_a_pick_whose_file_changed_in_a_bit_that_means_nothing_is_refused(folder: SweepFolder) -> None:
@@ -226,14 +226,14 @@ def test_a_pick_whose_file_changed_in_a_bit_that_means_nothing_is_refused(folder
     data[4] ^= 1 << 4  # of zstd's frame header: "unused"
     path.write_bytes(data)
     assert read(path)
-    refused(folder, ArtifactError, "as its record says")
+    assert_refused(folder, ArtifactError, "as its record says")
 
 
 def test_a_pick_whose_file_is_another_jobs_is_refused(folder: SweepFolder) -> None:
     first, other = pick(folder, DROP)["id"], record_of(folder, "prune")["id"]
     assert first != other
     shutil.copy(folder.artifact(other), folder.artifact(first))
-    refused(folder, ArtifactError, r"expected \d+ bytes with SHA-256 .* as its record says, got")
+    assert_refused(folder, ArtifactError, r"expected \d+ bytes with SHA-256 .* as its record says, got")
 
 
 def test_a_pick_whose_file_does_not_do_what_its_record_says_is_refused(folder: SweepFolder) -> None:
@@ -245,21 +245,21 @@ def test_a_pick_whose_file_does_not_do_what_its_record_says_is_refused(folder: S
             shutil.rmtree(other)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     edit(folder.record(job), artifact_bytes=1, artifact_sha256=digest)
-    refused(folder, ArtifactError, "expected 1 bytes")
+    assert_refused(folder, ArtifactError, "expected 1 bytes")
     edit(folder.record(job), artifact_bytes=path.stat().st_size)
-    refused(folder, ArtifactError, r"claims validation accuracy 0\.990000 on 90 examples")
+    assert_refused(folder, ArtifactError, r"claims validation accuracy 0\.990000 on 90 examples")
 
 
 def test_a_pick_whose_file_is_gone_is_refused(folder: SweepFolder) -> None:
     folder.artifact(pick(folder, DROP)["id"]).unlink()
-    refused(folder, ArtifactError, "model.lcz: cannot be read: No such file or directory")
+    assert_refused(folder, ArtifactError, "model.lcz: cannot be read: No such file or directory")
 
 
 def test_a_pick_whose_study_has_changed_is_refused(folder: SweepFolder) -> None:
     write_study(Path.cwd(), text=changed("cross_entropy(outputs, targets)", "cross_entropy(outputs, targets) * 2"))
-    refused(folder, StudyError, "study 'tiny.py': changed since the sweep ran")
+    assert_refused(folder, StudyError, "study 'tiny.py': changed since the sweep ran")
     (Path.cwd() / "tiny.py").unlink()
-    refused(folder, StudyError, "no such file")
+    assert_refused(folder, StudyError, "no such file")
 
 
 def test_a_pick_takes_a_study_whose_space_has_grown(folder: SweepFolder) -> None:
@@ -269,4 +269,4 @@ def test_a_pick_takes_a_study_whose_space_has_grown(folder: SweepFolder) -> None
 
 def test_there_is_nothing_to_pick_from(folder: SweepFolder) -> None:
     shutil.rmtree(folder.artifacts)
-    refused(folder, StoreError, "no configuration has all of its 1 seed")
+    assert_refused(folder, StoreError, "no configuration has all of its 1 seed")

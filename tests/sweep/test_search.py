@@ -384,3 +384,10 @@ def test_records_of_a_grid_with_one_seed_cost_a_search_with_three_no_job(folder:
     assert len(finish(search, by_keep)) <= len(alone)
     summary = search.summary()
     assert sum(summary["skipped"].values()) + summary["left"] == 0  # each has a record: none is unknown
+
+
+def test_a_storages_password_is_not_shown() -> None:
+    with pytest.raises(StoreError) as caught:
+        open_index("postgresql://me:secret@127.0.0.1:1/x", study="s", search="grid", target={}, space="a0")
+    assert str(caught.value).startswith("postgresql://me:***@127.0.0.1:1/x: expected a storage")
+    assert "secret" not in str(caught.value)
