@@ -291,8 +291,8 @@ def open_index(url: str, *, study: str, search: str, target: Mapping[str, float]
     except Exception as error:  # SQLAlchemy's, Optuna's, Alembic's and the driver's own
         reason = " ".join(str(error).split("\n")[0].split())
         raise StoreError(
-            f"{_without_password(url)}: expected a storage that Optuna can open (such as sqlite:///study.db), got {reason}; "
-            "move it away or name another with --storage"
+            f"{_without_password(url)}: expected a storage that Optuna can open (such as sqlite:///study.db), "
+            f"got {reason}; move it away or name another with --storage"
         ) from error
     return index
 
