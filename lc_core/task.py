@@ -121,7 +121,8 @@ def _refuse_tied(model: nn.Module) -> None:
 
 
 def _refuse_groups(name: str, layer: nn.Module, compression: Compression | Joint) -> None:
-    if isinstance(compression, LowRank) and getattr(layer, "groups", 1) > 1:
+    alone = compression.compression if isinstance(compression, Joint) else compression
+    if isinstance(alone, LowRank) and getattr(layer, "groups", 1) > 1:
         raise ValueError(f"{name}: low rank has no meaning for a convolution in groups, got groups={layer.groups}")
 
 
