@@ -1,11 +1,10 @@
 """The choice of the model to deploy: the smallest that meets the target, on validation, else the nearest miss."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sweep.store import Record, label
+from sweep.store import Record, but_for_seed, label
 
 By = Literal["bytes", "macs"]
 
@@ -130,8 +129,7 @@ def candidates(records: Iterable[Record]) -> list[Candidate]:
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
-        what = [record[name] for name in ("family", "configuration", "method", "schedule")]
-        groups.setdefault(json.dumps(what, sort_keys=True), []).append(record)
+        groups.setdefault(but_for_seed(record), []).append(record)
     found = [_candidate(group) for group in groups.values() if all(record["status"] == "done" for record in group)]
     return sorted(found, key=lambda c: (c.artifact_bytes, c.mean_error, c.family, c.label))
 

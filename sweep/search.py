@@ -3,7 +3,6 @@
 Each search is an Optuna study of its own in the sweep's storage. Only the driver writes to it.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from sweep.space import (
     open_configurations,
     skipped,
 )
-from sweep.store import Record, StoreError
+from sweep.store import Record, StoreError, but_for_seed
 from sweep.study import Configuration, Study
 from sweep.trial import Job
 
@@ -208,9 +207,9 @@ class IndexedSearch:
 
     def _other_seeds_that_miss(self, records: Sequence[Record]) -> set[int]:
         """Configurations of which a seed that this search does not ask for misses the target."""
-        what = {_what(entry.jobs[0].as_dict()): number for number, entry in enumerate(self.entries)}
+        numbers = {but_for_seed(entry.jobs[0].as_dict()): number for number, entry in enumerate(self.entries)}
         missing = [r for r in records if self.threshold is not None and r["val"]["accuracy"] < self.threshold]
-        return {what[_what(record)] for record in missing if _what(record) in what}
+        return {numbers[what] for what in map(but_for_seed, missing) if what in numbers}
 
     def _unstarted(self, job: Job) -> bool:
         return job.id not in self._records and job.id not in self._running
@@ -302,11 +301,6 @@ def _without_password(url: str) -> str:
         return sqlalchemy.make_url(url).render_as_string(hide_password=True)
     except sqlalchemy.exc.ArgumentError:  # not a URL
         return url
-
-
-def _what(job: Mapping[str, Any]) -> str:
-    """What a job does but for its seed."""
-    return json.dumps([job[name] for name in ("family", "configuration", "method", "schedule")], sort_keys=True)
 
 
 def _values(record: Record, threshold: float | None) -> list[float]:

@@ -181,6 +181,11 @@ def label(configuration: Mapping[str, Any]) -> str:
     return ", ".join(f"{knob} {level}" for knob, level in configuration.items())
 
 
+def but_for_seed(job: Mapping[str, Any]) -> str:
+    """What a job does but for its seed: equal for the seeds of one candidate. `job` is a record, or a job as a dict."""
+    return json.dumps([job[name] for name in ("family", "configuration", "method", "schedule")], sort_keys=True)
+
+
 def table(root: Path) -> "pd.DataFrame":
     """The records of the sweep in `root`, a row each.
 

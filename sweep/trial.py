@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from lc_core.accounting import count_macs, layer_positions
 from lc_core.algorithm import LCState, deploy, run_lc
-from lc_core.artifact import ArtifactError, encode, load, nominal_bytes, read
+from lc_core.artifact import Artifact, ArtifactError, encode, load, nominal_bytes, read
 from lc_core.schedule import Schedule
 from lc_core.task import CompressionTask
 from lc_core.training import DivergedError, predict
@@ -251,11 +251,10 @@ def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -
         tasks, state.thetas, shipped.state_dict(), info=_info(job, workplace, accuracy=measured[-1]["accuracy"])
     )
     write_whole(attempt / "model.lcz", packed)
-    _prove(attempt / "model.lcz", workplace, claimed=measured[-1])
+    artifact = _prove(attempt / "model.lcz", workplace, claimed=measured[-1])
     write_json(attempt / "diagnostics.json", {"steps": steps})
     nominal, macs = job_sizes(job, workplace)
-    payload = read(attempt / "model.lcz").payload_bytes
-    assert payload == nominal, f"{nominal} nominal bytes, {payload} before zstd"
+    assert artifact.payload_bytes == nominal, f"{nominal} nominal bytes, {artifact.payload_bytes} before zstd"
     return {
         "status": "done",
         "nominal_bytes": nominal,
@@ -283,13 +282,14 @@ def _states(job: Job, model: nn.Module, tasks: tuple[CompressionTask, ...], work
     return itertools.islice(states, 1) if job.method == "dc" else states
 
 
-def _prove(path: Path, workplace: Workplace, *, claimed: dict[str, Any]) -> None:
-    """The accuracy that a record states is the file's: read back from the disk, into a model of its own."""
+def _prove(path: Path, workplace: Workplace, *, claimed: dict[str, Any]) -> Artifact:
+    """The file, whose accuracy is what a record states: read back from the disk, into a model of its own."""
     model = workplace.study.build_model()
-    load(path, model)
+    artifact = load(path, model)
     found = measure(model, workplace.data.val, study=workplace.study)
     if found != claimed:
         raise ArtifactError(f"the packed file measures {found}, the model that it was made from {claimed}")
+    return artifact
 
 
 def _info(job: Job, workplace: Workplace, *, accuracy: float) -> dict[str, Any]:
