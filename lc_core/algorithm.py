@@ -88,7 +88,7 @@ def run_lc(
     batches = Batches(inputs.shape[0], batch_size=schedule.batch_size, seed=seed)
     steps = schedule.plan(inputs.shape[0])
     if resume is None:
-        state = _direct_compression(model, tasks, batches, steps=len(steps))
+        state = _direct_compression(model, tasks, batches, steps=len(steps), mu=steps[0].mu)
         yield state
     else:
         state = resume
@@ -140,10 +140,13 @@ def deploy(
     reestimate_batch_norm(model, inputs, batch_size=batch_size)
 
 
-def _direct_compression(model: nn.Module, tasks: Sequence[CompressionTask], batches: Batches, *, steps: int) -> LCState:
+def _direct_compression(
+    model: nn.Module, tasks: Sequence[CompressionTask], batches: Batches, *, steps: int, mu: float
+) -> LCState:
+    """Theta = Pi(w) of the reference; penalty forms, which need a mu, at the first step's."""
     weights = _copy(model)
     gathered = [task.governed.gather(weights) for task in tasks]
-    thetas = tuple(task.compress(w, mu=0.0, previous=None) for task, w in zip(tasks, gathered, strict=True))
+    thetas = tuple(task.compress(w, mu=mu, previous=None) for task, w in zip(tasks, gathered, strict=True))
     return LCState(
         step=0,
         steps=steps,

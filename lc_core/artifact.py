@@ -90,9 +90,10 @@ def encode(
 def nominal_bytes(tasks: Sequence[CompressionTask], weights: Mapping[str, Tensor], *, info: Mapping[str, Any]) -> int:
     """Bytes of the payload, before zstd, that `encode` will make: from shapes and hyperparameters alone.
 
-    Exact for fixed-size forms, given an `info` whose JSON has the length that it will have.
+    Exact where every task has a fixed size, given an `info` whose JSON has the length that it will have; the other
+    tasks count as if they compressed nothing.
     """
-    outlines = [task.outline() for task in tasks]
+    outlines = [task.outline_or_dense() for task in tasks]
     arrays = _arrays(tasks, outlines, weights)
     metadata = _metadata(tasks, outlines, info) | {"sha256": NO_HASH}
     header: dict[str, Any] = {"__metadata__": {"lcz": _dumps(metadata)}}
@@ -243,7 +244,8 @@ def _declared(form: Mapping[str, Any], shape: list[int]) -> int:
     """How many numbers a form makes of `shape`, those on the way included. ValueError where it has another shape."""
     if form["shape"] != shape or not all(type(size) is int and size >= 0 for size in form["shape"]):
         raise ValueError(f"expected the shape {shape} in whole numbers, got {form['shape']}")
-    children = [form[name] for name in ("values", "left", "right") if name in form]
+    listed = [value if isinstance(value, list) else [value] for value in form.values()]
+    children = [child for values in listed for child in values if isinstance(child, dict)]
     return numel(tuple(shape)) + sum(_declared(child, list(child["shape"])) for child in children)
 
 

@@ -1,19 +1,41 @@
 """The two interfaces: `Compression`, hyperparameters that solve the C step, and `Compressed`, its solution Theta.
 
-With decompression mapping Delta and weights w, the C step is Theta = Pi(w) = argmin of ||w - Delta(Theta)||^2
-(Carreira-Perpinan and Idelbayev, "Model compression as constrained optimization", arXiv:1707.01209, section 3).
+With decompression mapping Delta and weights w, the C step is Theta = Pi(w) = argmin of ||w - Delta(Theta)||^2 for a
+constraint form, argmin of mu/2 ||w - Delta(Theta)||^2 + alpha C(Theta) for a penalty form (Carreira-Perpinan and
+Idelbayev, "Model compression as constrained optimization", arXiv:1707.01209, section 3).
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 Form = dict[str, Any]
 """How packed arrays are to be read: JSON data with the key "form" and what that form needs."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """How one example uses a layer, once.
+
+    Attributes:
+        inputs: spatial sizes of what goes in: (length,) of a 1-D convolution, (height, width) of a 2-D one, all but the
+            last dimension for a linear layer.
+        outputs: of what comes out.
+        groups: of a convolution.
+    """
+
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    groups: int = 1
+
+    @property
+    def positions(self) -> int:
+        """Output positions, at each of which the layer's whole weight is applied."""
+        return numel(self.outputs)
 
 
 class Compressed(Protocol):
@@ -37,8 +59,9 @@ class Compressed(Protocol):
         """Bits that `pack` writes, each array rounded up to whole bytes; dense values where those take no more."""
         ...
 
-    def macs_per_position(self) -> int:
-        """Multiply-accumulates to apply Delta(Theta) once, at one output position; zeros save none."""
+    def macs(self, use: Use) -> int:
+        """Multiply-accumulates of a layer whose weight is Delta(Theta), as it would run: factors as layers of their own
+        where that is less, zeros and codes saving none. In a convolution of several groups nothing runs in factors."""
         ...
 
     def pack(self) -> dict[str, Tensor]:
@@ -58,7 +81,7 @@ class Compression(Protocol):
 
         Args:
             w: weights to project, of any shape that the compression has a meaning for.
-            mu: the penalty parameter; constraint forms do not depend on it.
+            mu: the penalty parameter, above 0 for a penalty form; constraint forms do not depend on it.
             previous: Theta of the C step before, of the same shape, to start from.
         """
         ...
@@ -70,9 +93,27 @@ class Compression(Protocol):
         """
         ...
 
-    def outline(self, shape: tuple[int, ...]) -> Compressed:
-        """Theta for float32 weights of `shape` without its numbers, on the meta device: for sizes before training."""
+    def outline(self, shape: tuple[int, ...]) -> Compressed | None:
+        """Theta for float32 weights of `shape` without its numbers, on the meta device: for sizes before training.
+
+        None where the size depends on the numbers. ValueError where `shape` has no meaning for the compression.
+        """
         ...
+
+
+@runtime_checkable
+class Penalized(Compression, Protocol):
+    """A compression whose C step also pays for what Theta holds; a constraint form pays nothing."""
+
+    def cost(self, theta: Compressed) -> float:
+        """alpha C(Theta)."""
+        ...
+
+
+def objective(compression: Compression, w: Tensor, theta: Compressed, *, mu: float) -> float:
+    """What the C step minimises, 2/mu times: ||w - Delta(Theta)||^2 + 2/mu alpha C(Theta), in float64."""
+    error = float(torch.sum((w.double() - theta.decompress().double()) ** 2))
+    return error + 2 / mu * compression.cost(theta) if isinstance(compression, Penalized) else error
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +136,8 @@ class Dense:
     def storage_bits(self) -> int:
         return dense_bits(self)
 
-    def macs_per_position(self) -> int:
-        return self.values.numel()
+    def macs(self, use: Use) -> int:
+        return dense_macs(self.shape, use)
 
     def pack(self) -> dict[str, Tensor]:
         return {"dense": self.values.reshape(-1)}
@@ -117,6 +158,11 @@ def dense_form(shape: tuple[int, ...]) -> Form:
 def dense_bits(theta: Compressed) -> int:
     """Bits of Delta(Theta) stored as it is."""
     return numel(theta.shape) * theta.dtype.itemsize * 8
+
+
+def dense_macs(shape: tuple[int, ...], use: Use) -> int:
+    """Multiply-accumulates of a layer whose weight is a dense tensor of `shape`."""
+    return numel(shape) * use.positions
 
 
 def prefixed(name: str, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lc_core.compression import Compressed, Dense, Form, dense_bits, dense_form, numel, outline_tensor, prefixed
+from lc_core.compression import (
+    Compressed,
+    Dense,
+    Form,
+    Use,
+    dense_bits,
+    dense_form,
+    dense_macs,
+    numel,
+    outline_tensor,
+    prefixed,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +46,11 @@ class Factored:
     def storage_bits(self) -> int:
         return min(self._factor_bits(), dense_bits(self))
 
-    def macs_per_position(self) -> int:
-        return min(numel(self.left.shape) + numel(self.right.shape), numel(self.shape))
+    def macs(self, use: Use) -> int:
+        dense = dense_macs(self.shape, use)
+        if use.groups > 1:
+            return dense
+        return min((numel(self.left.shape) + numel(self.right.shape)) * use.positions, dense)
 
     def pack(self) -> dict[str, Tensor]:
         if self._factor_bits() >= dense_bits(self):

@@ -6,7 +6,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lc_core.compression import Compressed, Dense, Form, dense_bits, dense_form, numel, outline_tensor, prefixed
+from lc_core.compression import (
+    Compressed,
+    Dense,
+    Form,
+    Use,
+    dense_bits,
+    dense_form,
+    dense_macs,
+    numel,
+    outline_tensor,
+    prefixed,
+)
 from lc_core.packing import (
     byte_count,
     elias_fano_bits,
@@ -47,8 +58,8 @@ class Sparse:
     def storage_bits(self) -> int:
         return min(self._sparse_bits(), dense_bits(self))
 
-    def macs_per_position(self) -> int:
-        return numel(self.shape)
+    def macs(self, use: Use) -> int:
+        return dense_macs(self.shape, use)
 
     def pack(self) -> dict[str, Tensor]:
         if self._sparse_bits() >= dense_bits(self):
@@ -104,13 +115,17 @@ class L0Pruning:
         """How many weights of a tensor of `shape` stay."""
         return round(self.keep * numel(shape))
 
+    def select(self, scores: Tensor) -> Tensor:
+        """The support of largest sum of `scores`, of the weights' shape: ascending flat indices."""
+        return largest(scores.reshape(-1), count=self.count(tuple(scores.shape)))
+
     def check(self, shape: tuple[int, ...]) -> None:
         if self.count(shape) < 1:
             raise ValueError(f"keep: expected above 0, so that a weight of {numel(shape)} stays, got {self.keep}")
 
     def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Sparse:
         flat = w.detach().reshape(-1)
-        support = largest(flat.abs(), count=self.count(tuple(w.shape)))
+        support = self.select(w.detach().abs())
         return Sparse(tuple(w.shape), support, Dense(flat[support]))
 
     def outline(self, shape: tuple[int, ...]) -> Sparse:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lc_core.compression import Compressed, Dense, Form, dense_bits, dense_form, numel, outline_tensor
+from lc_core.compression import Compressed, Dense, Form, Use, dense_bits, dense_form, dense_macs, numel, outline_tensor
 from lc_core.kmeans import optimal_centres
 from lc_core.packing import byte_count, code_width, pack_codes, unpack_codes
 
@@ -32,11 +32,15 @@ class Quantized:
     def decompress(self) -> Tensor:
         return self.codebook[self.codes].reshape(self.shape)
 
+    def encode(self, w: Tensor) -> "Quantized":
+        """Theta of other weights in the same codebook: the nearest codes."""
+        return encode(w, codebook=self.codebook)
+
     def storage_bits(self) -> int:
         return min(self._code_bits(), dense_bits(self))
 
-    def macs_per_position(self) -> int:
-        return numel(self.shape)
+    def macs(self, use: Use) -> int:
+        return dense_macs(self.shape, use)
 
     def pack(self) -> dict[str, Tensor]:
         if self._code_bits() >= dense_bits(self):
@@ -95,12 +99,16 @@ class Codebook:
         before = previous.codebook if isinstance(previous, Quantized) else None
         start = before.cpu().numpy() if before is not None and before.numel() == self.size else None
         centres = optimal_centres(w.detach().reshape(-1).cpu().numpy(), size=self.size, start=start)
-        codebook = torch.from_numpy(centres).to(w)
-        return Quantized(tuple(w.shape), nearest(w.detach().reshape(-1), codebook=codebook), codebook)
+        return encode(w, codebook=torch.from_numpy(centres).to(w))
 
     def outline(self, shape: tuple[int, ...]) -> Quantized:
         codes = outline_tensor(numel(shape), dtype=torch.int64)
         return Quantized(shape, codes, outline_tensor(self.size))
+
+
+def encode(w: Tensor, *, codebook: Tensor) -> Quantized:
+    """Theta of weights `w` in `codebook`, ascending: the nearest codes."""
+    return Quantized(tuple(w.shape), nearest(w.detach().reshape(-1), codebook=codebook), codebook)
 
 
 def nearest(w: Tensor, *, codebook: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
-from lc_core.compression import Compressed, Compression, numel
-from lc_core.lowrank import LowRank
+from lc_core.compression import Compressed, Compression, Dense, numel, outline_tensor
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
@@ -73,12 +72,19 @@ class CompressionTask:
         except ValueError as error:
             raise ValueError(f"{', '.join(self.governed.names)}: {error}") from error
 
-    def outline(self) -> Compressed:
-        """Theta without its numbers. ValueError naming the parameters where their shape means nothing to it."""
+    def outline(self) -> Compressed | None:
+        """Theta without its numbers; None where its size depends on them.
+
+        ValueError naming the parameters where their shape means nothing to the compression.
+        """
         try:
             return self.compression.outline(self.governed.shape)
         except ValueError as error:
             raise ValueError(f"{', '.join(self.governed.names)}: {error}") from error
+
+    def outline_or_dense(self) -> Compressed:
+        """Theta without its numbers; where its size depends on them, as if nothing were compressed."""
+        return self.outline() or Dense(outline_tensor(*self.governed.shape))
 
 
 def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
@@ -90,8 +96,8 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
         ValueError: a pattern names no layer that is left to it; a compression has no meaning for a layer; parameters
             are tied.
     """
-    modules = {name: module for name, module in model.named_modules() if isinstance(module, LAYERS)}
-    left = {name: module.get_parameter("weight") for name, module in modules.items()}
+    modules = model.named_modules()
+    left = {name: module.get_parameter("weight") for name, module in modules if isinstance(module, LAYERS)}
     layers = list(left)
     _refuse_tied(model)
     tasks: list[CompressionTask] = []
@@ -99,8 +105,6 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
         named = {name: left.pop(name) for name in list(left) if fnmatchcase(name, pattern)}
         if not named:
             raise ValueError(f"plan: the pattern {pattern!r} names no layer left to it; the layers are {layers}")
-        for name in named:
-            _refuse_groups(name, modules[name], compression)
         if isinstance(compression, Joint):
             tasks.append(_task(named.items(), compression.compression))
         else:
@@ -118,12 +122,6 @@ def _refuse_tied(model: nn.Module) -> None:
                 f"{name}: expected a parameter of its own, got one tied to {first[id(parameter)]}; "
                 "tied parameters cannot be compressed or packed"
             )
-
-
-def _refuse_groups(name: str, layer: nn.Module, compression: Compression | Joint) -> None:
-    alone = compression.compression if isinstance(compression, Joint) else compression
-    if isinstance(alone, LowRank) and getattr(layer, "groups", 1) > 1:
-        raise ValueError(f"{name}: low rank has no meaning for a convolution in groups, got groups={layer.groups}")
 
 
 def _task(layers: Iterable[tuple[str, Tensor]], compression: Compression) -> CompressionTask:

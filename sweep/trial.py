@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lc_core.accounting import count_macs, layer_positions
+from lc_core.accounting import Uses, count_macs, layer_uses
 from lc_core.algorithm import LCState, deploy, run_lc
 from lc_core.artifact import Artifact, ArtifactError, encode, load, nominal_bytes, read
 from lc_core.schedule import Schedule
@@ -87,7 +87,7 @@ class Workplace:
         reference_bytes: of the reference's own packed file.
         folder: the sweep's.
         template: an untrained model, for names and shapes.
-        positions: of `lc_core.accounting.layer_positions`.
+        uses: of `lc_core.accounting.layer_uses`.
     """
 
     study: Study
@@ -96,12 +96,12 @@ class Workplace:
     reference_bytes: int
     folder: SweepFolder
     template: nn.Module
-    positions: dict[str, int]
+    uses: Uses
 
     @property
     def reference_macs(self) -> int:
         """Multiply-accumulates of the reference for one example."""
-        return count_macs(self.positions, self.reference)
+        return count_macs(self.uses, self.reference)
 
     @staticmethod
     def make(study: Study, data: Data, *, folder: SweepFolder) -> "Workplace":
@@ -114,8 +114,8 @@ class Workplace:
     def untrained(study: Study, data: Data, *, folder: SweepFolder) -> "Workplace":
         """The workplace of a sweep without a reference: its jobs have sizes, but cannot be done."""
         template = study.seeded_model()
-        positions = layer_positions(template, data.train.inputs[:1])
-        return Workplace(study, data, template.state_dict(), 0, folder, template, positions)
+        uses = layer_uses(template, data.train.inputs[:1])
+        return Workplace(study, data, template.state_dict(), 0, folder, template, uses)
 
 
 def open_workplace(study_reference: str, *, user_folder: str, splits: dict[str, np.ndarray], folder: str) -> Workplace:
@@ -181,8 +181,8 @@ def job_sizes(job: Job, workplace: Workplace) -> tuple[int, int]:
     weights = workplace.reference
     tasks = workplace.study.tasks(workplace.template, family=job.family, configuration=job.configuration)
     size = nominal_bytes(tasks, weights, info=_info(job, workplace, accuracy=0.0))
-    thetas = [task.outline() for task in tasks]
-    return size, count_macs(workplace.positions, weights, tasks=tasks, thetas=thetas)
+    thetas = [task.outline_or_dense() for task in tasks]
+    return size, count_macs(workplace.uses, weights, tasks=tasks, thetas=thetas)
 
 
 def measure(model: nn.Module, split: Split, *, study: Study) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The least squared error of each compression on a few weights, by trying everything; nothing of lc_core's code."""
+"""Everything that there is to try, and the least squared error of it; nothing of lc_core's code."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -10,45 +10,20 @@ from torch import Tensor
 Floats = npt.NDArray[np.float64]
 
 
-def pruned(w: Tensor, *, keep: float) -> float:
-    """Over all supports."""
-    flat = _flat(w)
-    return min(float((flat[dropped] ** 2).sum()) for _, dropped in _supports(flat, round(keep * flat.size)))
-
-
-def quantized(w: Tensor, *, size: int) -> float:
-    """Over all assignments of the weights to `size` entries, each at its weights' mean."""
-    return _least_assignment(_flat(w), size)
-
-
-def low_rank(w: Tensor, *, rank: int) -> float:
-    """The squared singular values past `rank`, from the eigenvalues of the Gram matrix."""
-    matrix = w.double().numpy().reshape(w.shape[0], -1)
-    if matrix.shape[0] > matrix.shape[1]:
-        matrix = matrix.T
-    return float(np.linalg.eigvalsh(matrix @ matrix.T)[::-1][rank:].clip(min=0).sum())
-
-
-def pruned_quantized(w: Tensor, *, keep: float, size: int) -> float:
-    """Over all supports, and all assignments of the weights on each."""
-    flat = _flat(w)
-    return min(
-        float((flat[dropped] ** 2).sum()) + _least_assignment(flat[kept], size)
-        for kept, dropped in _supports(flat, round(keep * flat.size))
-    )
-
-
-def _flat(w: Tensor) -> Floats:
+def flat(w: Tensor) -> Floats:
+    """The weights in a row, float64."""
     return w.double().numpy().reshape(-1)
 
 
-def _supports(flat: Floats, count: int) -> Iterator[tuple[list[int], list[int]]]:
-    everything = range(flat.size)
+def supports(values: Floats, count: int) -> Iterator[tuple[list[int], list[int]]]:
+    """All ways to keep `count` of `values`: (indices that stay, indices that go)."""
+    everything = range(values.size)
     for kept in combinations(everything, count):
         yield list(kept), [i for i in everything if i not in kept]
 
 
-def _least_assignment(values: Floats, size: int) -> float:
+def least_assignment(values: Floats, size: int) -> float:
+    """The least distortion over all assignments of `values` to `size` entries, each at its values' mean."""
     return min(sum(map(_distortion, groups)) for groups in _partitions(values.tolist(), size))
 
 

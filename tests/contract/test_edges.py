@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lc_core import Chain, Codebook, Compression, L0Pruning, LowRank
+from lc_core.compression import Use
 from lc_core.pruning import largest
 from tests.contract.weights import draw, slack, squared_error
 
@@ -31,7 +32,7 @@ def test_full_rank_loses_only_rounding_and_is_stored_dense():
     theta = LowRank(rank=5).compress(w, mu=1.0)
     assert squared_error(w, theta) <= slack(w)
     assert theta.form()["form"] == "dense"
-    assert theta.macs_per_position() == 30
+    assert theta.macs(Use()) == 30
 
 
 def test_keep_nothing_gives_zeros_in_no_bits():
@@ -66,7 +67,7 @@ def test_a_convolution_kernel_is_factored_by_output_channel():
     theta = LowRank(rank=2).compress(w, mu=1.0)
     assert theta.left.shape == (8, 2)
     assert theta.right.shape == (2, 27)
-    assert theta.macs_per_position() == 2 * (8 + 27)
+    assert theta.macs(Use(outputs=(1,))) == 2 * (8 + 27)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank, plan_tasks
-from lc_core.accounting import count_macs, layer_positions
+from lc_core.accounting import count_macs, layer_uses
 from tests.lc_core.models import compressed, conv_net, mlp, randn
 
 
@@ -20,7 +20,7 @@ def counted_by_torch(model: nn.Module, example: Tensor) -> int:
 
 def macs(model: nn.Module, example: Tensor, plan=None) -> int:
     tasks, thetas = compressed(model, plan or {})
-    return count_macs(layer_positions(model, example), dict(model.state_dict()), tasks=tasks, thetas=thetas)
+    return count_macs(layer_uses(model, example), dict(model.state_dict()), tasks=tasks, thetas=thetas)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,11 @@ def test_factors_count_as_the_two_layers_that_run():
     assert macs(whole, example, {"*": LowRank(rank=2)}) == counted_by_torch(conv, example)
 
 
+def test_a_convolution_in_groups_runs_whole_whatever_its_factors():
+    model, example = nn.Conv2d(4, 8, 3, groups=2), randn(1, 4, 11, 9)
+    assert macs(model, example, {"*": LowRank(rank=1)}) == counted_by_torch(model, example)
+
+
 def test_factors_larger_than_their_product_run_as_the_product():
     assert macs(nn.Linear(6, 8), randn(1, 6), {"*": LowRank(rank=6)}) == 48
 
@@ -102,16 +107,16 @@ def test_a_mixed_plan_counts_layer_by_layer():
 def test_outlines_count_as_the_thetas_do():
     example, plan = randn(1, 2, 6, 6), {"head": LowRank(rank=1), "*": Codebook(size=2)}
     tasks = plan_tasks(conv_net(), plan)
-    outlines = [task.outline() for task in tasks]
-    positions = layer_positions(conv_net(), example)
-    counted = count_macs(positions, dict(conv_net().state_dict()), tasks=tasks, thetas=outlines)
+    outlines = [task.outline_or_dense() for task in tasks]
+    uses = layer_uses(conv_net(), example)
+    counted = count_macs(uses, dict(conv_net().state_dict()), tasks=tasks, thetas=outlines)
     assert counted == macs(conv_net(), example, plan)
 
 
 def test_counting_leaves_the_model_as_it_is():
     model = conv_net().train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    layer_positions(model, randn(1, 2, 6, 6))
+    layer_uses(model, randn(1, 2, 6, 6))
     assert model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
@@ -120,5 +125,5 @@ def test_counting_leaves_the_model_as_it_is():
 def test_counting_leaves_no_hooks_behind_an_example_that_does_not_fit():
     model = mlp()
     with pytest.raises(RuntimeError):
-        layer_positions(model, randn(1, 5))
+        layer_uses(model, randn(1, 5))
     assert not any(module._forward_hooks for module in model.modules())

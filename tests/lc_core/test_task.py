@@ -105,11 +105,3 @@ def test_tied_parameters_are_refused_by_both_names():
     model[1].weight = model[0].weight
     with pytest.raises(ValueError, match=r"1\.weight: expected a parameter of its own, got one tied to 0\.weight"):
         plan_tasks(model, {"0": L0Pruning(keep=0.5)})
-
-
-def test_low_rank_of_a_convolution_in_groups_is_refused():
-    model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=2))
-    assert len(plan_tasks(model, {"*": L0Pruning(keep=0.5)})) == 1
-    for compression in (LowRank(rank=1), Joint(LowRank(rank=1))):
-        with pytest.raises(ValueError, match="0: low rank has no meaning for a convolution in groups, got groups=2"):
-            plan_tasks(model, {"*": compression})
