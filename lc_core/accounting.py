@@ -9,8 +9,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from lc_core.compression import Compressed, Use, dense_macs
-from lc_core.task import LAYERS, CompressionTask
+from lc_core.compression import Compressed, Dense, Use, dense_macs, outline_tensor
+from lc_core.cp import Kruskal
+from lc_core.graph import LAYERS
+from lc_core.lowrank import Factored, matrix_shape
+from lc_core.structured import Grouped
+from lc_core.task import CompressionTask
+from lc_core.tensors import Tucker
 
 Uses = Mapping[str, Sequence[Use]]
 """Name of a layer's weight -> how one example uses it, each time that it does."""
@@ -27,14 +32,8 @@ def layer_uses(model: nn.Module, example: Tensor) -> dict[str, list[Use]]:
 
     def watch(name: str, layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
         def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            spatial = (
-                slice(0, -1)
-                if isinstance(module, nn.Linear)
-                else slice(-module.get_parameter("weight").dim() + 2, None)
-            )
-            use = Use(
-                tuple(inputs[0].shape[1:][spatial]), tuple(output.shape[1:][spatial]), getattr(module, "groups", 1)
-            )
+            spatial = slice(1, -1) if isinstance(module, nn.Linear) else slice(2, None)
+            use = Use(tuple(inputs[0].shape[spatial]), tuple(output.shape[spatial]), getattr(module, "groups", 1))
             uses.setdefault(f"{name}.weight" if name else "weight", []).append(use)
 
         return layer.register_forward_hook(note)
@@ -62,13 +61,49 @@ def count_macs(
 
     Args:
         uses: of `layer_uses`.
-        weights: the model's parameters, by name; only their shapes matter.
+        weights: the parameters of the model that runs, by name; only their shapes matter. Where groups are pruned, of
+            `lc_core.surgery.cut_weights`: layers and their neighbours count as small as surgery makes them.
         tasks: what governs which parameters.
         thetas: one a task, or their outlines.
     """
-    alone = {t.governed.names[0]: theta for t, theta in zip(tasks, thetas, strict=True) if len(t.governed.names) == 1}
+    stored: dict[str, Compressed] = {}
+    for task, theta in zip(tasks, thetas, strict=True):
+        parts = theta.values if isinstance(theta, Grouped) else (theta,)
+        if len(parts) == len(task.governed.names):
+            stored |= zip(task.governed.names, parts, strict=True)
 
     def macs(name: str, use: Use) -> int:
-        return alone[name].macs(use) if name in alone else dense_macs(tuple(weights[name].shape), use)
+        shape = tuple(weights[name].shape)
+        return _macs(stored[name], shape, use) if name in stored else dense_macs(shape, use)
 
     return sum(macs(name, use) for name, each in uses.items() for use in each)
+
+
+def _macs(theta: Compressed, shape: tuple[int, ...], use: Use) -> int:
+    """Of a layer whose weight has `shape` when it runs, and is stored as `theta`, of the same shape or another."""
+    if theta.shape == shape:
+        return theta.macs(use)
+    dense = dense_macs(shape, use)
+    if theta.form()["form"] == "dense":
+        return dense
+    resized = _resized(theta, shape)
+    if resized is not None:
+        return resized.macs(use)
+    # What cannot be cut itself runs whole, or decompressed and cut. Stored without its zeros, it runs with those left.
+    larger = any(runs > stays for runs, stays in zip(shape, theta.shape, strict=True))
+    return dense if larger else min(theta.macs(use), dense)
+
+
+def _resized(theta: Compressed, shape: tuple[int, ...]) -> Compressed | None:
+    """The outline of factors as those of `theta`, for as many outputs and inputs as `shape` has."""
+    match theta:
+        case Factored(rank=rank, scheme=scheme):
+            rows, columns = matrix_shape(shape, scheme=scheme)
+            left, right = outline_tensor(rows, rank), outline_tensor(rank, columns)
+            return Factored(shape, Dense(left), Dense(right), scheme)
+        case Tucker(core=core, ranks=(s, t)):
+            left, right = outline_tensor(shape[0], s), outline_tensor(shape[1], t)
+            return Tucker(shape, Dense(outline_tensor(*core.shape)), Dense(left), Dense(right))
+        case Kruskal(rank=rank):
+            return Kruskal(shape, tuple(Dense(outline_tensor(size, rank)) for size in shape))
+    return None

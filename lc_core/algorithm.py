@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from lc_core.compression import Compressed
-from lc_core.schedule import Schedule
+from lc_core.optimizers import Penalty
+from lc_core.schedule import LStep, Schedule
 from lc_core.task import CompressionTask
-from lc_core.training import Batches, Loss, Penalty, nesterov_sgd, reestimate_batch_norm, train
+from lc_core.training import Batches, Loss, probe_gradient, reestimate_batch_norm, train
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,7 @@ class LCState:
     Attributes:
         step: LC steps done; of `steps`.
         mu: penalty parameter of this step (0 at step 0).
+        mu_unit: what the schedule's mu is in units of at the next step: 1 with SGD, the gradient's rms with Adam.
         boost: by how much mu is above the schedule's, because the gap did not close.
         loss: mean training loss over the L step, without the penalty (None at step 0).
         gaps: ||w - Delta(Theta)|| / ||Delta(Theta)|| over all tasks, after each step so far; the last is this step's.
@@ -31,13 +33,14 @@ class LCState:
         thetas: Theta, one a task.
         weights: w and the model's other parameters and buffers, by name.
         multipliers: lambda, one a task, in the task's shape.
-        momentum: the optimizer's buffers, by parameter name; none for parameters that took no part in training.
+        optimizer: parameter -> the optimizer's buffers; none for parameters that took no part in training.
         batches: the place in the stream of batches.
     """
 
     step: int
     steps: int
     mu: float
+    mu_unit: float
     boost: float
     loss: float | None
     gaps: tuple[float, ...]
@@ -45,7 +48,7 @@ class LCState:
     thetas: tuple[Compressed, ...]
     weights: dict[str, Tensor]
     multipliers: tuple[Tensor, ...]
-    momentum: dict[str, Tensor]
+    optimizer: dict[str, dict[str, Tensor]]
     batches: dict[str, Tensor]
 
     @property
@@ -82,35 +85,38 @@ def run_lc(
 
     Raises:
         DivergedError: the training loss became NaN or infinite.
-        ValueError: weights to compress hold a NaN or infinity.
+        ValueError: weights to compress hold a NaN or infinity, or the loss gives them no gradient.
     """
-    optimizer = nesterov_sgd(model, momentum=schedule.momentum)
+    optimizer = schedule.recipe.build_optimizer(model)
     batches = Batches(inputs.shape[0], batch_size=schedule.batch_size, seed=seed)
-    steps = schedule.plan(inputs.shape[0])
+    plan = schedule.plan(inputs.shape[0])
+    governed = _governed(model, tasks)
     if resume is None:
-        state = _direct_compression(model, tasks, batches, steps=len(steps), mu=steps[0].mu)
+        unit = 1.0
+        if schedule.optimizer == "adam":
+            unit = probe_gradient(
+                model, governed, inputs, targets, loss=loss, optimizer=optimizer, batch_size=schedule.batch_size
+            )
+        state = _direct_compression(model, tasks, batches, plan, unit)
         yield state
     else:
         state = resume
-        _restore(model, optimizer, batches, state)
-    for step in steps[state.step :]:
+        model.load_state_dict(state.weights)
+        optimizer.restore(state.optimizer)
+        batches.restore(state.batches)
+    for step in plan[state.step :]:
         boost = schedule.boost(state.boost, step=step.number, gaps=state.gaps)
-        mu = min(step.mu * boost, 1 / step.lrs[0])
+        mu = schedule.mu(step, boost=boost, unit=state.mu_unit, previous=state.mu)
+        penalty = _penalty(model, tasks, state, mu)
         mean_loss = train(
-            model,
-            inputs,
-            targets,
-            batches=batches,
-            loss=loss,
-            optimizer=optimizer,
-            lrs=step.lrs,
-            penalty=_penalty(model, tasks, state, mu),
+            model, inputs, targets, batches=batches, loss=loss, optimizer=optimizer, lrs=step.lrs, penalty=penalty
         )
         thetas, multipliers, gap = _c_step(model, tasks, state, mu)
         state = LCState(
             step=step.number,
-            steps=len(steps),
+            steps=len(plan),
             mu=mu,
+            mu_unit=optimizer.mu_unit(governed),
             boost=boost,
             loss=mean_loss,
             gaps=(*state.gaps, gap),
@@ -118,7 +124,7 @@ def run_lc(
             thetas=thetas,
             weights=_copy(model),
             multipliers=multipliers,
-            momentum=_momentum(model, optimizer),
+            optimizer=optimizer.state(),
             batches=batches.state(),
         )
         yield state
@@ -141,16 +147,19 @@ def deploy(
 
 
 def _direct_compression(
-    model: nn.Module, tasks: Sequence[CompressionTask], batches: Batches, *, steps: int, mu: float
+    model: nn.Module, tasks: Sequence[CompressionTask], batches: Batches, plan: Sequence[LStep], unit: float
 ) -> LCState:
     """Theta = Pi(w) of the reference; penalty forms, which need a mu, at the first step's."""
     weights = _copy(model)
     gathered = [task.governed.gather(weights) for task in tasks]
-    thetas = tuple(task.compress(w, mu=mu, previous=None) for task, w in zip(tasks, gathered, strict=True))
+    thetas = tuple(
+        task.compress(w, mu=plan[0].mu * unit, previous=None) for task, w in zip(tasks, gathered, strict=True)
+    )
     return LCState(
         step=0,
-        steps=steps,
+        steps=len(plan),
         mu=0.0,
+        mu_unit=unit,
         boost=1.0,
         loss=None,
         gaps=(_gap(gathered, thetas),),
@@ -158,17 +167,21 @@ def _direct_compression(
         thetas=thetas,
         weights=weights,
         multipliers=tuple(torch.zeros_like(w) for w in gathered),
-        momentum={},
+        optimizer={},
         batches=batches.state(),
     )
 
 
-def _penalty(model: nn.Module, tasks: Sequence[CompressionTask], state: LCState, mu: float) -> Penalty:
+def _governed(model: nn.Module, tasks: Sequence[CompressionTask]) -> list[nn.Parameter]:
     parameters = dict(model.named_parameters())
-    pulls: dict[str, Tensor] = {}
+    return [parameters[name] for task in tasks for name in task.governed.names]
+
+
+def _penalty(model: nn.Module, tasks: Sequence[CompressionTask], state: LCState, mu: float) -> Penalty:
+    pulls: list[Tensor] = []
     for task, theta, multipliers in zip(tasks, state.thetas, state.multipliers, strict=True):
-        pulls |= task.governed.scatter(mu * theta.decompress() + multipliers)
-    return Penalty([parameters[name] for name in pulls], mu, list(pulls.values()))
+        pulls += task.governed.scatter(mu * theta.decompress() + multipliers).values()
+    return Penalty(_governed(model, tasks), mu, pulls)
 
 
 @torch.no_grad()
@@ -197,16 +210,3 @@ def _gap(gathered: Sequence[Tensor], thetas: Sequence[Compressed]) -> float:
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def _restore(model: nn.Module, optimizer: torch.optim.SGD, batches: Batches, state: LCState) -> None:
-    model.load_state_dict(state.weights)
-    batches.restore(state.batches)
-    parameters = dict(model.named_parameters())
-    for name, buffer in state.momentum.items():
-        optimizer.state[parameters[name]]["momentum_buffer"] = buffer.clone()
-
-
-def _momentum(model: nn.Module, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
-    buffers = {name: optimizer.state[p].get("momentum_buffer") for name, p in model.named_parameters()}
-    return {name: buffer.clone() for name, buffer in buffers.items() if buffer is not None}

@@ -1,84 +1,159 @@
-"""Compressions made of compressions."""
+"""The sum of several compressions, and the descent that all alternating forms share."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from lc_core.compression import Compressed, numel
-from lc_core.pruning import L0Pruning, Sparse, largest
-from lc_core.quantization import Codebook, Quantized, nearest
+from lc_core.compression import (
+    Compressed,
+    Compression,
+    Dense,
+    Form,
+    Penalized,
+    Use,
+    dense_bits,
+    dense_form,
+    dense_macs,
+    objective,
+    prefixed,
+)
 
 ROUNDS = 20
+Theta = TypeVar("Theta", bound=Compressed)
 
 
-@dataclass(frozen=True)
-class Chain:
-    """min over S, c, z of sum_{i in S} (w_i - c_z(i))^2 + sum_{i not in S} w_i^2 with |S| = k: prune, then quantize.
+def descend(start: Theta, *, step: Callable[[Theta], Theta], error: Callable[[Theta], float]) -> Theta:
+    """The last of `start`, step(start), step(step(start)), ... before `error` no longer falls; at most ROUNDS steps."""
+    theta, least = start, error(start)
+    for _ in range(ROUNDS):
+        moved = step(theta)
+        moved_error = error(moved)
+        if not moved_error < least:
+            break
+        theta, least = moved, moved_error
+    return theta
 
-    `first` chooses the support S, `then` quantizes what it leaves. Alternating, each half exact: for a codebook, S is
-    the k weights of largest gain w^2 - (w - c_z)^2; for a support, c and z are k-means of its weights. The objective
-    never rises and ends no higher than that of `previous` or, without it, of S = the largest magnitudes. A local
-    optimum. It stores exactly k codes, also where a smaller support would serve as well. O(n log n) a round.
+
+@dataclass(frozen=True, eq=False)
+class Summed:
+    """The sum of what several Thetas decompress to.
 
     Attributes:
-        first: the pruning.
-        then: the quantization of the weights that stay.
+        terms: all of one shape and dtype, in the order in which they are added.
     """
 
-    first: L0Pruning
-    then: Codebook
+    terms: tuple[Compressed, ...]
 
-    def __post_init__(self) -> None:
-        _check_pair(self.first, self.then)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.terms[0].shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.terms[0].dtype
+
+    def decompress(self) -> Tensor:
+        return _total([term.decompress() for term in self.terms])
+
+    def storage_bits(self) -> int:
+        return min(self._term_bits(), dense_bits(self))
+
+    def macs(self, use: Use) -> int:
+        return min(sum(term.macs(use) for term in self.terms), dense_macs(self.shape, use))
+
+    def pack(self) -> dict[str, Tensor]:
+        if self._term_bits() >= dense_bits(self):
+            return Dense(self.decompress()).pack()
+        return {
+            name: array
+            for number, term in enumerate(self.terms)
+            for name, array in prefixed(str(number), term.pack()).items()
+        }
+
+    def form(self) -> Form:
+        if self._term_bits() >= dense_bits(self):
+            return dense_form(self.shape)
+        return {"form": "sum", "shape": list(self.shape), "terms": [term.form() for term in self.terms]}
+
+    @staticmethod
+    def unpack(form: Form, terms: Sequence[Compressed]) -> "Summed":
+        """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
+        if not terms or any(term.shape != tuple(form["shape"]) for term in terms):
+            raise ValueError(f"expected terms of shape {form['shape']}, got {[term.shape for term in terms]}")
+        return Summed(tuple(terms))
+
+    def _term_bits(self) -> int:
+        return sum(term.storage_bits() for term in self.terms)
+
+
+@dataclass(frozen=True, init=False)
+class Sum:
+    """min over Theta_1, ..., Theta_T of ||w - sum_t Delta_t(Theta_t)||^2, each Theta_t of its own compression.
+
+    Alternating, each term's C step exact on what the others leave (or as good as that compression is): the objective
+    never rises. It starts from `previous`, or from the terms in order, each on what the ones before it leave, and ends
+    when the objective no longer falls. A local optimum. Idelbayev and Carreira-Perpinan, "More general and effective
+    model compression via an additive combination of compressions", ECML 2021, section 4. Terms that are penalty forms
+    add their alpha C(Theta_t) to mu/2 times the objective.
+
+    Attributes:
+        terms: the compressions, two or more: `Sum(L0Pruning(keep=0.01), Codebook(size=2))`.
+    """
+
+    terms: tuple[Compression, ...]
+
+    def __init__(self, *terms: Compression) -> None:
+        if len(terms) < 2:
+            raise ValueError(f"sum: expected two compressions or more, got {len(terms)}")
+        object.__setattr__(self, "terms", terms)
 
     def check(self, shape: tuple[int, ...]) -> None:
-        self.first.check(shape)
-        self.then.check((self.first.count(shape),))
+        for term in self.terms:
+            term.check(shape)
 
-    def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Sparse:
-        flat = w.detach().reshape(-1)
-        theta = self._start(w, mu, previous)
-        error = _squared_error(flat, theta)
-        for _ in range(ROUNDS):
-            assert isinstance(theta.values, Quantized)
-            support = self._support(flat, theta.values.codebook)
-            moved = Sparse(theta.shape, support, self.then.compress(flat[support], mu=mu, previous=theta.values))
-            moved_error = _squared_error(flat, moved)
-            if not moved_error < error:
-                break
-            theta, error = moved, moved_error
-        return theta
+    def cost(self, theta: Compressed) -> float:
+        """alpha C(Theta), of all terms that have one."""
+        assert isinstance(theta, Summed)
+        pairs = zip(self.terms, theta.terms, strict=True)
+        return sum((term.cost(part) for term, part in pairs if isinstance(term, Penalized)), 0.0)
 
-    def outline(self, shape: tuple[int, ...]) -> Sparse:
-        return self.first.outline_with(shape, values=self.then.outline((self.first.count(shape),)))
+    def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Summed:
+        w = w.detach()
+        return descend(
+            self._round(w, mu, self._before(previous, tuple(w.shape))),
+            step=lambda theta: self._round(w, mu, theta.terms),
+            error=lambda theta: objective(self, w, theta, mu=mu),
+        )
 
-    def _start(self, w: Tensor, mu: float, previous: Compressed | None) -> Sparse:
-        flat = w.detach().reshape(-1)
-        codebook = _codebook(previous)
-        if codebook is not None and codebook.numel() == self.then.size:
-            support = self._support(flat, codebook)
-            codes = nearest(flat[support], codebook=codebook)
-            return Sparse(tuple(w.shape), support, Quantized((support.numel(),), codes, codebook))
-        support = self.first.compress(w, mu=mu).support
-        return Sparse(tuple(w.shape), support, self.then.compress(flat[support], mu=mu))
+    def outline(self, shape: tuple[int, ...]) -> Summed | None:
+        outlines = [term.outline(shape) for term in self.terms]
+        known = [outline for outline in outlines if outline is not None]
+        return Summed(tuple(known)) if len(known) == len(self.terms) else None
 
-    def _support(self, flat: Tensor, codebook: Tensor) -> Tensor:
-        exact = flat.double()
-        distance = exact - codebook.double()[nearest(flat, codebook=codebook)]
-        return largest(exact**2 - distance**2, count=self.first.count((numel(tuple(flat.shape)),)))
+    def _before(self, previous: Compressed | None, shape: tuple[int, ...]) -> Sequence[Compressed | None]:
+        """The terms of `previous`, if they are of the kinds that these compressions make."""
+        if isinstance(previous, Summed) and len(previous.terms) == len(self.terms):
+            outlines = [term.outline(shape) for term in self.terms]
+            pairs = zip(outlines, previous.terms, strict=True)
+            if all(outline is None or type(outline) is type(term) for outline, term in pairs):
+                return previous.terms
+        return (None,) * len(self.terms)
 
-
-def _codebook(theta: Compressed | None) -> Tensor | None:
-    quantized = theta.values if isinstance(theta, Sparse) else None
-    return quantized.codebook if isinstance(quantized, Quantized) else None
-
-
-def _check_pair(first: object, then: object) -> None:
-    if not (isinstance(first, L0Pruning) and isinstance(then, Codebook)):
-        pair = f"{type(first).__name__}, then {type(then).__name__}"
-        raise ValueError(f"chain: expected L0Pruning, then Codebook, got {pair}")
+    def _round(self, w: Tensor, mu: float, before: Sequence[Compressed | None]) -> Summed:
+        """Every term once, on what the others leave; those that are None leave everything."""
+        terms = list(before)
+        for number, compression in enumerate(self.terms):
+            others = [term.decompress() for term in terms[:number] + terms[number + 1 :] if term is not None]
+            left = w - _total(others) if others else w
+            terms[number] = compression.compress(left, mu=mu, previous=terms[number])
+        return Summed(tuple(term for term in terms if term is not None))
 
 
-def _squared_error(flat: Tensor, theta: Sparse) -> float:
-    return float(torch.sum((flat.double() - theta.decompress().reshape(-1).double()) ** 2))
+def _total(tensors: Sequence[Tensor]) -> Tensor:
+    total = tensors[0]
+    for tensor in tensors[1:]:
+        total = total + tensor
+    return total

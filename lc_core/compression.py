@@ -113,7 +113,8 @@ class Penalized(Compression, Protocol):
 def objective(compression: Compression, w: Tensor, theta: Compressed, *, mu: float) -> float:
     """What the C step minimises, 2/mu times: ||w - Delta(Theta)||^2 + 2/mu alpha C(Theta), in float64."""
     error = float(torch.sum((w.double() - theta.decompress().double()) ** 2))
-    return error + 2 / mu * compression.cost(theta) if isinstance(compression, Penalized) else error
+    cost = compression.cost(theta) if isinstance(compression, Penalized) else 0.0
+    return error + 2 / mu * cost if cost else error
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +133,10 @@ class Dense:
 
     def decompress(self) -> Tensor:
         return self.values
+
+    def encode(self, w: Tensor) -> "Dense":
+        """Theta of other weights: they too as they are."""
+        return Dense(w)
 
     def storage_bits(self) -> int:
         return dense_bits(self)

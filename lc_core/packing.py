@@ -1,12 +1,20 @@
-"""Integers in as few bits as their range needs: fixed-width codes, bitmaps and Elias-Fano coded index sets.
+"""Integers in as few bits as their range needs: fixed-width codes, bitmaps, Elias-Fano coded sets, combinations.
 
 Every function also takes tensors on the meta device and then returns the size of the result without its numbers, so
 that a size known before training and the bytes written after it come from the same code.
 """
 
+import math
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+LARGEST_GROUP = 64
+"""Of what `pack_combinations` takes: (64 choose 32) fits an int64."""
 
 
 def code_width(size: int) -> int:
@@ -24,9 +32,14 @@ def pack_codes(codes: Tensor, *, width: int) -> Tensor:
     size = byte_count(codes.numel() * width)
     if codes.device.type == "meta":
         return torch.empty(size, dtype=torch.uint8, device="meta")
-    integers = codes.detach().cpu().numpy().astype(np.int64)
-    bits = (integers[:, None] >> np.arange(width)) & 1
-    return torch.from_numpy(np.packbits(bits.astype(np.uint8).reshape(-1), bitorder="little"))
+    period = _period(width)
+    columns = np.zeros((-(-codes.numel() // period), period), dtype=_unsigned(width))
+    columns.reshape(-1)[: codes.numel()] = codes.detach().cpu().numpy()
+    packed = np.zeros((len(columns), period * width // 8), dtype=np.uint8)
+    for place, byte, shift in _overlaps(width):
+        column = columns[:, place]
+        packed[:, byte] |= (column << shift if shift > 0 else column >> -shift).astype(np.uint8)
+    return torch.from_numpy(packed.reshape(-1)[:size])
 
 
 def unpack_codes(packed: Tensor, *, width: int, count: int) -> Tensor:
@@ -34,8 +47,15 @@ def unpack_codes(packed: Tensor, *, width: int, count: int) -> Tensor:
     expected = byte_count(count * width)
     if packed.dtype != torch.uint8 or packed.numel() != expected:
         raise ValueError(f"expected {expected} bytes of {width}-bit codes, got {packed.numel()} of {packed.dtype}")
-    bits = np.unpackbits(packed.numpy(), count=count * width, bitorder="little").reshape(count, width)
-    return torch.from_numpy(bits.astype(np.int64) @ (np.int64(1) << np.arange(width, dtype=np.int64)))
+    period = _period(width)
+    padded = np.zeros((-(-count // period), period * width // 8), dtype=np.uint8)
+    padded.reshape(-1)[:expected] = packed.numpy()
+    columns = np.zeros((len(padded), period), dtype=_unsigned(width))
+    for place, byte, shift in _overlaps(width):
+        bits = padded[:, byte].astype(columns.dtype)
+        columns[:, place] |= bits >> shift if shift > 0 else bits << -shift
+    columns &= columns.dtype.type((1 << width) - 1)
+    return torch.from_numpy(columns.reshape(-1)[:count].astype(np.int64))
 
 
 def elias_fano_bits(count: int, universe: int) -> int:
@@ -85,6 +105,64 @@ def pack_bitmap(support: Tensor, *, universe: int) -> Tensor:
 def unpack_bitmap(bitmap: Tensor, *, count: int, universe: int) -> Tensor:
     """The inverse of `pack_bitmap`: int64 (count,), ascending. ValueError where it holds another count."""
     return _set_bits(bitmap, length=universe, count=count)
+
+
+def pack_combinations(chosen: Tensor, *, count: int) -> Tensor:
+    """Bools (groups, size), `count` true in each group, as one code of ceil(log2 (size choose count)) bits a group.
+
+    A code is the rank of its group's combination: positions p_1 < ... < p_count have the rank sum_j (p_j choose j)
+    (combinatorial number system; Knuth, The Art of Computer Programming 4A, section 7.2.1.3).
+    """
+    groups, size = chosen.shape
+    assert size <= LARGEST_GROUP
+    width = code_width(math.comb(size, count))
+    if chosen.device.type == "meta":
+        return torch.empty(byte_count(groups * width), dtype=torch.uint8, device="meta")
+    positions = (np.flatnonzero(chosen.detach().cpu().numpy()) % size).reshape(groups, count)
+    ranks = np.zeros(groups, dtype=np.int64)
+    for j in range(1, count + 1):
+        ranks += _binomials(size, j)[positions[:, j - 1]]
+    return pack_codes(torch.from_numpy(ranks), width=width)
+
+
+def unpack_combinations(packed: Tensor, *, groups: int, size: int, count: int) -> Tensor:
+    """The inverse of `pack_combinations`: bool (groups, size). ValueError where `packed` holds no such codes."""
+    if size > LARGEST_GROUP:
+        raise ValueError(f"expected groups of at most {LARGEST_GROUP}, got {size}")
+    combinations = math.comb(size, count)
+    ranks = unpack_codes(packed, width=code_width(combinations), count=groups).numpy()
+    if ranks.size and ranks.max() >= combinations:
+        raise ValueError(f"expected codes below {combinations}, got {ranks.max()}: the index is damaged")
+    chosen = np.zeros((groups, size), dtype=np.bool_)
+    everywhere = np.arange(groups)
+    for j in range(count, 0, -1):
+        binomials = _binomials(size, j)
+        positions = np.searchsorted(binomials, ranks, side="right") - 1
+        chosen[everywhere, positions] = True
+        ranks -= binomials[positions]
+    return torch.from_numpy(chosen)
+
+
+def _binomials(size: int, j: int) -> npt.NDArray[np.int64]:
+    """(0 choose j), (1 choose j), ..., (size - 1 choose j); all below (64 choose 32), which an int64 holds."""
+    return np.array([math.comb(i, j) for i in range(size)], dtype=np.int64)
+
+
+def _period(width: int) -> int:
+    """How many codes it takes until one begins at the beginning of a byte again."""
+    return 8 // math.gcd(8, width)
+
+
+def _unsigned(width: int) -> np.dtype[Any]:
+    """The smallest unsigned integers that hold `width` bits."""
+    return np.dtype(f"u{next(size for size in (1, 2, 4, 8) if 8 * size >= width)}")
+
+
+def _overlaps(width: int) -> Iterator[tuple[int, int, int]]:
+    """(code, byte, how far to the left of the byte's beginning the code begins) where the two of a period overlap."""
+    for place in range(_period(width)):
+        for byte in range(place * width // 8, byte_count((place + 1) * width)):
+            yield place, byte, place * width - 8 * byte
 
 
 def _elias_fano_width(count: int, universe: int) -> int:

@@ -1,13 +1,16 @@
 """How mu and the learning rate move over an LC run: a pure function of the budget."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lc_core.training import batches_per_epoch, linear_lr
+from lc_core.optimizers import OptimizerName
+from lc_core.training import Decay, Recipe, batches_per_epoch, expect
 
 SHORT_BUDGET = 10
 """Epochs up to which a run has 20 LC steps in place of 40; 10 steps are too few."""
 MU_SCALE = 0.23
+ADAM_MU_SCALE = 0.07
 CLOSED_GAP = 0.01
 """The relative gap ||w - Delta|| / ||Delta|| under which a run has closed; runs that go wrong end near 0.3."""
 
@@ -18,7 +21,7 @@ class LStep:
 
     Attributes:
         number: 1 for the first.
-        mu: penalty parameter.
+        mu: penalty parameter; with Adam in units of the root mean square of the loss's gradient.
         lrs: the learning rate of each of its iterations.
         epochs: passes over the training split at its end.
     """
@@ -33,17 +36,24 @@ class LStep:
 class Schedule:
     """A budget, and the LC steps that follow from it.
 
-    K = 40 steps of equal length (20 for up to ten epochs). The learning rate falls linearly to 2 % of `lr` over the
-    whole run. mu grows geometrically by `mu_growth` from mu_0 = 0.23 (1 - momentum) / (lr * iterations a step): over
-    one L step, the pull then moves w by about a fifth of its way. mu_0 from the loss,
-    2 [L(Delta(w)) - L(w)] / ||w - Delta(w)||^2, was tried and failed on three of five cases.
+    K = 40 steps of equal length (20 for up to ten epochs). The learning rate falls over the whole run. mu grows
+    geometrically by `mu_growth` from mu_0 = 0.23 (1 - momentum) / (lr * iterations a step): over one L step, the pull
+    then moves w by about a fifth of its way. mu_0 from the loss, 2 [L(Delta(w)) - L(w)] / ||w - Delta(w)||^2, was tried
+    and failed on three of five cases.
+
+    Adam's rate is lr over the size of the gradient, and the penalty takes no part in its momentum, so that there
+    mu_0 = 0.07 rms / (lr * iterations a step), where rms is that of the loss's gradient, as Adam's v has it, at each
+    step; mu never falls. The factor 0.23 froze supports too early, 0.02 left gaps open.
 
     Attributes:
         epochs: the budget, in passes over the training split, counted in full.
         lr: learning rate at the start: the reference's.
         batch_size: examples a batch.
-        momentum: of Nesterov's method, kept across L steps.
+        momentum: of Nesterov's method, or Adam's beta_1; the optimizer's state is kept across L steps.
         mu_growth: the last step's mu over the first's.
+        optimizer: "sgd" or "adam".
+        clip_norm: the loss's gradient over all parameters is shortened to this norm; None leaves it as it is.
+        lr_decay: "linear" or "cosine", both down to 2 % of `lr`, or "constant".
     """
 
     epochs: float
@@ -51,6 +61,27 @@ class Schedule:
     batch_size: int
     momentum: float = 0.9
     mu_growth: float = 100.0
+    optimizer: OptimizerName = "sgd"
+    clip_norm: float | None = None
+    lr_decay: Decay = "linear"
+
+    def __post_init__(self) -> None:
+        expect(0 < self.epochs < math.inf, "epochs", self.epochs, "a positive number")
+        expect(1 <= self.mu_growth < math.inf, "mu_growth", self.mu_growth, "a number, 1 or more")
+        _ = self.recipe  # which checks the rest
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the L steps train, all together."""
+        return Recipe(
+            epochs=self.epochs,
+            lr=self.lr,
+            batch_size=self.batch_size,
+            momentum=self.momentum,
+            optimizer=self.optimizer,
+            clip_norm=self.clip_norm,
+            lr_decay=self.lr_decay,
+        )
 
     @property
     def steps(self) -> int:
@@ -61,8 +92,9 @@ class Schedule:
         """The LC steps for a training split of `examples`."""
         per_epoch = batches_per_epoch(examples, self.batch_size)
         iterations = max(round(self.epochs * per_epoch), self.steps)
-        lrs = [linear_lr(self.lr, iteration=i, iterations=iterations) for i in range(iterations)]
-        mu_0 = MU_SCALE * (1 - self.momentum) * self.steps / (self.lr * iterations)
+        lrs = self.recipe.lrs(iterations)
+        scale = MU_SCALE * (1 - self.momentum) if self.optimizer == "sgd" else ADAM_MU_SCALE
+        mu_0 = scale * self.steps / (self.lr * iterations)
         ends = [round(number * iterations / self.steps) for number in range(self.steps + 1)]
         return tuple(
             LStep(
@@ -73,6 +105,15 @@ class Schedule:
             )
             for number in range(1, self.steps + 1)
         )
+
+    def mu(self, step: LStep, *, boost: float, unit: float, previous: float) -> float:
+        """The mu of `step`, from its boost, the optimizer's unit and the mu before it.
+
+        SGD's step is explicit in the penalty, and Nesterov's method at momentum 0.9 diverges at mu * lr = 1.36: there
+        mu * lr is 1 at most. Adam's is implicit; its unit may shrink, but mu does not.
+        """
+        mu = step.mu * boost * unit
+        return min(mu, 1 / step.lrs[0]) if self.optimizer == "sgd" else max(mu, previous)
 
     def boost(self, boost: float, *, step: int, gaps: Sequence[float]) -> float:
         """By how much mu is to be above the plan's at LC step `step`, given `boost` before and the gaps so far.

@@ -1,15 +1,17 @@
 """Which parameters a compression governs, and the shape in which it sees them."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
+from lc_core.chain import Chain
 from lc_core.compression import Compressed, Compression, Dense, numel, outline_tensor
-
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+from lc_core.graph import LAYERS, following_norms
+from lc_core.structured import AXES, GroupPruning, Part
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,10 @@ class Joint:
 
 Plan = Mapping[str, Compression | Joint]
 """Layer pattern (as in file names: `fc1`, `features.*`, `*`) -> what compresses the weights of the layers it names."""
+
+
+Norms = Callable[[], Mapping[str, str]]
+"""Layer -> the batch norm that alone takes its outputs; asked only where a group takes it along."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +107,15 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
     layers = list(left)
     _refuse_tied(model)
     tasks: list[CompressionTask] = []
+    norms = functools.cache(lambda: following_norms(model))
     for pattern, compression in plan.items():
         named = {name: left.pop(name) for name in list(left) if fnmatchcase(name, pattern)}
         if not named:
             raise ValueError(f"plan: the pattern {pattern!r} names no layer left to it; the layers are {layers}")
         if isinstance(compression, Joint):
-            tasks.append(_task(named.items(), compression.compression))
+            tasks.append(_task(model, list(named), compression.compression, norms))
         else:
-            tasks += [_task([item], compression) for item in named.items()]
+            tasks += [_task(model, [name], compression, norms) for name in named]
     for task in tasks:
         task.outline()
     return tuple(tasks)
@@ -124,7 +131,39 @@ def _refuse_tied(model: nn.Module) -> None:
             )
 
 
-def _task(layers: Iterable[tuple[str, Tensor]], compression: Compression) -> CompressionTask:
-    named = list(layers)
-    names = tuple(f"{name}.weight" if name else "weight" for name, _ in named)
-    return CompressionTask(Governed(names, tuple(tuple(weight.shape) for _, weight in named)), compression)
+def _task(model: nn.Module, layers: Sequence[str], compression: Compression, norms: Norms) -> CompressionTask:
+    match compression:
+        case GroupPruning():
+            governed, parts = _groups(model, layers, compression.axis, norms)
+            return CompressionTask(governed, replace(compression, parts=parts))
+        case Chain(first=GroupPruning() as pruning):
+            governed, parts = _groups(model, layers, pruning.axis, norms)
+            return CompressionTask(governed, replace(compression, first=replace(pruning, parts=parts)))
+    weights = [_parameter(layer, "weight") for layer in layers]
+    return CompressionTask(_governed(dict(model.named_parameters()), weights), compression)
+
+
+def _groups(model: nn.Module, layers: Sequence[str], axis: str, norms: Norms) -> tuple[Governed, tuple[Part, ...]]:
+    """The parameters whose slices belong to the groups of `layers`, and which to which."""
+    following = norms() if axis == "output" else {}
+    parameters = dict(model.named_parameters())
+    names: list[str] = []
+    parts: list[Part] = []
+    first = 0
+    for layer in layers:
+        taken = [(layer, "weight")]
+        if axis == "output":
+            taken += [(layer, "bias"), *[(following[layer], kind) for kind in ("weight", "bias") if layer in following]]
+        owned = [name for name in (_parameter(*each) for each in taken) if name in parameters]
+        names += owned
+        parts += [Part(tuple(parameters[name].shape), AXES[axis], first) for name in owned]
+        first += parts[-1].groups
+    return _governed(parameters, names), tuple(parts)
+
+
+def _governed(parameters: Mapping[str, Tensor], names: Sequence[str]) -> Governed:
+    return Governed(tuple(names), tuple(tuple(parameters[name].shape) for name in names))
+
+
+def _parameter(module: str, kind: str) -> str:
+    return f"{module}.{kind}" if module else kind

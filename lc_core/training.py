@@ -3,14 +3,20 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from lc_core.optimizers import NO_GRADIENT, OPTIMIZERS, Optimizer, OptimizerName, Penalty, gradients_of
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(outputs, targets) -> the mean loss over the batch, a scalar."""
 
+Decay = Literal["linear", "cosine", "constant"]
+DECAYS: tuple[Decay, ...] = get_args(Decay)
 FINAL_LR = 0.02
+NEAR, PROBED_BATCHES = 0.9, 10
 EVALUATION_BATCH = 1024
 
 
@@ -20,15 +26,18 @@ class DivergedError(ValueError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the reference is trained: Nesterov SGD, the learning rate falling linearly to 2 % of `lr`.
+    """How the reference is trained: Nesterov SGD or Adam, the learning rate falling from `lr`.
 
     Attributes:
         epochs: passes over the training split.
         lr: learning rate at the start.
         batch_size: examples a batch; the last batch of an epoch may hold fewer.
-        momentum: of Nesterov's method, in [0, 1).
+        momentum: of Nesterov's method, or Adam's beta_1; in [0, 1).
         weight_decay: coefficient of ||w||^2 / 2, over all parameters.
         seed: of the initial weights and the order of the batches.
+        optimizer: "sgd" or "adam".
+        clip_norm: the loss's gradient over all parameters is shortened to this norm; None leaves it as it is.
+        lr_decay: "linear" or "cosine", both down to 2 % of `lr`, or "constant".
     """
 
     epochs: float
@@ -37,35 +46,53 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 0.0
     seed: int = 0
+    optimizer: OptimizerName = "sgd"
+    clip_norm: float | None = None
+    lr_decay: Decay = "linear"
+
+    def __post_init__(self) -> None:
+        clip = self.clip_norm
+        expect(0 <= self.epochs < math.inf, "epochs", self.epochs, "a number, 0 or more")
+        expect(0 < self.lr < math.inf, "lr", self.lr, "a positive number")
+        expect(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
+        expect(0 <= self.momentum < 1, "momentum", self.momentum, "a number in [0, 1)")
+        expect(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "a number, 0 or more")
+        expect(self.optimizer in OPTIMIZERS, "optimizer", self.optimizer, f"one of {', '.join(OPTIMIZERS)}")
+        expect(clip is None or 0 < clip < math.inf, "clip_norm", clip, "a positive number, or None")
+        expect(self.lr_decay in DECAYS, "lr_decay", self.lr_decay, f"one of {', '.join(DECAYS)}")
 
     def iterations(self, examples: int) -> int:
         """Batches in the whole run."""
         return round(self.epochs * batches_per_epoch(examples, self.batch_size))
 
+    def lrs(self, iterations: int) -> list[float]:
+        """The learning rate of each of `iterations`."""
+        return [self._lr(iteration / max(iterations - 1, 1)) for iteration in range(iterations)]
 
-@dataclass(frozen=True, eq=False)
-class Penalty:
-    """The L step's quadratic pull, mu/2 ||w - Delta||^2 - lambda^T (w - Delta), as a gradient.
+    def _lr(self, passed: float) -> float:
+        match self.lr_decay:
+            case "linear":
+                return self.lr * (1 - (1 - FINAL_LR) * passed)
+            case "cosine":
+                return self.lr * (1 - (1 - FINAL_LR) * (1 - math.cos(math.pi * passed)) / 2)
+            case "constant":
+                return self.lr
 
-    Attributes:
-        parameters: w, the governed parameters.
-        mu: the penalty parameter.
-        pulls: mu Delta + lambda, one tensor a parameter.
-    """
+    def build_optimizer(self, model: nn.Module) -> Optimizer:
+        """An optimizer of the parameters of `model` that train."""
+        return Optimizer(
+            model,
+            name=self.optimizer,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+        )
 
-    parameters: Sequence[Tensor]
-    mu: float
-    pulls: Sequence[Tensor]
 
-    def add_gradient(self) -> None:
-        """Adds mu (w - Delta) - lambda to the parameters' gradients, in place; autograd never sees it."""
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        if len(gradients) < len(self.parameters):
-            raise ValueError(
-                "the loss gives no gradient to weights that are to be compressed: are they frozen or unused?"
-            )
-        torch._foreach_add_(gradients, list(self.parameters), alpha=self.mu)
-        torch._foreach_add_(gradients, list(self.pulls), alpha=-1)
+def expect(holds: bool, name: str, value: object, what: str) -> None:  # noqa: FBT001 - a statement, not a switch
+    """ValueError that `name` was to be `what` and is `value`, where that does not hold."""
+    if not holds:
+        raise ValueError(f"{name}: expected {what}, got {value!r}")
 
 
 class Batches:
@@ -103,11 +130,6 @@ def batches_per_epoch(examples: int, batch_size: int) -> int:
     return max(math.ceil((examples - 1) / batch_size), 1)
 
 
-def linear_lr(lr: float, *, iteration: int, iterations: int) -> float:
-    """The learning rate at `iteration` of `iterations`: from `lr` straight down to 2 % of it."""
-    return lr * (1 - (1 - FINAL_LR) * min(iteration / max(iterations - 1, 1), 1.0))
-
-
 def train(
     model: nn.Module,
     inputs: Tensor,
@@ -115,7 +137,7 @@ def train(
     *,
     batches: Batches,
     loss: Loss,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     lrs: Sequence[float],
     penalty: Penalty | None = None,
 ) -> float:
@@ -131,10 +153,7 @@ def train(
         value = loss(model(inputs[batch]), targets[batch])
         optimizer.zero_grad()
         value.backward()
-        if penalty:
-            penalty.add_gradient()
-        optimizer.param_groups[0]["lr"] = lr
-        optimizer.step()
+        optimizer.step(lr=lr, penalty=penalty)
         total += value.detach().cpu()
     mean = float(total) / max(len(lrs), 1)
     if not math.isfinite(mean):
@@ -145,8 +164,7 @@ def train(
 def train_reference(model: nn.Module, inputs: Tensor, targets: Tensor, *, loss: Loss, recipe: Recipe) -> float:
     """The last epoch's mean loss, training `model` in place by `recipe`. DivergedError as `train`."""
     iterations = recipe.iterations(inputs.shape[0])
-    lrs = [linear_lr(recipe.lr, iteration=i, iterations=iterations) for i in range(iterations)]
-    optimizer = nesterov_sgd(model, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    lrs, optimizer = recipe.lrs(iterations), recipe.build_optimizer(model)
     batches = Batches(inputs.shape[0], batch_size=recipe.batch_size, seed=recipe.seed)
     last = math.nan
     per_epoch = batches_per_epoch(inputs.shape[0], recipe.batch_size)
@@ -156,12 +174,46 @@ def train_reference(model: nn.Module, inputs: Tensor, targets: Tensor, *, loss: 
     return last
 
 
-def nesterov_sgd(model: nn.Module, *, momentum: float, weight_decay: float = 0.0) -> torch.optim.SGD:
-    """SGD with Nesterov momentum over the parameters of `model` that train, fused; `train` sets its learning rate."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.SGD(
-        parameters, lr=0.0, momentum=momentum, nesterov=momentum > 0, weight_decay=weight_decay, fused=True
-    )
+def probe_gradient(
+    model: nn.Module,
+    parameters: Sequence[Tensor],
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    loss: Loss,
+    optimizer: Optimizer,
+    batch_size: int,
+) -> float:
+    """Root mean square of the loss's gradient by mini-batches at `parameters`, near the reference that `model` holds.
+
+    Near, at nine tenths of the parameters: where training ended the gradient says little, and without labels, where
+    the reference is its own target, it is zero. In evaluation mode, so that nothing is drawn or averaged; the
+    parameters come back as they were.
+
+    Raises:
+        DivergedError: it is NaN or infinite.
+        ValueError: it is zero, or there is none.
+    """
+    batches = Batches(inputs.shape[0], batch_size=batch_size, seed=0)
+    kept = [parameter.detach().clone() for parameter in parameters]
+    model.eval()
+    with torch.no_grad():
+        torch._foreach_mul_(list(parameters), NEAR)
+    total = 0.0
+    for _ in range(PROBED_BATCHES):
+        batch = batches.draw()
+        optimizer.zero_grad()
+        loss(model(inputs[batch]), targets[batch]).backward()
+        optimizer.clip()
+        total += sum(float(gradient.square().sum()) for gradient in gradients_of(parameters))
+    optimizer.zero_grad()
+    with torch.no_grad():
+        torch._foreach_copy_(list(parameters), kept)
+    if not math.isfinite(total):
+        raise DivergedError(f"the loss's gradient near the reference is {total}")
+    if total == 0:
+        raise ValueError(NO_GRADIENT)
+    return math.sqrt(total / PROBED_BATCHES / sum(parameter.numel() for parameter in parameters))
 
 
 @torch.inference_mode()

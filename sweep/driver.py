@@ -217,9 +217,15 @@ def _entries(workplace: Workplace, options: Options, study_hash: str) -> tuple[E
                 Job(study_hash, family.name, configuration, options.method, seed, dataclasses.asdict(study.schedule))
                 for seed in range(options.seed, options.seed + (options.repeats if options.method == "lc" else 1))
             )
-            size, macs = job_sizes(jobs[0], workplace)
-            entries.append(Entry(family.name, configuration, size, macs, jobs))
-    _check_order(entries, study)
+            sizes = job_sizes(jobs[0], workplace)
+            if sizes.fixed or not smallest:
+                entries.append(Entry(family.name, configuration, sizes.nominal_bytes, sizes.macs, sizes.fixed, jobs))
+    if not entries:
+        raise StudyError(
+            f"study {study.name}: expected a family whose sizes are known before training, for a search of the "
+            "smallest; got none; run --search grid"
+        )
+    _check_order([entry for entry in entries if entry.fixed], study)
     return tuple(entries)
 
 

@@ -31,10 +31,11 @@ def study_parts(study: Study, data: Data) -> dict[str, str]:
     norm = sum(float(tensor.double().square().sum()) for tensor in state.values()) ** 0.5
     layers = sorted({_code(type(module)) for module in model.modules()})
     metrics = [(name, _code(metric)) for name, metric in sorted(study.metrics.items())]
+    followed = [asdict(study.distillation)] if study.distillation else []
     return {
         "model": _hash([_code(study.build_model), repr(model), shapes, layers, f"{norm:.4g}"]),
         "data": _hash(_tensors(data)),
-        "loss": _hash([_code(study.loss), metrics]),
+        "loss": _hash([_code(study.loss), metrics, *followed]),
         "reference": _hash(asdict(study.reference)),
     }
 

@@ -87,7 +87,8 @@ class Progress:
         self._since = time.monotonic()
         for record in known:
             self._consider(record)
-        self._console = Console(file=stream)
+        # A name is shown as it is: `[x]` is no markup, and `:m:` no pictogram.
+        self._console = Console(file=stream, markup=False, emoji=False, highlight=False)
         self._live = Live(
             console=self._console,
             get_renderable=self._table,
@@ -120,7 +121,7 @@ class Progress:
         self._seconds += record["seconds"] or 0.0
         self._consider(record)
         if not self._console.is_terminal:
-            self._console.print(self._line(job, record), soft_wrap=True, markup=False, highlight=False)
+            self._console.print(self._line(job, record), soft_wrap=True)
         elif record["status"] != "done":
             self._console.print(Text(self._line(job, record), style="red"))
 

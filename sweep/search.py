@@ -59,6 +59,7 @@ class Entry:
         configuration: the levels of its knobs.
         nominal_bytes: before training and before zstd.
         macs: before training.
+        fixed: whether both are what they will be, and not upper bounds.
         jobs: one a seed.
     """
 
@@ -66,6 +67,7 @@ class Entry:
     configuration: Configuration
     nominal_bytes: int
     macs: int
+    fixed: bool
     jobs: tuple[Job, ...]
 
     def params(self) -> dict[str, Any]:

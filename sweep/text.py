@@ -73,7 +73,8 @@ def jobs(entries: Sequence["Entry"], done: Sequence[str], *, limit: int | None) 
     for entry in entries:
         for job in entry.jobs:
             known = "done" if job.id in done else ""
-            size, macs = f"{entry.nominal_bytes:,}", f"{entry.macs:,}"
+            most = "" if entry.fixed else "at most "
+            size, macs = f"{most}{entry.nominal_bytes:,}", f"{most}{entry.macs:,}"
             rows.append((job.id, entry.family, label(entry.configuration), str(job.seed), size, macs, known))
     missing = sum(row[-1] == "" for row in rows[1:])
     bound = f", at most {limit:,} started" if limit is not None else ""

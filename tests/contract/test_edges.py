@@ -111,21 +111,6 @@ def test_a_codebook_or_rank_below_one_is_refused(size):
         LowRank(rank=size)
 
 
-@pytest.mark.parametrize(
-    "first, then",
-    [
-        (Codebook(size=2), L0Pruning(keep=0.5)),
-        (L0Pruning(keep=0.5), L0Pruning(keep=0.5)),
-        (LowRank(rank=1), Codebook(size=2)),
-    ],
-    ids=str,
-)
-def test_a_pair_that_means_nothing_is_refused(first, then):
-    pair = f"{type(first).__name__}, then {type(then).__name__}"
-    with pytest.raises(ValueError, match=f"chain: expected L0Pruning, then Codebook, got {pair}"):
-        Chain(first, then)
-
-
 def test_a_vector_has_no_low_rank():
     with pytest.raises(ValueError, match=r"low rank: expected weights of a layer .* got shape \(5,\)"):
         LowRank(rank=1).compress(torch.ones(5), mu=1.0)

@@ -94,6 +94,163 @@ def test_it_agrees_with_a_naive_implementation(keep):
     np.testing.assert_allclose([(state.loss, state.gap) for state in states[1:]], naive, rtol=1e-8)
 
 
+ADAM = Schedule(epochs=10, lr=0.01, batch_size=16, optimizer="adam")
+
+
+def naive_adam_lc(model, inputs, targets, *, keep, schedule, seed, unit) -> list[tuple[float, float, float]]:
+    """(loss, gap, mu) of each LC step: all parameters as one vector, moments and step by their formulas."""
+    sizes = [p.numel() for p in model.parameters()]
+    governed = torch.cat([torch.full((n,), n > 8) for n in sizes])  # the weights, not the biases
+
+    def flat() -> Tensor:
+        return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+    def prune(v: Tensor) -> Tensor:
+        order = v.abs().argsort(descending=True, stable=True)
+        return v.index_fill(0, order[round(keep * v.numel()) :], 0.0)
+
+    batches = Batches(len(inputs), batch_size=schedule.batch_size, seed=seed)
+    m = v = torch.zeros(sum(sizes), dtype=torch.float64)
+    delta = prune(flat()[governed])
+    multipliers = torch.zeros_like(delta)
+    gaps = [float((flat()[governed] - delta).norm() / delta.norm())]
+    rows, boost, mu, t = [], 1.0, 0.0, 0
+    for step in schedule.plan(len(inputs)):
+        boost = schedule.boost(boost, step=step.number, gaps=gaps)
+        mu, total = max(step.mu * boost * unit, mu), 0.0
+        for lr in step.lrs:
+            batch = batches.draw()
+            loss = cross_entropy(model(inputs[batch]), targets[batch])
+            g = torch.cat([part.reshape(-1) for part in torch.autograd.grad(loss, list(model.parameters()))])
+            w, t = flat(), t + 1
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+            eta = lr / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
+            w = w - eta * m / (1 - 0.9**t)
+            w[governed] = (w[governed] + eta[governed] * (mu * delta + multipliers)) / (1 + eta[governed] * mu)
+            with torch.no_grad():
+                for parameter, part in zip(model.parameters(), w.split(sizes), strict=True):
+                    parameter.copy_(part.reshape(parameter.shape))
+            total += float(loss.detach())
+        unit = float((v[governed] / (1 - 0.999**t)).mean().sqrt())
+        w = flat()[governed]
+        delta = prune(w - multipliers / mu)
+        multipliers = multipliers - mu * (w - delta)
+        gaps.append(float((w - delta).norm() / delta.norm()))
+        rows.append((total / len(step.lrs), gaps[-1], mu))
+    return rows
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.4])
+def test_with_adam_too_it_agrees_with_a_naive_implementation(keep):
+    inputs = randn(100, 6).double()
+    targets = three_classes(inputs)
+    states = lc(mlp().double(), {"*": Joint(L0Pruning(keep=keep))}, inputs, targets, seed=3, schedule=ADAM)
+    unit = states[0].mu_unit
+    naive = naive_adam_lc(mlp().double(), inputs, targets, keep=keep, schedule=ADAM, seed=3, unit=unit)
+    np.testing.assert_allclose([(state.loss, state.gap, state.mu) for state in states[1:]], naive, rtol=1e-6)
+
+
+# Adam.
+
+PLANS = {
+    "pruning": {"*": Joint(L0Pruning(keep=0.3))},
+    "a codebook": {"*": Codebook(size=3)},
+    "low rank": {"0": LowRank(rank=2)},
+}
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_with_adam_the_gap_closes_and_the_loss_is_about_that_of_sgd(plan):
+    inputs = randn(300, 6)
+    targets = three_classes(inputs)
+    reference = mlp()
+    train_reference(reference, inputs, targets, loss=cross_entropy, recipe=Recipe(epochs=30, lr=0.2, batch_size=16))
+
+    def last(schedule):
+        model = mlp()
+        model.load_state_dict(reference.state_dict())
+        tasks = plan_tasks(model, plan)
+        *_, state = run_lc(model, tasks, inputs, targets, loss=cross_entropy, schedule=schedule, seed=0)
+        model.load_state_dict(compressed_weights(tasks, state))
+        return state, float(cross_entropy(predict(model, inputs), targets))
+
+    _, by_sgd = last(Schedule(epochs=40, lr=0.1, batch_size=16))
+    adam, by_adam = last(Schedule(epochs=40, lr=0.01, batch_size=16, optimizer="adam"))
+    assert adam.gap < CLOSED_GAP
+    assert by_adam < 1.3 * by_sgd
+
+
+def test_with_adam_the_size_of_the_loss_does_not_matter():
+    """In float64, where eps does not show: mu, the multipliers and the loss are a thousand times as large, w is not."""
+    inputs = randn(100, 6).double()
+    targets = three_classes(inputs)
+
+    def states(factor):
+        model = mlp().double()
+        tasks = plan_tasks(model, {"*": Codebook(size=3)})
+
+        def loss(outputs, targets):
+            return factor * cross_entropy(outputs, targets)
+
+        return list(run_lc(model, tasks, inputs, targets, loss=loss, schedule=ADAM, seed=0))
+
+    for one, thousand in zip(states(1.0), states(1000.0), strict=True):
+        assert thousand.mu == pytest.approx(1000 * one.mu, rel=1e-4)
+        assert thousand.gap == pytest.approx(one.gap, rel=1e-3)
+        for name, tensor in one.weights.items():
+            torch.testing.assert_close(thousand.weights[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_mu_never_falls_with_adam():
+    inputs = randn(100, 6)
+    states = lc(mlp(), {"*": Codebook(size=2)}, inputs, three_classes(inputs), schedule=ADAM)
+    mus = [state.mu for state in states]
+    assert mus == sorted(mus)
+    plan = ADAM.plan(100)
+    assert mus[1] == plan[0].mu * states[0].mu_unit
+    for before, after, step in zip(states, states[1:], plan, strict=False):
+        assert after.mu == max(step.mu * after.boost * before.mu_unit, before.mu)
+
+
+def test_probing_for_adam_leaves_the_reference_and_the_order_of_the_batches_alone():
+    inputs, model = randn(64, 6), mlp()
+    plan = {"0": Codebook(size=2)}
+    adam, sgd = (lc(mlp(), plan, inputs, three_classes(inputs), schedule=schedule)[0] for schedule in (ADAM, SHORT))
+    assert same_tensors(adam.weights, model.state_dict())
+    assert torch.equal(adam.batches["generator"], sgd.batches["generator"])
+    assert (adam.mu, sgd.mu_unit) == (0.0, 1.0)
+    assert adam.mu_unit > 0
+
+
+# Any loss.
+
+LOSSES = {
+    "mean squared error": nn.functional.mse_loss,
+    "a module": nn.SmoothL1Loss(),
+    "several labels": nn.functional.binary_cross_entropy_with_logits,
+    "log-likelihood of a Gaussian": lambda outputs, targets: nn.functional.gaussian_nll_loss(
+        outputs, targets, torch.ones_like(outputs)
+    ),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("schedule", [SHORT, ADAM], ids=["sgd", "adam"])
+def test_any_loss_of_outputs_and_targets_will_do(loss, schedule):
+    inputs = randn(100, 6)
+    targets = (inputs[:, :3] > 0).float()
+    model = mlp()
+    tasks = plan_tasks(model, {"*": Codebook(size=4)})
+    states = list(run_lc(model, tasks, inputs, targets, loss=loss, schedule=schedule, seed=0))
+    assert states[-1].gap < 0.2 * states[0].gap
+
+    def shipped(state):
+        model.load_state_dict(compressed_weights(tasks, state))
+        return float(loss(predict(model, inputs), targets))
+
+    assert shipped(states[-1]) < shipped(states[0])
+
+
 # States, schedule, resuming.
 
 
@@ -158,11 +315,12 @@ def test_mu_times_the_learning_rate_never_exceeds_one():
     ids=str,
 )
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
-def test_going_on_from_any_state_gives_the_same_bits_as_never_having_stopped(plan, momentum):
+@pytest.mark.parametrize("optimizer, lr", [("sgd", 0.1), ("adam", 0.01)])
+def test_going_on_from_any_state_gives_the_same_bits_as_never_having_stopped(plan, momentum, optimizer, lr):
     """The states are used after the run is over, so that none may have changed meanwhile."""
     inputs = randn(70, 6)
     targets = three_classes(inputs)
-    schedule = Schedule(epochs=3.3, lr=0.1, batch_size=16, momentum=momentum)
+    schedule = Schedule(epochs=3.3, lr=lr, batch_size=16, momentum=momentum, optimizer=optimizer, clip_norm=1.0)
     states = lc(mlp(), plan, inputs, targets, schedule=schedule)
     for state in (states[i] for i in (0, 1, 7, 19, 20)):
         rest = lc(mlp(seed=9), plan, inputs, targets, schedule=schedule, resume=state)
@@ -171,15 +329,21 @@ def test_going_on_from_any_state_gives_the_same_bits_as_never_having_stopped(pla
 
 
 def identical(a: LCState, b: LCState) -> bool:
-    numbers = (a.step, a.mu, a.boost, a.loss, a.gaps, a.epochs) == (b.step, b.mu, b.boost, b.loss, b.gaps, b.epochs)
+    numbers = ("step", "mu", "mu_unit", "boost", "loss", "gaps", "epochs")
     deltas = zip(a.thetas, b.thetas, strict=True)
+    buffers = [{(name, key): tensor for name, held in state.optimizer.items() for key, tensor in held.items()}
+               for state in (a, b)]  # fmt: skip
     return (
-        numbers
-        and a.weights.keys() == b.weights.keys()
-        and all(torch.equal(a.weights[name], b.weights[name]) for name in a.weights)
+        all(getattr(a, name) == getattr(b, name) for name in numbers)
+        and same_tensors(a.weights, b.weights)
+        and same_tensors(*buffers)
         and all(torch.equal(mine, theirs) for mine, theirs in zip(a.multipliers, b.multipliers, strict=True))
         and all(torch.equal(mine.decompress(), theirs.decompress()) for mine, theirs in deltas)
     )
+
+
+def same_tensors(mine, theirs) -> bool:
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others():

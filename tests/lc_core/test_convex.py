@@ -16,6 +16,7 @@ mse = nn.functional.mse_loss
 
 SCHEDULE = Schedule(epochs=1000, lr=0.05, batch_size=40)
 """Of the whole data at a time, 25 iterations an L step."""
+ADAM = Schedule(epochs=1000, lr=0.03, batch_size=40, optimizer="adam")
 
 
 def regression(seed: int, *, outputs: int = 1) -> tuple[Tensor, Tensor, nn.Linear]:
@@ -58,35 +59,42 @@ def best_rank_two(x: np.ndarray, y: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(
-    "compression, optimum, outputs, seed, tolerance",
+    "schedule, compression, optimum, outputs, seed",
     [
-        *[(L0Pruning(keep=0.5), best_subset, 1, seed, 1e-3) for seed in (0, 2, 3, 7)],
-        *[(Codebook(size=2), best_partition, 1, seed, 1e-3) for seed in (0, 2, 7)],
-        *[(LowRank(rank=2), best_rank_two, 4, seed, 1e-3) for seed in (0, 1, 6)],
+        *[(SCHEDULE, L0Pruning(keep=0.5), best_subset, 1, seed) for seed in (0, 2, 3, 7)],
+        *[(SCHEDULE, Codebook(size=2), best_partition, 1, seed) for seed in (0, 2, 7)],
+        *[(SCHEDULE, LowRank(rank=2), best_rank_two, 4, seed) for seed in (0, 1, 6)],
+        *[(ADAM, L0Pruning(keep=0.5), best_subset, 1, seed) for seed in (0, 1, 3, 7)],
+        (ADAM, Codebook(size=2), best_partition, 1, 2),
+        *[(ADAM, LowRank(rank=2), best_rank_two, 4, seed) for seed in (0, 3, 5, 6)],
     ],
     ids=str,
 )
-def test_it_reaches_the_constrained_optimum_of_a_convex_loss(compression, optimum, outputs, seed, tolerance):
-    """The constraint is not convex, so not on all data: on 7 (pruning), 5 and 8 of the first eight seeds, to 0.3 %."""
+def test_it_reaches_the_constrained_optimum_of_a_convex_loss(schedule, compression, optimum, outputs, seed):
+    """The constraint is not convex, so not on all data: on 7 (pruning), 5 and 8 of the first eight seeds, to 0.3 %.
+
+    With Adam, whose steps have less to do with the size of a slope, on 6, 1 and 6, to 0.5 %.
+    """
     inputs, targets, model = regression(seed, outputs=outputs)
     tasks = plan_tasks(model, {"*": compression})
-    states = list(run_lc(model, tasks, inputs, targets, loss=mse, schedule=SCHEDULE, seed=0))
+    states = list(run_lc(model, tasks, inputs, targets, loss=mse, schedule=schedule, seed=0))
 
     def error(state):
         weights = compressed_weights(tasks, state)
         return float(mse(inputs @ weights["weight"].T + weights["bias"], targets))
 
     least = optimum(inputs.double().numpy(), targets.double().numpy())
-    assert least * (1 - 1e-5) <= error(states[-1]) <= least * (1 + tolerance)
+    assert least * (1 - 1e-5) <= error(states[-1]) <= least * (1 + 1e-3)
     assert error(states[-1]) < error(states[0])
     assert states[-1].gap < CLOSED_GAP
 
 
-def test_the_multipliers_become_the_gradient_of_the_loss():
+@pytest.mark.parametrize("schedule", [SCHEDULE, ADAM], ids=["sgd", "adam"])
+def test_the_multipliers_become_the_gradient_of_the_loss(schedule):
     """At an L step's end grad L(w) = lambda - mu (w - Delta), which is the multipliers after it."""
     inputs, targets, model = regression(0)
     tasks = plan_tasks(model, {"*": L0Pruning(keep=0.5)})
-    states = list(run_lc(model, tasks, inputs, targets, loss=mse, schedule=SCHEDULE, seed=0))
+    states = list(run_lc(model, tasks, inputs, targets, loss=mse, schedule=schedule, seed=0))
     for state in states[-10:]:
         model.load_state_dict(state.weights)
         (gradient,) = torch.autograd.grad(mse(model(inputs), targets), model.weight)

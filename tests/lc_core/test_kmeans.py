@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
-from lc_core.kmeans import BINS, optimal_centres
+from lc_core.kmeans import EXACT, _bin_edges, optimal_centres
 from tests.contract.brute_force import Floats
 from tests.contract.weights import PROPERTY
 
@@ -72,7 +72,7 @@ def test_up_to_nine_values_are_parted_as_well_as_can_be(values, size):
 @pytest.mark.parametrize("kind", ["normal", "heavy tails", "two lumps"])
 @pytest.mark.parametrize("repeats", [1, 3])
 def test_as_many_distinct_values_as_there_are_bins_are_solved_exactly(kind, size, repeats):
-    distinct = sample(kind, BINS // repeats, seed=size)
+    distinct = sample(kind, EXACT // repeats, seed=size)
     w = np.repeat(distinct, np.random.default_rng(0).integers(1, repeats + 1, size=distinct.size))
     least = least_by_dynamic_programme(w, size)
     assert distortion(w, optimal_centres(w, size=size)) == pytest.approx(least, rel=1e-9)
@@ -87,13 +87,55 @@ def test_ten_thousand_values_are_parted_as_well_as_by_ten_runs_of_scikit_learn(k
 
 
 @pytest.mark.parametrize("kind", ["normal", "heavy tails", "laplace", "two lumps"])
-@pytest.mark.parametrize("size", [2, 5, 16])
-def test_past_the_bins_it_comes_near_the_least(kind, size):
-    """Seen with 16 centres: 0.04 % above, 1.1 % for two lumps, between which the bins are finest for nothing."""
+@pytest.mark.parametrize("size", [2, 5, 16, 40])
+def test_past_exactness_it_comes_within_a_thousandth_of_the_least(kind, size):
+    """Seen over 300 such samples with 3 to 32 centres: 0.001 % above on average, 0.06 % at most."""
     w = sample(kind, 500, seed=7)
-    assert distortion(w, optimal_centres(w, size=size)) <= (
-        1.02 if kind == "two lumps" else 1.001
-    ) * least_by_dynamic_programme(w, size)
+    assert distortion(w, optimal_centres(w, size=size)) <= 1.001 * least_by_dynamic_programme(w, size)
+
+
+def least_by_costs(w: Floats, size: int) -> float:
+    """O(size n^2) like `least_by_dynamic_programme`, on prefix sums: for samples of a thousand about zero."""
+    ordered = np.sort(w)
+    places = np.arange(ordered.size + 1.0)
+    sums, squares = (np.append(0.0, np.cumsum(ordered**power)) for power in (1, 2))
+    counts = places[:, None] - places
+    cost = squares[:, None] - squares - (sums[:, None] - sums) ** 2 / np.where(counts > 0, counts, 1)
+    cost = np.where(counts < 0, np.inf, cost)
+    best = cost[:, 0]
+    for _ in range(size - 1):
+        best = (cost + best).min(axis=1)
+    return float(best[-1])
+
+
+@pytest.mark.parametrize("kind", ["normal", "heavy tails", "laplace", "two lumps"])
+@pytest.mark.parametrize("size, most", [(16, 1.001), (64, 1.001), (100, 1.003)])
+def test_many_centres_end_as_near_the_least_cold_and_from_a_random_start(kind, size, most):
+    """Lloyd's algorithm alone ends 1 % to 10 % above it; the least is checked against the slower one."""
+    w = sample(kind, 1200, seed=7)
+    assert least_by_costs(w[:100], 5) == pytest.approx(least_by_dynamic_programme(w[:100], 5), rel=1e-9)
+    least = least_by_costs(w, size)
+    start = np.sort(np.random.default_rng(3).choice(w, size, replace=False))
+    for before in (None, start):
+        assert least * (1 - 1e-9) <= distortion(w, optimal_centres(w, size=size, start=before)) <= most * least
+
+
+@pytest.mark.parametrize("size", [16, 64])
+def test_a_warm_start_after_a_drift_stays_within_a_hundredth_of_a_percent(size):
+    """As over the C steps of an LC run: the weights drift and draw near the codebook."""
+    w = sample("heavy tails", 1200, seed=11)
+    centres = optimal_centres(w, size=size)
+    for step in range(6):
+        nearest = centres[np.abs(w[:, None] - centres).argmin(axis=1)]
+        w = 0.7 * w + 0.3 * nearest + 0.02 * sample("normal", 1200, seed=step)
+        centres = optimal_centres(w, size=size, start=centres)
+        assert distortion(w, centres) <= 1.0005 * least_by_costs(w, size)
+
+
+def test_wide_gaps_take_no_more_than_a_bin_each():
+    """Without a cap the two gaps between three lumps took all bins but a few, and 16 centres ended 1 % above."""
+    w = np.sort(sample("normal", 3000, seed=5) * 1e-3 + np.repeat([-7.0, 0.0, 9.0], 1000))
+    assert len(_bin_edges(w, bins=128)) > 120
 
 
 def test_a_warm_start_that_is_better_is_taken_on():

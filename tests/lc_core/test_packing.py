@@ -1,6 +1,8 @@
 """Packed integers: what goes in comes out, in the bytes stated, and what is damaged is refused."""
 
 import math
+import tracemalloc
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -10,14 +12,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lc_core.packing import (
+    LARGEST_GROUP,
     byte_count,
     code_width,
     elias_fano_bits,
     pack_bitmap,
     pack_codes,
+    pack_combinations,
     pack_elias_fano,
     unpack_bitmap,
     unpack_codes,
+    unpack_combinations,
     unpack_elias_fano,
 )
 from tests.contract.weights import PROPERTY
@@ -61,6 +66,38 @@ def test_codes_of_every_width_come_back_from_the_fewest_bytes(width, data):
 def test_codes_are_laid_out_lowest_bit_first():
     assert pack_codes(torch.tensor([1, 2, 3, 0, 1]), width=2).tolist() == [0b00_11_10_01, 0b01]
     assert pack_codes(torch.tensor([5, 1]), width=3).tolist() == [0b001_101]
+
+
+@pytest.mark.parametrize("width", [*range(18), 24, 31, 32, 33, 48, 62])
+def test_codes_are_their_bits_one_after_another(width):
+    """The format, written out bit by bit; unpacked also as its last byte's unused bits are set."""
+    for count in (0, 1, 2, 7, 8, 9, 23, 64, 1001):
+        codes = np.random.default_rng(count).integers(0, 2**width, count, dtype=np.int64)
+        bits = (codes[:, None] >> np.arange(width)) & 1
+        expected = np.packbits(bits.astype(np.uint8).reshape(-1), bitorder="little")
+        packed = pack_codes(torch.from_numpy(codes), width=width)
+        assert packed.tolist() == expected.tolist(), count
+        unused = 8 * packed.numel() - count * width
+        if unused:
+            packed[-1] |= (0xFF << (8 - unused)) & 0xFF
+        assert unpack_codes(packed, width=width, count=count).tolist() == codes.tolist(), count
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+def test_codes_of_any_integer_type_are_packed(dtype):
+    assert pack_codes(torch.tensor([1, 2, 3, 0, 1], dtype=dtype), width=2).tolist() == [0b00_11_10_01, 0b01]
+
+
+def test_packing_takes_little_more_memory_than_its_result():
+    """A million codes of 8 bits are 1 MB; as bits in int64 they were 64 MB."""
+    codes = torch.arange(1_000_000) % 256
+    for width in (8, 5):
+        tracemalloc.start()
+        packed = pack_codes(codes % 2**width, width=width)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 6 * codes.numel()
+        assert torch.equal(unpack_codes(packed, width=width, count=codes.numel()), codes % 2**width)
 
 
 @given(supports())
@@ -118,6 +155,50 @@ def test_sizes_are_known_without_numbers():
     real = pack_elias_fano(random_support(1000, 37), universe=1000)
     assert {name: (a.shape, a.dtype) for name, a in code.items()} == {n: (a.shape, a.dtype) for n, a in real.items()}
     assert all(array.device.type == "meta" for array in code.values())
+
+
+@pytest.mark.parametrize("size, count", [(1, 1), (2, 1), (4, 2), (5, 0), (5, 5), (6, 3), (9, 2), (7, 6)])
+def test_every_combination_has_its_own_code(size, count):
+    everything = [[i in kept for i in range(size)] for kept in combinations(range(size), count)]
+    chosen = torch.tensor(everything).reshape(-1, size)
+    packed = pack_combinations(chosen, count=count)
+    width = math.ceil(math.log2(math.comb(size, count)))
+    assert packed.numel() == math.ceil(len(chosen) * width / 8)
+    codes = unpack_codes(packed, width=width, count=len(chosen))
+    assert sorted(codes.tolist()) == list(range(len(chosen)))
+    assert torch.equal(unpack_combinations(packed, groups=len(chosen), size=size, count=count), chosen)
+
+
+def test_two_of_four_are_numbered_in_the_order_of_their_last_positions():
+    chosen = torch.tensor([[i in kept for i in range(4)] for kept in [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]])
+    assert unpack_codes(pack_combinations(chosen, count=2), width=3, count=6).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("size, count", [(32, 16), (64, 32), (64, 1), (64, 63), (33, 8)])
+def test_combinations_of_large_groups_come_back(size, count):
+    order = np.random.default_rng(0).random((50, size)).argsort(axis=1)
+    chosen = torch.from_numpy(order < count)
+    chosen[0], chosen[1] = torch.arange(size) < count, torch.arange(size) >= size - count
+    packed = pack_combinations(chosen, count=count)
+    assert packed.numel() == math.ceil(50 * (math.comb(size, count) - 1).bit_length() / 8)
+    assert torch.equal(unpack_combinations(packed, groups=50, size=size, count=count), chosen)
+
+
+def test_the_size_of_combinations_is_known_without_numbers():
+    chosen = torch.empty(11, 4, dtype=torch.bool, device="meta")
+    packed = pack_combinations(chosen, count=2)
+    assert packed.device.type == "meta"
+    assert (packed.shape, packed.dtype) == ((5,), torch.uint8)
+
+
+def test_codes_past_the_last_combination_and_groups_too_large_are_refused():
+    """Two of four are six: 0 to 5 in three bits."""
+    with pytest.raises(ValueError, match="expected codes below 6, got 6: the index is damaged"):
+        unpack_combinations(pack_codes(torch.tensor([5, 6]), width=3), groups=2, size=4, count=2)
+    with pytest.raises(ValueError, match="expected 1 bytes of 3-bit codes, got 2"):
+        unpack_combinations(torch.zeros(2, dtype=torch.uint8), groups=2, size=4, count=2)
+    with pytest.raises(ValueError, match=f"expected groups of at most {LARGEST_GROUP}, got 65"):
+        unpack_combinations(torch.zeros(1, dtype=torch.uint8), groups=1, size=65, count=1)
 
 
 @pytest.mark.parametrize("change", [-1, 1])

@@ -1,6 +1,8 @@
 """The default schedule: a pure function of the budget."""
 
 import dataclasses
+import math
+import re
 from itertools import pairwise
 
 import pytest
@@ -101,3 +103,61 @@ def test_mu_is_raised_only_late_and_only_where_the_gap_does_not_close(step, gaps
 def test_in_a_short_run_the_last_two_steps_are_the_last_tenth():
     short = dataclasses.replace(SCHEDULE, epochs=5)
     assert [short.boost(1.0, step=step, gaps=(0.5, 0.4)) for step in (10, 18, 19, 20)] == [1.0, 1.0, 2.0, 2.0]
+
+
+# Adam, and what both share.
+
+ADAM = dataclasses.replace(SCHEDULE, lr=0.002, optimizer="adam")
+
+
+def test_mu_of_adam_starts_by_its_own_rate_whatever_the_momentum():
+    """The penalty takes no part in the momentum."""
+    for momentum in (0.0, 0.9):
+        plan = dataclasses.replace(ADAM, momentum=momentum).plan(1000)
+        assert plan[0].mu == pytest.approx(0.07 / (0.002 * 16), rel=1e-12)
+        assert plan[-1].mu / plan[0].mu == pytest.approx(100)
+
+
+def test_mu_of_sgd_is_the_plans_boosted_and_never_more_than_one_over_the_learning_rate():
+    step = SCHEDULE.plan(1000)[5]
+    assert SCHEDULE.mu(step, boost=2.0, unit=1.0, previous=1e9) == 2 * step.mu
+    assert SCHEDULE.mu(step, boost=1e9, unit=1.0, previous=0.0) == 1 / step.lrs[0]
+
+
+def test_mu_of_adam_is_in_units_of_the_gradient_and_never_falls():
+    step = ADAM.plan(1000)[5]
+    assert ADAM.mu(step, boost=2.0, unit=0.01, previous=0.0) == pytest.approx(2 * step.mu * 0.01)
+    assert ADAM.mu(step, boost=2.0, unit=1e9, previous=0.0) == pytest.approx(2 * step.mu * 1e9)
+    assert ADAM.mu(step, boost=2.0, unit=0.01, previous=7.0) == 7.0
+
+
+def test_the_learning_rates_are_those_of_the_recipe():
+    for decay in ("linear", "cosine", "constant"):
+        schedule = dataclasses.replace(SCHEDULE, lr_decay=decay)
+        lrs = [lr for step in schedule.plan(1000) for lr in step.lrs]
+        assert lrs == schedule.recipe.lrs(len(lrs))
+
+
+def test_a_schedules_recipe_says_what_the_schedule_says():
+    schedule = Schedule(3, 0.2, 7, 0.8, 50.0, optimizer="adam", clip_norm=2.0, lr_decay="cosine")
+    recipe = dataclasses.asdict(schedule.recipe)
+    shared = {name: value for name, value in dataclasses.asdict(schedule).items() if name != "mu_growth"}
+    assert {name: recipe.pop(name) for name in shared} == shared
+    assert recipe == {"weight_decay": 0.0, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        ({"epochs": 0}, "epochs: expected a positive number, got 0"),
+        ({"mu_growth": 0.5}, "mu_growth: expected a number, 1 or more, got 0.5"),
+        ({"mu_growth": math.inf}, "mu_growth: expected a number, 1 or more, got inf"),
+        ({"lr": -0.1}, "lr: expected a positive number, got -0.1"),
+        ({"optimizer": "lion"}, "optimizer: expected one of sgd, adam, got 'lion'"),
+        ({"clip_norm": -1.0}, "clip_norm: expected a positive number, or None, got -1.0"),
+        ({"lr_decay": None}, "lr_decay: expected one of linear, cosine, constant, got None"),
+    ],
+)
+def test_a_schedule_that_cannot_be_followed_is_refused_in_a_line(value, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        dataclasses.replace(SCHEDULE, **value)

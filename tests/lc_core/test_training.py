@@ -1,6 +1,9 @@
-"""Training: the penalty's gradient, the stream of batches, the learning rate, what diverges, batch-norm statistics."""
+"""Training: the stream of batches, the learning rate, what diverges, batch-norm statistics."""
 
+import dataclasses
+import itertools
 import math
+import re
 
 import pytest
 import torch
@@ -9,87 +12,16 @@ from torch import nn
 from lc_core import DivergedError, Recipe, train_reference
 from lc_core.training import (
     EVALUATION_BATCH,
+    NEAR,
+    PROBED_BATCHES,
     Batches,
-    Penalty,
     batches_per_epoch,
-    linear_lr,
-    nesterov_sgd,
     predict,
+    probe_gradient,
     reestimate_batch_norm,
     train,
 )
 from tests.lc_core.models import conv_net, mlp, randn, three_classes
-
-
-def penalty_value(w, delta, multipliers, mu):
-    """mu/2 ||w - Delta||^2 - lambda^T (w - Delta), as the docstring has it."""
-    return mu / 2 * ((w - delta) ** 2).sum() - (multipliers * (w - delta)).sum()
-
-
-@pytest.fixture
-def case():
-    """(w with a gradient of the loss, Delta, lambda, mu), float64."""
-    w, delta, multipliers, gradient = (randn(3, 4, seed=seed).double() for seed in range(4))
-    w.grad = gradient.clone()
-    return w, delta, multipliers, 0.7
-
-
-def test_the_penalty_adds_what_autograd_would(case):
-    w, delta, multipliers, mu = case
-    before = w.grad.clone()
-    Penalty([w], mu, [mu * delta + multipliers]).add_gradient()
-    leaf = w.detach().clone().requires_grad_()
-    (expected,) = torch.autograd.grad(penalty_value(leaf, delta, multipliers, mu), leaf)
-    torch.testing.assert_close(w.grad - before, expected)
-
-
-def test_the_penalty_adds_what_finite_differences_give(case):
-    w, delta, multipliers, mu = case
-    before, step = w.grad.clone(), 1e-5
-    Penalty([w], mu, [mu * delta + multipliers]).add_gradient()
-    for index in range(w.numel()):
-        along = torch.zeros_like(w)
-        along.view(-1)[index] = step
-        up, down = (penalty_value(w + sign * along, delta, multipliers, mu) for sign in (1, -1))
-        assert float((w.grad - before).view(-1)[index]) == pytest.approx(float(up - down) / (2 * step), rel=1e-6)
-
-
-def test_the_penalty_leaves_weights_and_pulls_alone(case):
-    w, delta, multipliers, mu = case
-    pull = mu * delta + multipliers
-    kept = w.clone(), pull.clone()
-    Penalty([w], mu, [pull]).add_gradient()
-    assert torch.equal(w, kept[0])
-    assert torch.equal(pull, kept[1])
-
-
-def test_a_frozen_weight_cannot_be_compressed_and_the_message_says_so():
-    w = torch.zeros(2)
-    with pytest.raises(ValueError, match="no gradient to weights that are to be compressed"):
-        Penalty([w], 1.0, [torch.zeros(2)]).add_gradient()
-
-
-def test_the_penalty_is_part_of_the_step_and_not_of_the_reported_loss():
-    """One step of plain gradient descent on L + penalty, by hand."""
-    model, inputs, targets = mlp(), randn(20, 6), three_classes(randn(20, 6))
-    w = model[0].weight
-    delta, multipliers, mu, lr = randn(8, 6, seed=5), randn(8, 6, seed=6), 0.3, 0.05
-    value = nn.functional.cross_entropy(model(inputs), targets)
-    whole = value + penalty_value(w, delta, multipliers, mu)
-    (expected,) = torch.autograd.grad(whole, w)
-    expected = w.detach() - lr * expected
-    mean = train(
-        model,
-        inputs,
-        targets,
-        batches=Batches(20, batch_size=20, seed=0),
-        loss=nn.functional.cross_entropy,
-        optimizer=nesterov_sgd(model, momentum=0.0),
-        lrs=[lr],
-        penalty=Penalty([w], mu, [mu * delta + multipliers]),
-    )
-    torch.testing.assert_close(w.detach(), expected)
-    assert mean == pytest.approx(float(value.detach()))
 
 
 @pytest.mark.parametrize("examples, batch_size", [(10, 3), (12, 4), (5, 8), (1, 1), (7, 7)])
@@ -133,13 +65,47 @@ def test_a_kept_place_is_gone_on_from_exactly(drawn):
         assert [other.draw().tolist() for _ in range(9)] == expected
 
 
+RECIPE = Recipe(epochs=1, lr=0.5, batch_size=8)
+
+
 def test_the_learning_rate_goes_straight_from_lr_to_two_percent():
-    rates = [linear_lr(0.5, iteration=i, iterations=50) for i in range(50)]
+    rates = RECIPE.lrs(50)
     assert rates[0] == 0.5
     assert rates[-1] == pytest.approx(0.01)
     assert rates[24] + rates[25] == pytest.approx(0.51)
-    assert linear_lr(0.5, iteration=0, iterations=1) == 0.5
-    assert linear_lr(0.5, iteration=80, iterations=50) == pytest.approx(0.01)
+    assert RECIPE.lrs(1) == [0.5]
+    assert RECIPE.lrs(0) == []
+
+
+def test_the_learning_rate_may_fall_as_half_a_cosine_or_not_at_all():
+    cosine = dataclasses.replace(RECIPE, lr_decay="cosine").lrs(51)
+    assert (cosine[0], cosine[-1], cosine[25]) == (0.5, pytest.approx(0.01), pytest.approx(0.255))
+    assert cosine == sorted(cosine, reverse=True)
+    falls = [earlier - later for earlier, later in itertools.pairwise(cosine)]
+    assert falls[0] == pytest.approx(falls[-1])
+    assert falls[25] > 20 * falls[0]  # flat at both ends
+    assert dataclasses.replace(RECIPE, lr_decay="constant").lrs(50) == [0.5] * 50
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        ({"epochs": -1}, "epochs: expected a number, 0 or more, got -1"),
+        ({"epochs": math.inf}, "epochs: expected a number, 0 or more, got inf"),
+        ({"lr": 0.0}, "lr: expected a positive number, got 0.0"),
+        ({"lr": math.nan}, "lr: expected a positive number, got nan"),
+        ({"batch_size": 0}, "batch_size: expected 1 or more, got 0"),
+        ({"momentum": 1.0}, "momentum: expected a number in [0, 1), got 1.0"),
+        ({"weight_decay": -0.1}, "weight_decay: expected a number, 0 or more, got -0.1"),
+        ({"optimizer": "adamw"}, "optimizer: expected one of sgd, adam, got 'adamw'"),
+        ({"clip_norm": 0.0}, "clip_norm: expected a positive number, or None, got 0.0"),
+        ({"clip_norm": math.nan}, "clip_norm: expected a positive number, or None, got nan"),
+        ({"lr_decay": "step"}, "lr_decay: expected one of linear, cosine, constant, got 'step'"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_is_refused_in_a_line(value, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        dataclasses.replace(RECIPE, **value)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -152,7 +118,7 @@ def test_a_loss_that_is_not_finite_is_divergence(bad):
             three_classes(randn(8, 6)),
             batches=Batches(8, batch_size=4, seed=0),
             loss=lambda outputs, targets: 0 * outputs.sum() + bad,
-            optimizer=nesterov_sgd(model, momentum=0.9),
+            optimizer=RECIPE.build_optimizer(model),
             lrs=[0.1, 0.05],
         )
 
@@ -169,9 +135,18 @@ def test_a_learning_rate_far_too_high_diverges():
         )
 
 
-def test_a_reference_is_trained_and_repeats():
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(epochs=8, lr=0.3, batch_size=32, seed=4),
+        Recipe(epochs=8, lr=0.3, batch_size=32, seed=4, clip_norm=0.2, lr_decay="cosine"),
+        Recipe(epochs=8, lr=0.02, batch_size=32, seed=4, optimizer="adam"),
+        Recipe(epochs=8, lr=0.02, batch_size=32, seed=4, optimizer="adam", clip_norm=0.1, lr_decay="constant"),
+    ],
+    ids=lambda recipe: f"{recipe.optimizer}, clipped to {recipe.clip_norm}",
+)
+def test_a_reference_is_trained_and_repeats(recipe):
     inputs = randn(200, 6)
-    recipe = Recipe(epochs=8, lr=0.3, batch_size=32, seed=4)
 
     def trained():
         model = mlp()
@@ -201,10 +176,11 @@ def test_the_reported_loss_of_a_reference_is_its_last_epochs():
     assert last == pytest.approx(sum(seen[-4:]) / 4)
 
 
-def test_weight_decay_pulls_to_zero():
+@pytest.mark.parametrize("optimizer, lr", [("sgd", 0.1), ("adam", 0.02)])
+def test_weight_decay_pulls_to_zero(optimizer, lr):
     def norm(weight_decay):
         model, inputs = mlp(), randn(64, 6)
-        recipe = Recipe(epochs=10, lr=0.1, batch_size=32, weight_decay=weight_decay)
+        recipe = Recipe(epochs=10, lr=lr, batch_size=32, weight_decay=weight_decay, optimizer=optimizer)
         train_reference(model, inputs, three_classes(inputs), loss=nn.functional.cross_entropy, recipe=recipe)
         return float(model[0].weight.detach().norm())
 
@@ -281,3 +257,69 @@ def test_a_last_example_joins_the_batch_before_it(examples, batch_size):
     epoch = [batches.draw() for _ in range(batches_per_epoch(examples, batch_size))]
     assert sorted(torch.cat(epoch).tolist()) == list(range(examples))
     assert examples == 1 or batch_size == 1 or all(len(batch) > 1 for batch in epoch)
+
+
+# The gradient near the reference.
+
+
+def probed(model, inputs, *, recipe=RECIPE, loss=nn.functional.cross_entropy):
+    parameters = [model[0].weight, model[2].weight]
+    optimizer = recipe.build_optimizer(model)
+    return probe_gradient(
+        model, parameters, inputs, three_classes(inputs), loss=loss, optimizer=optimizer, batch_size=recipe.batch_size
+    )
+
+
+def test_the_probed_gradient_is_the_root_of_the_mean_square_near_the_reference():
+    inputs, model = randn(40, 6), mlp()
+    found = probed(model, inputs)
+    near = mlp()
+    with torch.no_grad():
+        for layer in (near[0], near[2]):
+            layer.weight.mul_(NEAR)
+    batches, squares = Batches(40, batch_size=8, seed=0), []
+    for _ in range(PROBED_BATCHES):
+        batch = batches.draw()
+        value = nn.functional.cross_entropy(near(inputs[batch]), three_classes(inputs)[batch])
+        gradients = torch.autograd.grad(value, [near[0].weight, near[2].weight])
+        squares.append(torch.cat([gradient.flatten() for gradient in gradients]).square())
+    assert found == pytest.approx(float(torch.stack(squares).mean().sqrt()), rel=1e-5)
+
+
+def test_probing_leaves_the_model_as_it_was_and_draws_nothing():
+    model, inputs = conv_net(), randn(20, 2, 6, 6)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    probe_gradient(
+        model,
+        [model.body[0].weight],
+        inputs,
+        three_classes(inputs),
+        loss=nn.functional.cross_entropy,
+        optimizer=RECIPE.build_optimizer(model),
+        batch_size=8,
+    )
+    assert torch.equal(torch.rand(3), expected)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_probed_gradient_is_clipped_as_training_clips_it():
+    inputs = randn(40, 6)
+    bound = 1e-3
+    found = probed(mlp(), inputs, recipe=dataclasses.replace(RECIPE, clip_norm=bound))
+    assert found <= bound / math.sqrt(6 * 8 + 8 * 3)
+    assert found < 0.1 * probed(mlp(), inputs)
+
+
+def test_a_loss_that_gives_no_gradient_or_none_that_is_finite_is_said():
+    inputs, frozen = randn(40, 6), mlp()
+    frozen[0].weight.requires_grad_(False)
+    with pytest.raises(ValueError, match="no gradient to weights that are to be compressed"):
+        probed(frozen, inputs)
+    with pytest.raises(ValueError, match="no gradient to weights that are to be compressed"):
+        probed(mlp(), inputs, loss=lambda outputs, targets: 0 * outputs.sum())
+    with pytest.raises(DivergedError, match="the loss's gradient near the reference is nan"):
+        probed(mlp(), inputs, loss=lambda outputs, targets: math.nan * outputs.sum())

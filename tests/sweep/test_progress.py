@@ -55,6 +55,14 @@ def test_a_line_a_finished_job_where_there_is_no_terminal() -> None:
     ]
 
 
+def test_a_familys_name_is_shown_as_it_is() -> None:
+    stream = io.StringIO()
+    odd = Job("0" * 16, "N:m: [red] 1:2", {"keep": 0.05}, "lc", 0, {})
+    with Progress(total=1, workers=1, stream=stream) as progress:
+        progress.on_finish(odd, done(0.9725, 4120))
+    assert stream.getvalue().startswith("[1/1] N:m: [red] 1:2: keep 0.05, seed 0, accuracy")
+
+
 def test_a_search_without_a_known_number_of_jobs_counts_only() -> None:
     stream = io.StringIO()
     with Progress(total=None, workers=2, stream=stream) as progress:

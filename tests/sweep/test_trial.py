@@ -18,7 +18,7 @@ from sweep.driver import Sweep
 from sweep.intervals import wilson
 from sweep.search import index_url, open_index
 from sweep.store import Record, read_records
-from sweep.trial import Job, content_hash, job_sizes, open_workplace, run_job, split_arrays, versions
+from sweep.trial import Job, Sizes, content_hash, job_sizes, open_workplace, run_job, split_arrays, versions
 from tests.sweep.tiny import STUDY, changed, prepared, write_study
 
 FIELDS = {
@@ -146,7 +146,8 @@ def test_the_sizes_known_before_training_are_those_after_it(sweep: Sweep) -> Non
         record = run_job(job, sweep.workplace, report=lambda _: None)
         payload = read(sweep.folder.artifact(job.id)).payload_bytes
         assert entry.nominal_bytes == record["nominal_bytes"] == payload, job.label
-        assert (entry.macs, job_sizes(job, sweep.workplace)) == (record["macs"], (payload, record["macs"]))
+        assert (entry.macs, entry.fixed) == (record["macs"], True)
+        assert job_sizes(job, sweep.workplace) == Sizes(payload, record["macs"], fixed=True)
     low_rank = next(entry for entry in sweep.entries if entry.family == "low rank")
     assert low_rank.macs == 2 * (8 + 64) + 64 * 3
 

@@ -1,0 +1,112 @@
+"""Values in a narrower floating-point type."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lc_core.compression import Compressed, Dense, Form, Use, dense_bits, dense_form, dense_macs, numel, outline_tensor
+
+DTYPES = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float8_e4m3fn": torch.float8_e4m3fn,
+    "float8_e5m2": torch.float8_e5m2,
+}
+WEIGHTS = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """Values held in a narrower type than they are used in.
+
+    Attributes:
+        values: of Delta(Theta), in the type that they are stored in.
+        dtype: of Delta(Theta).
+    """
+
+    values: Tensor
+    dtype: torch.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.values.shape)
+
+    def decompress(self) -> Tensor:
+        return self.values.to(self.dtype)
+
+    def encode(self, w: Tensor) -> "Rounded":
+        """Theta of other weights in the same type: the nearest values."""
+        return Rounded(_nearest(w.detach(), dtype=self.values.dtype), w.dtype)
+
+    def storage_bits(self) -> int:
+        return min(self._value_bits(), dense_bits(self))
+
+    def macs(self, use: Use) -> int:
+        return dense_macs(self.shape, use)
+
+    def pack(self) -> dict[str, Tensor]:
+        if self._value_bits() >= dense_bits(self):
+            return Dense(self.decompress()).pack()
+        return {"values": self.values.reshape(-1)}
+
+    def form(self) -> Form:
+        if self._value_bits() >= dense_bits(self):
+            return dense_form(self.shape)
+        return {
+            "form": "cast",
+            "shape": list(self.shape),
+            "stored": _name(self.values.dtype, DTYPES),
+            "dtype": _name(self.dtype, WEIGHTS),
+        }
+
+    @staticmethod
+    def unpack(form: Form, arrays: Mapping[str, Tensor]) -> "Rounded":
+        """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
+        values = arrays["values"]
+        if values.dtype != DTYPES[form["stored"]]:
+            raise ValueError(f"expected values in {form['stored']}, got {values.dtype}")
+        return Rounded(values.reshape(form["shape"]), WEIGHTS[form["dtype"]])
+
+    def _value_bits(self) -> int:
+        return numel(self.shape) * self.values.dtype.itemsize * 8
+
+
+@dataclass(frozen=True)
+class Cast:
+    """min over theta of ||w - theta||^2, every theta_i a finite value of `dtype`: rounding to nearest, ties to even.
+
+    Exact: what lies beyond the largest finite value becomes that value. (float64 weights go through float32.) O(n).
+
+    Attributes:
+        dtype: float16, bfloat16, float8_e4m3fn (to 448, 3 bits of fraction) or float8_e5m2 (to 57344, 2 bits).
+    """
+
+    dtype: str
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {self.dtype!r}")
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        return None
+
+    def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Rounded:
+        return Rounded(_nearest(w.detach(), dtype=DTYPES[self.dtype]), w.dtype)
+
+    def outline(self, shape: tuple[int, ...]) -> Rounded:
+        return Rounded(outline_tensor(*shape, dtype=DTYPES[self.dtype]), torch.float32)
+
+
+def _nearest(w: Tensor, *, dtype: torch.dtype) -> Tensor:
+    """`w` in `dtype`, its own storage. Torch's own conversion gives inf or NaN beyond the largest finite value."""
+    largest = torch.finfo(dtype).max
+    held = w.float() if w.dtype == torch.float64 else w
+    if largest < torch.finfo(held.dtype).max:
+        held = held.clamp(-largest, largest)
+    return held.to(dtype, copy=True, memory_format=torch.contiguous_format)
+
+
+def _name(dtype: torch.dtype, names: Mapping[str, torch.dtype]) -> str:
+    return next(name for name, each in names.items() if each == dtype)

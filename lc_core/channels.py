@@ -1,0 +1,101 @@
+"""Channels of a model's tensors: which go together, which hold one number whatever goes in, and what layers do to both.
+
+A slice of a tensor along its channels (dimension 1, or the last one of what a linear layer gives) has a slot: slices of
+one slot can only go together. Norms, activations and sums keep the slots of what they take; a layer makes new ones.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Conv = nn.Conv1d | nn.Conv2d
+Norm = nn.BatchNorm1d | nn.BatchNorm2d
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """A tensor's slices along one dimension.
+
+    Attributes:
+        dim: the dimension.
+        slots: (n,) int64, of each slice.
+        values: (n,), the number that all of a slice is, whatever the model is given; NaN where it depends on that.
+    """
+
+    dim: int
+    slots: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Mixer:
+    """A layer each of whose outputs may read each of its inputs.
+
+    Attributes:
+        name: of the layer in the model.
+        layer: the layer.
+        inputs: what it reads.
+        outputs: what it gives.
+    """
+
+    name: str
+    layer: nn.Linear | Conv
+    inputs: Channels
+    outputs: Channels
+
+    def reads(self) -> Tensor:
+        """(outputs, inputs) bool, whether an output depends on an input, or on a constant that no bias can replace."""
+        values = self.inputs.values
+        replaced = _foldable(self.layer, values) if self.layer.bias is not None else values == 0
+        return _touches(self.layer) & ~replaced
+
+
+@dataclass(frozen=True, eq=False)
+class Follower:
+    """A depthwise convolution or a batch norm: each of its outputs reads one input, and has its slot."""
+
+    module: Conv | Norm
+    inputs: Channels
+    outputs: Channels
+
+
+def layer_constants(layer: nn.Linear | Conv, values: Tensor) -> Tensor:
+    """(outputs,) the constants that a layer gives.
+
+    Args:
+        layer: the layer.
+        values: the constants that it takes, (1, inputs) where each output reads all inputs, (outputs, 1) where it reads
+            one.
+    """
+    known = _foldable(layer, values)
+    totals = (kernels(layer.weight).sum(dim=2) * torch.where(known, values, 0.0)).sum(dim=1)
+    if layer.bias is not None:
+        totals = totals + layer.bias.detach()
+    return totals.masked_fill((_touches(layer) & ~known).any(dim=1), torch.nan)
+
+
+def norm_constants(norm: Norm, values: Tensor) -> Tensor:
+    """(n,) the constants that a batch norm in evaluation mode gives for those that it takes."""
+    given = F.batch_norm(
+        values[None], norm.running_mean, norm.running_var, norm.weight, norm.bias, training=False, eps=norm.eps
+    )[0].detach()
+    return torch.where(norm.weight == 0, norm.bias.detach(), given) if norm.affine else given
+
+
+def kernels(weight: Tensor) -> Tensor:
+    """(outputs, inputs of each, rest) a layer's weight."""
+    return weight.detach()[..., None].flatten(2)
+
+
+def _foldable(layer: nn.Linear | Conv, values: Tensor) -> Tensor:
+    """Whether what the layer makes of each constant is a number: where it pads, only what it makes of zero is."""
+    if isinstance(layer, nn.Linear) or layer.padding == "valid":
+        return values.isfinite()
+    return values == 0 if layer.padding == "same" or any(layer.padding) else values.isfinite()
+
+
+def _touches(layer: nn.Linear | Conv) -> Tensor:
+    """(outputs, inputs of each), whether any weight between them is not zero."""
+    return (kernels(layer.weight) != 0).any(dim=2)

@@ -1,0 +1,36 @@
+"""What follows what in a model, as torch.fx traces it."""
+
+from collections import Counter
+
+import torch.fx
+from torch import nn
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+"""The layers whose weights can be compressed."""
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+def trace(model: nn.Module) -> torch.fx.GraphModule:
+    """The model's graph. ValueError with the tracer's reason where it depends on the numbers that run through it."""
+    try:
+        return torch.fx.symbolic_trace(model)
+    except Exception as error:  # a tracer runs the user's code, which may raise anything
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{type(model).__name__}: expected a model that torch.fx can trace, got: {reason}") from error
+
+
+def following_norms(model: nn.Module) -> dict[str, str]:
+    """Layer -> the batch norm that alone takes its outputs. Layers and norms that run twice have none."""
+    graph = trace(model).graph
+    modules = dict(model.named_modules())
+    calls = [node for node in graph.nodes if node.op == "call_module"]
+    times = Counter(node.target for node in calls)
+    once = {node.target: node for node in calls if times[node.target] == 1}
+    found: dict[str, str] = {}
+    for name, node in once.items():
+        users = list(node.users)
+        if isinstance(modules[name], LAYERS) and len(users) == 1 and users[0].target in once:
+            norm = users[0]
+            if norm.op == "call_module" and isinstance(modules[norm.target], NORMS):
+                found[name] = norm.target
+    return found

@@ -1,0 +1,86 @@
+"""Sorted values, parted into runs, and the sums over runs that k-means needs.
+
+`edges` (k + 1,) are places in the values, 0 and n among them, that part these into k runs; a border is an edge between
+two runs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lc_core.lookup import not_above
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+BLOCK = 8
+CHUNK = 1 << 12
+
+
+@dataclass(frozen=True, eq=False)
+class SortedValues:
+    """Values (n,) and the sums of the first 0, BLOCK, 2 BLOCK, ... of them, each less `shift`.
+
+    Sums at every value would take longer to make than sorting does; what a block lacks is added when asked for.
+
+    Attributes:
+        values: ascending, float32 or float64.
+        shift: about which they are summed: 0, or where they lie far from it, one of them.
+        sums: (n // BLOCK + 1,), float64.
+        squares: likewise, of the squares.
+    """
+
+    values: npt.NDArray[np.floating]
+    shift: float
+    sums: Floats
+    squares: Floats
+
+    def before(self, edges: Indices) -> tuple[Floats, Floats]:
+        """Sums of the values before each of `edges`, of any shape, and of their squares."""
+        block, rest = np.divmod(edges, BLOCK)
+        places = np.minimum((edges - rest)[..., None] + np.arange(BLOCK), self.values.size - 1)
+        tails = np.where(np.arange(BLOCK) < rest[..., None], self.values[places].astype(np.float64) - self.shift, 0.0)
+        return self.sums[block] + tails.sum(axis=-1), self.squares[block] + np.einsum("...i,...i->...", tails, tails)
+
+    def centres(self, edges: Indices) -> Floats:
+        """Means (k,) of the runs, less the shift; every run holds a value."""
+        means: Floats = np.diff(self.before(edges)[0]) / np.diff(edges)
+        return means
+
+    def distortions(self, edges: Indices) -> Floats:
+        """For each run (k,) the sum of the squared distances to its mean."""
+        sums, squares = self.before(edges)
+        spread: Floats = np.diff(squares) - np.diff(sums) ** 2 / np.diff(edges)
+        return spread
+
+    def distortion(self, edges: Indices) -> float:
+        """Their sum."""
+        return float(self.distortions(edges).sum())
+
+    def nearest_runs(self, centres: Floats) -> Indices:
+        """Edges of the runs of values nearest to each of `centres`; a centre left without values is dropped."""
+        middles = not_above((centres[1:] + centres[:-1]) / 2 + self.shift, self.values.dtype)
+        return edges_of(np.searchsorted(self.values, middles, side="right"), self.values.size)
+
+
+def summed(values: npt.NDArray[np.floating]) -> SortedValues:
+    """Sorted `values`, float32 or float64, with their sums."""
+    middle, spread = float(values[values.size // 2]), float(values[-1]) - float(values[0])
+    shift = middle if abs(middle) > spread else 0.0
+    blocks = values[: values.size // BLOCK * BLOCK].reshape(-1, BLOCK)
+    sums, squares = np.zeros(len(blocks) + 1), np.zeros(len(blocks) + 1)
+    ones, wide = np.ones(BLOCK), np.empty((CHUNK, BLOCK))
+    for first in range(0, len(blocks), CHUNK):  # float64 copies that stay in the cache
+        part = blocks[first : first + CHUNK]
+        held = np.subtract(part, shift, out=wide[: len(part)], dtype=np.float64)
+        np.matmul(held, ones, out=sums[first + 1 :][: len(part)])
+        np.einsum("ij,ij->i", held, held, out=squares[first + 1 :][: len(part)])
+    return SortedValues(values, shift, np.cumsum(sums), np.cumsum(squares))
+
+
+def edges_of(borders: Indices, n: int) -> Indices:
+    """0, those of ascending `borders` between that make a run, and n."""
+    edges = np.concatenate([[0], borders, [n]])
+    distinct: Indices = edges[np.append(True, edges[1:] > edges[:-1])]
+    return distinct

@@ -1,0 +1,43 @@
+"""How many borders lie below each value: as a plain count says, whatever the bits."""
+
+import numpy as np
+import pytest
+
+from lc_core.lookup import MANY_BITS, borders_below, not_above
+
+AWKWARD = [0.0, -0.0, 1e-45, -1e-45, 1e-38, 1.0, np.nextafter(np.float32(1), np.float32(2)), -1.0, 3e38, -3e38, 0.1]
+
+
+def plain(values, borders):
+    return np.searchsorted(borders, values.astype(np.float64), side="left")
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 24, 25, 255, 1000])
+@pytest.mark.parametrize("count", [0, 7, 20_000, 1 << MANY_BITS])
+def test_it_is_the_count_of_smaller_borders(size, count):
+    generator = np.random.default_rng(size)
+    values = generator.standard_t(2, size=count).astype(np.float32)
+    values[: len(AWKWARD)] = AWKWARD[:count]
+    borders = np.sort(generator.standard_t(2, size=size))
+    below = borders_below(values, borders)
+    assert below.dtype == np.int64
+    assert np.array_equal(below, plain(values, borders))
+
+
+@pytest.mark.parametrize("repeats", [1, 30])
+def test_values_on_a_border_and_next_to_it_are_told_apart(repeats):
+    """Also zeros of both signs, borders that float32 does not hold, and equal borders."""
+    points = np.sort(np.array(AWKWARD * repeats, dtype=np.float32))
+    values = np.concatenate([points, np.nextafter(points, np.float32(np.inf)), np.nextafter(points, np.float32(-9e9))])
+    values = np.tile(values, (1 << MANY_BITS) // values.size + 1)
+    for shift in (0.0, 1e-12, -1e-12, 1e-50):
+        borders = points.astype(np.float64) + shift
+        assert np.array_equal(borders_below(values, borders), plain(values, borders)), shift
+
+
+def test_a_point_is_rounded_down():
+    points = np.array([0.1, -0.1, 1.0, 1e-60, -1e-60])
+    held = not_above(points, np.dtype(np.float32))
+    assert held.dtype == np.float32
+    assert (held <= points).all()
+    assert (np.nextafter(held, np.float32(np.inf)).astype(np.float64) > points).all()
