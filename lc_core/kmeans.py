@@ -109,9 +109,8 @@ def _partition(data: SortedValues, edges: Indices, size: int, *, longest: int) -
     sums, squares = data.before(edges)
     ends = np.arange(1, bins + 1)[:, None]
     starts = ends - longest + np.arange(longest)
-    from_there = edges[starts], sums[starts], squares[starts]  # where negative, of no matter
+    from_there = edges[starts], sums[starts], squares[starts]  # where negative, from behind the end: infinite
     cost = _costs(*from_there, edges[ends], sums[ends], squares[ends])[:, 0]
-    cost[starts < 0] = np.inf
     best, came = squares[1:] - sums[1:] ** 2 / edges[1:], []
     for _ in range(1, min(size, bins)):
         reached = np.concatenate([np.full(longest + 1, np.inf), best[:-1]])

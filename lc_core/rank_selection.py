@@ -52,6 +52,8 @@ class RankSelection:
             raise ValueError(f"mu: expected above 0, as a penalty form needs, got {mu}")
         shape = tuple(w.shape)
         rows, columns = matrix_shape(shape, scheme=self.scheme)
+        if self.criterion == "macs" and self.use.groups > 1:
+            return Dense(w.detach().clone())  # no rank makes it cheaper
         found = leading(as_matrix(w.detach(), scheme=self.scheme), rank=min(rows, columns))
         energies = torch.cat([found.s**2, found.s.new_zeros(1)])
         left_out = energies.flip(0).cumsum(0).flip(0)[: self._ranks(shape)]
@@ -86,5 +88,5 @@ class RankSelection:
         """How many ranks, from 0, are stored and run as factors."""
         caps = [-(-numel(shape) // sum(matrix_shape(shape, scheme=self.scheme)))]
         if self.criterion == "macs":
-            caps.append(1 if self.use.groups > 1 else -(-self._dense_price(shape) // max(self._price(shape), 1)))
+            caps.append(-(-self._dense_price(shape) // max(self._price(shape), 1)))
         return max(1, min(caps))

@@ -38,6 +38,7 @@ from lc_core import (
     Tucker2,
     UniformQuantization,
 )
+from lc_core.compression import Use
 from lc_core.task import Plan
 from studies import digits_mlp
 from sweep.study import Configuration, Data, Family, Level, Split, Study
@@ -89,17 +90,17 @@ def one(name: str, level: Level, plan: Callable[..., Plan]) -> Family:
 ROWS: dict[str, tuple[Level, Callable[..., Plan]]] = {
     "L0Pruning": (0.05, lambda keep: {"*": Joint(L0Pruning(keep))}),
     "L1Pruning": (100.0, lambda radius: {"*": Joint(L1Pruning(radius))}),
-    "L0Penalty": (1e-5, lambda alpha: {"*": L0Penalty(alpha)}),
-    "L1Penalty": (1e-4, lambda alpha: {"*": L1Penalty(alpha)}),
+    "L0Penalty": (1e-3, lambda alpha: {"*": L0Penalty(alpha)}),
+    "L1Penalty": (3e-3, lambda alpha: {"*": L1Penalty(alpha)}),
     "NMPruning 1:m": (4, lambda m: {CONVOLUTION: NMPruning(1, m), "hidden": NMPruning(1, m)}),
     "GroupPruning, outputs": (0.5, lambda keep: {INNER: GroupPruning(keep)}),
-    "GroupPruning, inputs": (0.5, lambda keep: {"hidden": GroupPruning(keep, axis="input")}),
+    "GroupPruning, inputs": (0.5, lambda keep: {CONVOLUTION: GroupPruning(keep, axis="input")}),
     "GroupPruning, jointly": (0.5, lambda keep: {INNER: Joint(GroupPruning(keep))}),
     "Codebook": (4, lambda size: {"*": Codebook(size)}),
     "FixedCodebook": (0.1, lambda step: {"*": FixedCodebook((-3 * step, -step, 0.0, step, 3 * step))}),
-    "Binary": (1, lambda _: {"hidden": Binary()}),
+    "Binary": (1, lambda _: {CONVOLUTION: Binary()}),
     "ScaledBinary": (1, lambda _: {"*": ScaledBinary()}),
-    "Ternary": (1, lambda _: {"hidden": Ternary()}),
+    "Ternary": (1, lambda _: {CONVOLUTION: Ternary()}),
     "ScaledTernary": (1, lambda _: {"*": ScaledTernary()}),
     "PowersOfTwo": (-8, lambda least: {"*": PowersOfTwo(tuple(range(least, 0)))}),
     "UniformQuantization": (3, lambda bits: {"*": UniformQuantization(bits)}),
@@ -110,7 +111,11 @@ ROWS: dict[str, tuple[Level, Callable[..., Plan]]] = {
     "Cast": ("float8_e4m3fn", lambda dtype: {"*": Cast(dtype)}),
     "LowRank": (8, lambda rank: {CONVOLUTION: LowRank(rank), "hidden": LowRank(rank)}),
     "LowRank, spatial": (8, lambda rank: {CONVOLUTION: LowRank(rank, scheme="spatial"), "hidden": LowRank(rank)}),
-    "RankSelection": (1e-5, lambda alpha: {CONVOLUTION: RankSelection(alpha), "hidden": RankSelection(alpha)}),
+    "RankSelection": (3e-4, lambda alpha: {CONVOLUTION: RankSelection(alpha), "hidden": RankSelection(alpha)}),
+    "RankSelection by MACs": (
+        1e-5,
+        lambda alpha: {CONVOLUTION: RankSelection(alpha, criterion="macs", use=Use((8, 8), (8, 8)))},
+    ),
     "Tucker2": (8, lambda rank: {CONVOLUTION: Tucker2((rank, rank))}),
     "CP": (16, lambda rank: {CONVOLUTION: CP(rank)}),
     "Circulant": (8, lambda block: {CONVOLUTION: Circulant(block), "hidden": Circulant(block)}),

@@ -22,6 +22,7 @@ from sweep.store import (
     StoreError,
     SweepFolder,
     claimed,
+    label,
     read_manifest,
     read_records,
     write_json,
@@ -115,6 +116,7 @@ def prepare(options: Options, *, say: Say) -> Sweep:
     parts = study_parts(study, data)
     entries = _entries(Workplace.untrained(study, data, folder=folder), options, content_hash(parts))
     manifest = _open_folder(folder, study, data, options, parts, say=say)
+    _refuse_other_plans(entries, folder)
     if options.repeats > manifest["repeats"]:
         manifest |= {"repeats": options.repeats}
         write_json(folder.manifest, manifest)
@@ -219,7 +221,8 @@ def _entries(workplace: Workplace, options: Options, study_hash: str) -> tuple[E
             )
             sizes = job_sizes(jobs[0], workplace)
             if sizes.fixed or not smallest:
-                entries.append(Entry(family.name, configuration, sizes.nominal_bytes, sizes.macs, sizes.fixed, jobs))
+                facts = (sizes.nominal_bytes, sizes.macs, sizes.fixed, sizes.plan)
+                entries.append(Entry(family.name, configuration, *facts, jobs))
     if not entries:
         raise StudyError(
             f"study {study.name}: expected a family whose sizes are known before training, for a search of the "
@@ -281,6 +284,18 @@ def _same_study(manifest: dict[str, Any], name: str, parts: dict[str, str], fold
             f"{folder.root}: holds a sweep of another state of study {manifest['study']}: its "
             f"{' and '.join(changed)} changed since; begin a new sweep with --out, or restore the study"
         )
+
+
+def _refuse_other_plans(entries: Sequence[Entry], folder: SweepFolder) -> None:
+    """StoreError where a record of one of `entries` was made when its family's plan said something else."""
+    plans = {job.id: entry.plan for entry in entries for job in entry.jobs}
+    for record in read_records(folder.root):
+        if record["status"] == "done" and record["plan"] != plans.get(record["id"], record["plan"]):
+            what = f"family {record['family']}, {label(record['configuration'])}"
+            raise StoreError(
+                f"{folder.root}: holds results of {what}, from when its plan said something else; give the family "
+                "another name, or begin a new sweep with --out"
+            )
 
 
 def _make_writable(root: Path) -> None:

@@ -60,6 +60,7 @@ class Entry:
         nominal_bytes: before training and before zstd.
         macs: before training.
         fixed: whether both are what they will be, and not upper bounds.
+        plan: hash of what the configuration comes to.
         jobs: one a seed.
     """
 
@@ -68,6 +69,7 @@ class Entry:
     nominal_bytes: int
     macs: int
     fixed: bool
+    plan: str
     jobs: tuple[Job, ...]
 
     def params(self) -> dict[str, Any]:

@@ -31,9 +31,9 @@ MANIFEST_FACTS = (
     *("reference", "versions"),
 )
 RECORD_FACTS = (
-    *("id", "status", "study_hash", "family", "configuration", "method", "seed", "schedule", "nominal_bytes"),
-    *("artifact_bytes", "artifact_sha256", "reference_bytes", "macs", "reference_macs", "val", "direct", "gap"),
-    *("epochs", "seconds", "device", "versions", "finished", "error"),
+    *("id", "status", "study_hash", "family", "configuration", "method", "seed", "schedule", "plan"),
+    *("nominal_bytes", "artifact_bytes", "artifact_sha256", "reference_bytes", "macs", "reference_macs", "val"),
+    *("direct", "gap", "epochs", "seconds", "device", "versions", "finished", "error"),
 )
 """What the files must have besides their format."""
 

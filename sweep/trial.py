@@ -192,11 +192,13 @@ class Sizes:
         macs: multiply-accumulates of its model for one example; an upper bound where pruned groups are added together.
         fixed: whether both are what they will be otherwise, and not upper bounds as for a compression that chooses its
             own size.
+        plan: hash of what its configuration comes to: which compression governs which parameters.
     """
 
     nominal_bytes: int
     macs: int
     fixed: bool
+    plan: str
 
 
 def job_sizes(job: Job, workplace: Workplace) -> Sizes:
@@ -205,7 +207,8 @@ def job_sizes(job: Job, workplace: Workplace) -> Sizes:
     tasks = workplace.study.tasks(workplace.template, family=job.family, configuration=job.configuration)
     size = nominal_bytes(tasks, weights, info=_info(job, workplace, accuracy=0.0))
     macs = workplace.macs(tasks, [task.outline_or_dense() for task in tasks])
-    return Sizes(size, macs, fixed=all(task.outline() is not None for task in tasks))
+    plan = content_hash([[task.governed.names, repr(task.compression)] for task in tasks])
+    return Sizes(size, macs, fixed=all(task.outline() is not None for task in tasks), plan=plan)
 
 
 def measure(model: nn.Module, split: Split, *, study: Study) -> dict[str, Any]:
@@ -282,6 +285,7 @@ def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -
         assert found == expected, f"{expected} nominal bytes, {found} before zstd"
     return {
         "status": "done",
+        "plan": sizes.plan,
         "nominal_bytes": sizes.nominal_bytes,
         "artifact_bytes": len(packed),
         "artifact_sha256": hashlib.sha256(packed).hexdigest(),
@@ -331,7 +335,7 @@ def _info(job: Job, workplace: Workplace, *, accuracy: float) -> dict[str, Any]:
 
 def _record(job: Job, reference_bytes: int | None, reference_macs: int | None) -> Record:
     """A record but for what the job finds out."""
-    unknown = ("nominal_bytes", "artifact_bytes", "artifact_sha256", "macs", "val", "direct", "gap", "epochs")
+    unknown = ("plan", "nominal_bytes", "artifact_bytes", "artifact_sha256", "macs", "val", "direct", "gap", "epochs")
     return {
         "format": FORMAT,
         "id": job.id,

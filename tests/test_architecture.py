@@ -212,6 +212,7 @@ def write_sweep(folder: Path) -> None:
     record = sweep | {
         "id": "0123456789abcdef", "status": "done", "error": None, "finished": "2026-01-01T00:00:00+00:00",
         "family": "prune", "configuration": {"keep": 0.05}, "method": "lc", "seed": 0, "schedule": {}, "versions": {},
+        "plan": "0" * 16,
         "nominal_bytes": 4410, "artifact_bytes": 4120, "artifact_sha256": "0" * 64, "reference_bytes": 64000,
         "macs": 17024, "reference_macs": 17024, "val": accuracy, "direct": accuracy,
         "gap": 0.004, "epochs": 60.0, "seconds": 2.3, "device": "cpu",

@@ -109,7 +109,7 @@ def least_by_costs(w: Floats, size: int) -> float:
 
 
 @pytest.mark.parametrize("kind", ["normal", "heavy tails", "laplace", "two lumps"])
-@pytest.mark.parametrize("size, most", [(16, 1.001), (64, 1.001), (100, 1.003)])
+@pytest.mark.parametrize("size, most", [(16, 1.001), (64, 1.003), (100, 1.003)])
 def test_many_centres_end_as_near_the_least_cold_and_from_a_random_start(kind, size, most):
     """Lloyd's algorithm alone ends 1 % to 10 % above it; the least is checked against the slower one."""
     w = sample(kind, 1200, seed=7)
@@ -117,7 +117,7 @@ def test_many_centres_end_as_near_the_least_cold_and_from_a_random_start(kind, s
     least = least_by_costs(w, size)
     start = np.sort(np.random.default_rng(3).choice(w, size, replace=False))
     for before in (None, start):
-        assert least * (1 - 1e-9) <= distortion(w, optimal_centres(w, size=size, start=before)) <= most * least
+        assert least * (1 - 1e-6) <= distortion(w, optimal_centres(w, size=size, start=before)) <= most * least
 
 
 @pytest.mark.parametrize("size", [16, 64])
@@ -129,7 +129,7 @@ def test_a_warm_start_after_a_drift_stays_within_a_hundredth_of_a_percent(size):
         nearest = centres[np.abs(w[:, None] - centres).argmin(axis=1)]
         w = 0.7 * w + 0.3 * nearest + 0.02 * sample("normal", 1200, seed=step)
         centres = optimal_centres(w, size=size, start=centres)
-        assert distortion(w, centres) <= 1.0005 * least_by_costs(w, size)
+        assert distortion(w, centres) <= 1.0001 * least_by_costs(w, size)
 
 
 def test_wide_gaps_take_no_more_than_a_bin_each():
@@ -180,6 +180,13 @@ def test_float32_values_are_summed_in_float64():
     assert centres.dtype == np.float64
     cells = np.abs(w.astype(np.float64)[:, None] - centres[None, :]).argmin(axis=1)
     np.testing.assert_allclose(centres, [w[cells == i].astype(np.float64).mean() for i in range(3)], rtol=1e-9)
+
+
+def test_values_far_from_zero_are_parted_as_finely_as_near_it():
+    near = sample("heavy tails", 2000, seed=6)
+    far = 1e4 + 1e-6 * near
+    least = distortion(1e6 * (far - 1e4), optimal_centres(1e6 * (far - 1e4), size=9))
+    assert 1e12 * distortion(far, optimal_centres(far, size=9)) <= 1.001 * least
 
 
 def test_the_values_are_left_as_they_are():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lc_core.lookup import MANY_BITS, borders_below, not_above
+from lc_core.lookup import FEW_BITS, MANY_BITS, borders_below, not_above
 
 AWKWARD = [0.0, -0.0, 1e-45, -1e-45, 1e-38, 1.0, np.nextafter(np.float32(1), np.float32(2)), -1.0, 3e38, -3e38, 0.1]
 
@@ -33,6 +33,11 @@ def test_values_on_a_border_and_next_to_it_are_told_apart(repeats):
     for shift in (0.0, 1e-12, -1e-12, 1e-50):
         borders = points.astype(np.float64) + shift
         assert np.array_equal(borders_below(values, borders), plain(values, borders)), shift
+
+
+def test_a_negative_zero_as_a_border_is_not_below_a_positive_one():
+    values = np.tile(np.float32([0.0, -0.0, 1e-45, -1e-45]), 1 << FEW_BITS)
+    assert borders_below(values, np.array([-1.0, -0.0, 1.0]))[:4].tolist() == [1, 1, 2, 1]
 
 
 def test_a_point_is_rounded_down():

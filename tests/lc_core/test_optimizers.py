@@ -9,7 +9,7 @@ from torch import nn
 from lc_core import Recipe
 from lc_core.optimizers import BETA_2, EPS, Optimizer, Penalty
 from lc_core.training import Batches, train
-from tests.lc_core.models import mlp, randn, three_classes
+from tests.lc_core.models import mlp, randn, seeded, three_classes
 
 OPTIMIZERS = ("sgd", "adam")
 
@@ -199,7 +199,7 @@ def test_adams_step_is_the_minimum_that_it_is_said_to_be():
 @pytest.mark.parametrize("mu", [1e-6, 1.0, 1e6])
 def test_weights_whose_gradient_is_always_zero_go_to_their_target_and_never_past_it(mu):
     """Inputs that are always zero, as at the border of MNIST: an explicit step would be mu lr / eps times too long."""
-    model = nn.Linear(4, 3, bias=False)
+    model = seeded(lambda: nn.Linear(4, 3, bias=False), seed=0)
     w, delta, lr = model.weight, randn(3, 4, seed=5), 2e-3
     optimizer = Optimizer(model, name="adam", momentum=0.9)
     penalty = Penalty([w], mu, [mu * delta])
@@ -243,7 +243,7 @@ def test_both_rest_at_the_solution_of_the_penalized_least_squares(name, momentum
     delta, multipliers = randn(1, 6, seed=2).double(), randn(1, 6, seed=3).double()
     left = 2 * x.T @ x / n + mu * torch.eye(6, dtype=torch.float64)
     expected = torch.linalg.solve(left, (2 * x.T @ y / n).flatten() + mu * delta.flatten() + multipliers.flatten())
-    model = nn.Linear(6, 1, bias=False).double()
+    model = seeded(lambda: nn.Linear(6, 1, bias=False).double(), seed=0)
     train(
         model,
         x,

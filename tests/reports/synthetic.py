@@ -95,6 +95,7 @@ def record(point: Point, *, seed: int, seeds: int, n_val: int) -> dict[str, Any]
         "method": "lc",
         "seed": seed,
         "schedule": {"steps": 40, "epochs": 60.0},
+        "plan": "0" * 16,
         "nominal_bytes": int(point.size_bytes * 1.05),
         "artifact_bytes": point.size_bytes,
         "artifact_sha256": hashlib.sha256(name.encode()).hexdigest(),

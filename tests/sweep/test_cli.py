@@ -367,6 +367,23 @@ GROWN = {
 }
 
 
+def test_results_of_a_plan_that_said_something_else_are_refused(finished: Path) -> None:
+    write_study(finished, text=changed('return {"*": Codebook(', 'return {"0": Codebook('))
+    said = lcsweep("run", "tiny.py")
+    assert said.code == 1
+    assert "holds results of family quantize, size 2, from when its plan said something else" in said.err
+    assert len(said.err.splitlines()) == 1
+    write_study(
+        finished,
+        text=changed(
+            'Family("quantize"',
+            'Family("first layer"',
+            text=changed('return {"*": Codebook(', 'return {"0": Codebook('),
+        ),
+    )
+    assert "2 jobs started" in lcsweep("run", "tiny.py").out
+
+
 @pytest.mark.parametrize("what", GROWN)
 def test_a_space_can_change_and_what_is_known_stays_known(finished: Path, what: str) -> None:
     """The first run indexes what is done of a smaller grid, the second meets its index."""

@@ -21,6 +21,7 @@ def record(keep: float, *, seed: int = 0, accuracy: float | None = 0.9, size: in
         "configuration": {"keep": keep},
         "method": "lc",
         "schedule": {"epochs": 1},
+        "plan": "0" * 16,
         "seed": seed,
         "artifact_bytes": size if done else None,
         "macs": 7 if done else None,

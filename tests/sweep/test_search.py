@@ -39,7 +39,7 @@ def entries(*, study: Study = STUDY, grid: bool = False, seeds: int = 1) -> list
         for configuration in family.grid_configurations() if grid else family.configurations():
             size = SIZES.get(configuration.get("keep"), 1000) if family.name == "one" else 600 + configuration["size"]  # type: ignore[arg-type, operator]
             jobs = tuple(Job("f" * 16, family.name, configuration, "lc", seed, {"epochs": 1}) for seed in range(seeds))
-            found.append(Entry(family.name, configuration, int(size), 7, True, jobs))
+            found.append(Entry(family.name, configuration, int(size), 7, True, "0", jobs))
     return found
 
 

@@ -42,6 +42,7 @@ def record(status: str = "done", **others: Any) -> Record:
         "method": "lc",
         "seed": 0,
         "schedule": {"epochs": 2},
+        "plan": "0" * 16,
         "nominal_bytes": 440 if done else None,
         "artifact_bytes": 400 if done else None,
         "artifact_sha256": "0" * 64 if done else None,

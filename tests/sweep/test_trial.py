@@ -22,7 +22,19 @@ from sweep.trial import Job, Sizes, content_hash, job_sizes, open_workplace, run
 from tests.sweep.tiny import STUDY, changed, prepared, write_study
 
 FIELDS = {
-    *("format", "id", "status", "study_hash", "family", "configuration", "method", "seed", "schedule", "nominal_bytes"),
+    *(
+        "format",
+        "id",
+        "status",
+        "study_hash",
+        "family",
+        "configuration",
+        "method",
+        "seed",
+        "schedule",
+        "nominal_bytes",
+        "plan",
+    ),
     *("artifact_bytes", "artifact_sha256", "reference_bytes", "macs", "reference_macs", "val", "direct", "gap"),
     *("epochs", "seconds", "device", "versions", "finished", "error"),
 }
@@ -147,7 +159,7 @@ def test_the_sizes_known_before_training_are_those_after_it(sweep: Sweep) -> Non
         payload = read(sweep.folder.artifact(job.id)).payload_bytes
         assert entry.nominal_bytes == record["nominal_bytes"] == payload, job.label
         assert (entry.macs, entry.fixed) == (record["macs"], True)
-        assert job_sizes(job, sweep.workplace) == Sizes(payload, record["macs"], fixed=True)
+        assert job_sizes(job, sweep.workplace) == Sizes(payload, record["macs"], True, record["plan"])
     low_rank = next(entry for entry in sweep.entries if entry.family == "low rank")
     assert low_rank.macs == 2 * (8 + 64) + 64 * 3
 
