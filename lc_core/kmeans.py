@@ -84,9 +84,11 @@ def _bin_edges(values: npt.NDArray[np.floating], *, bins: int) -> Indices:
     at, but all of the smallest and the largest.
     """
     n, ends = values.size, SAMPLE // 8
-    places = np.arange(n)
     if n > 2 * SAMPLE:
-        places = np.concatenate([places[:ends], places[ends : n - ends : n // SAMPLE], places[n - ends :]])
+        between = np.arange(ends, n - ends, n // SAMPLE)
+        places = np.concatenate([np.arange(ends), between, np.arange(n - ends, n)])
+    else:
+        places = np.arange(n)
     growth = np.cbrt(np.diff(values[places].astype(np.float64)) ** 2 * np.diff(places))
     for _ in range(20):
         most = growth.sum() / bins

@@ -9,8 +9,8 @@ from lc_core.training import Decay, Recipe, batches_per_epoch, expect
 
 SHORT_BUDGET = 10
 """Epochs up to which a run has 20 LC steps in place of 40; 10 steps are too few."""
-MU_SCALE = 0.23
-ADAM_MU_SCALE = 0.07
+MU_SCALE: dict[OptimizerName, float] = {"sgd": 0.23, "adam": 0.07}
+MU_GROWTH: dict[OptimizerName, float] = {"sgd": 100.0, "adam": 1000.0}
 CLOSED_GAP = 0.01
 """The relative gap ||w - Delta|| / ||Delta|| under which a run has closed; runs that go wrong end near 0.3."""
 
@@ -43,14 +43,14 @@ class Schedule:
 
     Adam's rate is lr over the size of the gradient, and the penalty takes no part in its momentum, so that there
     mu_0 = 0.07 rms / (lr * iterations a step), where rms is that of the loss's gradient, as Adam's v has it, at each
-    step; mu never falls. The factor 0.23 froze supports too early, 0.02 left gaps open.
+    step; mu never falls. 0.23 to start with froze supports too early; growing to 100 times 0.07 left gaps open.
 
     Attributes:
         epochs: the budget, in passes over the training split, counted in full.
         lr: learning rate at the start: the reference's.
         batch_size: examples a batch.
         momentum: of Nesterov's method, or Adam's beta_1; the optimizer's state is kept across L steps.
-        mu_growth: the last step's mu over the first's.
+        mu_growth: the last step's mu over the first's; None is 100 with SGD and 1,000 with Adam.
         optimizer: "sgd" or "adam".
         clip_norm: the loss's gradient over all parameters is shortened to this norm; None leaves it as it is.
         lr_decay: "linear" or "cosine", both down to 2 % of `lr`, or "constant".
@@ -60,14 +60,15 @@ class Schedule:
     lr: float
     batch_size: int
     momentum: float = 0.9
-    mu_growth: float = 100.0
+    mu_growth: float | None = None
     optimizer: OptimizerName = "sgd"
     clip_norm: float | None = None
     lr_decay: Decay = "linear"
 
     def __post_init__(self) -> None:
         expect(0 < self.epochs < math.inf, "epochs", self.epochs, "a positive number")
-        expect(1 <= self.mu_growth < math.inf, "mu_growth", self.mu_growth, "a number, 1 or more")
+        growth = self.mu_growth
+        expect(growth is None or 1 <= growth < math.inf, "mu_growth", growth, "a number, 1 or more, or None")
         _ = self.recipe  # which checks the rest
 
     @property
@@ -93,13 +94,14 @@ class Schedule:
         per_epoch = batches_per_epoch(examples, self.batch_size)
         iterations = max(round(self.epochs * per_epoch), self.steps)
         lrs = self.recipe.lrs(iterations)
-        scale = MU_SCALE * (1 - self.momentum) if self.optimizer == "sgd" else ADAM_MU_SCALE
-        mu_0 = scale * self.steps / (self.lr * iterations)
+        unmoved = 1 - self.momentum if self.optimizer == "sgd" else 1.0
+        mu_0 = MU_SCALE[self.optimizer] * unmoved * self.steps / (self.lr * iterations)
+        growth = MU_GROWTH[self.optimizer] if self.mu_growth is None else self.mu_growth
         ends = [round(number * iterations / self.steps) for number in range(self.steps + 1)]
         return tuple(
             LStep(
                 number=number,
-                mu=mu_0 * self.mu_growth ** ((number - 1) / (self.steps - 1)),
+                mu=mu_0 * growth ** ((number - 1) / (self.steps - 1)),
                 lrs=tuple(lrs[ends[number - 1] : ends[number]]),
                 epochs=ends[number] / per_epoch,
             )

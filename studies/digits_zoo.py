@@ -90,7 +90,7 @@ def one(name: str, level: Level, plan: Callable[..., Plan]) -> Family:
 ROWS: dict[str, tuple[Level, Callable[..., Plan]]] = {
     "L0Pruning": (0.05, lambda keep: {"*": Joint(L0Pruning(keep))}),
     "L1Pruning": (100.0, lambda radius: {"*": Joint(L1Pruning(radius))}),
-    "L0Penalty": (1e-3, lambda alpha: {"*": L0Penalty(alpha)}),
+    "L0Penalty": (3e-4, lambda alpha: {"*": L0Penalty(alpha)}),
     "L1Penalty": (3e-3, lambda alpha: {"*": L1Penalty(alpha)}),
     "NMPruning 1:m": (4, lambda m: {CONVOLUTION: NMPruning(1, m), "hidden": NMPruning(1, m)}),
     "GroupPruning, outputs": (0.5, lambda keep: {INNER: GroupPruning(keep)}),
@@ -111,9 +111,9 @@ ROWS: dict[str, tuple[Level, Callable[..., Plan]]] = {
     "Cast": ("float8_e4m3fn", lambda dtype: {"*": Cast(dtype)}),
     "LowRank": (8, lambda rank: {CONVOLUTION: LowRank(rank), "hidden": LowRank(rank)}),
     "LowRank, spatial": (8, lambda rank: {CONVOLUTION: LowRank(rank, scheme="spatial"), "hidden": LowRank(rank)}),
-    "RankSelection": (3e-4, lambda alpha: {CONVOLUTION: RankSelection(alpha), "hidden": RankSelection(alpha)}),
+    "RankSelection": (1e-4, lambda alpha: {CONVOLUTION: RankSelection(alpha), "hidden": RankSelection(alpha)}),
     "RankSelection by MACs": (
-        1e-5,
+        2e-4,
         lambda alpha: {CONVOLUTION: RankSelection(alpha, criterion="macs", use=Use((8, 8), (8, 8)))},
     ),
     "Tucker2": (8, lambda rank: {CONVOLUTION: Tucker2((rank, rank))}),

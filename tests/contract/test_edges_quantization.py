@@ -200,7 +200,7 @@ def test_a_grid_is_never_worse_than_that_between_the_extremes(bits, symmetric, k
 
 
 def test_an_outlier_is_given_up_where_the_others_gain_more():
-    """At 2 bits 0 and 22 serve only it. Every slightly narrower range is worse: only a much narrower start gets away."""
+    """At 2 bits 0 and 22 serve only it. Every slightly narrower range is worse; a much narrower start is not."""
     w = torch.cat([draw((1000,), kind="normal", seed=2), torch.tensor([22.0])])
     usual = float((w.double() - between_extremes(w, bits=2, symmetric=True)).square().sum())
     assert squared_error(w, UniformQuantization(bits=2, symmetric=True).compress(w, mu=1.0)) <= 0.7 * usual

@@ -16,7 +16,7 @@ mse = nn.functional.mse_loss
 
 SCHEDULE = Schedule(epochs=1000, lr=0.05, batch_size=40)
 """Of the whole data at a time, 25 iterations an L step."""
-ADAM = Schedule(epochs=1000, lr=0.03, batch_size=40, optimizer="adam")
+ADAM = Schedule(epochs=1000, lr=0.1, batch_size=40, optimizer="adam")
 
 
 def regression(seed: int, *, outputs: int = 1) -> tuple[Tensor, Tensor, nn.Linear]:
@@ -65,15 +65,15 @@ def best_rank_two(x: np.ndarray, y: np.ndarray) -> float:
         *[(SCHEDULE, Codebook(size=2), best_partition, 1, seed) for seed in (0, 2, 7)],
         *[(SCHEDULE, LowRank(rank=2), best_rank_two, 4, seed) for seed in (0, 1, 6)],
         *[(ADAM, L0Pruning(keep=0.5), best_subset, 1, seed) for seed in (0, 1, 3, 7)],
-        (ADAM, Codebook(size=2), best_partition, 1, 2),
-        *[(ADAM, LowRank(rank=2), best_rank_two, 4, seed) for seed in (0, 3, 5, 6)],
+        *[(ADAM, Codebook(size=2), best_partition, 1, seed) for seed in (2, 7)],
+        *[(ADAM, LowRank(rank=2), best_rank_two, 4, seed) for seed in (1, 3, 5, 6)],
     ],
     ids=str,
 )
 def test_it_reaches_the_constrained_optimum_of_a_convex_loss(schedule, compression, optimum, outputs, seed):
     """The constraint is not convex, so not on all data: on 7 (pruning), 5 and 8 of the first eight seeds, to 0.3 %.
 
-    With Adam, whose steps have less to do with the size of a slope, on 6, 1 and 6, to 0.5 %.
+    With Adam, whose steps have less to do with the size of a slope, on 7, 3 and 7, to 0.5 %.
     """
     inputs, targets, model = regression(seed, outputs=outputs)
     tasks = plan_tasks(model, {"*": compression})

@@ -115,7 +115,9 @@ def test_mu_of_adam_starts_by_its_own_rate_whatever_the_momentum():
     for momentum in (0.0, 0.9):
         plan = dataclasses.replace(ADAM, momentum=momentum).plan(1000)
         assert plan[0].mu == pytest.approx(0.07 / (0.002 * 16), rel=1e-12)
-        assert plan[-1].mu / plan[0].mu == pytest.approx(100)
+        assert plan[-1].mu / plan[0].mu == pytest.approx(1000)
+    plan = dataclasses.replace(ADAM, mu_growth=70.0).plan(1000)
+    assert plan[-1].mu / plan[0].mu == pytest.approx(70)
 
 
 def test_mu_of_sgd_is_the_plans_boosted_and_never_more_than_one_over_the_learning_rate():
@@ -150,8 +152,8 @@ def test_a_schedules_recipe_says_what_the_schedule_says():
     "value, message",
     [
         ({"epochs": 0}, "epochs: expected a positive number, got 0"),
-        ({"mu_growth": 0.5}, "mu_growth: expected a number, 1 or more, got 0.5"),
-        ({"mu_growth": math.inf}, "mu_growth: expected a number, 1 or more, got inf"),
+        ({"mu_growth": 0.5}, "mu_growth: expected a number, 1 or more, or None, got 0.5"),
+        ({"mu_growth": math.inf}, "mu_growth: expected a number, 1 or more, or None, got inf"),
         ({"lr": -0.1}, "lr: expected a positive number, got -0.1"),
         ({"optimizer": "lion"}, "optimizer: expected one of sgd, adam, got 'lion'"),
         ({"clip_norm": -1.0}, "clip_norm: expected a positive number, or None, got -1.0"),
