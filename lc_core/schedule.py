@@ -94,8 +94,8 @@ class Schedule:
         per_epoch = batches_per_epoch(examples, self.batch_size)
         iterations = max(round(self.epochs * per_epoch), self.steps)
         lrs = self.recipe.lrs(iterations)
-        unmoved = 1 - self.momentum if self.optimizer == "sgd" else 1.0
-        mu_0 = MU_SCALE[self.optimizer] * unmoved * self.steps / (self.lr * iterations)
+        damping = 1 - self.momentum if self.optimizer == "sgd" else 1.0
+        mu_0 = MU_SCALE[self.optimizer] * damping * self.steps / (self.lr * iterations)
         growth = MU_GROWTH[self.optimizer] if self.mu_growth is None else self.mu_growth
         ends = [round(number * iterations / self.steps) for number in range(self.steps + 1)]
         return tuple(
