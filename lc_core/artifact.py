@@ -30,6 +30,8 @@ LARGEST_RATIO = 2048
 SLACK = 64 << 20
 """A frame may declare LARGEST_RATIO times its own bytes and SLACK more; anything larger is taken for an attack."""
 NO_HASH = "0" * 64
+HEADER_ALLOWANCE = 512
+"""Bytes of the header that name a parameter's arrays and forms: more than any takes."""
 
 
 class ArtifactError(ValueError):
@@ -90,10 +92,11 @@ def encode(
 def nominal_bytes(tasks: Sequence[CompressionTask], weights: Mapping[str, Tensor], *, info: Mapping[str, Any]) -> int:
     """Bytes of the payload, before zstd, that `encode` will make: from shapes and hyperparameters alone.
 
-    Exact where every task has a fixed size, given an `info` whose JSON has the length that it will have; the other
-    tasks count as if they compressed nothing.
+    Exact where every task has a fixed size, given an `info` whose JSON has the length that it will have. The other
+    tasks count as if they compressed nothing, and took HEADER_ALLOWANCE a parameter to say how: an upper bound.
     """
     outlines = [task.outline_or_dense() for task in tasks]
+    unknown = sum(len(task.governed.names) for task in tasks if task.outline() is None)
     arrays = _arrays(tasks, outlines, weights)
     metadata = _metadata(tasks, outlines, info) | {"sha256": NO_HASH}
     header: dict[str, Any] = {"__metadata__": {"lcz": _dumps(metadata)}}
@@ -103,7 +106,7 @@ def nominal_bytes(tasks: Sequence[CompressionTask], weights: Mapping[str, Tensor
         header[name] = {"dtype": _ORDER[array.dtype][1], "shape": list(array.shape), "data_offsets": [offset, end]}
         offset = end
     length = len(_dumps(header).encode())
-    return 8 + -(-length // 8) * 8 + offset
+    return 8 + -(-length // 8) * 8 + offset + HEADER_ALLOWANCE * unknown
 
 
 def read(path: str | Path) -> Artifact:
@@ -134,7 +137,7 @@ def load(path: str | Path, model: nn.Module) -> Artifact:
     artifact = read(path)
     try:
         model.load_state_dict(artifact.weights())
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
         reason = " ".join(str(error).split())
         raise ArtifactError(f"{path}: does not fit the model {type(model).__name__}: {reason}") from error
     return artifact
@@ -248,7 +251,19 @@ def _declared(form: Mapping[str, Any], shape: list[int]) -> int:
         raise ValueError(f"expected the shape {shape} in whole numbers, got {form['shape']}")
     listed = [value if isinstance(value, list) else [value] for value in form.values()]
     children = [child for values in listed for child in values if isinstance(child, dict)]
-    return numel(tuple(shape)) + sum(_declared(child, list(child["shape"])) for child in children)
+    return numel(tuple(shape)) + _on_the_way(form) + sum(_declared(child, list(child["shape"])) for child in children)
+
+
+def _on_the_way(form: Mapping[str, Any]) -> int:
+    """How many numbers decompressing a form makes besides those of its shape and its children."""
+    match form:
+        case {"form": "circulant", "shape": [n, m, *kernel], "block": int(block)} if block > 0:
+            rows, columns = -(-n // block) * block, -(-m // block) * block
+            whole: int = rows * columns * numel(tuple(kernel)) + block**2
+            return whole
+        case {"form": "cp", "shape": [_, *others], "factors": [{"shape": [_, int(rank)]}, *_]}:
+            return numel(tuple(others)) * rank
+    return 0
 
 
 def _decompress(data: bytes) -> bytes:

@@ -100,11 +100,9 @@ class Cast:
 
 
 def _nearest(w: Tensor, *, dtype: torch.dtype) -> Tensor:
-    """`w` in `dtype`, its own storage. Torch's own conversion gives inf or NaN beyond the largest finite value."""
+    """`w`, through float32, in `dtype`, its own storage. Torch's conversion gives inf or NaN past the largest value."""
     largest = torch.finfo(dtype).max
-    held = w.float() if w.dtype == torch.float64 else w
-    if largest < torch.finfo(held.dtype).max:
-        held = held.clamp(-largest, largest)
+    held = w.float().clamp(-largest, largest)
     return held.to(dtype, copy=True, memory_format=torch.contiguous_format)
 
 

@@ -20,6 +20,7 @@ from lc_core.compression import (
     objective,
     prefixed,
 )
+from lc_core.structured import GroupPruning
 
 ROUNDS = 20
 Theta = TypeVar("Theta", bound=Compressed)
@@ -108,6 +109,8 @@ class Sum:
     def __init__(self, *terms: Compression) -> None:
         if len(terms) < 2:
             raise ValueError(f"sum: expected two compressions or more, got {len(terms)}")
+        if any(isinstance(term, GroupPruning) for term in terms):
+            raise ValueError("sum: expected terms that see a layer's weight alone, got GroupPruning")
         object.__setattr__(self, "terms", terms)
 
     def check(self, shape: tuple[int, ...]) -> None:

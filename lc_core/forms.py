@@ -25,8 +25,9 @@ def unpack(form: Form, arrays: Mapping[str, Tensor]) -> Compressed:
     """
     try:
         return _unpack(form, arrays)
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:
-        raise ValueError(f"the arrays {sorted(arrays)} do not fit the form {form}: {error}") from error
+    except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, StopIteration, TypeError) as error:
+        shown = str(form)[:80]
+        raise ValueError(f"the arrays {sorted(arrays)[:9]} do not fit the form {shown}: {error}") from error
 
 
 def _unpack(form: Form, arrays: Mapping[str, Tensor]) -> Compressed:

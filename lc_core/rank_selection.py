@@ -46,6 +46,8 @@ class RankSelection:
 
     def check(self, shape: tuple[int, ...]) -> None:
         matrix_shape(shape, scheme=self.scheme)
+        if self.criterion == "macs" and len(shape) > 2 and self.use == Use():
+            raise ValueError("use: expected how the convolution is used (`layer_uses`), which MACs depend on, got none")
 
     def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Factored | Dense:
         if not mu > 0:

@@ -73,13 +73,6 @@ class Grouped:
     def dtype(self) -> torch.dtype:
         return self.values[0].dtype
 
-    def split(self) -> tuple["Grouped", ...]:
-        """A Theta for each part alone."""
-        return tuple(
-            Grouped(part.shape, (Part(part.shape, part.axis, 0),), part.own(self.kept), (values,))
-            for part, values in zip(self.parts, self.values, strict=True)
-        )
-
     def decompress(self) -> Tensor:
         if self.kept.is_meta:
             return outline_tensor(*self.shape, dtype=self.dtype)
@@ -120,6 +113,11 @@ class Grouped:
         """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
         shape = tuple(form["shape"])
         parts = tuple(Part(tuple(part["shape"]), part["axis"], part["first"]) for part in form["parts"])
+        groups = 0
+        for part in parts:
+            if type(part.axis) is not int or type(part.first) is not int or not 0 <= part.first <= groups:
+                raise ValueError(f"expected parts one after the other, got axis {part.axis!r}, first {part.first!r}")
+            groups = max(groups, part.first + part.groups)
         if shape not in ((sum(numel(part.shape) for part in parts),), parts[0].shape if len(parts) == 1 else None):
             raise ValueError(f"expected parts of a tensor of shape {shape}, got {[part.shape for part in parts]}")
         kept = unpack_support(arrays, count=form["count"], universe=_count_groups(parts))

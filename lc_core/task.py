@@ -106,6 +106,9 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
     left = {name: module.get_parameter("weight") for name, module in modules if isinstance(module, LAYERS)}
     layers = list(left)
     _refuse_tied(model)
+    for name, weight in left.items():
+        if not weight.numel():
+            raise ValueError(f"{name}.weight: expected weights, got none: shape {tuple(weight.shape)}")
     tasks: list[CompressionTask] = []
     norms = functools.cache(lambda: following_norms(model))
     for pattern, compression in plan.items():
@@ -151,6 +154,8 @@ def _groups(model: nn.Module, layers: Sequence[str], axis: str, norms: Norms) ->
     parts: list[Part] = []
     first = 0
     for layer in layers:
+        if axis == "input" and getattr(model.get_submodule(layer), "groups", 1) > 1:
+            raise ValueError(f"{layer}: expected a convolution of one group to prune input channels of, got more")
         taken = [(layer, "weight")]
         if axis == "output":
             taken += [(layer, "bias"), *[(following[layer], kind) for kind in ("weight", "bias") if layer in following]]

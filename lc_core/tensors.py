@@ -77,7 +77,8 @@ class Tucker:
         """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
         shape = tuple(form["shape"])
         sizes, ranks = left.shape[:1] + right.shape[:1], left.shape[1:] + right.shape[1:]
-        if len(left.shape) != 2 or sizes + core.shape[2:] != shape or ranks != core.shape[:2]:
+        small = all(rank <= size for rank, size in zip(ranks, sizes, strict=False))
+        if len(left.shape) != 2 or sizes + core.shape[2:] != shape or ranks != core.shape[:2] or not small:
             raise ValueError(f"expected a core and factors of {shape}, got {core.shape}, {left.shape}, {right.shape}")
         return Tucker(shape, core, left, right)
 

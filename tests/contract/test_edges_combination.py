@@ -145,3 +145,8 @@ def test_pruning_then_casting_counts_the_bits_of_the_narrow_type():
     w = draw((16, 16), kind="normal", seed=2)
     theta = Chain(L0Pruning(keep=0.25), Cast("float16")).compress(w, mu=1.0)
     assert theta.storage_bits() == 8 * 32 + 64 * 16
+
+
+def test_a_sum_has_no_groups():
+    with pytest.raises(ValueError, match="sum: expected terms that see a layer's weight alone, got GroupPruning"):
+        Sum(GroupPruning(keep=0.5), Codebook(size=2))

@@ -607,3 +607,15 @@ def test_a_packed_file_brings_them_back(compression, tmp_path):
     assert objective(compression, weights["0.weight"], again, mu=1.0) == objective(
         compression, weights["0.weight"], theta, mu=1.0
     )
+
+
+def test_the_price_in_macs_of_a_convolution_needs_its_use():
+    with pytest.raises(ValueError, match="use: expected how the convolution is used"):
+        RankSelection(alpha=1e-3, criterion="macs").check((8, 4, 3, 3))
+    RankSelection(alpha=1e-3, criterion="macs").check((8, 4))
+    RankSelection(alpha=1e-3, criterion="macs", use=Use((8, 8), (8, 8))).check((8, 4, 3, 3))
+
+
+def test_a_core_has_no_more_output_channels_than_its_inputs_and_positions():
+    theta = Tucker2((4, 1)).compress(draw((8, 8, 1), kind="normal", seed=3), mu=1.0)
+    assert theta.ranks == (1, 1)

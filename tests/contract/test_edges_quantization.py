@@ -343,3 +343,8 @@ def test_arrays_that_do_not_fit_their_form_are_a_value_error(form, arrays):
 def test_the_forms_that_those_are_broken_from_do_fit():
     assert unpack(UNIFORM, GRID).decompress().tolist() == [[1, 0, 0, 0], [2, 0, 0, 0]]
     assert unpack(CAST, {"values": torch.ones(2).to(torch.float8_e5m2)}).decompress().tolist() == [1, 1]
+
+
+def test_a_bfloat16_weight_beyond_float16_becomes_its_largest_value():
+    w = torch.tensor([1e5, -1e5, 65504.0, 1.0]).bfloat16()
+    assert Cast("float16").compress(w, mu=1.0).values.tolist() == [65504.0, -65504.0, 65504.0, 1.0]

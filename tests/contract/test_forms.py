@@ -72,3 +72,33 @@ PAIR = {"left.dense": f32(1, 2), "right.dense": f32(1, 2)}
 def test_what_does_not_fit_is_a_value_error(form, arrays):
     with pytest.raises(ValueError, match=r"expected|do not fit"):
         unpack(form, arrays)
+
+
+def groups(**changes):
+    part = {"shape": [2, 1], "axis": 0, "first": 0, "values": {"form": "dense", "shape": [1, 1]}}
+    return {"form": "groups", "shape": [2, 1], "count": 1, "parts": [part | changes]}
+
+
+KEPT = {"bitmap": u8(1), "0.dense": f32(1)}
+
+
+def test_groups_that_fit_are_read():
+    assert unpack(groups(), KEPT).decompress().tolist() == [[1.0], [0.0]]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"axis": True}, {"axis": 2}, {"axis": "0"}, {"first": 10**30}, {"first": 1}, {"first": -1}], ids=str
+)
+def test_groups_that_lie_elsewhere_are_a_value_error(changes):
+    with pytest.raises(ValueError, match=r"expected|do not fit"):
+        unpack(groups(**changes), KEPT)
+
+
+def test_a_core_of_more_channels_than_the_kernel_is_a_value_error():
+    dense = {name: {"form": "dense", "shape": list(shape)} for name, shape in CORE.items()}
+    arrays = {f"{name}.dense": torch.zeros(shape).reshape(-1) for name, shape in CORE.items()}
+    with pytest.raises(ValueError, match="expected a core and factors of"):
+        unpack({"form": "tucker", "shape": [9, 1, 1]} | dense, arrays)
+
+
+CORE = {"core": (1, 9, 1), "left": (9, 1), "right": (1, 9)}

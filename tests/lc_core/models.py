@@ -53,4 +53,4 @@ def compressed(model: nn.Module, plan: Plan) -> tuple[tuple[CompressionTask, ...
     """The tasks of `plan` and their Thetas by direct compression."""
     tasks = plan_tasks(model, plan)
     weights = dict(model.state_dict())
-    return tasks, [task.compress(task.governed.gather(weights), mu=0.0, previous=None) for task in tasks]
+    return tasks, [task.compress(task.governed.gather(weights), mu=1.0, previous=None) for task in tasks]

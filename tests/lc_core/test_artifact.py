@@ -287,6 +287,14 @@ def test_another_model_is_refused_by_name(tmp_path, build, plan):
     assert "\n" not in str(e.value)
 
 
+CODED = {"form": "codebook"}
+
+
+def no_bits(prefix):
+    """A codebook of one entry, whose codes take no bits whatever their number."""
+    return {f"{prefix}codes": torch.zeros(0, dtype=torch.uint8), f"{prefix}codebook": torch.zeros(1)}
+
+
 BOMBS = {
     "codes of no bits": (
         {"form": "codebook", "shape": [500_000_000]},
@@ -311,6 +319,31 @@ BOMBS = {
         },
         {"left.dense": torch.zeros(10**6), "right.dense": torch.zeros(10**6)},
         "it declares 1000002000000 numbers",
+    ),
+    "blocks larger than the weights": (
+        {"form": "circulant", "shape": [1, 1], "block": 200_000, "vectors": CODED | {"shape": [1, 1, 200_000]}},
+        no_bits("vectors."),
+        "it declares 80000",
+    ),
+    "a core of too many channels": (
+        {
+            "form": "tucker",
+            "shape": [10**6, 1, 1],
+            "core": CODED | {"shape": [1, 10**6, 1]},
+            "left": CODED | {"shape": [10**6, 1]},
+            "right": CODED | {"shape": [1, 10**6]},
+        },
+        no_bits("core.") | no_bits("left.") | no_bits("right."),
+        "expected a core and factors",
+    ),
+    "a rank beyond the kernel's": (
+        {
+            "form": "cp",
+            "shape": [1, 4000, 4000, 1],
+            "factors": [CODED | {"shape": [size, 1000]} for size in (1, 4000, 4000, 1)],
+        },
+        no_bits("0.") | no_bits("1.") | no_bits("2.") | no_bits("3."),
+        "it declares 16",
     ),
     "a negative size": ({"form": "dense", "shape": [-4]}, {"dense": torch.zeros(4)}, "in whole numbers"),
     "a size that is no integer": ({"form": "dense", "shape": [4.0]}, {"dense": torch.zeros(4)}, "in whole numbers"),

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+import zstandard
 from torch import nn
 
-from lc_core import Chain, Codebook, GroupPruning, Joint, LowRank, Schedule, encode, plan_tasks
+from lc_core import Chain, Codebook, GroupPruning, Joint, L0Penalty, LowRank, Schedule, encode, plan_tasks
 from lc_core.accounting import count_macs, layer_uses
 from lc_core.algorithm import deploy, run_lc
 from lc_core.artifact import load, nominal_bytes
@@ -139,3 +140,19 @@ def test_a_layer_counts_as_cut_to_its_groups_and_so_do_its_neighbours():
     weights = cut_weights(model, example, tasks=tasks, thetas=thetas)
     expected = stem * 18 * 36 + body * 9 * stem * 4 + 3 * 4 * body
     assert count_macs(uses, weights, tasks=tasks, thetas=thetas) == expected
+
+
+def test_input_channels_of_a_convolution_in_groups_are_refused():
+    model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=2))
+    with pytest.raises(ValueError, match="0: expected a convolution of one group to prune input channels of, got more"):
+        plan_tasks(model, {"0": GroupPruning(keep=0.5, axis="input")})
+
+
+@pytest.mark.parametrize(
+    "plan", [{"*": L0Penalty(alpha=1e9)}, {"*": L0Penalty(alpha=1e-9)}, {"*.0": Joint(GroupPruning(keep=0.5))}], ids=str
+)
+def test_nominal_bytes_of_an_unknown_size_are_an_upper_bound(plan):
+    model = conv_net()
+    tasks, thetas = compressed(model, plan)
+    payload = zstandard.decompress(encode(tasks, thetas, model.state_dict(), info={}))
+    assert len(payload) <= nominal_bytes(tasks, model.state_dict(), info={})

@@ -105,3 +105,10 @@ def test_tied_parameters_are_refused_by_both_names():
     model[1].weight = model[0].weight
     with pytest.raises(ValueError, match=r"1\.weight: expected a parameter of its own, got one tied to 0\.weight"):
         plan_tasks(model, {"0": L0Pruning(keep=0.5)})
+
+
+def test_a_layer_without_weights_is_refused_by_name():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[1].weight = nn.Parameter(torch.empty(0, 4))
+    with pytest.raises(ValueError, match=r"1\.weight: expected weights, got none: shape \(0, 4\)"):
+        plan_tasks(model, {"0": L0Pruning(keep=0.5)})
