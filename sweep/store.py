@@ -147,7 +147,7 @@ def publish(folder: SweepFolder, attempt: Path, *, job_id: str) -> Record:
             final.rename(retired)
             shutil.rmtree(retired)
         attempt.rename(final)
-    record = _read_record(folder.record(job_id))
+        record = _read_record(folder.record(job_id))  # before another attempt may replace it
     assert record is not None
     return record
 
@@ -173,7 +173,14 @@ def read_records(root: Path) -> list[Record]:
 
 def read_optional(path: Path) -> dict[str, Any] | None:
     """The JSON object in `path`, or None where there is no such file. StoreError where it is damaged."""
-    return _read_json(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return _read_json(path)
+    except StoreError:
+        if path.is_file():
+            raise
+        return None  # a worker took it away in between
 
 
 def label(configuration: Mapping[str, Any]) -> str:

@@ -2,10 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
 from lc_core.lookup import FEW_BITS, MANY_BITS, borders_below, not_above
 
 AWKWARD = [0.0, -0.0, 1e-45, -1e-45, 1e-38, 1.0, np.nextafter(np.float32(1), np.float32(2)), -1.0, 3e38, -3e38, 0.1]
+
+
+@pytest.fixture(autouse=True)
+def denormals():
+    """Jobs flush denormal numbers to zero, and so does this process where a test before has run one here."""
+    torch.set_flush_denormal(False)
 
 
 def plain(values, borders):
