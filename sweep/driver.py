@@ -117,6 +117,10 @@ def prepare(options: Options, *, say: Say) -> Sweep:
     entries = _entries(Workplace.untrained(study, data, folder=folder), options, content_hash(parts))
     manifest = _open_folder(folder, study, data, options, parts, say=say)
     _refuse_other_plans(entries, folder)
+    searched = {entry.family for entry in entries}
+    left = [family.name for family in study.families if family.name not in searched]
+    if left and options.search == "smallest":
+        say(f"not searched, since their sizes are not known before training: {', '.join(left)}")
     if options.repeats > manifest["repeats"]:
         manifest |= {"repeats": options.repeats}
         write_json(folder.manifest, manifest)

@@ -367,6 +367,23 @@ GROWN = {
 }
 
 
+PENALTY = 'Family("penalty", {"alpha": (1e-5, 1e-4)}, lambda level: {"*": L0Penalty(alpha=level["alpha"])}),\n'
+WITH_PENALTY = changed("L0Pruning, LowRank", "L0Penalty, L0Pruning, LowRank")
+OPEN = changed("    families=(\n", f"    families=(\n        {PENALTY}", text=WITH_PENALTY)
+
+
+def test_a_family_of_open_size_runs_in_a_grid_and_is_left_out_of_the_smallest(finished: Path) -> None:
+    write_study(finished, text=OPEN)
+    rows = [line for line in lcsweep("run", "tiny.py", "--dry-run").out.splitlines() if " penalty " in line]
+    assert len(rows) == 2
+    assert all(row.count("at most") == 2 for row in rows)
+    said = lcsweep("run", "tiny.py")
+    assert (said.code, "2 jobs started, 7 already known" in said.out) == (0, True)
+    said = lcsweep("run", "tiny.py", "--search", "smallest", "--trials", "1")
+    assert "not searched, since their sizes are not known before training: penalty" in said.out
+    assert said.code == 0
+
+
 def test_results_of_a_plan_that_said_something_else_are_refused(finished: Path) -> None:
     write_study(finished, text=changed('return {"*": Codebook(', 'return {"0": Codebook('))
     said = lcsweep("run", "tiny.py")
