@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lc_core.compression import Compressed, Dense, Use, dense_macs, outline_tensor
 from lc_core.cp import Kruskal
-from lc_core.graph import LAYERS
+from lc_core.graph import LAYERS, parameter_name
 from lc_core.lowrank import Factored, matrix_shape
 from lc_core.structured import Grouped
 from lc_core.task import CompressionTask
@@ -34,7 +34,7 @@ def layer_uses(model: nn.Module, example: Tensor) -> dict[str, list[Use]]:
         def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             spatial = slice(1, -1) if isinstance(module, nn.Linear) else slice(2, None)
             use = Use(tuple(inputs[0].shape[spatial]), tuple(output.shape[spatial]), getattr(module, "groups", 1))
-            uses.setdefault(f"{name}.weight" if name else "weight", []).append(use)
+            uses.setdefault(parameter_name(name, "weight"), []).append(use)
 
         return layer.register_forward_hook(note)
 

@@ -107,7 +107,7 @@ def run_lc(
     for step in plan[state.step :]:
         boost = schedule.boost(state.boost, step=step.number, gaps=state.gaps)
         mu = schedule.mu(step, boost=boost, unit=state.mu_unit, previous=state.mu)
-        penalty = _penalty(model, tasks, state, mu)
+        penalty = _penalty(governed, tasks, state, mu)
         mean_loss = train(
             model, inputs, targets, batches=batches, loss=loss, optimizer=optimizer, lrs=step.lrs, penalty=penalty
         )
@@ -177,11 +177,11 @@ def _governed(model: nn.Module, tasks: Sequence[CompressionTask]) -> list[nn.Par
     return [parameters[name] for task in tasks for name in task.governed.names]
 
 
-def _penalty(model: nn.Module, tasks: Sequence[CompressionTask], state: LCState, mu: float) -> Penalty:
+def _penalty(governed: Sequence[nn.Parameter], tasks: Sequence[CompressionTask], state: LCState, mu: float) -> Penalty:
     pulls: list[Tensor] = []
     for task, theta, multipliers in zip(tasks, state.thetas, state.multipliers, strict=True):
         pulls += task.governed.scatter(mu * theta.decompress() + multipliers).values()
-    return Penalty(_governed(model, tasks), mu, pulls)
+    return Penalty(governed, mu, pulls)
 
 
 @torch.no_grad()

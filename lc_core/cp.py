@@ -19,11 +19,8 @@ from lc_core.compression import (
     outline_tensor,
     prefixed,
 )
-from lc_core.tensors import check_kernel, leading_vectors, normalized
+from lc_core.tensors import FALL, ROUNDS, check_kernel, leading_vectors, normalized
 
-ROUNDS = 100
-FALL = 1e-5
-"""The alternation ends when a round lowers the objective by less than this part of it."""
 RIDGE = 1e-10
 """Of the least squares, towards the factor before, relative to the mean square that multiplies it."""
 

@@ -10,6 +10,11 @@ LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
+def parameter_name(module: str, kind: str) -> str:
+    """The name in a model of a parameter of its module: "weight" of the model itself, "fc1.weight" of `fc1`."""
+    return f"{module}.{kind}" if module else kind
+
+
 def trace(model: nn.Module) -> torch.fx.GraphModule:
     """The model's graph. ValueError with the tracer's reason where it depends on the numbers that run through it."""
     try:

@@ -120,11 +120,12 @@ class PruneGroupsThen:
         return self.first.outline_with(shape, weight=self.then.outline)
 
     def start(self, w: Tensor, *, mu: float, previous: Compressed | None) -> Grouped:
-        pruned = self.first.compress(w, mu=mu)
-        same = isinstance(previous, Grouped) and previous.parts == pruned.parts
+        parts = self.first.parts_of(tuple(w.shape))
+        same = isinstance(previous, Grouped) and previous.parts == parts
         if isinstance(previous, Grouped) and same and isinstance(previous.values[0], MADE[type(self.then)]):
             return self.step(w, mu=mu, theta=previous)
-        return self._compress(pruned, mu=mu, before=(None,) * len(pruned.parts))
+        pruned = self.first.compress(w, mu=mu)
+        return self._compress(pruned, mu=mu, before=(None,) * len(parts))
 
     def step(self, w: Tensor, *, mu: float, theta: Compressed) -> Grouped:
         assert isinstance(theta, Grouped)

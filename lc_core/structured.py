@@ -120,7 +120,7 @@ class Grouped:
             groups = max(groups, part.first + part.groups)
         if shape not in ((sum(numel(part.shape) for part in parts),), parts[0].shape if len(parts) == 1 else None):
             raise ValueError(f"expected parts of a tensor of shape {shape}, got {[part.shape for part in parts]}")
-        kept = unpack_support(arrays, count=form["count"], universe=_count_groups(parts))
+        kept = unpack_support(arrays, count=form["count"], universe=groups)
         for part, theta in zip(parts, values, strict=True):
             sizes = list(part.shape)
             sizes[part.axis] = part.own(kept).numel()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lc_core.chain import Chain
 from lc_core.compression import Compressed, Compression, Dense, numel, outline_tensor
-from lc_core.graph import LAYERS, following_norms
+from lc_core.graph import LAYERS, following_norms, parameter_name
 from lc_core.structured import AXES, GroupPruning, Part
 
 
@@ -142,7 +142,7 @@ def _task(model: nn.Module, layers: Sequence[str], compression: Compression, nor
         case Chain(first=GroupPruning() as pruning):
             governed, parts = _groups(model, layers, pruning.axis, norms)
             return CompressionTask(governed, replace(compression, first=replace(pruning, parts=parts)))
-    weights = [_parameter(layer, "weight") for layer in layers]
+    weights = [parameter_name(layer, "weight") for layer in layers]
     return CompressionTask(_governed(dict(model.named_parameters()), weights), compression)
 
 
@@ -159,7 +159,7 @@ def _groups(model: nn.Module, layers: Sequence[str], axis: str, norms: Norms) ->
         taken = [(layer, "weight")]
         if axis == "output":
             taken += [(layer, "bias"), *[(following[layer], kind) for kind in ("weight", "bias") if layer in following]]
-        owned = [name for name in (_parameter(*each) for each in taken) if name in parameters]
+        owned = [name for name in (parameter_name(*each) for each in taken) if name in parameters]
         names += owned
         parts += [Part(tuple(parameters[name].shape), AXES[axis], first) for name in owned]
         first += parts[-1].groups
@@ -168,7 +168,3 @@ def _groups(model: nn.Module, layers: Sequence[str], axis: str, norms: Norms) ->
 
 def _governed(parameters: Mapping[str, Tensor], names: Sequence[str]) -> Governed:
     return Governed(tuple(names), tuple(tuple(parameters[name].shape) for name in names))
-
-
-def _parameter(module: str, kind: str) -> str:
-    return f"{module}.{kind}" if module else kind
