@@ -2,6 +2,7 @@
 
 from lc_core.algorithm import LCState, compressed_weights, deploy, run_lc
 from lc_core.artifact import Artifact, ArtifactError, encode, load, nominal_bytes, read
+from lc_core.augmentation import PixelShifts
 from lc_core.cast import Cast, Rounded
 from lc_core.chain import Chain
 from lc_core.circulant import Circulant, Circulated
@@ -51,6 +52,7 @@ __all__ = [
     "LCState",
     "LowRank",
     "NMPruning",
+    "PixelShifts",
     "PowersOfTwo",
     "Quantized",
     "RankSelection",

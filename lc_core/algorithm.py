@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lc_core.augmentation import Examples
 from lc_core.compression import Compressed
 from lc_core.optimizers import Penalty
 from lc_core.schedule import LStep, Schedule
@@ -60,7 +61,7 @@ class LCState:
 def run_lc(
     model: nn.Module,
     tasks: Sequence[CompressionTask],
-    inputs: Tensor,
+    inputs: Examples,
     targets: Tensor,
     *,
     loss: Loss,
@@ -76,7 +77,7 @@ def run_lc(
     Args:
         model: holds the reference's weights.
         tasks: what compresses which parameters.
-        inputs: the training split, (n, ...).
+        inputs: the training split, (n, ...); what shows it otherwise augments it.
         targets: (n, ...).
         loss: mean over a batch.
         schedule: the budget and what follows from it.

@@ -29,12 +29,6 @@ class Penalty:
     mu: float
     pulls: Sequence[Tensor]
 
-    def add_gradient(self) -> None:
-        """Adds mu (w - Delta) - lambda to the parameters' gradients, in place."""
-        gradients = gradients_of(self.parameters)
-        torch._foreach_add_(gradients, list(self.parameters), alpha=self.mu)
-        torch._foreach_add_(gradients, list(self.pulls), alpha=-1)
-
 
 def gradients_of(parameters: Sequence[Tensor]) -> list[Tensor]:
     """The gradients that `parameters` hold. ValueError where one has none."""
@@ -70,7 +64,8 @@ class Optimizer:
     ) -> None:
         """`momentum` is Adam's beta_1; weight decay and clipping are as `lc_core.training.Recipe` says."""
         self._parameters = {key: p for key, p in model.named_parameters() if p.requires_grad}
-        self._clip_norm = clip_norm
+        self._clip_norm, self._weight_decay = clip_norm, weight_decay
+        self._decayed: Penalty | None = None
         trained = list(self._parameters.values())
         self._inner: torch.optim.SGD | torch.optim.Adam
         if name == "sgd":
@@ -93,16 +88,30 @@ class Optimizer:
     def step(self, *, lr: float, penalty: Penalty | None = None) -> None:
         """One step from the loss's gradients, which the parameters hold and which it overwrites."""
         self.clip()
-        self._inner.param_groups[0]["lr"] = lr
-        match self._inner:
-            case torch.optim.SGD():
-                if penalty:
-                    penalty.add_gradient()
-                self._inner.step()
-            case torch.optim.Adam():
-                self._inner.step()
-                if penalty:
-                    self._pull(penalty, lr)
+        if isinstance(self._inner, torch.optim.SGD):
+            if penalty is not self._decayed:
+                self._decay(penalty)
+            if penalty:
+                torch._foreach_sub_(gradients_of(penalty.parameters), list(penalty.pulls))
+        for group in self._inner.param_groups:
+            group["lr"] = lr
+        self._inner.step()
+        if penalty and isinstance(self._inner, torch.optim.Adam):
+            self._pull(penalty, lr)
+
+    def _decay(self, penalty: Penalty | None) -> None:
+        """Has the penalty's mu w added by the fused step on its way, as weight decay of the governed parameters."""
+        self._decayed = penalty
+        governed = {id(parameter) for parameter in penalty.parameters} if penalty else set()
+        held: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for parameter in self._parameters.values():
+            held[id(parameter) in governed].append(parameter)
+        decays = (self._weight_decay, self._weight_decay + (penalty.mu if penalty else 0.0))
+        self._inner.param_groups = [
+            self._inner.param_groups[0] | {"params": parameters, "weight_decay": decay}
+            for parameters, decay in zip(held, decays, strict=True)
+            if parameters
+        ]
 
     @torch.no_grad()
     def _pull(self, penalty: Penalty, lr: float) -> None:

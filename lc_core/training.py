@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from lc_core.augmentation import Examples
 from lc_core.optimizers import NO_GRADIENT, OPTIMIZERS, Optimizer, OptimizerName, Penalty, gradients_of
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -132,7 +133,7 @@ def batches_per_epoch(examples: int, batch_size: int) -> int:
 
 def train(
     model: nn.Module,
-    inputs: Tensor,
+    inputs: Examples,
     targets: Tensor,
     *,
     batches: Batches,
@@ -149,8 +150,8 @@ def train(
     model.train()
     total = torch.zeros((), dtype=torch.float64)
     for lr in lrs:
-        batch = batches.draw()
-        value = loss(model(inputs[batch]), targets[batch])
+        batch = batches.draw().to(targets.device)
+        value = loss(model(inputs.index_select(0, batch)), targets.index_select(0, batch))
         optimizer.zero_grad()
         value.backward()
         optimizer.step(lr=lr, penalty=penalty)
@@ -177,7 +178,7 @@ def train_reference(model: nn.Module, inputs: Tensor, targets: Tensor, *, loss: 
 def probe_gradient(
     model: nn.Module,
     parameters: Sequence[Tensor],
-    inputs: Tensor,
+    inputs: Examples,
     targets: Tensor,
     *,
     loss: Loss,
@@ -201,9 +202,9 @@ def probe_gradient(
         torch._foreach_mul_(list(parameters), NEAR)
     total = 0.0
     for _ in range(PROBED_BATCHES):
-        batch = batches.draw()
+        batch = batches.draw().to(targets.device)
         optimizer.zero_grad()
-        loss(model(inputs[batch]), targets[batch]).backward()
+        loss(model(inputs.index_select(0, batch)), targets.index_select(0, batch)).backward()
         optimizer.clip()
         total += sum(float(gradient.square().sum()) for gradient in gradients_of(parameters))
     optimizer.zero_grad()

@@ -31,7 +31,9 @@ def study_parts(study: Study, data: Data) -> dict[str, str]:
     norm = sum(float(tensor.double().square().sum()) for tensor in state.values()) ** 0.5
     layers = sorted({_code(type(module)) for module in model.modules()})
     metrics = [(name, _code(metric)) for name, metric in sorted(study.metrics.items())]
-    followed = [asdict(study.distillation)] if study.distillation else []
+    followed: list[Any] = [asdict(study.distillation)] if study.distillation else []
+    if study.augment:
+        followed.append(_code(study.augment))
     return {
         "model": _hash([_code(study.build_model), repr(model), shapes, layers, f"{norm:.4g}"]),
         "data": _hash(_tensors(data)),

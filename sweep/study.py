@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from lc_core.augmentation import Examples
 from lc_core.distillation import Distillation
 from lc_core.schedule import Schedule
 from lc_core.task import CompressionTask, Plan, plan_tasks
@@ -94,6 +95,8 @@ class Study:
         schedule: the budget of an LC job.
         metrics: name -> metric. "accuracy" is the one that targets, fronts and picks speak of.
         target: what a model must meet, where the command does not say it.
+        augment: the training inputs -> how an LC job's training is shown them; None as they are. The reference is
+            trained without.
         distillation: how an LC job follows the reference's outputs in place of, or beside, the labels; None does not.
     """
 
@@ -106,6 +109,7 @@ class Study:
     schedule: Schedule
     metrics: Mapping[str, Metric] = field(default_factory=lambda: {"accuracy": accuracy})
     target: Target | None = None
+    augment: Callable[[Tensor], Examples] | None = None
     distillation: Distillation | None = None
 
     def __post_init__(self) -> None:

@@ -19,10 +19,19 @@ def penalty_value(w, delta, multipliers, mu):
     return mu / 2 * ((w - delta) ** 2).sum() - (multipliers * (w - delta)).sum()
 
 
+def followed(parameters, penalty, *, weight_decay=0.0):
+    """What a step of plain gradient descent follows from the gradients that `parameters` hold: one tensor each."""
+    before = [parameter.detach().clone() for parameter in parameters]
+    optimizer = Optimizer(nn.ParameterList(parameters), name="sgd", momentum=0.0, weight_decay=weight_decay)
+    optimizer.step(lr=1.0, penalty=penalty)
+    return [kept - parameter.detach() for kept, parameter in zip(before, parameters, strict=True)]
+
+
 @pytest.fixture
 def case():
     """(w with a gradient of the loss, Delta, lambda, mu), float64."""
     w, delta, multipliers, gradient = (randn(3, 4, seed=seed).double() for seed in range(4))
+    w = nn.Parameter(w)
     w.grad = gradient.clone()
     return w, delta, multipliers, 0.7
 
@@ -32,22 +41,21 @@ def case():
 
 def test_the_penalty_adds_what_autograd_would(case):
     w, delta, multipliers, mu = case
-    before = w.grad.clone()
-    Penalty([w], mu, [mu * delta + multipliers]).add_gradient()
-    leaf = w.detach().clone().requires_grad_()
+    leaf, of_loss = w.detach().clone().requires_grad_(), w.grad.clone()
     (expected,) = torch.autograd.grad(penalty_value(leaf, delta, multipliers, mu), leaf)
-    torch.testing.assert_close(w.grad - before, expected)
+    (found,) = followed([w], Penalty([w], mu, [mu * delta + multipliers]))
+    torch.testing.assert_close(found - of_loss, expected)
 
 
 def test_the_penalty_adds_what_finite_differences_give(case):
     w, delta, multipliers, mu = case
-    before, step = w.grad.clone(), 1e-5
-    Penalty([w], mu, [mu * delta + multipliers]).add_gradient()
+    start, of_loss, step = w.detach().clone(), w.grad.clone(), 1e-5
+    (found,) = followed([w], Penalty([w], mu, [mu * delta + multipliers]))
     for index in range(w.numel()):
-        along = torch.zeros_like(w)
+        along = torch.zeros_like(start)
         along.view(-1)[index] = step
-        up, down = (penalty_value(w + sign * along, delta, multipliers, mu) for sign in (1, -1))
-        assert float((w.grad - before).view(-1)[index]) == pytest.approx(float(up - down) / (2 * step), rel=1e-6)
+        up, down = (penalty_value(start + sign * along, delta, multipliers, mu) for sign in (1, -1))
+        assert float((found - of_loss).view(-1)[index]) == pytest.approx(float(up - down) / (2 * step), rel=1e-6)
 
 
 def test_loss_and_penalty_together_agree_with_finite_differences_of_the_augmented_lagrangian():
@@ -61,11 +69,13 @@ def test_loss_and_penalty_together_agree_with_finite_differences_of_the_augmente
         value = nn.functional.cross_entropy(model(inputs), targets)
         return value + sum(penalty_value(*each, mu) for each in zip(w, delta, multipliers, strict=True))
 
+    start = [parameter.detach().clone() for parameter in w]
     nn.functional.cross_entropy(model(inputs), targets).backward()
-    Penalty(w, mu, [mu * d + m for d, m in zip(delta, multipliers, strict=True)]).add_gradient()
+    found = followed(w, Penalty(w, mu, [mu * d + m for d, m in zip(delta, multipliers, strict=True)]))
     step = 1e-5
     with torch.no_grad():
-        for parameter in w:
+        torch._foreach_copy_(w, start)
+        for parameter, gradient in zip(w, found, strict=True):
             for place in ((0, 0), (1, 4), (2, 3)):
                 kept = parameter[place].clone()
                 values = []
@@ -74,7 +84,23 @@ def test_loss_and_penalty_together_agree_with_finite_differences_of_the_augmente
                     values.append(float(lagrangian()))
                 parameter[place] = kept
                 expected = (values[0] - values[1]) / (2 * step)
-                assert float(parameter.grad[place]) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+                assert float(gradient[place]) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_each_penalty_pulls_its_own_parameters_beside_weight_decay_of_all_and_none_pulls_none():
+    """One optimizer through several L steps: what an earlier penalty governed is let go."""
+    first, second = (nn.Parameter(randn(3, 4, seed=seed).double()) for seed in (0, 1))
+    pull, decay = randn(3, 4, seed=2).double(), 0.01
+    optimizer = Optimizer(nn.ParameterList([first, second]), name="sgd", momentum=0.0, weight_decay=decay)
+    for governed, mu in (([first], 0.7), ([first], 0.9), ([second], 0.5), ([first, second], 0.4), ([], 0.0)):
+        expected = []
+        for parameter in (first, second):
+            parameter.grad = randn(3, 4, seed=9).double()
+            inside = any(parameter is each for each in governed)
+            direction = parameter.grad + (decay + mu * inside) * parameter.detach() - (pull if inside else 0)
+            expected.append(parameter.detach() - 0.1 * direction)
+        optimizer.step(lr=0.1, penalty=Penalty(governed, mu, [pull] * len(governed)) if governed else None)
+        torch.testing.assert_close([first.detach(), second.detach()], expected)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

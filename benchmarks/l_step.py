@@ -1,0 +1,101 @@
+"""The L step of LeNet300 on MNIST: how near it comes to the machine's matrix products, and to a loop without LC.
+
+gemm-share: the floating-point operations of its matrix products a second, against those of one large product (float32,
+1024 square). plain-loop: a batch in the least code that trains the same network on the same batches by the same
+optimizer, against a batch in an L step. One thread, float32; MNIST is found by LCSWEEP_DATA.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lc_core.augmentation import Examples
+from lc_core.optimizers import Penalty
+from lc_core.training import Batches, train
+from rows import Row, compared, options, seconds, speak
+from studies.mnist_lenet300 import study
+from sweep.trial import settle_process
+
+NAMES = ("gemm-share", "plain-loop")
+SHARE, WITHIN = 0.5, 1.05
+BATCHES, ROUNDS, SQUARE, PRODUCTS, LR, MU = 40, 25, 1024, 10, 0.02, 0.01
+
+
+def plain_loop(model: nn.Module, inputs: Examples, targets: Tensor, *, batches: Batches, lrs: Sequence[float]) -> None:
+    """Nesterov SGD, and nothing else."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9, nesterov=True, fused=True)
+    model.train()
+    for lr in lrs:
+        batch = batches.draw()
+        loss = nn.functional.cross_entropy(model(inputs.index_select(0, batch)), targets.index_select(0, batch))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.param_groups[0]["lr"] = lr
+        optimizer.step()
+
+
+def rows(only: Sequence[str]) -> Iterator[Row]:
+    """The rows of `only`."""
+    settle_process()
+    data = study.load_data().train
+    assert study.augment
+    inputs, lrs = study.augment(data.inputs), [LR] * BATCHES
+    models = [study.seeded_model() for _ in range(2)]
+    batches = [Batches(inputs.shape[0], batch_size=study.schedule.batch_size, seed=0) for _ in range(2)]
+    optimizer = study.schedule.recipe.build_optimizer(models[0])
+    governed = [parameter for parameter in models[0].parameters() if parameter.dim() > 1]
+    penalty = Penalty(governed, MU, [MU * parameter.detach().clone() for parameter in governed])
+
+    def l_step() -> None:
+        train(
+            models[0],
+            inputs,
+            data.targets,
+            batches=batches[0],
+            loss=study.loss,
+            optimizer=optimizer,
+            lrs=lrs,
+            penalty=penalty,
+        )
+
+    def plain() -> None:
+        plain_loop(models[1], inputs, data.targets, batches=batches[1], lrs=lrs)
+
+    l_step()
+    plain()
+    if "gemm-share" in only:
+        yield gemm_share(l_step, flops=BATCHES * flops_a_batch(models[1], data.inputs[: study.schedule.batch_size]))
+    if "plain-loop" in only:
+        yield compared("plain-loop", l_step, plain, target=1 / WITHIN, rounds=ROUNDS, times=1 / BATCHES)
+
+
+def gemm_share(l_step: Callable[[], None], *, flops: int) -> Row:
+    """The row of that name, of an L step that takes so many operations in matrix products."""
+    left, right = torch.randn(SQUARE, SQUARE), torch.randn(SQUARE, SQUARE)
+    product = torch.empty(SQUARE, SQUARE)
+
+    def products() -> None:
+        for _ in range(PRODUCTS):
+            torch.mm(left, right, out=product)
+
+    products()
+    pairs = [(flops / seconds(l_step), PRODUCTS * 2 * SQUARE**3 / seconds(products)) for _ in range(ROUNDS)]
+    shares = [own / large for own, large in pairs]
+    share = statistics.median(shares)
+    own, large = (statistics.median(rates) / 1e9 for rates in zip(*pairs, strict=True))
+    return Row("gemm-share", own, large, share, SHARE, share >= SHARE, "GF/s", shares)
+
+
+def flops_a_batch(model: nn.Module, inputs: Tensor) -> int:
+    """Of the matrix products of a forward and a backward pass; 2 for a multiply-accumulate."""
+    with FlopCounterMode(display=False) as counter:
+        model(inputs).sum().backward()
+    return int(counter.get_total_flops())
+
+
+if __name__ == "__main__":
+    given = options(__doc__, names=NAMES).parse_args()
+    speak(rows(given.only), as_json=given.json)

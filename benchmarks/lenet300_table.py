@@ -1,0 +1,196 @@
+"""Test error of LeNet300 on MNIST after LC at a budget of epochs, against what the LC toolkit publishes after 820.
+
+Each row is run over several seeds, each with a reference of its own; ours is their mean, the runs are the seeds' own.
+The figures hold for exactly Delta(Theta), trained on all 60,000 images, by the settings of `studies.mnist_lenet300`,
+one for all rows. Those were chosen on held-out training images: --validate holds the last 5,000 out and never looks at
+the test images. --plain trains as the toolkit does, on images as they are, at the reference's learning rate.
+"""
+
+import functools
+import math
+import multiprocessing
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lc_core.algorithm import LCState, deploy, run_lc
+from lc_core.combination import Sum
+from lc_core.lowrank import Factored, LowRank
+from lc_core.pruning import L0Pruning
+from lc_core.quantization import Codebook
+from lc_core.rank_selection import RankSelection
+from lc_core.task import Joint, Plan, plan_tasks
+from lc_core.training import predict, train_reference
+from rows import Row, options, speak
+from studies.mnist import VAL, centred, load_mnist
+from studies.mnist_lenet300 import study
+from sweep.study import Split, accuracy
+from sweep.trial import settle_process
+
+NEAR = 0.05
+"""A row holds when its mean is within this many points of its figure."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A row to reproduce.
+
+    Attributes:
+        plan: what compresses which layers.
+        epochs: of LC, counted in full.
+        published: the toolkit's test error after 820 epochs, in percent.
+        figure: what the mean of ours must reach.
+        fewer: by how many times fewer parameters it must do with, where its size is learned.
+    """
+
+    plan: Plan
+    epochs: float
+    published: float
+    figure: float
+    fewer: float = 0.0
+
+
+MIXED: Plan = {"0": L0Pruning(keep=5000 / (784 * 300)), "2": LowRank(rank=10), "4": Codebook(size=2)}
+TASKS = {
+    "quantize-all": Task({"*": Codebook(size=2)}, 40, 2.56, 2.50),
+    "quantize-1-3": Task({"0": Codebook(size=2), "4": Codebook(size=2)}, 40, 2.26, 2.20),
+    "prune-5": Task({"*": Joint(L0Pruning(keep=0.05))}, 20, 2.18, 2.08),
+    "sum-k2-1pct": Task({"*": Joint(Sum(Codebook(size=2), L0Pruning(keep=0.01)))}, 40, 2.17, 2.15),
+    "mixed": Task(MIXED, 40, 2.51, 2.40),
+    "rank-selection": Task({"*": RankSelection(alpha=1.5e-6)}, 40, 1.90, 2.10, fewer=4.5),
+    "quantize-all-in-20": Task({"*": Codebook(size=2)}, 20, 2.56, 3.00),
+    "prune-5-in-10": Task({"*": Joint(L0Pruning(keep=0.05))}, 10, 2.18, 2.25),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a seed came to: errors in percent, of the reference, by direct compression, and after LC."""
+
+    reference: float
+    direct: float
+    error: float
+    gap: float
+    fewer: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all runs have in common, and where their references are kept meanwhile."""
+
+    validate: bool
+    plain: bool
+    folder: str
+
+
+@functools.cache
+def splits(*, validate: bool) -> tuple[Split, Split]:
+    """What is trained on, and what is measured: the test images, or with `validate` held-out training images."""
+    images, classes, test, test_classes = load_mnist()
+    if validate:
+        images, test, classes, test_classes = images[:-VAL], images[-VAL:], classes[:-VAL], classes[-VAL:]
+    train, _, measured = (part.reshape(-1, 784) for part in centred(images, test[:0], test))
+    return Split(train, classes), Split(measured, test_classes)
+
+
+def train_one(seed: int, settings: Settings) -> None:
+    """Writes the reference of `seed` into the settings' folder."""
+    settle_process()
+    train, _ = splits(validate=settings.validate)
+    torch.manual_seed(seed)
+    model = study.build_model()
+    train_reference(model, train.inputs, train.targets, loss=study.loss, recipe=replace(study.reference, seed=seed))
+    torch.save(model.state_dict(), Path(settings.folder, f"{seed}.pt"))
+
+
+def run_one(name: str, seed: int, settings: Settings) -> Run:
+    """A row's LC from the reference of `seed`."""
+    settle_process()
+    task, start = TASKS[name], time.monotonic()
+    train, measured = splits(validate=settings.validate)
+    model, shipped = study.build_model(), study.build_model()
+    weights = torch.load(Path(settings.folder, f"{seed}.pt"), weights_only=True)
+    model.load_state_dict(weights)
+    shipped.load_state_dict(weights)
+
+    def error() -> float:
+        return 100 * (1 - float(accuracy(predict(shipped, measured.inputs), measured.targets).double().mean()))
+
+    schedule = replace(study.schedule, epochs=task.epochs)
+    assert study.augment
+    inputs = study.augment(train.inputs)
+    if settings.plain:
+        schedule, inputs = replace(schedule, lr=study.reference.lr), train.inputs
+    tasks = plan_tasks(model, task.plan)
+    errors = [error()]
+    for state in run_lc(model, tasks, inputs, train.targets, loss=study.loss, schedule=schedule, seed=seed):
+        if state.step in (0, state.steps):
+            deploy(shipped, tasks, state, inputs=train.inputs, batch_size=schedule.batch_size)
+            errors.append(error())
+    reference, direct, compressed = errors
+    fewer = fewer_parameters(shipped, state)
+    return Run(reference, direct, compressed, state.gap, fewer, time.monotonic() - start)
+
+
+def fewer_parameters(model: nn.Module, state: LCState) -> float:
+    """How many times fewer parameters the factors of `state` and the biases hold than `model` does."""
+    held = sum(
+        theta.rank * sum(theta.shape) if isinstance(theta, Factored) else math.prod(theta.shape)
+        for theta in state.thetas
+    )
+    biases = sum(parameter.numel() for parameter in model.parameters() if parameter.dim() == 1)
+    return sum(parameter.numel() for parameter in model.parameters()) / (held + biases)
+
+
+def rows(only: Sequence[str], *, seeds: int, workers: int, settings: Settings) -> Iterator[Row]:
+    """The rows of `only`; each seed is told of on standard error as it ends."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        list(pool.map(train_one, range(seeds), [settings] * seeds))
+        started = {name: [pool.submit(run_one, name, seed, settings) for seed in range(seeds)] for name in only}
+        for name, futures in started.items():
+            runs = []
+            for seed, future in enumerate(futures):
+                runs.append(run := future.result())
+                print(f"{name}, seed {seed}: {said(run)}", file=sys.stderr, flush=True)
+            yield row(name, runs)
+
+
+def said(run: Run) -> str:
+    """A run in words."""
+    return (
+        f"{run.error:.2f} % (reference {run.reference:.2f}, direct compression {run.direct:.2f}), gap {run.gap:.4f}, "
+        f"{run.fewer:.2f} times fewer parameters, {run.seconds:.0f} s"
+    )
+
+
+def row(name: str, runs: Sequence[Run]) -> Row:
+    """The row of several seeds."""
+    task, errors = TASKS[name], [run.error for run in runs]
+    mean, fewer = statistics.mean(errors), min(run.fewer for run in runs)
+    note = f"{task.epochs:g} epochs; each {' '.join(f'{error:.2f}' for error in errors)}"
+    if task.fewer:
+        note += f"; {fewer:.2f} times fewer parameters or more"
+    holds = mean <= task.figure + NEAR and fewer >= task.fewer
+    return Row(name, mean, task.published, task.published / mean, task.figure, holds, "%", errors, note)
+
+
+if __name__ == "__main__":
+    parser = options(__doc__, names=tuple(TASKS))
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="how many seeds, from 0 up (5)")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes at once (2)")
+    parser.add_argument("--validate", action="store_true", help="train on 55,000 images and measure on 5,000 of train")
+    parser.add_argument("--plain", action="store_true", help="images as they are, the reference's learning rate")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(given.validate, given.plain, folder)
+        speak(rows(given.only, seeds=given.seeds, workers=given.workers, settings=settings), as_json=given.json)

@@ -1,0 +1,90 @@
+"""Augmentation: training examples that do not look the same every time they are seen."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Examples(Protocol):
+    """Training inputs: a tensor (n, ...), or what shows its examples otherwise.
+
+    How they are shown follows from which are asked for together, never from a draw: shuffled batches are random
+    already, and a run that is resumed sees what it would have seen.
+    """
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+    def index_select(self, dim: int, index: Tensor, /) -> Tensor:
+        """The examples `index` (b,) as they are to be seen, (b, ...); `dim` is 0."""
+        ...
+
+
+class PixelShifts:
+    """Images that are seen moved by up to one pixel: of a batch, a ninth to each of the eight neighbours, a ninth not.
+
+    A training image's way is by its place in the batch. Images lie in memory row by row, so a moved one is read from a
+    pixel or a row further on, at the cost of an unmoved one; what then stands at its edges is replaced. The first and
+    the last image, beside which there is nothing to read, stay where their way would need it.
+
+    Args:
+        inputs: (n, ...), of `height` x `width` pixels a channel: intensities, 0 being dark, minus their mean at each
+            pixel. The mean is found again from the least that each pixel gets, and does not move along; what moves in
+            is dark.
+
+    Raises:
+        ValueError: the inputs are no such images, or do not lie row by row.
+    """
+
+    def __init__(self, inputs: Tensor, *, height: int, width: int) -> None:
+        n, size = inputs.shape[0], inputs[0].numel()
+        if min(height, width) < 2 or size % (height * width) or not inputs.is_contiguous():
+            raise ValueError(
+                f"inputs: expected images of {height} x {width} pixels, two or more each way, that lie in memory row "
+                f"by row, got shape {tuple(inputs.shape)}"
+            )
+        self.inputs = inputs
+        self._size, self._last = size, (n - 1) * size
+        self._at = inputs.view(-1).as_strided((self._last + 1, size), (1, 1))
+        ways = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+        self._back = torch.tensor([down * width + right for down, right in ways], device=inputs.device)
+        dark = inputs.amin(dim=0).reshape(-1, height, width)
+        self._kept = torch.stack([_kept(dark, down, right) for down, right in ways]).flatten(1)
+        means = torch.stack([dark - dark.reshape(-1).roll(int(back)).view(dark.shape) for back in self._back])
+        self._added = torch.where(self._kept > 0, means.flatten(1), dark.reshape(-1))
+
+    @property
+    def shape(self) -> Sequence[int]:
+        return self.inputs.shape
+
+    def index_select(self, dim: int, index: Tensor, /) -> Tensor:
+        assert dim == 0
+        self._make_room(len(index))
+        starts = index * self._size - self._back[: len(index)]
+        reached = starts.clamp(0, self._last)
+        seen = self._at.index_select(0, reached)
+        torch.addcmul(self._added[: len(index)], self._kept[: len(index)], seen, out=seen)
+        seen = seen.view(-1, *self.shape[1:])
+        alone = starts != reached
+        if bool(alone.any()):
+            seen[alone] = self.inputs.index_select(0, index[alone])
+        return seen
+
+    def _make_room(self, batch: int) -> None:
+        """Has a way, and what it keeps and adds, for every place of a batch of that size."""
+        if batch > len(self._back):
+            times = -(-batch // 9)
+            self._back = self._back[:9].repeat(times)
+            self._kept, self._added = self._kept[:9].repeat(times, 1), self._added[:9].repeat(times, 1)
+
+
+def _kept(image: Tensor, down: int, right: int) -> Tensor:
+    """1 where a pixel of the moved image (c, h, w) comes from the image, 0 where it moves in."""
+    kept = torch.ones_like(image)
+    if down:
+        kept[:, 0 if down > 0 else -1] = 0
+    if right:
+        kept[..., 0 if right > 0 else -1] = 0
+    return kept

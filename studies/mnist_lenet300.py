@@ -1,0 +1,87 @@
+"""MNIST, the tanh network LeNet300 (784-300-100-10): the field's first testbed, 266,610 parameters.
+
+LC trains on images moved by up to one pixel, at three times the reference's learning rate, chosen on held-out training
+images (docs/LOG.md); the reference sees them as they are. An LC job of 20 epochs takes about a minute.
+"""
+
+from torch import Tensor, nn
+
+from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank, PixelShifts, Recipe, Schedule, Sum
+from lc_core.augmentation import Examples
+from lc_core.task import Plan
+from studies.mnist import load_splits
+from sweep.study import Configuration, Data, Family, Study, Target
+
+
+def load_data() -> Data:
+    """Images (n, 784) in [0, 1] minus the training mean, classes (n,)."""
+    return load_splits(784)
+
+
+def build_model() -> nn.Module:
+    """784-300-100-10 with tanh."""
+    return nn.Sequential(nn.Linear(784, 300), nn.Tanh(), nn.Linear(300, 100), nn.Tanh(), nn.Linear(100, 10))
+
+
+def augment(inputs: Tensor) -> Examples:
+    """Images moved by up to one pixel."""
+    return PixelShifts(inputs, height=28, width=28)
+
+
+def prune(configuration: Configuration) -> Plan:
+    """The largest weights of the whole network stay."""
+    return {"*": Joint(L0Pruning(keep=float(configuration["keep"])))}
+
+
+def quantize(configuration: Configuration) -> Plan:
+    """A codebook for each layer."""
+    return {"*": Codebook(size=int(configuration["size"]))}
+
+
+def low_rank(configuration: Configuration) -> Plan:
+    """Both hidden layers at low rank; the output layer stays as it is."""
+    return {"[02]": LowRank(rank=int(configuration["rank"]))}
+
+
+def prune_quantize(configuration: Configuration) -> Plan:
+    """The largest weights of the whole network stay and share one codebook."""
+    pruning, codebook = L0Pruning(keep=float(configuration["keep"])), Codebook(size=int(configuration["size"]))
+    return {"*": Joint(Chain(pruning, codebook))}
+
+
+def corrected(configuration: Configuration) -> Plan:
+    """One codebook for the whole network, and corrections to the weights that it fits worst."""
+    codebook, corrections = Codebook(size=int(configuration["size"])), L0Pruning(keep=float(configuration["keep"]))
+    return {"*": Joint(Sum(codebook, corrections))}
+
+
+KEEP = (0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.04, 0.03, 0.025, 0.02, 0.015, 0.01)
+SIZE = (64, 32, 16, 8, 4, 3, 2)
+RANK = (80, 60, 50, 40, 30, 25, 20, 15, 12, 10, 8, 6)
+
+study = Study(
+    name="mnist_lenet300",
+    build_model=build_model,
+    load_data=load_data,
+    loss=nn.functional.cross_entropy,
+    reference=Recipe(epochs=40, lr=0.1, batch_size=256),
+    schedule=Schedule(epochs=20, lr=0.3, batch_size=256),
+    augment=augment,
+    families=(
+        Family("prune", {"keep": KEEP}, prune),
+        Family("quantize", {"size": SIZE}, quantize),
+        Family("low rank", {"rank": RANK}, low_rank),
+        Family(
+            "prune, quantize",
+            {"keep": KEEP, "size": SIZE},
+            prune_quantize,
+            grid={"keep": (0.1, 0.05, 0.03, 0.02, 0.01), "size": (16, 8, 4, 2)},
+        ),
+        Family(
+            "codebook, corrected",
+            {"size": (4, 3, 2), "keep": (0.05, 0.02, 0.01, 0.005)},
+            corrected,
+        ),
+    ),
+    target=Target(max_drop=0.005),
+)

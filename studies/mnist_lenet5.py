@@ -1,0 +1,69 @@
+"""MNIST, the convolutional network LeNet5 (20 and 50 kernels of 5 x 5, then 800-500-10): 431,080 parameters.
+
+LC trains as in `studies.mnist_lenet300`: on images moved by up to one pixel, at three times the reference's rate.
+"""
+
+from torch import Tensor, nn
+
+from lc_core import Codebook, GroupPruning, Joint, L0Pruning, LowRank, PixelShifts, Recipe, Schedule
+from lc_core.augmentation import Examples
+from lc_core.task import Plan
+from studies.mnist import load_splits
+from sweep.study import Configuration, Data, Family, Study, Target
+
+
+def load_data() -> Data:
+    """Images (n, 1, 28, 28) in [0, 1] minus the training mean, classes (n,)."""
+    return load_splits(1, 28, 28)
+
+
+def build_model() -> nn.Module:
+    """Two convolutions with rectifiers and 2 x 2 pooling, then 800-500-10 with a rectifier."""
+    return nn.Sequential(
+        nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, 10),
+    )  # fmt: skip
+
+
+def augment(inputs: Tensor) -> Examples:
+    """Images moved by up to one pixel."""
+    return PixelShifts(inputs, height=28, width=28)
+
+
+def prune(configuration: Configuration) -> Plan:
+    """The largest weights of the whole network stay."""
+    return {"*": Joint(L0Pruning(keep=float(configuration["keep"])))}
+
+
+def quantize(configuration: Configuration) -> Plan:
+    """A codebook for each layer."""
+    return {"*": Codebook(size=int(configuration["size"]))}
+
+
+def low_rank(configuration: Configuration) -> Plan:
+    """The second convolution and the hidden layer at low rank."""
+    return {"[37]": LowRank(rank=int(configuration["rank"]))}
+
+
+def prune_channels(configuration: Configuration) -> Plan:
+    """The strongest channels of both convolutions and units of the hidden layer stay; the others are cut out."""
+    return {"[037]": GroupPruning(keep=float(configuration["keep"]))}
+
+
+study = Study(
+    name="mnist_lenet5",
+    build_model=build_model,
+    load_data=load_data,
+    loss=nn.functional.cross_entropy,
+    reference=Recipe(epochs=10, lr=0.05, batch_size=256),
+    schedule=Schedule(epochs=10, lr=0.15, batch_size=256),
+    augment=augment,
+    families=(
+        Family("prune", {"keep": (0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005)}, prune),
+        Family("quantize", {"size": (16, 8, 4, 3, 2)}, quantize),
+        Family("low rank", {"rank": (40, 30, 20, 15, 10, 7, 5)}, low_rank),
+        Family("prune channels", {"keep": (0.8, 0.6, 0.5, 0.4, 0.3, 0.2)}, prune_channels),
+    ),
+    target=Target(max_drop=0.003),
+)
