@@ -12,6 +12,7 @@ OptimizerName = Literal["sgd", "adam"]
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 
 BETA_2, EPS = 0.999, 1e-8
+BUFFERS: dict[OptimizerName, tuple[str, ...]] = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}
 NO_GRADIENT = "the loss gives no gradient to weights that are to be compressed: are they frozen or unused?"
 
 
@@ -63,88 +64,120 @@ class Optimizer:
         clip_norm: float | None = None,
     ) -> None:
         """`momentum` is Adam's beta_1; weight decay and clipping are as `lc_core.training.Recipe` says."""
-        self._parameters = {key: p for key, p in model.named_parameters() if p.requires_grad}
-        self._clip_norm, self._weight_decay = clip_norm, weight_decay
-        self._decayed: Penalty | None = None
-        trained = list(self._parameters.values())
-        self._inner: torch.optim.SGD | torch.optim.Adam
-        if name == "sgd":
-            self._inner = torch.optim.SGD(
-                trained, lr=0.0, momentum=momentum, nesterov=momentum > 0, weight_decay=weight_decay, fused=True
-            )
-        else:
-            betas = (momentum, BETA_2)
-            self._inner = torch.optim.Adam(trained, lr=0.0, betas=betas, eps=EPS, weight_decay=weight_decay, fused=True)
+        self._name, self._momentum = name, momentum
+        self._weight_decay, self._clip_norm = weight_decay, clip_norm
+        self._parameters: dict[str, Tensor] = {key: p for key, p in model.named_parameters() if p.requires_grad}
+        self._buffers: dict[str, dict[str, Tensor]] = {}
 
     def zero_grad(self) -> None:
         """Forgets the gradients."""
-        self._inner.zero_grad()
+        for parameter in self._parameters.values():
+            parameter.grad = None
 
     def clip(self) -> None:
         """Shortens the gradient over all parameters, which they hold, to the norm that it may have at most."""
         if self._clip_norm is not None:
             nn.utils.clip_grad_norm_(self._parameters.values(), self._clip_norm)
 
+    @torch.no_grad()
     def step(self, *, lr: float, penalty: Penalty | None = None) -> None:
         """One step from the loss's gradients, which the parameters hold and which it overwrites."""
         self.clip()
-        if isinstance(self._inner, torch.optim.SGD):
-            if penalty is not self._decayed:
-                self._decay(penalty)
-            if penalty:
-                torch._foreach_sub_(gradients_of(penalty.parameters), list(penalty.pulls))
-        for group in self._inner.param_groups:
-            group["lr"] = lr
-        self._inner.step()
-        if penalty and isinstance(self._inner, torch.optim.Adam):
+        decays = {}
+        if penalty and self._name == "sgd":  # mu w is weight decay of the governed parameters
+            decays = {id(parameter): self._weight_decay + penalty.mu for parameter in penalty.parameters}
+            torch._foreach_sub_(gradients_of(penalty.parameters), list(penalty.pulls))
+        groups: dict[tuple[torch.device, torch.dtype, float], list[str]] = {}
+        for name, parameter in self._parameters.items():
+            if parameter.grad is not None:
+                decay = decays.get(id(parameter), self._weight_decay)
+                groups.setdefault((parameter.device, parameter.dtype, decay), []).append(name)
+        for (_, _, decay), names in groups.items():
+            self._fused(names, lr=lr, weight_decay=decay)
+        if penalty and self._name == "adam":
             self._pull(penalty, lr)
 
-    def _decay(self, penalty: Penalty | None) -> None:
-        """Has the penalty's mu w added by the fused step on its way, as weight decay of the governed parameters."""
-        self._decayed = penalty
-        governed = {id(parameter) for parameter in penalty.parameters} if penalty else set()
-        held: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for parameter in self._parameters.values():
-            held[id(parameter) in governed].append(parameter)
-        decays = (self._weight_decay, self._weight_decay + (penalty.mu if penalty else 0.0))
-        self._inner.param_groups = [
-            self._inner.param_groups[0] | {"params": parameters, "weight_decay": decay}
-            for parameters, decay in zip(held, decays, strict=True)
-            if parameters
-        ]
+    def _fused(self, names: Sequence[str], *, lr: float, weight_decay: float) -> None:
+        """A step of the parameters `names`, of one device and type.
 
-    @torch.no_grad()
+        By the kernels of torch.optim, whose classes bring along 70 MB of compiler that nothing here uses.
+        """
+        parameters = [self._parameters[name] for name in names]
+        gradients, buffers = gradients_of(parameters), [self._buffers_of(name) for name in names]
+        if self._name == "sgd":
+            torch._fused_sgd_(
+                parameters,
+                gradients,
+                [held["momentum_buffer"] for held in buffers] if self._momentum else [],
+                weight_decay=weight_decay,
+                momentum=self._momentum,
+                lr=lr,
+                dampening=0.0,
+                nesterov=self._momentum > 0,
+                maximize=False,
+                is_first_step=False,
+            )
+        else:
+            steps = [held["step"] for held in buffers]
+            torch._foreach_add_(steps, 1)
+            torch._fused_adam_(
+                parameters,
+                gradients,
+                [held["exp_avg"] for held in buffers],
+                [held["exp_avg_sq"] for held in buffers],
+                [],
+                steps,
+                lr=lr,
+                beta1=self._momentum,
+                beta2=BETA_2,
+                weight_decay=weight_decay,
+                eps=EPS,
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def _buffers_of(self, name: str) -> dict[str, Tensor]:
+        """What the optimizer keeps of a parameter: zeros before its first step."""
+        if name not in self._buffers:
+            parameter, kinds = self._parameters[name], BUFFERS[self._name]
+            self._buffers[name] = {kind: torch.zeros_like(parameter, requires_grad=False) for kind in kinds}
+            if self._name == "adam":
+                self._buffers[name]["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
+        return self._buffers[name]
+
     def _pull(self, penalty: Penalty, lr: float) -> None:
         """w + lr (mu Delta + lambda - mu w) / (sqrt(v_hat) + eps + lr mu), in place, after Adam's own step to w."""
         w, directions = list(penalty.parameters), gradients_of(penalty.parameters)
-        bias = self._bias(w[0])
-        denominators = torch._foreach_sqrt([self._inner.state[parameter]["exp_avg_sq"] for parameter in w])
+        held = [self._held(parameter) for parameter in w]
+        bias = _bias(held[0])
+        denominators = torch._foreach_sqrt([each["exp_avg_sq"] for each in held])
         torch._foreach_add_(denominators, bias * (EPS + lr * penalty.mu))
         torch._foreach_copy_(directions, list(penalty.pulls))  # into memory that is at hand: fresh memory is slow
         torch._foreach_add_(directions, w, alpha=-penalty.mu)
         torch._foreach_addcdiv_(w, directions, denominators, value=bias * lr)
 
-    def _bias(self, parameter: Tensor) -> float:
-        """sqrt(v / v_hat)."""
-        return math.sqrt(1 - BETA_2 ** float(self._inner.state[parameter]["step"]))
-
     def mu_unit(self, parameters: Sequence[Tensor]) -> float:
         """What mu is in units of: 1 with SGD, with Adam the rms of the loss's gradient at `parameters`, by v_hat."""
-        if isinstance(self._inner, torch.optim.SGD):
+        if self._name == "sgd":
             return 1.0
-        total = sum(float(self._inner.state[parameter]["exp_avg_sq"].sum()) for parameter in parameters)
-        return math.sqrt(total / sum(parameter.numel() for parameter in parameters)) / self._bias(parameters[0])
+        held = [self._held(parameter) for parameter in parameters]
+        total = sum(float(each["exp_avg_sq"].sum()) for each in held)
+        return math.sqrt(total / sum(parameter.numel() for parameter in parameters)) / _bias(held[0])
+
+    def _held(self, parameter: Tensor) -> dict[str, Tensor]:
+        return next(self._buffers[name] for name, each in self._parameters.items() if each is parameter)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """Parameter -> buffer -> a copy of it; nothing for parameters that took no part in training."""
-        held = {name: self._inner.state.get(parameter, {}) for name, parameter in self._parameters.items()}
-        return {
-            name: {key: value.clone() for key, value in buffers.items() if isinstance(value, Tensor)}
-            for name, buffers in held.items()
-            if buffers
-        }
+        return {name: {kind: buffer.clone() for kind, buffer in held.items()} for name, held in self._buffers.items()}
 
     def restore(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Goes on from `state`."""
-        for name, buffers in state.items():
-            self._inner.state[self._parameters[name]] = {key: value.clone() for key, value in buffers.items()}
+        for name, held in state.items():
+            for kind, buffer in self._buffers_of(name).items():
+                buffer.copy_(held[kind])
+
+
+def _bias(held: Mapping[str, Tensor]) -> float:
+    """sqrt(v / v_hat)."""
+    return math.sqrt(1 - BETA_2 ** float(held["step"]))

@@ -62,6 +62,12 @@ MaxDrop = Annotated[
     float | None, typer.Option(metavar="F", help="At most this far below the reference's accuracy (0.01: one point).")
 ]
 MinAccuracy = Annotated[float | None, typer.Option(metavar="F", help="At least this accuracy, a fraction.")]
+
+DATA = "LCSWEEP_DATA"
+DataFolder = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", exists=True, file_okay=False, envvar=DATA, help="Where studies find data."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
@@ -103,6 +109,7 @@ def run(
         str | None, typer.Option(metavar="URL", help="Optuna's storage; DIR/study.db if unsaid.")
     ] = None,
     address: Annotated[str | None, typer.Option(metavar="ADDR", help="A Ray cluster: auto or HOST:PORT.")] = None,
+    data: DataFolder = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the jobs with their nominal bytes; run none.")
     ] = False,
@@ -116,6 +123,7 @@ def run(
     from sweep.process import own_stream
     from sweep.progress import Progress
 
+    _use_data(data)
     options = driver.Options(
         study=study,
         user_folder=os.getcwd(),
@@ -214,6 +222,7 @@ def pick(
     study: Annotated[
         str | None, typer.Option(metavar="STUDY", help="The study, where it is no longer where it was.")
     ] = None,
+    data: DataFolder = None,
     as_json: Json = False,
 ) -> int:
     """Choose the model to deploy.
@@ -223,6 +232,7 @@ def pick(
     """
     from sweep import prove
 
+    _use_data(data)
     manifest = read_manifest(folder)
     target = _target(max_drop, min_accuracy) or _own_target(manifest)
     if target is None:
@@ -270,6 +280,7 @@ def export(
 def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A packed model, .lcz.")],
     study: Annotated[str | None, typer.Option(metavar="STUDY", help="Also prove the outputs, with this study.")] = None,
+    data: DataFolder = None,
     as_json: Json = False,
 ) -> int:
     """Prove a packed model.
@@ -280,6 +291,7 @@ def verify(
 
     if not file.is_file():
         raise UsageError(f"{file}: no such file; expected a packed model, such as one made by lcsweep export")
+    _use_data(data)
     facts = prove.verify(file, study_reference=study, user_folder=os.getcwd())
     _print(facts, text.artifact(facts), as_json=as_json)
     return DONE
@@ -294,6 +306,12 @@ def _target(max_drop: float | None, min_accuracy: float | None) -> Target | None
         raise UsageError(
             str(error).replace("max_drop", "--max-drop").replace("min_accuracy", "--min-accuracy")
         ) from error
+
+
+def _use_data(folder: Path | None) -> None:
+    """Has studies look there, in this process and in those that Ray starts from it."""
+    if folder is not None:
+        os.environ[DATA] = str(folder.resolve())
 
 
 def _own_target(manifest: dict[str, Any]) -> Target | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lc_core import Distillation
 from lc_core.artifact import load
@@ -87,6 +87,46 @@ def test_outputs_that_are_no_class_logits_fail_the_job_in_a_line(tmp_path: Path)
         "ValueError: distillation: expected outputs of shape (n, classes), two or more, got (120, 3, 1)"
         in record["error"]["message"]
     )
+
+
+class Dimmed:
+    """Inputs of which every example is seen at half its size."""
+
+    def __init__(self, inputs: Tensor) -> None:
+        self.inputs, self.shape = inputs, inputs.shape
+
+    def index_select(self, dim: int, index: Tensor, /) -> Tensor:
+        return self.inputs.index_select(dim, index) / 2
+
+
+class AsTheyAre(Dimmed):
+    """Inputs as they are, shown by a class."""
+
+    def index_select(self, dim: int, index: Tensor, /) -> Tensor:
+        return self.inputs.index_select(dim, index)
+
+
+@pytest.mark.parametrize("augment, same", [(Dimmed, False), (AsTheyAre, True)])
+def test_a_job_trains_on_what_the_study_shows_it_and_is_measured_on_what_there_is(
+    tmp_path: Path, augment: type[Dimmed], same: bool
+) -> None:
+    sweep = begin(tmp_path / "tiny", STUDY)
+    plain = run(sweep)
+    shown = dataclasses.replace(sweep.workplace.study, augment=augment)
+    other = prepared(tmp_path / "tiny" / "tiny.py", tmp_path / "tiny" / "again")
+    record = run(other, workplace=dataclasses.replace(other.workplace, study=shown))
+    assert record["status"] == plain["status"] == "done"
+    assert record["direct"] == plain["direct"]
+    assert (record["gap"] == plain["gap"]) is same
+
+
+def test_augmentation_is_part_of_the_studys_hash(tmp_path: Path) -> None:
+    study = begin(tmp_path / "plain", STUDY).workplace.study
+    data = study.load_data()
+    ways = (None, Dimmed, AsTheyAre)
+    hashes = [study_parts(dataclasses.replace(study, augment=way), data) for way in ways]
+    assert len({parts["loss"] for parts in hashes}) == 3
+    assert {parts["reference"] for parts in hashes} == {hashes[0]["reference"]}
 
 
 def test_distillation_is_part_of_the_studys_hash(tmp_path: Path) -> None:
