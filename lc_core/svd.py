@@ -1,22 +1,29 @@
 """The leading singular vectors of a matrix: exact through its Gram matrix, or refined from those of a matrix nearby."""
 
 from dataclasses import dataclass
-from math import inf
+from math import exp, inf, log
 
 import torch
 from torch import Tensor
 
 SMALL = 64
 """Up to this many rows or columns the exact decomposition is fast enough."""
-ROUNDS = 6
-"""At most this many rounds of refinement; more would take as long as the exact decomposition."""
 TOLERANCE = 1e-4
-"""A refinement ends when the objective has no more than this part of it left to fall, by estimate."""
+"""Factors will do once the objective has no more than this part of it left to fall, by estimate."""
 ROUNDING = 1e-14
-"""... or than this part of ||W||^2: what float32 factors cost."""
-PROBES = 8
-MARGIN = 1.5
-"""What is left over, as probed in PROBES random directions, is rarely further below the truth than this."""
+"""... or than this part of ||W||^2 for each unit of the rank: what float32 factors cost."""
+SLACK = 1.5
+"""Estimates are held to be too low by this."""
+ROUNDS = 3
+"""At most this many rounds of alternation; more would take as long as what is done without."""
+PROBES = 16
+POWERS = 4
+MISSED = 9.0
+"""A direction's part in PROBES normal ones falls below its mean by more than this once in a million."""
+KRYLOV = 16
+"""At least this many rows for each unit of the rank make a Krylov space cheaper than the whole one."""
+BLOCKS = (3, 5, 7, 9)
+"""Sizes of the Krylov space, in blocks, at which it is asked whether it is large enough."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +65,12 @@ def leading(matrix: Tensor, *, rank: int) -> Decomposition:
 
 
 def refined(matrix: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Factors (m, r), (r, n) near `left`, `right` of least ||matrix - left right||^2, or None where that takes long.
+    """Factors (m, r), (r, n) of nearly least ||matrix - left right||^2, found from `left` and `right`, or None.
 
-    Subspace iteration (Golub and Van Loan, "Matrix Computations", section 8.2.4): Q = orth(W W^T Q), right = Q^T W. The
-    objective ||W - Q Q^T W||^2 never rises. With theta the least of the r energies caught and tail the largest left
-    over, what it has left to fall shrinks by (tail / theta)^2 a round or faster, so that the last round's gain bounds
-    it. tail is at most the objective, which is estimated from fixed random directions; where that says too little,
-    power iteration on them probes tail, which also finds what entered the matrix apart from all that `left` spans.
-    None too for float64, for small matrices, and for rank so high that the exact solution costs no more.
+    In float32, first by alternation (`_alternated`), as fast as the spectrum falls after the r-th singular value; where
+    it is level there, as in the first LC steps, by the Rayleigh-Ritz method (`_projected`). Neither ends worse than
+    `left` and `right`. None where no estimate says that at most TOLERANCE of the objective is left to gain, for
+    float64, for small matrices, and for a rank so high that the exact solution costs no more.
     """
     m, n = matrix.shape
     rank = left.shape[1]
@@ -75,59 +80,83 @@ def refined(matrix: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor
         turned = refined(matrix.T.contiguous(), right.T, left.T)
         return (turned[1].T.contiguous(), turned[0].T.contiguous()) if turned else None
     w, scale = matrix.float(), 1.0
-    if not 1e-20 < float(_energy(w)) < 1e20:
+    if not 1e-6 < float(_energy(w)) < 1e6:
         scale = float(w.abs().max())
         if not scale:
             return None
         w = w / scale
-    found = _iterate(w, left.T.float())
+    found = _alternated(w, right.float()) or _projected(w, left.T.float())
     if found is None:
         return None
-    q, p = found
-    root = (torch.linalg.vector_norm(p, dim=1, keepdim=True) * scale).sqrt()
-    return _stored((q * root).T, matrix.dtype), _stored(p * (scale / root), matrix.dtype)
+    u, p = found
+    root = (torch.linalg.vector_norm(p, dim=1) * scale / torch.linalg.vector_norm(u, dim=1)).sqrt()[:, None]
+    return _stored((u * root).T, matrix.dtype), _stored(p * (scale / root), matrix.dtype)
 
 
-def _iterate(w: Tensor, start: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Orthonormal rows q (r, m) and p = q w (r, n)."""
-    probes = torch.randn(PROBES, w.shape[0], generator=torch.Generator().manual_seed(0)).to(w)
-    powered = probes
-    q = _orthonormal(start)
-    if q is None:
+def _alternated(w: Tensor, p: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Rows u (r, m) and p (r, n) of least ||w - u^T p||^2 from p, or None where that takes long.
+
+    Least squares for u, then for p, and so on, is subspace iteration (Golub and Van Loan, "Matrix Computations",
+    section 8.2.4): the objective never rises. With theta the least of the r energies caught and tail the largest left
+    over, what it has left to fall shrinks by tail / theta each time, or faster, so that the last gain bounds it.
+    """
+    triangle, failed = torch.linalg.cholesky_ex(p @ p.T)
+    if failed:
         return None
-    p = q @ w
+    u = torch.cholesky_inverse(triangle) @ (w @ p.T).T
     for number in range(1, ROUNDS + 1):
+        q = _orthonormal(u)
+        if q is None:
+            return None
+        p = q @ w
         gram = p @ p.T
         triangle, failed = torch.linalg.cholesky_ex(gram)
         if failed:
             return None
         inverse = torch.cholesky_inverse(triangle)
-        # (p p^T)^-1 p w^T is near q, so near orthonormal; the rows of p w^T would be nearly parallel.
-        before, q = q, _orthonormal((inverse @ p) @ w.T)
-        if q is None:
+        theta = 1 / float(torch.linalg.vector_norm(inverse))
+        error, tail = _left_over(w, q, theta)
+        rate = tail / theta
+        if not rate < 1:
             return None
-        p = q @ w
-        moved = q - (q @ before.T) @ before
+        u = inverse @ (w @ p.T).T
+        moved = u - q
         gained = float((gram * (moved @ moved.T)).sum())
-        error = float(_energy(_apart(probes, q) @ w)) / PROBES
-        enough = TOLERANCE * error / MARGIN + ROUNDING * float(gram.trace())
-        theta, tail = 1 / float(torch.linalg.vector_norm(inverse)), MARGIN * error
-        if _to_gain(gained, theta, tail) > enough:
-            powered, probed = _largest_apart(w, q, powered)
-            theta, tail = float(torch.linalg.eigvalsh(p @ p.T)[0]), min(tail, MARGIN * probed)
-        to_gain = _to_gain(gained, theta, tail)
+        enough = TOLERANCE * (error - gained) / SLACK + len(q) * ROUNDING * float(gram.trace())
+        to_gain = gained / (1 - rate)
         if to_gain <= enough:
-            # q is orthonormal to rounding; this p is the best for it: (q q^T)^-1 p, to first order.
-            return q, 2 * p - (q @ q.T) @ p
-        if to_gain == inf or to_gain * (tail / theta) ** (2 * (ROUNDS - number)) > enough:
+            return q, p  # rounded less than u, whose rows are divided by the energies
+        if to_gain * rate <= enough:
+            return u, p
+        if to_gain * rate ** (2 * (ROUNDS - number) + 1) > enough:
             return None
     return None
 
 
-def _to_gain(gained: float, theta: float, tail: float) -> float:
-    """At most what rounds to come gain after one that gained so much, each (tail / theta)^2 of the one before."""
-    rate = (tail / theta) ** 2 if tail < theta else 1.0
-    return gained * rate / (1 - rate) if rate < 1 else inf
+def _left_over(w: Tensor, q: Tensor, theta: float) -> tuple[float, float]:
+    """||c||_F^2 and an upper bound of ||c||_2^2, c what of w (m, n) is orthogonal to the rows of q; both estimates.
+
+    Of a normal z, z^T (c c^T)^k z is the trace of (c c^T)^k on average, at least ||c||_2^2k; MISSED makes a bound of it
+    that also sees what entered the matrix apart from all that was spanned. The bound is tight for large k, and sought
+    until it is an eighth of theta, or found to be more than half of it.
+    """
+    probes = torch.randn(PROBES, w.shape[0], generator=torch.Generator().manual_seed(0)).to(w)
+    probes = _apart(probes, q)
+    size = float(torch.linalg.vector_norm(probes))
+    across = (probes / size) @ w
+    error = float(_energy(across)) * size**2 / PROBES
+    tail, logarithm = SLACK * error, log(size)
+    for power in range(1, POWERS + 1):
+        if tail <= theta / 8:
+            break
+        probes = _apart(across @ w.T, q)
+        size = float(torch.linalg.vector_norm(probes))
+        if size > theta / 2:
+            return error, inf
+        logarithm += log(max(size, 1e-30))
+        tail = min(tail, exp((logarithm + log(MISSED / PROBES) / 2) / power))
+        across = (probes / max(size, 1e-30)) @ w
+    return error, tail
 
 
 def _apart(probes: Tensor, q: Tensor) -> Tensor:
@@ -135,25 +164,80 @@ def _apart(probes: Tensor, q: Tensor) -> Tensor:
     return probes - (probes @ q.T) @ q
 
 
-def _largest_apart(w: Tensor, q: Tensor, probes: Tensor) -> tuple[Tensor, float]:
-    """`probes` (few, m) two steps of power iteration on, apart from the rows of `q`; the largest energy seen."""
-    for _ in range(2):
-        probes = _apart(probes, q)
-        probes = probes / torch.linalg.vector_norm(probes, dim=1, keepdim=True).clamp_min(torch.finfo(w.dtype).tiny)
-        across = probes @ w
-        probes = across @ w.T
-    return probes, float(torch.linalg.vector_norm(across, dim=1).max()) ** 2
+def _projected(w: Tensor, start: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Orthonormal rows q (r, m) and p = q w (r, n), the best there are in a space of R^m, or None if it is too small.
+
+    The space is all of R^m or, where r is small against m, a Krylov space (`_krylov`) that contains `start`. Rounding
+    errors of eta in w w^T cost at most sum_i eta^2 / max(g_i, eta), but for a factor of 2, g_i how far the i-th
+    eigenvalue is above the (r+1)-th.
+    """
+    rank = len(start)
+    energy = float(_energy(w))
+    eps = torch.finfo(w.dtype).eps
+    if KRYLOV * rank <= len(w):
+        found = _krylov(w, start, energy)
+        if found is None:
+            return None
+        values, q, loss = found
+    else:
+        values, vectors = torch.linalg.eigh(_gram(w))
+        q, loss = vectors[:, -rank:].T.contiguous(), 0.0
+    eta = 8 * eps * float(values[-1])
+    loss += 2 * float((eta**2 / (values[-rank:] - values[-rank - 1]).clamp_min(eta)).sum())
+    if SLACK * loss > TOLERANCE * (energy * (1 - 8 * eps) - float(values[-rank:].sum())):
+        return None
+    return q, q @ w
+
+
+def _krylov(w: Tensor, start: Tensor, energy: float) -> tuple[Tensor, Tensor, float] | None:
+    """Ritz values of w w^T in a space, rising, the vectors (r, m) of the r largest, and what they lack in energy.
+
+    The space is the Krylov space from `start` and half as many random rows (Golub and Van Loan, section 10.3.6): what
+    `start` lacks it may be orthogonal to, as in the first LC steps. The residuals b_i of the Ritz vectors lie in the
+    block after the last; sum_i ||b_i||^2 / (theta_r - c) bounds the loss, c the largest eigenvalue that the space has
+    not found. Taken for it, as an estimate, is the Ritz value half a block below theta_r.
+    """
+    rank = len(start)
+    fresh = torch.randn((rank + 1) // 2, w.shape[0], generator=torch.Generator().manual_seed(0)).to(w)
+    block = torch.linalg.qr(torch.cat([start, fresh]).T).Q.T
+    size = len(block)
+    basis = block
+    projected = w.new_zeros(size * BLOCKS[-1], size * BLOCKS[-1])
+    for number in range(1, BLOCKS[-1] + 1):
+        image = (block @ w) @ w.T
+        inner = image @ basis.T
+        projected[size * (number - 1) : size * number, : size * number] = inner
+        image = _apart(image - inner @ basis, basis)
+        block, r = torch.linalg.qr(image.T)
+        if number in BLOCKS:
+            values, vectors = torch.linalg.eigh(projected[: len(basis), : len(basis)])
+            chosen = vectors[:, -rank:]
+            loss = float(_energy((r @ chosen[-size:]).contiguous())) / float(values[-rank] - values[-rank - size // 2])
+            if SLACK * loss <= TOLERANCE * (energy - float(values[-rank:].sum())):
+                return values, chosen.T @ basis, loss
+        if not bool((r.diagonal().abs() > 1e-3 * torch.linalg.vector_norm(image, dim=1)).all()):
+            return None  # rows too near to dependent for their basis to be orthogonal to all before
+        block = block.T
+        basis = torch.cat([basis, block])
+    return None
+
+
+def _gram(w: Tensor) -> Tensor:
+    """w w^T, what is symmetric computed once."""
+    half = len(w) // 2
+    upper, lower = w[:half], w[half:]
+    across = lower @ upper.T
+    return torch.cat([torch.cat([upper @ upper.T, across.T], 1), torch.cat([across, lower @ lower.T], 1)])
 
 
 def _orthonormal(rows: Tensor) -> Tensor | None:
     """An orthonormal basis of the span of `rows` (r, m) by Cholesky's decomposition of their Gram matrix, or None where
-    they are too far from orthogonal for that; those of a refinement are near it once they have length one."""
-    rows = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    triangle, failed = torch.linalg.cholesky_ex(rows @ rows.T)
-    if failed or not float(triangle.diagonal().min()) > 0.1:
+    they are too far from orthogonal for that."""
+    gram = rows @ rows.T
+    triangle, failed = torch.linalg.cholesky_ex(gram)
+    if failed or not bool((triangle.diagonal() > 0.1 * gram.diagonal().sqrt()).all()):
         return None
-    inverse = torch.linalg.solve_triangular(triangle, torch.eye(len(rows)).to(rows), upper=False)
-    basis: Tensor = inverse @ rows
+    basis: Tensor = torch.linalg.solve_triangular(triangle, rows, upper=False)
     return basis
 
 
