@@ -22,6 +22,8 @@ MISSED = 9.0
 """A direction's part in PROBES normal ones falls below its mean by more than this once in a million."""
 KRYLOV = 16
 """At least this many rows for each unit of the rank make a Krylov space cheaper than the whole one."""
+UNSURE = 3.0
+"""A gain is hardly ever further above what PROBES random directions say of it."""
 BLOCKS = (3, 5, 7, 9)
 """Sizes of the Krylov space, in blocks, at which it is asked whether it is large enough."""
 
@@ -98,12 +100,14 @@ def _alternated(w: Tensor, p: Tensor) -> tuple[Tensor, Tensor] | None:
 
     Least squares for u, then for p, and so on, is subspace iteration (Golub and Van Loan, "Matrix Computations",
     section 8.2.4): the objective never rises. With theta the least of the r energies caught and tail the largest left
-    over, what it has left to fall shrinks by tail / theta each time, or faster, so that the last gain bounds it.
+    over, what it has left to fall shrinks by tail / theta each time, or faster, so that a gain bounds it: the last one,
+    or the next, which is tr(c^T c p^T (p p^T)^-1 p), c what is left over, and so is known from random rows of c.
     """
+    rank = len(p)
     triangle, failed = torch.linalg.cholesky_ex(p @ p.T)
     if failed:
         return None
-    u = torch.cholesky_inverse(triangle) @ (w @ p.T).T
+    u = (w @ (torch.cholesky_inverse(triangle) @ p).T).T
     for number in range(1, ROUNDS + 1):
         q = _orthonormal(u)
         if q is None:
@@ -115,48 +119,50 @@ def _alternated(w: Tensor, p: Tensor) -> tuple[Tensor, Tensor] | None:
             return None
         inverse = torch.cholesky_inverse(triangle)
         theta = 1 / float(torch.linalg.vector_norm(inverse))
-        error, tail = _left_over(w, q, theta)
+        seen, error, tail = _left_over(w, q, theta)
         rate = tail / theta
         if not rate < 1:
             return None
+        rounding = rank * ROUNDING * float(gram.trace())
+        enough = TOLERANCE * error / SLACK + rounding
+        across = p @ seen.T
+        if UNSURE * float((across * (inverse @ across)).sum()) / PROBES <= enough * (1 - rate):
+            return q, p
         u = inverse @ (w @ p.T).T
         moved = u - q
         gained = float((gram * (moved @ moved.T)).sum())
-        enough = TOLERANCE * (error - gained) / SLACK + len(q) * ROUNDING * float(gram.trace())
-        to_gain = gained / (1 - rate)
+        to_gain = gained * rate / (1 - rate)
+        enough = TOLERANCE * (error - gained) / SLACK + rounding
         if to_gain <= enough:
-            return q, p  # rounded less than u, whose rows are divided by the energies
-        if to_gain * rate <= enough:
             return u, p
-        if to_gain * rate ** (2 * (ROUNDS - number) + 1) > enough:
+        if to_gain * rate ** (2 * (ROUNDS - number)) > enough:
             return None
     return None
 
 
-def _left_over(w: Tensor, q: Tensor, theta: float) -> tuple[float, float]:
-    """||c||_F^2 and an upper bound of ||c||_2^2, c what of w (m, n) is orthogonal to the rows of q; both estimates.
+def _left_over(w: Tensor, q: Tensor, theta: float) -> tuple[Tensor, float, float]:
+    """z c of normal rows z, and estimates of ||c||_F^2 and, from above, ||c||_2^2; c is what of w is orthogonal to q.
 
-    Of a normal z, z^T (c c^T)^k z is the trace of (c c^T)^k on average, at least ||c||_2^2k; MISSED makes a bound of it
-    that also sees what entered the matrix apart from all that was spanned. The bound is tight for large k, and sought
-    until it is an eighth of theta, or found to be more than half of it.
+    z^T (c c^T)^k z is the trace of (c c^T)^k on average, at least ||c||_2^2k; MISSED makes a bound of it that also sees
+    what entered the matrix apart from all that was spanned. The bound is tight for large k, and sought until it is an
+    eighth of theta, or found to be more than half of it.
     """
     probes = torch.randn(PROBES, w.shape[0], generator=torch.Generator().manual_seed(0)).to(w)
     probes = _apart(probes, q)
-    size = float(torch.linalg.vector_norm(probes))
-    across = (probes / size) @ w
-    error = float(_energy(across)) * size**2 / PROBES
-    tail, logarithm = SLACK * error, log(size)
+    seen = across = probes @ w
+    error = float(_energy(seen)) / PROBES
+    tail, logarithm, before = SLACK * error, 0.0, float(torch.linalg.vector_norm(probes))
     for power in range(1, POWERS + 1):
         if tail <= theta / 8:
             break
         probes = _apart(across @ w.T, q)
-        size = float(torch.linalg.vector_norm(probes))
-        if size > theta / 2:
-            return error, inf
-        logarithm += log(max(size, 1e-30))
+        size = max(float(torch.linalg.vector_norm(probes)), 1e-30)
+        if size > theta / 2 * before:
+            return seen, error, inf
+        logarithm += log(size)
         tail = min(tail, exp((logarithm + log(MISSED / PROBES) / 2) / power))
-        across = (probes / max(size, 1e-30)) @ w
-    return error, tail
+        across, before = (probes / size) @ w, 1.0
+    return seen, error, tail
 
 
 def _apart(probes: Tensor, q: Tensor) -> Tensor:

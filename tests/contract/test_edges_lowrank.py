@@ -27,7 +27,7 @@ from lc_core import (
 )
 from lc_core.compression import Use, objective
 from lc_core.forms import unpack
-from lc_core.svd import leading, refined
+from lc_core.svd import _alternated, _left_over, leading, refined
 from tests.contract.weights import draw, slack, squared_error
 
 
@@ -487,7 +487,7 @@ def test_what_enters_apart_from_all_that_was_spanned_is_found():
     grown = w.clone()
     grown[80:, 80:] = 3 * normal(80, 80, seed=42)
     error = squared_error(grown, LowRank(4).compress(grown, mu=1.0, previous=theta))
-    assert error <= float((torch.linalg.svdvals(grown.double())[4:] ** 2).sum()) * (1 + 1e-6)
+    assert error <= float((torch.linalg.svdvals(grown.double())[4:] ** 2).sum()) * (1 + 1e-4)
 
 
 @pytest.mark.parametrize("kind", ["normal", "one outlier", "constant", "all zero", "huge", "tiny", "one row", "ties"])
@@ -499,6 +499,80 @@ def test_any_start_of_the_shape_will_do(kind):
         theta = LowRank(5).compress(w, mu=1.0, previous=previous)
         assert torch.isfinite(theta.decompress()).all()
         assert squared_error(w, theta) <= least * (1 + 1e-4) + slack(w), other
+
+
+def spectrum(kind: str, k: int, rank: int) -> Tensor:
+    i = torch.arange(k, dtype=torch.float64)
+    match kind:
+        case "level":
+            return torch.ones(k, dtype=torch.float64)
+        case "linear":
+            return 1 - 0.9 * i / k
+        case "cluster at the cut":
+            return torch.where((i >= rank - 3) & (i < rank + 3), 1.0 / rank, 1 / (1 + i))
+        case "low step":
+            return torch.where(i < rank, 1.0, 0.99)
+        case "deficient":
+            return torch.where(i < rank // 2, 1.0, 0.0)
+        case _:
+            return 0.8**i
+
+
+@pytest.mark.parametrize("m, n, rank", [(100, 140, 6), (140, 100, 25), (180, 90, 1)])
+@pytest.mark.parametrize("kind", ["level", "linear", "cluster at the cut", "low step", "deficient", "steep"])
+@pytest.mark.parametrize("move", ["nothing", "noise", "more noise", "reflected", "new directions", "another"])
+def test_warm_is_within_a_hundredth_of_a_percent_on_hard_spectra(m, n, rank, kind, move):
+    """ "reflected" is what the second LC step sees: what the first left out, twice."""
+    k = min(m, n)
+    u, v = (torch.linalg.qr(normal(size, k, seed=60 + size).double()).Q for size in (m, n))
+    s = spectrum(kind, k, rank)
+    first = u * s @ v.T
+    if move == "reflected":
+        then = first + u[:, rank:] * s[rank:] @ v[:, rank:].T
+    elif move == "new directions":
+        then = first + 1.2 * u[:, -2:] @ v[:, -2:].T
+    elif move == "another":
+        then = normal(m, n, seed=61).double()
+    else:
+        noise = {"nothing": 0.0, "noise": 1e-3, "more noise": 0.1}[move]
+        then = first + noise * float(s.norm()) / (m * n) ** 0.5 * normal(m, n, seed=62)
+    for scale in (1.0, 1e-20 if m < n else 1e20):
+        before = LowRank(rank).compress((first * scale).float(), mu=1.0)
+        w = (then * scale).float()
+        theta = LowRank(rank).compress(w, mu=1.0, previous=before)
+        exact = w.double() / scale
+        error, start = (
+            float((exact - t.left.decompress().double() @ t.right.decompress().double() / scale).square().sum())
+            for t in (theta, before)
+        )
+        rounding = 1e-13 * rank * float(exact.square().sum())
+        least = float((torch.linalg.svdvals(exact)[rank:] ** 2).sum())
+        assert error <= least * (1 + 1e-4) + rounding
+        assert error <= start * (1 + 2e-6) + rounding
+
+
+@pytest.mark.parametrize("m, n, rank", [(100, 140, 4), (100, 140, 25), (300, 310, 18)])
+def test_a_level_spectrum_needs_no_exact_solution(m, n, rank):
+    """Where the tail is level with the head, as in early LC steps, the space that is searched is large enough."""
+    first, then = normal(m, n, seed=63), normal(m, n, seed=64)
+    assert _alternated(then, leading(first, rank=rank).halves()[1]) is None
+    found = refined(then, *leading(first, rank=rank).halves())
+    assert found is not None
+    least = float((torch.linalg.svdvals(then.double())[rank:] ** 2).sum())
+    assert float((then.double() - found[0].double() @ found[1].double()).square().sum()) <= least * (1 + 1e-4)
+
+
+def test_what_is_left_over_is_never_bounded_too_low():
+    """One direction, or several, apart from what is spanned: the estimate is from above, and a small one is near."""
+    q = torch.eye(100)[:5]
+    for seed in range(20):
+        for sizes in ([1.0], [1.0, 0.99], [1.0] + 90 * [0.3], 95 * [1.0]):
+            u = torch.linalg.qr(normal(95, 95, seed=70 + seed)).Q[:, : len(sizes)]
+            w = torch.cat([torch.zeros(5, len(sizes)), u * torch.tensor(sizes)])
+            _, error, tail = _left_over(w, q, 4.0)
+            assert 1.0 <= tail <= 4.0
+            assert abs(error / sum(s * s for s in sizes) - 1) < 1.5
+            assert _left_over(w, q, 1.9)[2] > 0.95
 
 
 def test_low_rank_leaves_its_own_output_when_it_starts_from_it():
