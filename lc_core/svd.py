@@ -218,7 +218,8 @@ def _krylov(w: Tensor, start: Tensor, energy: float) -> tuple[Tensor, Tensor, fl
         if number in BLOCKS:
             values, vectors = torch.linalg.eigh(projected[: len(basis), : len(basis)])
             chosen = vectors[:, -rank:]
-            loss = float(_energy((r @ chosen[-size:]).contiguous())) / float(values[-rank] - values[-rank - size // 2])
+            gap = max(float(values[-rank] - values[-rank - size // 2]), torch.finfo(w.dtype).tiny)
+            loss = float(_energy((r @ chosen[-size:]).contiguous())) / gap
             if SLACK * loss <= TOLERANCE * (energy - float(values[-rank:].sum())):
                 return values, chosen.T @ basis, loss
         if not bool((r.diagonal().abs() > 1e-3 * torch.linalg.vector_norm(image, dim=1)).all()):
