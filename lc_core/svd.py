@@ -151,7 +151,7 @@ def _left_over(w: Tensor, q: Tensor, theta: float) -> tuple[Tensor, float, float
     probes = _apart(probes, q)
     seen = across = probes @ w
     error = float(_energy(seen)) / PROBES
-    tail, logarithm, before = SLACK * error, 0.0, float(torch.linalg.vector_norm(probes))
+    tail, logarithm, before = MISSED * error, 0.0, float(torch.linalg.vector_norm(probes))
     for power in range(1, POWERS + 1):
         if tail <= theta / 8:
             break
