@@ -16,7 +16,7 @@ from lc_core.compression import Compressed
 from lc_core.optimizers import Penalty
 from lc_core.schedule import LStep, Schedule
 from lc_core.task import CompressionTask
-from lc_core.training import Batches, Loss, probe_gradient, reestimate_batch_norm, train
+from lc_core.training import Batches, Loss, lay_out, probe_gradient, reestimate_batch_norm, train
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +88,7 @@ def run_lc(
         DivergedError: the training loss became NaN or infinite.
         ValueError: weights to compress hold a NaN or infinity, or the loss gives them no gradient.
     """
+    lay_out(model)
     optimizer = schedule.recipe.build_optimizer(model)
     batches = Batches(inputs.shape[0], batch_size=schedule.batch_size, seed=seed)
     plan = schedule.plan(inputs.shape[0])
@@ -182,7 +183,8 @@ def _penalty(governed: Sequence[nn.Parameter], tasks: Sequence[CompressionTask],
     pulls: list[Tensor] = []
     for task, theta, multipliers in zip(tasks, state.thetas, state.multipliers, strict=True):
         pulls += task.governed.scatter(mu * theta.decompress() + multipliers).values()
-    return Penalty(governed, mu, pulls)
+    laid = [torch.empty_like(w, requires_grad=False).copy_(pull) for w, pull in zip(governed, pulls, strict=True)]
+    return Penalty(governed, mu, laid)  # in memory as w and its gradient lie
 
 
 @torch.no_grad()

@@ -49,7 +49,7 @@ class Governed:
     def gather(self, weights: Mapping[str, Tensor]) -> Tensor:
         """The governed weights in `shape`."""
         if len(self.names) == 1:
-            return weights[self.names[0]]
+            return weights[self.names[0]].contiguous()
         return torch.cat([weights[name].reshape(-1) for name in self.names])
 
     def scatter(self, gathered: Tensor) -> dict[str, Tensor]:

@@ -4,18 +4,20 @@ import dataclasses
 import itertools
 import math
 import re
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from lc_core import DivergedError, Recipe, train_reference
+from lc_core import Codebook, DivergedError, Recipe, Schedule, plan_tasks, run_lc, train_reference
 from lc_core.training import (
     EVALUATION_BATCH,
     NEAR,
     PROBED_BATCHES,
     Batches,
     batches_per_epoch,
+    lay_out,
     predict,
     probe_gradient,
     reestimate_batch_norm,
@@ -323,3 +325,40 @@ def test_a_loss_that_gives_no_gradient_or_none_that_is_finite_is_said():
         probed(mlp(), inputs, loss=lambda outputs, targets: 0 * outputs.sum())
     with pytest.raises(DivergedError, match="the loss's gradient near the reference is nan"):
         probed(mlp(), inputs, loss=lambda outputs, targets: math.nan * outputs.sum())
+
+
+def two_convolutions():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 3, groups=2), nn.Flatten(), nn.Linear(96, 3))
+
+
+def test_kernels_lie_channels_last_and_hold_what_they_held():
+    model, same = two_convolutions(), two_convolutions()
+    lay_out(model)
+    for layer in (0, 2):
+        assert model[layer].weight.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(model[layer].weight, same[layer].weight)
+    assert model[4].weight.is_contiguous()
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_lc_of_a_convolutional_network_is_the_same_however_its_kernels_lie(name, monkeypatch):
+    """Every step of the way: gradients, pulls, buffers, C steps, a state restored."""
+    inputs, targets = randn(40, 3, 8, 8), three_classes(randn(40, 6))
+    schedule = Schedule(epochs=3, lr=0.05 if name == "sgd" else 0.002, batch_size=16, optimizer=name)
+    plan = {"0": Codebook(size=2), "2": Codebook(size=3), "4": Codebook(size=2)}
+    ends = []
+    for laid in (True, False):
+        if not laid:
+            monkeypatch.setattr("lc_core.algorithm.lay_out", lambda model: None)
+        model = two_convolutions()
+        run = partial(run_lc, model, plan_tasks(model, plan), inputs, targets, loss=nn.functional.cross_entropy)
+        states = list(run(schedule=schedule, seed=0))
+        *_, again = run(schedule=schedule, seed=0, resume=states[5])
+        for key, weights in states[-1].weights.items():
+            assert torch.equal(weights, again.weights[key])
+        ends.append(states)
+    for first, second in zip(*ends, strict=True):
+        assert first.gap == pytest.approx(second.gap, rel=1e-3)
+    for key, weights in ends[0][-1].weights.items():
+        torch.testing.assert_close(weights, ends[1][-1].weights[key], rtol=1e-3, atol=1e-4)
