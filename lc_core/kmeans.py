@@ -7,17 +7,20 @@ from lc_core.sorted_values import Floats, Indices, SortedValues, edges_of, summe
 
 EXACT = 256
 """Up to as many distinct values are parted exactly."""
-LEAST_BINS, BINS_A_RUN, MOST_BINS = 128, 12, 256
+LEAST_BINS, BINS_A_RUN, MOST_BINS = 128, 12, 512
 LONGEST_RUN = 16
 """No run takes more bins than this many times its share, but the first."""
 MOST_BINNED = 64
 """More centres than this are too many for so few bins."""
 COARSE = np.arange(-19, 20) / 16
+WIDE = np.array([0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.75, 1.1])
 FINE = np.arange(-8, 9) / 96
 """Where a border may move, in runs: past the border next to it, so that a run can vanish here and another appear
 anywhere, by all between moving up; then closer, for what the coarse steps are too long to see."""
+NEARBY = np.concatenate([-WIDE[::-1], [0.0], WIDE])
 MOVES = 5
 GAIN = 5e-5
+NEAR = 1e-3
 """A move that lowers the distortion by less than this part of it is the last of its kind."""
 LLOYD_ROUNDS, LLOYD_ROUNDS_A_MOVE = 10, 2
 TABLE = 1 << 15
@@ -33,9 +36,15 @@ def optimal_centres(w: npt.NDArray[np.floating], *, size: int, start: npt.NDArra
     It goes on from the optimum over some bins (from cells of width density^(-1/3) beyond 64 centres) or from `start`
     (size,), whichever Lloyd's algorithm makes better. Fewer distinct values than centres: the last is repeated.
     """
-    if not w.size:
+    return centres_of_sorted(np.sort(w), size=size, start=start)
+
+
+def centres_of_sorted(
+    values: npt.NDArray[np.floating], *, size: int, start: npt.NDArray[np.floating] | None = None
+) -> Floats:
+    """`optimal_centres` of ascending `values`."""
+    if not values.size:
         return np.zeros(size)
-    values = np.sort(w)
     firsts = _first_of_each(values, most=max(EXACT, size))
     if firsts is not None and firsts.size <= size:
         centres = values[firsts].astype(np.float64)
@@ -63,19 +72,27 @@ def _first_of_each(values: npt.NDArray[np.floating], *, most: int) -> Indices | 
 def _best_runs(data: SortedValues, size: int, start: Floats | None) -> Indices:
     if size == 1:
         return np.array([0, data.values.size])
+    found = []
+    if start is not None:
+        begun = data.nearest_runs(start)
+        rested = _lloyd(data, data.centres(begun), rounds=LLOYD_ROUNDS)
+        least = data.distortion(rested)
+        if data.distortion(begun) < least * (1 + NEAR):
+            moved = _moved(data, rested, size, NEARBY)
+            if not data.distortion(moved) < least * (1 - GAIN):
+                return rested
+        found.append(rested)
     if size <= MOST_BINNED:
         bins = min(max(LEAST_BINS, BINS_A_RUN * size), MOST_BINS)
         longest = -(-LONGEST_RUN * bins // size)
-        first = _partition(data, _bin_edges(data.values, bins=bins), size, longest=longest)
+        first = _partition(data, bin_edges(data.values, bins=bins), size, longest=longest)
     else:  # that many cells are best laid as the bins are
-        first = _bin_edges(data.values, bins=size)
-    found = [_lloyd(data, data.centres(first), rounds=LLOYD_ROUNDS)]
-    if start is not None:
-        found.append(_lloyd(data, start, rounds=LLOYD_ROUNDS))
-    return _refined(data, min(found, key=data.distortion), size)
+        first = bin_edges(data.values, bins=size)
+    found.append(_lloyd(data, data.centres(first), rounds=LLOYD_ROUNDS))
+    return _refined(data, min(found, key=data.distortion), size, COARSE, FINE)
 
 
-def _bin_edges(values: npt.NDArray[np.floating], *, bins: int) -> Indices:
+def bin_edges(values: npt.NDArray[np.floating], *, bins: int) -> Indices:
     """Edges of at most `bins` bins of sorted `values`, finer where the values are denser.
 
     The bins' widths follow density^(-1/3), the best for quantization with many cells (Panter and Dite 1951): the sum of
@@ -112,7 +129,7 @@ def _partition(data: SortedValues, edges: Indices, size: int, *, longest: int) -
     ends = np.arange(1, bins + 1)[:, None]
     starts = ends - longest + np.arange(longest)
     from_there = edges[starts], sums[starts], squares[starts]  # where negative, from behind the end: infinite
-    cost = _costs(*from_there, edges[ends], sums[ends], squares[ends])[:, 0]
+    cost = run_costs(*from_there, edges[ends], sums[ends], squares[ends])[:, 0]
     best, came = squares[1:] - sums[1:] ** 2 / edges[1:], []
     for _ in range(1, min(size, bins)):
         reached = np.concatenate([np.full(longest + 1, np.inf), best[:-1]])
@@ -135,13 +152,12 @@ def _lloyd(data: SortedValues, centres: Floats, *, rounds: int) -> Indices:
     return edges
 
 
-def _refined(data: SortedValues, edges: Indices, size: int) -> Indices:
-    """`edges` after moves of all borders at once, first COARSE ones, then FINE ones, while they pay."""
+def _refined(data: SortedValues, edges: Indices, size: int, *kinds: Floats) -> Indices:
+    """`edges` after moves of all borders at once, of each of `kinds` in turn, while they pay."""
     least = data.distortion(edges)
-    for offsets in (COARSE, FINE):
+    for offsets in kinds:
         for _ in range(MOVES):
-            moved = _moved(data, _filled(data, edges, size), offsets)
-            moved = _lloyd(data, data.centres(moved), rounds=LLOYD_ROUNDS_A_MOVE)
+            moved = _moved(data, edges, size, offsets)
             before, error = least, data.distortion(moved)
             if error < before:
                 edges, least = moved, error
@@ -160,11 +176,12 @@ def _filled(data: SortedValues, edges: Indices, size: int) -> Indices:
     return edges
 
 
-def _moved(data: SortedValues, edges: Indices, offsets: Floats) -> Indices:
-    """The best runs whose every border is moved by one of `offsets`, counted in runs.
+def _moved(data: SortedValues, edges: Indices, size: int, offsets: Floats) -> Indices:
+    """The best `size` runs whose every border is moved by one of `offsets`, counted in runs, and Lloyd's from there.
 
     Dynamic programming as in `_partition`, every border with places of its own: O(size len(offsets)^2).
     """
+    edges = _filled(data, edges, size)
     runs = edges.size - 1
     places = np.interp(np.arange(1, runs)[:, None] + offsets, np.arange(runs + 1), edges).astype(np.int64)
     # The first and the last edge stay: each is a border all of whose places are one.
@@ -175,16 +192,17 @@ def _moved(data: SortedValues, edges: Indices, offsets: Floats) -> Indices:
     for first in range(0, runs, layers):
         last = min(first + layers, runs)
         old, new = slice(first, last), slice(first + 1, last + 1)
-        for cost in _costs(places[old], sums[old], squares[old], places[new], sums[new], squares[new]):
+        for cost in run_costs(places[old], sums[old], squares[old], places[new], sums[new], squares[new]):
             best, chosen = _step(cost, best)
             came.append(chosen)
     path = [0]
     for chosen in reversed(came):
         path.append(int(chosen[path[-1]]))
-    return edges_of(places[np.arange(1, runs), path[-2:0:-1]], data.values.size)
+    moved = edges_of(places[np.arange(1, runs), path[-2:0:-1]], data.values.size)
+    return _lloyd(data, data.centres(moved), rounds=LLOYD_ROUNDS_A_MOVE)
 
 
-def _costs(
+def run_costs(
     starts: Indices, sums: Floats, squares: Floats, ends: Indices, end_sums: Floats, end_squares: Floats
 ) -> Floats:
     """For each layer the distortion [end, start] of the run from a start to an end: infinite where that is backwards.

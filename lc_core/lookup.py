@@ -1,5 +1,7 @@
 """Which of some cells of the real line each float32 falls in, by a table over its leading bits."""
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -7,29 +9,43 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
-FEW_BORDERS = 24
-FEW_BITS, MANY_BITS = 16, 18
+FEW_BORDERS = 40
+BITS = 18
 CHUNK = 1 << 16
+COMPARED = 1 << 18
 
 
 def borders_below(values: Singles, borders: Floats) -> Indices:
     """How many of `borders` (k,), ascending, lie below each of `values` (n,). Some six times as fast as a search.
 
-    A table over all leading bits answers for the values that share theirs with no border; the others are searched.
+    Few borders are compared with one by one. For many, a table over all leading bits answers for the values that share
+    theirs with no border; the others are searched.
     """
     # + 0.0 makes a positive zero of a negative one, which has other bits.
     held = not_above(borders, np.dtype(np.float32)) + np.float32(0.0)
-    bits = FEW_BITS if held.size <= FEW_BORDERS else MANY_BITS
-    if values.size < 1 << bits - 2:
-        return np.searchsorted(held, values, side="left").astype(np.int64)
-    table = _borders_by_key(held, bits)
     below = np.empty(values.size, dtype=np.int64)
+    if held.size <= FEW_BORDERS:
+        for first in range(0, values.size, COMPARED):
+            below[first : first + COMPARED] = _borders_passed(values[first : first + COMPARED], held)
+        return below
+    if values.size < 1 << BITS - 2:
+        return np.searchsorted(held, values, side="left").astype(np.int64)
+    table = _borders_by_key(held)
     for first in range(0, values.size, CHUNK):
         part, found = values[first : first + CHUNK], below[first : first + CHUNK]
-        np.take(table, _keys(part, bits), out=found, mode="clip")  # any other mode goes through a buffer
+        np.take(table, _keys(part), out=found, mode="clip")  # any other mode goes through a buffer
         unclear = np.flatnonzero(found < 0)
         found[unclear] = np.searchsorted(held, part[unclear], side="left")
     return below
+
+
+def _borders_passed(values: Singles, borders: Singles) -> npt.NDArray[np.uint8]:
+    """How many of fewer than 256 `borders` lie below each of `values`, all compared: a byte each, in vector registers."""
+    passed, above = np.zeros(values.size, dtype=np.uint8), np.empty(values.size, dtype=np.bool_)
+    for border in borders:
+        np.greater(values, border, out=above)
+        np.add(passed, above.view(np.uint8), out=passed)
+    return passed
 
 
 def not_above(points: Floats, dtype: np.dtype[np.floating]) -> npt.NDArray[np.floating]:
@@ -38,16 +54,18 @@ def not_above(points: Floats, dtype: np.dtype[np.floating]) -> npt.NDArray[np.fl
     return np.where(held > points, np.nextafter(held, dtype.type(-np.inf)), held)
 
 
-def _keys(values: Singles, bits: int) -> npt.NDArray[np.uint32]:
-    return values.view(np.uint32) >> np.uint32(32 - bits)
+def _keys(values: Singles) -> npt.NDArray[np.uint32]:
+    return values.view(np.uint32) >> np.uint32(32 - BITS)
 
 
-def _borders_by_key(borders: Singles, bits: int) -> Indices:
-    """How many of `borders` lie below the numbers of each key, their `bits` leading bits; -1 where one lies among
-    them."""
-    keys, half = _keys(borders, bits).astype(np.int64), 1 << bits - 1
-    # From the most negative number up; the bits of negative ones grow downwards.
-    ranks = np.where(keys < half, keys + half, 2 * half - 1 - keys)
-    below = np.repeat(np.arange(borders.size + 1), np.diff(ranks + 1, prepend=0, append=2 * half))
-    below[ranks] = -1
-    return np.concatenate([below[half:], below[:half][::-1]])
+def _borders_by_key(borders: Singles) -> Indices:
+    """How many of `borders` lie below the numbers of each key, their leading bits; -1 where one lies among them."""
+    keys, half = _keys(borders).astype(np.int64), 1 << BITS - 1
+    table = np.empty(2 * half, dtype=np.int64)
+    rising = ((-half, table[half:][::-1]), (0, table[:half]))  # the bits of negative numbers grow downwards
+    ranks = np.where(keys < half, keys, half - 1 - keys)
+    for below, (first, end) in enumerate(pairwise([-half, *(ranks + 1).tolist(), half])):
+        for origin, part in rising:
+            part[max(first - origin, 0) : max(end - origin, 0)] = below
+    table[keys] = -1
+    return table

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -99,16 +101,24 @@ class Codebook:
             raise ValueError(f"size: expected at most {numel(shape)}, the number of weights, got {self.size}")
 
     def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Quantized:
-        before = previous.codebook if isinstance(previous, Quantized) else None
-        start = before.double().cpu().numpy() if before is not None and before.numel() == self.size else None
-        flat = w.detach().reshape(-1).cpu()
-        held = flat if flat.dtype == torch.float64 else flat.float()  # NumPy has no bfloat16
-        centres = optimal_centres(held.numpy(), size=self.size, start=start)
+        centres = optimal_centres(as_array(w), size=self.size, start=self.start(previous))
         return encode(w, codebook=torch.from_numpy(centres).to(w))
+
+    def start(self, previous: Compressed | None) -> npt.NDArray[np.float64] | None:
+        """The codebook (size,) of `previous`, if that has one of this size."""
+        if isinstance(previous, Quantized) and previous.codebook.numel() == self.size:
+            return previous.codebook.double().cpu().numpy()
+        return None
 
     def outline(self, shape: tuple[int, ...]) -> Quantized:
         codes = outline_tensor(numel(shape), dtype=torch.int64)
         return Quantized(shape, codes, outline_tensor(self.size))
+
+
+def as_array(w: Tensor) -> npt.NDArray[np.floating]:
+    """Weights `w` in a row (n,), float64 as they are and all others as float32: NumPy has no bfloat16."""
+    flat = w.detach().reshape(-1).cpu()
+    return (flat if flat.dtype == torch.float64 else flat.float()).numpy()
 
 
 def encode(w: Tensor, *, codebook: Tensor) -> Quantized:

@@ -14,8 +14,8 @@ from lc_core.lookup import not_above
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
-BLOCK = 8
-CHUNK = 1 << 12
+BLOCK = 16
+CHUNK = 1 << 11
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,8 @@ class SortedValues:
         block, rest = np.divmod(edges, BLOCK)
         places = np.minimum((edges - rest)[..., None] + np.arange(BLOCK), self.values.size - 1)
         tails = np.where(np.arange(BLOCK) < rest[..., None], self.values[places].astype(np.float64) - self.shift, 0.0)
-        return self.sums[block] + tails.sum(axis=-1), self.squares[block] + np.einsum("...i,...i->...", tails, tails)
+        sums, squares = np.einsum("...i->...", tails), np.einsum("...i,...i->...", tails, tails)
+        return self.sums[block] + sums, self.squares[block] + squares
 
     def centres(self, edges: Indices) -> Floats:
         """Means (k,) of the runs, less the shift; every run holds a value."""
@@ -60,8 +61,14 @@ class SortedValues:
 
     def nearest_runs(self, centres: Floats) -> Indices:
         """Edges of the runs of values nearest to each of `centres`; a centre left without values is dropped."""
-        middles = not_above((centres[1:] + centres[:-1]) / 2 + self.shift, self.values.dtype)
-        return edges_of(np.searchsorted(self.values, middles, side="right"), self.values.size)
+        return edges_of(self.below((centres[1:] + centres[:-1]) / 2), self.values.size)
+
+    def below(self, points: Floats) -> Indices:
+        """How many values are not above each of `points`, which are less the shift."""
+        places: Indices = np.searchsorted(
+            self.values, not_above(points + self.shift, self.values.dtype), side="right"
+        ).astype(np.int64)
+        return places
 
 
 def summed(values: npt.NDArray[np.floating]) -> SortedValues:

@@ -1,0 +1,115 @@
+"""One-dimensional k-means of all but a given number of values: the codebook of weights of which some are corrected."""
+
+import numpy as np
+import numpy.typing as npt
+
+from lc_core.kmeans import MOST_BINNED, bin_edges, centres_of_sorted, run_costs
+from lc_core.sorted_values import Floats, Indices, SortedValues, summed
+
+BINS = 128
+HALVINGS = 20
+ROUNDS = 200
+
+
+def trimmed_centres(
+    w: npt.NDArray[np.floating], *, size: int, left_out: int, start: npt.NDArray[np.floating] | None = None
+) -> Floats:
+    """Centres (size,), ascending: min over c and S of sum over i not in S of min_j (w_i - c_j)^2, |S| = `left_out`.
+
+    Alternating, each half exact: those left out are the farthest from their nearest centre, so that in sorted order
+    what stays is a run about each centre; the centres are the runs' means. One sort and prefix sums, then O(size
+    left_out) a round. A local optimum: the best of those reached from the optima over some bins (`_priced`; from the
+    optimal centres of all values where those are more than 64) and from `start` (size,).
+    """
+    values = np.sort(w)
+    if not 0 < left_out < values.size:
+        return centres_of_sorted(values, size=size, start=start)
+    data = summed(values)
+    if size <= MOST_BINNED:
+        starts = _bracketing(data, size, left_out)
+    else:
+        starts = [centres_of_sorted(values, size=size) - data.shift]
+    if start is not None:
+        starts.append(np.sort(start).astype(np.float64) - data.shift)
+    return min((_descended(data, centres, left_out) for centres in starts), key=lambda found: found[0])[1] + data.shift
+
+
+def _bracketing(data: SortedValues, size: int, left_out: int) -> list[Floats]:
+    """Centres of the optima over bins at two prices, that leave out just more and just no more than `left_out`."""
+    n = data.values.size
+    edges = bin_edges(data.values, bins=BINS) if n > BINS else np.arange(n + 1)
+    sums, squares = (part[None] for part in data.before(edges))
+    costs = run_costs(edges[None], sums, squares, edges[None], sums, squares)[0]
+    low, high = 0.0, float(data.values[-1]) - float(data.values[0])
+    more, fewer = None, _priced(edges, costs, size, high**2)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        runs = _priced(edges, costs, size, middle**2)
+        stay = int((runs[1] - runs[0]).sum())
+        if 0 < stay < n - left_out:
+            low, more = middle, runs
+        elif stay:
+            high, fewer = middle, runs
+        else:
+            low = middle
+    return [_means(data, runs, size) for runs in (more, fewer) if runs is not None]
+
+
+def _means(data: SortedValues, runs: Indices, size: int) -> Floats:
+    """Means (size,) of the runs that hold a value, of which there is one; the last is repeated."""
+    firsts, ends = runs[:, runs[1] > runs[0]]
+    means = (data.before(ends)[0] - data.before(firsts)[0]) / (ends - firsts)
+    return np.append(means, np.repeat(means[-1], size - means.size))
+
+
+def _priced(edges: Indices, costs: Floats, size: int, price: float) -> Indices:
+    """First places and ends (2, size) of the runs of bins of least distortion plus `price` for each value in none.
+
+    best_k(j) = min over i <= j of min over h <= i of best_{k-1}(h) + distortion(h, i), plus what lies between i and j
+    times the price: O(size bins^2).
+    """
+    paid = price * edges
+    best, came = paid, []
+    for _ in range(size):
+        through = costs + best
+        firsts = through.argmin(axis=1)
+        ended = through[np.arange(edges.size), firsts] - paid
+        least = np.minimum.accumulate(ended)
+        came.append((firsts, np.maximum.accumulate(np.where(ended == least, np.arange(edges.size), 0))))
+        best = least + paid
+    runs, place = np.empty((2, size), np.int64), edges.size - 1
+    for number in reversed(range(size)):
+        firsts, lasts = came[number]
+        runs[1, number] = edges[lasts[place]]
+        place = firsts[lasts[place]]
+        runs[0, number] = edges[place]
+    return runs
+
+
+def _descended(data: SortedValues, centres: Floats, left_out: int) -> tuple[float, Floats]:
+    """The distortion and the centres where alternating from `centres` ends."""
+    least, found = np.inf, centres
+    for _ in range(ROUNDS):
+        runs = _staying(data, found, left_out)
+        counts = np.maximum(runs[1] - runs[0], 1)
+        sums, squares = (after - ahead for ahead, after in zip(data.before(runs[0]), data.before(runs[1]), strict=True))
+        error = float((squares - sums**2 / counts).sum())
+        if not error < least:
+            break
+        least, found = error, np.sort(np.where(runs[1] > runs[0], sums / counts, found))
+    return least, found
+
+
+def _staying(data: SortedValues, centres: Floats, left_out: int) -> Indices:
+    """First places and ends (2, k) of the runs that stay about ascending `centres` when the farthest go."""
+    values, k = data.values, centres.size
+    borders = np.concatenate([[0], data.below((centres[1:] + centres[:-1]) / 2), [values.size]])
+    middles = np.clip(data.below(centres), borders[:-1], borders[1:])
+    # Only the outermost of either side of a centre can be among the farthest.
+    firsts = np.concatenate([borders[:-1], np.maximum(borders[1:] - left_out, middles)])
+    lasts = np.concatenate([np.minimum(borders[:-1] + left_out, middles), borders[1:]])
+    side = np.repeat(np.arange(2 * k), lasts - firsts)
+    outer = np.concatenate([values[first:last] for first, last in zip(firsts, lasts, strict=True)])
+    distances = np.abs(outer.astype(np.float64) - (np.tile(centres, 2) + data.shift)[side])
+    gone = np.bincount(side[np.argpartition(distances, -left_out)[-left_out:]], minlength=2 * k)
+    return np.stack([borders[:-1] + gone[:k], borders[1:] - gone[k:]])
