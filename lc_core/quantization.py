@@ -33,7 +33,7 @@ class Quantized:
         return self.codebook.dtype
 
     def decompress(self) -> Tensor:
-        return self.codebook[self.codes].reshape(self.shape)
+        return self.codebook.index_select(0, self.codes).reshape(self.shape)
 
     def encode(self, w: Tensor) -> "Quantized":
         """Theta of other weights in the same codebook: the nearest codes."""

@@ -7,8 +7,11 @@ from lc_core.kmeans import MOST_BINNED, bin_edges, centres_of_sorted, run_costs
 from lc_core.sorted_values import Floats, Indices, SortedValues, summed
 
 BINS = 128
-HALVINGS = 20
-ROUNDS = 200
+OCTAVES, HALVINGS = -40.0, 16
+"""Prices are looked for from the square of the values' span down, over so many octaves of its root."""
+FIRST_ROUNDS, ROUNDS = 4, 200
+GAIN = 1e-8
+"""A round that lowers the distortion by less than this part of it is the last."""
 
 
 def trimmed_centres(
@@ -19,7 +22,8 @@ def trimmed_centres(
     Alternating, each half exact: those left out are the farthest from their nearest centre, so that in sorted order
     what stays is a run about each centre; the centres are the runs' means. One sort and prefix sums, then O(size
     left_out) a round. A local optimum: the best of those reached from the optima over some bins (`_priced`; from the
-    optimal centres of all values where those are more than 64) and from `start` (size,).
+    optimal centres of the least values where those are more than 64) and from `start` (size,), that k-means of what stays
+    (`optimal_centres`) does not better.
     """
     values = np.sort(w)
     if not 0 < left_out < values.size:
@@ -28,10 +32,22 @@ def trimmed_centres(
     if size <= MOST_BINNED:
         starts = _bracketing(data, size, left_out)
     else:
-        starts = [centres_of_sorted(values, size=size) - data.shift]
+        kept = values.size - left_out
+        first = int(np.argmin(np.maximum(-values[: left_out + 1], values[kept - 1 :])))  # those of least magnitude
+        starts = [centres_of_sorted(values[first : first + kept], size=size) - data.shift]
     if start is not None:
         starts.append(np.sort(start).astype(np.float64) - data.shift)
-    return min((_descended(data, centres, left_out) for centres in starts), key=lambda found: found[0])[1] + data.shift
+    begun = [_descended(data, centres, left_out, rounds=FIRST_ROUNDS) for centres in starts]
+    _, best = min(begun, key=lambda found: found[0])
+    least, best = _descended(data, best, left_out, rounds=ROUNDS)
+    for _ in range(ROUNDS):
+        staying = np.concatenate([values[first:end] for first, end in _staying(data, best, left_out).T])
+        moved = centres_of_sorted(staying, size=size, start=best + data.shift) - data.shift
+        error, moved = _descended(data, moved, left_out, rounds=ROUNDS)
+        if not error < least * (1 - GAIN):
+            break
+        least, best = error, moved
+    return best + data.shift
 
 
 def _bracketing(data: SortedValues, size: int, left_out: int) -> list[Floats]:
@@ -40,11 +56,12 @@ def _bracketing(data: SortedValues, size: int, left_out: int) -> list[Floats]:
     edges = bin_edges(data.values, bins=BINS) if n > BINS else np.arange(n + 1)
     sums, squares = (part[None] for part in data.before(edges))
     costs = run_costs(edges[None], sums, squares, edges[None], sums, squares)[0]
-    low, high = 0.0, float(data.values[-1]) - float(data.values[0])
-    more, fewer = None, _priced(edges, costs, size, high**2)
+    span = float(data.values[-1]) - float(data.values[0])
+    low, high = OCTAVES, 0.0
+    more, fewer = None, _priced(edges, costs, size, span**2)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        runs = _priced(edges, costs, size, middle**2)
+        runs = _priced(edges, costs, size, (span * 2**middle) ** 2)
         stay = int((runs[1] - runs[0]).sum())
         if 0 < stay < n - left_out:
             low, more = middle, runs
@@ -86,17 +103,20 @@ def _priced(edges: Indices, costs: Floats, size: int, price: float) -> Indices:
     return runs
 
 
-def _descended(data: SortedValues, centres: Floats, left_out: int) -> tuple[float, Floats]:
-    """The distortion and the centres where alternating from `centres` ends."""
+def _descended(data: SortedValues, centres: Floats, left_out: int, *, rounds: int) -> tuple[float, Floats]:
+    """The distortion and the centres where alternating from `centres` ends, or comes to in `rounds`."""
     least, found = np.inf, centres
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         runs = _staying(data, found, left_out)
         counts = np.maximum(runs[1] - runs[0], 1)
         sums, squares = (after - ahead for ahead, after in zip(data.before(runs[0]), data.before(runs[1]), strict=True))
         error = float((squares - sums**2 / counts).sum())
         if not error < least:
             break
-        least, found = error, np.sort(np.where(runs[1] > runs[0], sums / counts, found))
+        gain, least = least - error, error
+        found = np.sort(np.where(runs[1] > runs[0], sums / counts, found))
+        if gain < GAIN * error:
+            break
     return least, found
 
 
@@ -108,8 +128,8 @@ def _staying(data: SortedValues, centres: Floats, left_out: int) -> Indices:
     # Only the outermost of either side of a centre can be among the farthest.
     firsts = np.concatenate([borders[:-1], np.maximum(borders[1:] - left_out, middles)])
     lasts = np.concatenate([np.minimum(borders[:-1] + left_out, middles), borders[1:]])
+    sides = zip(np.concatenate([centres, centres]) + data.shift, firsts, lasts, strict=True)
+    distances = np.abs(np.concatenate([values[first:last] - centre for centre, first, last in sides]))
     side = np.repeat(np.arange(2 * k), lasts - firsts)
-    outer = np.concatenate([values[first:last] for first, last in zip(firsts, lasts, strict=True)])
-    distances = np.abs(outer.astype(np.float64) - (np.tile(centres, 2) + data.shift)[side])
     gone = np.bincount(side[np.argpartition(distances, -left_out)[-left_out:]], minlength=2 * k)
     return np.stack([borders[:-1] + gone[:k], borders[1:] - gone[k:]])

@@ -1,0 +1,262 @@
+"""C steps against what is commonly used for the same, on one thread.
+
+codebook-*-cold: scikit-learn's KMeans with ten starts, on the weights of a trained LeNet300 (784-300-100-10, tanh, all
+layers as one) and on a million of heavy tails; the worse of both counts. codebook-*-warm: KMeans from the centres of
+the step before, once. lowrank-*-warm: torch.linalg.svd. Warm rows go over consecutive inputs of LC runs on MNIST,
+early, in the middle and late, recorded here. topk-10M: torch.argsort. sum-sparse-codebook: ten rounds of our own C
+steps in turn. A row holds where the result is as good, too, in float64. MNIST is found by LCSWEEP_DATA.
+"""
+
+import copy
+import functools
+import operator
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+from torch import Tensor, nn
+
+from lc_core.algorithm import run_lc
+from lc_core.combination import Sum, Summed
+from lc_core.compression import Compressed, Compression, objective
+from lc_core.lowrank import LowRank
+from lc_core.pruning import L0Pruning
+from lc_core.quantization import Codebook, Quantized
+from lc_core.schedule import Schedule
+from lc_core.task import Joint, Plan, plan_tasks
+from lc_core.training import Recipe, train_reference
+from optimum import distortion, optimum
+from rows import Row, options, speak
+from studies.mnist import load_mnist
+from sweep.trial import settle_process
+
+EXAMPLES, EPOCHS = 20_000, 10
+"""Training images of a recording, and passes over them of the reference and of the LC run: 20 LC steps."""
+STEPS = (2, 3, 4, 10, 11, 12, 18, 19, 20)
+WITHIN = 1.0001
+ALTERNATIONS = 10
+COLD_ROUNDS = {2: 7, 4: 5, 16: 3, 64: 1}
+
+
+@dataclass(frozen=True)
+class Step:
+    """The inputs of one C step."""
+
+    w: Tensor
+    mu: float
+    previous: Compressed | None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A compression that keeps what it is given."""
+
+    compression: Compression
+    steps: list[Step] = field(default_factory=list)
+
+    def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Compressed:
+        self.steps.append(Step(w.clone(), mu, previous))
+        return self.compression.compress(w, mu=mu, previous=previous)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        self.compression.check(shape)
+
+    def outline(self, shape: tuple[int, ...]) -> Compressed | None:
+        return self.compression.outline(shape)
+
+
+@functools.cache
+def digits() -> tuple[Tensor, Tensor]:
+    """Images (EXAMPLES, 784) in [0, 1] minus their mean, and classes."""
+    images, classes, _, _ = load_mnist()
+    inputs = images[:EXAMPLES].reshape(EXAMPLES, -1).float() / 255
+    return inputs - inputs.mean(dim=0), classes[:EXAMPLES]
+
+
+@functools.cache
+def trained(*widths: int) -> nn.Sequential:
+    """A tanh network of these widths, trained."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(fan_in, fan_out), nn.Tanh()]
+    model = nn.Sequential(*layers[:-1])
+    recipe = Recipe(epochs=EPOCHS, lr=0.1, batch_size=256)
+    train_reference(model, *digits(), loss=nn.functional.cross_entropy, recipe=recipe)
+    return model
+
+
+def lenet300() -> nn.Sequential:
+    """784-300-100-10, trained."""
+    return trained(784, 300, 100, 10)
+
+
+def lenet300_weights() -> Tensor:
+    """Its 266,200 weights."""
+    return torch.cat([layer.weight.detach().reshape(-1) for layer in lenet300() if isinstance(layer, nn.Linear)])
+
+
+def heavy_tails(count: int) -> Tensor:
+    """Numbers of Student's t distribution with three degrees of freedom."""
+    return torch.from_numpy(np.random.default_rng(0).standard_t(3, size=count).astype(np.float32))
+
+
+def recorded(
+    model: nn.Module, pattern: str, compression: Compression, wrap: Callable[[Compression], Any] = lambda each: each
+) -> list[Step]:
+    """The inputs of STEPS of an LC run from `model`, of one task."""
+    recording, model = Recording(compression), copy.deepcopy(model)
+    plan: Plan = {pattern: wrap(recording)}
+    schedule = Schedule(epochs=EPOCHS, lr=0.1, batch_size=256)
+    loss = nn.functional.cross_entropy
+    for _ in run_lc(model, plan_tasks(model, plan), *digits(), loss=loss, schedule=schedule, seed=0):
+        pass
+    return [recording.steps[number] for number in STEPS]  # the first is direct compression, step 0
+
+
+@dataclass(frozen=True)
+class Race:
+    """Both sides on one input, and (our result, theirs) -> our error as a part of what it is held against."""
+
+    ours: Callable[[], Any]
+    against: Callable[[], Any]
+    excess: Callable[[Any, Any], float]
+
+
+def raced(
+    name: str, races: Sequence[Race], *, target: float, rounds: int, worst: bool = False, within: float = WITHIN
+) -> Row:
+    """The row of several inputs: the median over rounds of each, and of these the median, or the worst."""
+    times, excesses = [], []
+    for race in races:
+        runs = [(*timed(race.ours), *timed(race.against)) for _ in range(rounds)]
+        times.append([(own, theirs) for own, _, theirs, _ in runs])
+        excesses.append(race.excess(runs[-1][1], runs[-1][3]))
+    ratios = [statistics.median(theirs / own for own, theirs in each) for each in times]
+    ratio = min(ratios) if worst else statistics.median(ratios)
+    own, theirs = (1000 * statistics.median(column) for column in zip(*(pair for each in times for pair in each)))
+    said = f"each {' '.join(f'{each:.3g}' for each in ratios)}; error {max(excesses):.6f} of the other's at most"
+    holds = ratio >= target and max(excesses) <= within
+    return Row(name, own, theirs, ratio, target, holds, "ms", ratios, said)
+
+
+def timed(run: Callable[[], Any]) -> tuple[float, Any]:
+    """What `run` takes, in seconds, and gives."""
+    start = time.perf_counter()
+    result = run()
+    return time.perf_counter() - start, result
+
+
+def codebook_cold(name: str, size: int) -> Row:
+    """Both counts, against the best of ten starts."""
+    weights = (lenet300_weights(), heavy_tails(1_000_000))
+    races = [_against_kmeans(w, size) for w in weights]
+    return raced(name, races, target=100.0, rounds=COLD_ROUNDS[size], worst=True)
+
+
+def _against_kmeans(w: Tensor, size: int) -> Race:
+    exact = w.double().numpy()
+    return Race(
+        lambda: Codebook(size=size).compress(w, mu=1.0).codebook.numpy(),
+        lambda: KMeans(size, n_init=10, random_state=0).fit(w.numpy().reshape(-1, 1)).cluster_centers_,
+        lambda ours, theirs: distortion(exact, ours) / distortion(exact, theirs),
+    )
+
+
+def codebook_warm(name: str, size: int) -> Row:
+    """All layers as one, from the codebook of the step before; against the optimum."""
+    steps = recorded(lenet300(), "*", Codebook(size=size), wrap=Joint)
+    return raced(name, [_against_warm_kmeans(step, size) for step in steps], target=20.0, rounds=5)
+
+
+def _against_warm_kmeans(step: Step, size: int) -> Race:
+    assert isinstance(step.previous, Quantized)
+    centres, exact = step.previous.codebook.numpy().reshape(-1, 1), step.w.double().numpy()
+    return Race(
+        lambda: Codebook(size=size).compress(step.w, mu=step.mu, previous=step.previous).codebook.numpy(),
+        lambda: KMeans(size, n_init=1, init=centres).fit(step.w.numpy().reshape(-1, 1)),
+        lambda ours, _: distortion(exact, ours) / optimum(exact, size=size),
+    )
+
+
+def low_rank_warm(name: str, model: nn.Sequential, layer: str, rank: int) -> Row:
+    """One layer, from the factors of the step before; against the full decomposition."""
+    steps = recorded(model, layer, LowRank(rank=rank))
+    return raced(name, [_against_svd(step, rank) for step in steps], target=10.0, rounds=3)
+
+
+def _against_svd(step: Step, rank: int) -> Race:
+    def excess(ours: Compressed, _: object) -> float:
+        tail = torch.linalg.svdvals(step.w.double())[rank:].square().sum()
+        return float((step.w.double() - ours.decompress().double()).square().sum() / tail)
+
+    return Race(
+        lambda: LowRank(rank=rank).compress(step.w, mu=step.mu, previous=step.previous),
+        lambda: torch.linalg.svd(step.w, full_matrices=False),
+        excess,
+    )
+
+
+def top_k(name: str) -> Row:
+    """The support of 5 %; the same sum of magnitudes means the same magnitudes."""
+    w = heavy_tails(10_000_000)
+    pruning = L0Pruning(keep=0.05)
+    race = Race(
+        lambda: pruning.select(w.abs()),
+        lambda: torch.argsort(w.abs(), descending=True)[: pruning.count(tuple(w.shape))],
+        lambda ours, theirs: float(w[theirs].abs().double().sum() / w[ours].abs().double().sum()),
+    )
+    return raced(name, [race], target=20.0, rounds=5)
+
+
+def sparse_codebook(name: str) -> Row:
+    """One codebook of two values and 1 % of corrections, against both C steps in turn, ten times over."""
+    pruning, codebook = L0Pruning(keep=0.01), Codebook(size=2)
+    together = Sum(pruning, codebook)
+
+    def alternated(w: Tensor) -> Summed:
+        corrections: Compressed = pruning.compress(w, mu=1.0)
+        for _ in range(ALTERNATIONS):
+            coded = codebook.compress(w - corrections.decompress(), mu=1.0)
+            corrections = pruning.compress(w - coded.decompress(), mu=1.0)
+        return Summed((corrections, coded))
+
+    def race(w: Tensor) -> Race:
+        return Race(
+            lambda: together.compress(w, mu=1.0),
+            lambda: alternated(w),
+            lambda *found: operator.truediv(*(objective(together, w, theta, mu=1.0) for theta in found)),
+        )
+
+    weights = (lenet300_weights(), heavy_tails(1_000_000))
+    return raced(name, [race(w) for w in weights], target=10.0, rounds=5, worst=True, within=1 + 1e-6)
+
+
+ROWS: dict[str, Callable[[str], Row]] = {
+    **{f"codebook-{size}-cold": functools.partial(codebook_cold, size=size) for size in COLD_ROUNDS},
+    **{f"codebook-{size}-warm": functools.partial(codebook_warm, size=size) for size in (16, 64, 256)},
+    "topk-10M": top_k,
+    "lowrank-300x784-warm": lambda name: low_rank_warm(name, lenet300(), "0", 80),
+    "lowrank-1024-warm": lambda name: low_rank_warm(name, trained(784, 1024, 1024, 10), "2", 32),
+    "sum-sparse-codebook": sparse_codebook,
+}
+
+
+def rows(only: Sequence[str]) -> Iterator[Row]:
+    """The rows of these names, as they are measured."""
+    for name, measure in ROWS.items():
+        if name in only:
+            yield measure(name)
+
+
+if __name__ == "__main__":
+    given = options(__doc__, names=tuple(ROWS)).parse_args()
+    settle_process()
+    with threadpool_limits(1):
+        speak(rows(given.only), as_json=given.json)

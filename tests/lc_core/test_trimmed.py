@@ -1,0 +1,127 @@
+"""k-means of all but the farthest values, against a dynamic programme over all values and the general descent."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lc_core import Codebook, L0Pruning, Sum
+from lc_core.combination import descend
+from lc_core.compression import objective
+from lc_core.trimmed import trimmed_centres
+from tests.contract.brute_force import Floats
+from tests.contract.weights import PROPERTY, draw, slack
+
+
+def distortion(w: Floats, centres: Floats, left_out: int) -> float:
+    """Sum of squared distances to the nearest centre, of all but the `left_out` largest."""
+    distances = np.sort(((w[:, None] - centres) ** 2).min(axis=1))
+    return float(distances[: w.size - left_out].sum())
+
+
+def least(w: Floats, size: int, left_out: int) -> float:
+    """Over all ways to take `size` runs of the sorted values that leave out `left_out` in all."""
+    ordered, n = np.sort(w), w.size
+    best = np.full((n + 1, left_out + 1), np.inf)  # of the first j values, g of them left out
+    for gone in range(left_out + 1):
+        best[gone, gone] = 0.0
+    for _ in range(size):
+        more = np.full_like(best, np.inf)
+        for j in range(n + 1):
+            costs = [float(((run - run.mean()) ** 2).sum()) for run in (ordered[i:j] for i in range(j))]
+            more[j] = (best[: j + 1] + np.array([*costs, 0.0])[:, None]).min(axis=0)
+            if j:
+                more[j, 1:] = np.minimum(more[j, 1:], more[j - 1, :-1])
+        best = more
+    return float(best[n, left_out])
+
+
+def general(compression: Sum, w: torch.Tensor) -> float:
+    """The objective where each term's own C step in turn ends."""
+    theta = descend(
+        compression._round(w, 1.0, (None, None)),
+        step=lambda theta: compression._round(w, 1.0, theta.terms),
+        error=lambda theta: objective(compression, w, theta, mu=1.0),
+    )
+    return objective(compression, w, theta, mu=1.0)
+
+
+@pytest.mark.parametrize("kind", ["normal", "heavy tails", "ties", "two values", "far from zero", "one outlier"])
+def test_few_values_are_parted_nearly_as_well_as_can_be(kind):
+    """Seen over 150 draws of 8 to 60 values: optimal in 98 %, 1 % above it at most."""
+    optimal, tried = 0, 0
+    for seed in range(12):
+        w = draw((10 + 3 * seed,), kind=kind, seed=seed).double().numpy()
+        size, left_out = 1 + seed % 4, 1 + seed % 5
+        bound, slight = least(w, size, left_out), 1e-11 * float((w**2).sum())
+        found = distortion(w, trimmed_centres(w, size=size, left_out=left_out), left_out)
+        assert bound * (1 - 1e-9) - slight <= found <= 1.05 * bound + slight
+        optimal, tried = optimal + (found <= bound * (1 + 1e-6) + slight), tried + 1
+    assert optimal >= tried - 2
+
+
+@given(
+    st.lists(st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0, 7.0]), min_size=1, max_size=12),
+    st.integers(1, 5),
+    st.integers(0, 14),
+)
+@PROPERTY
+def test_ties_constants_and_more_left_out_than_there_are(values, size, left_out):
+    w = np.array(values)
+    centres = trimmed_centres(w, size=size, left_out=left_out)
+    assert centres.shape == (size,)
+    assert np.isfinite(centres).all()
+    assert (np.diff(centres) >= 0).all()
+    if left_out < w.size:
+        assert distortion(w, centres, left_out) <= 1.5 * least(w, size, left_out) + 1e-9
+
+
+def test_a_start_is_never_made_worse():
+    w = draw((400,), kind="heavy tails", seed=1).double().numpy()
+    for seed in range(20):
+        start = np.random.default_rng(seed).choice(w, 5)
+        found = trimmed_centres(w, size=5, left_out=12, start=start)
+        assert distortion(w, found, 12) <= distortion(w, start, 12) * (1 + 1e-12)
+
+
+def test_a_start_that_is_better_is_gone_on_from():
+    """Cold, this draw ends above the optimum."""
+    w, size, left_out = np.array([0.0] * 6 + [1.0] * 6 + [5.0, 5.1, 9.0, 9.1]), 2, 2
+    start = np.array([0.5, 5.05])
+    warm = distortion(w, trimmed_centres(w, size=size, left_out=left_out, start=start), left_out)
+    assert warm <= min(distortion(w, start, left_out), least(w, size, left_out) * 1.5)
+
+
+@pytest.mark.parametrize("keep, size", [(0.01, 2), (0.05, 4), (0.3, 2), (0.02, 1), (0.02, 100)])
+@pytest.mark.parametrize("kind", ["normal", "heavy tails", "one outlier"])
+def test_corrections_of_a_codebook_end_no_worse_than_one_term_after_the_other(keep, size, kind):
+    """On 120 draws of 150 to 5000 values: 9 % better on average, and 0.02 % worse at most."""
+    ratios = []
+    for seed in range(4):
+        w = draw((600,), kind=kind, seed=seed)
+        pruning, codebook = L0Pruning(keep=keep), Codebook(size=size)
+        for compression in (Sum(pruning, codebook), Sum(codebook, pruning)):
+            error, least = objective(compression, w, compression.compress(w, mu=1.0), mu=1.0), general(compression, w)
+            assert error <= least * 1.0005 + slack(w)
+            ratios.append(error / least)
+    assert np.mean(ratios) <= 1 + 1e-6
+
+
+def test_the_order_of_the_terms_is_kept():
+    w = draw((50,), kind="heavy tails", seed=3)
+    pruning, codebook = L0Pruning(keep=0.1), Codebook(size=3)
+    sparse, coded = Sum(pruning, codebook).compress(w, mu=1.0).terms
+    coded_first, sparse_second = Sum(codebook, pruning).compress(w, mu=1.0).terms
+    assert torch.equal(coded.codes, coded_first.codes)
+    assert torch.equal(sparse.support, sparse_second.support)
+    assert sparse.support.numel() == 5
+
+
+def test_keeping_none_is_the_codebook_alone_and_all_is_no_error():
+    w = draw((300,), kind="normal", seed=4)
+    alone = Codebook(size=3).compress(w, mu=1.0)
+    nothing = Sum(L0Pruning(keep=0.0), Codebook(size=3)).compress(w, mu=1.0)
+    assert torch.equal(nothing.decompress(), alone.decompress())
+    everything = Sum(L0Pruning(keep=1.0), Codebook(size=3))
+    assert objective(everything, w, everything.compress(w, mu=1.0), mu=1.0) <= slack(w)
