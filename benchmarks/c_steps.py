@@ -9,6 +9,7 @@ steps in turn. A row holds where the result is as good, too, in float64. MNIST i
 
 import copy
 import functools
+import itertools
 import operator
 import statistics
 import time
@@ -18,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from optimum import distortion, optimum
+from rows import Row, options, speak
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
@@ -31,8 +34,6 @@ from lc_core.quantization import Codebook, Quantized
 from lc_core.schedule import Schedule
 from lc_core.task import Joint, Plan, plan_tasks
 from lc_core.training import Recipe, train_reference
-from optimum import distortion, optimum
-from rows import Row, options, speak
 from studies.mnist import load_mnist
 from sweep.trial import settle_process
 
@@ -84,7 +85,7 @@ def trained(*widths: int) -> nn.Sequential:
     """A tanh network of these widths, trained."""
     torch.manual_seed(0)
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(widths):
         layers += [nn.Linear(fan_in, fan_out), nn.Tanh()]
     model = nn.Sequential(*layers[:-1])
     recipe = Recipe(epochs=EPOCHS, lr=0.1, batch_size=256)
@@ -140,7 +141,7 @@ def raced(
         excesses.append(race.excess(runs[-1][1], runs[-1][3]))
     ratios = [statistics.median(theirs / own for own, theirs in each) for each in times]
     ratio = min(ratios) if worst else statistics.median(ratios)
-    own, theirs = (1000 * statistics.median(column) for column in zip(*(pair for each in times for pair in each)))
+    own, theirs = (1000 * statistics.median(column) for column in zip(*itertools.chain(*times), strict=True))
     said = f"each {' '.join(f'{each:.3g}' for each in ratios)}; error {max(excesses):.6f} of the other's at most"
     holds = ratio >= target and max(excesses) <= within
     return Row(name, own, theirs, ratio, target, holds, "ms", ratios, said)

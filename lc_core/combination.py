@@ -99,10 +99,10 @@ class Sum:
 
     Alternating, each term's C step exact on what the others leave (or as good as that compression is): the objective
     never rises. It starts from `previous`, or from the terms in order, each on what the ones before it leave, and ends
-    when the objective no longer falls. A local optimum; corrections of a codebook, `L0Pruning` and `Codebook`, come much
-    nearer to the least, and sooner, by what both know of each other (`lc_core.trimmed`). Idelbayev and Carreira-Perpinan, "More general and effective
-    model compression via an additive combination of compressions", ECML 2021, section 4. Terms that are penalty forms
-    add their alpha C(Theta_t) to mu/2 times the objective.
+    when the objective no longer falls. A local optimum; `L0Pruning` and `Codebook`, corrections of a codebook, know of
+    each other and come nearer to the least, and sooner (`lc_core.trimmed`). Idelbayev and Carreira-Perpinan, "More
+    general and effective model compression via an additive combination of compressions", ECML 2021, section 4. Terms
+    that are penalty forms add their alpha C(Theta_t) to mu/2 times the objective.
 
     Attributes:
         terms: the compressions, two or more: `Sum(L0Pruning(keep=0.01), Codebook(size=2))`.

@@ -13,14 +13,15 @@ LONGEST_RUN = 16
 MOST_BINNED = 64
 """More centres than this are too many for so few bins."""
 COARSE = np.arange(-19, 20) / 16
-WIDE = np.array([0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.75, 1.1])
 FINE = np.arange(-8, 9) / 96
 """Where a border may move, in runs: past the border next to it, so that a run can vanish here and another appear
 anywhere, by all between moving up; then closer, for what the coarse steps are too long to see."""
-NEARBY = np.concatenate([-WIDE[::-1], [0.0], WIDE])
+NEAR = 1e-3
+"""A start whose distortion Lloyd's algorithm lowers by less than this part of it is near its end already,"""
+NEARBY = np.unique(np.outer([-1, 1], [0.0, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.75, 1.1]))
+"""and at it where none of these moves pays either."""
 MOVES = 5
 GAIN = 5e-5
-NEAR = 1e-3
 """A move that lowers the distortion by less than this part of it is the last of its kind."""
 LLOYD_ROUNDS, LLOYD_ROUNDS_A_MOVE = 10, 2
 TABLE = 1 << 15
@@ -34,7 +35,8 @@ def optimal_centres(w: npt.NDArray[np.floating], *, size: int, start: npt.NDArra
     Optimal for at most 256 distinct values. For more a local optimum, better than those of Lloyd's algorithm in that it
     is one also for moves of many borders at once (`_refined`): within 0.05 % of the optimum where that was worked out.
     It goes on from the optimum over some bins (from cells of width density^(-1/3) beyond 64 centres) or from `start`
-    (size,), whichever Lloyd's algorithm makes better. Fewer distinct values than centres: the last is repeated.
+    (size,), whichever Lloyd's algorithm makes better; from a `start` that is nearly at rest and that moves nearby do
+    not better, nowhere else. Fewer distinct values than centres: the last is repeated.
     """
     return centres_of_sorted(np.sort(w), size=size, start=start)
 
@@ -81,6 +83,7 @@ def _best_runs(data: SortedValues, size: int, start: Floats | None) -> Indices:
             moved = _moved(data, rested, size, NEARBY)
             if not data.distortion(moved) < least * (1 - GAIN):
                 return rested
+            rested = moved
         found.append(rested)
     if size <= MOST_BINNED:
         bins = min(max(LEAST_BINS, BINS_A_RUN * size), MOST_BINS)

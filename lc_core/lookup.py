@@ -13,6 +13,7 @@ FEW_BORDERS = 40
 BITS = 18
 CHUNK = 1 << 16
 COMPARED = 1 << 18
+"""Few borders are compared with values so many at a time, many are looked up for CHUNK."""
 
 
 def borders_below(values: Singles, borders: Floats) -> Indices:
@@ -40,7 +41,7 @@ def borders_below(values: Singles, borders: Floats) -> Indices:
 
 
 def _borders_passed(values: Singles, borders: Singles) -> npt.NDArray[np.uint8]:
-    """How many of fewer than 256 `borders` lie below each of `values`, all compared: a byte each, in vector registers."""
+    """How many of fewer than 256 `borders` lie below each of `values`, by comparing with every one."""
     passed, above = np.zeros(values.size, dtype=np.uint8), np.empty(values.size, dtype=np.bool_)
     for border in borders:
         np.greater(values, border, out=above)

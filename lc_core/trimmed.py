@@ -7,8 +7,10 @@ from lc_core.kmeans import MOST_BINNED, bin_edges, centres_of_sorted, run_costs
 from lc_core.sorted_values import Floats, Indices, SortedValues, summed
 
 BINS = 128
-OCTAVES, HALVINGS = -40.0, 16
+OCTAVES, HALVINGS = -40.0, 14
 """Prices are looked for from the square of the values' span down, over so many octaves of its root."""
+FINE_BINS, MANY_VALUES = 32, 10_000
+"""With so many bins a run, and values, the optimum over bins is so near the optimum that k-means finds nothing more."""
 FIRST_ROUNDS, ROUNDS = 4, 200
 GAIN = 1e-8
 """A round that lowers the distortion by less than this part of it is the last."""
@@ -22,24 +24,28 @@ def trimmed_centres(
     Alternating, each half exact: those left out are the farthest from their nearest centre, so that in sorted order
     what stays is a run about each centre; the centres are the runs' means. One sort and prefix sums, then O(size
     left_out) a round. A local optimum: the best of those reached from the optima over some bins (`_priced`; from the
-    optimal centres of the least values where those are more than 64) and from `start` (size,), that k-means of what stays
-    (`optimal_centres`) does not better.
+    optimal centres of the least values where those are more than 64) and from `start` (size,), that k-means of what
+    stays (`optimal_centres`) does not better; of few centres and many values that is not tried.
     """
     values = np.sort(w)
     if not 0 < left_out < values.size:
         return centres_of_sorted(values, size=size, start=start)
-    data = summed(values)
+    data, clear = summed(values), FINE_BINS * size <= BINS and values.size >= MANY_VALUES
     if size <= MOST_BINNED:
-        starts = _bracketing(data, size, left_out)
+        starts = _bracketing(data, size, left_out)[-1 if clear else 0 :]
     else:
         kept = values.size - left_out
         first = int(np.argmin(np.maximum(-values[: left_out + 1], values[kept - 1 :])))  # those of least magnitude
         starts = [centres_of_sorted(values[first : first + kept], size=size) - data.shift]
     if start is not None:
         starts.append(np.sort(start).astype(np.float64) - data.shift)
-    begun = [_descended(data, centres, left_out, rounds=FIRST_ROUNDS) for centres in starts]
-    _, best = min(begun, key=lambda found: found[0])
+    best = starts[0]
+    if len(starts) > 1:
+        begun = [_descended(data, centres, left_out, rounds=FIRST_ROUNDS) for centres in starts]
+        _, best = min(begun, key=lambda found: found[0])
     least, best = _descended(data, best, left_out, rounds=ROUNDS)
+    if clear:
+        return best + data.shift
     for _ in range(ROUNDS):
         staying = np.concatenate([values[first:end] for first, end in _staying(data, best, left_out).T])
         moved = centres_of_sorted(staying, size=size, start=best + data.shift) - data.shift
@@ -109,7 +115,7 @@ def _descended(data: SortedValues, centres: Floats, left_out: int, *, rounds: in
     for _ in range(rounds):
         runs = _staying(data, found, left_out)
         counts = np.maximum(runs[1] - runs[0], 1)
-        sums, squares = (after - ahead for ahead, after in zip(data.before(runs[0]), data.before(runs[1]), strict=True))
+        sums, squares = (before[1] - before[0] for before in data.before(runs))
         error = float((squares - sums**2 / counts).sum())
         if not error < least:
             break
@@ -123,8 +129,9 @@ def _descended(data: SortedValues, centres: Floats, left_out: int, *, rounds: in
 def _staying(data: SortedValues, centres: Floats, left_out: int) -> Indices:
     """First places and ends (2, k) of the runs that stay about ascending `centres` when the farthest go."""
     values, k = data.values, centres.size
-    borders = np.concatenate([[0], data.below((centres[1:] + centres[:-1]) / 2), [values.size]])
-    middles = np.clip(data.below(centres), borders[:-1], borders[1:])
+    places = data.below(np.concatenate([(centres[1:] + centres[:-1]) / 2, centres]))
+    borders = np.concatenate([[0], places[: k - 1], [values.size]])
+    middles = np.minimum(np.maximum(places[k - 1 :], borders[:-1]), borders[1:])
     # Only the outermost of either side of a centre can be among the farthest.
     firsts = np.concatenate([borders[:-1], np.maximum(borders[1:] - left_out, middles)])
     lasts = np.concatenate([np.minimum(borders[:-1] + left_out, middles), borders[1:]])

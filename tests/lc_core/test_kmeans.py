@@ -148,6 +148,14 @@ def test_a_warm_start_that_is_better_is_taken_on():
         assert warm <= min(cold, distortion(w, start)) * (1 + 1e-12)
 
 
+def test_a_start_at_rest_in_the_wrong_place_is_left():
+    """Three centres in one lump, one in the other: Lloyd's algorithm stays there."""
+    w = np.concatenate([sample("normal", 1000, seed=1), 40 + sample("normal", 1000, seed=2)])
+    start = np.append(optimal_centres(w[:1000], size=3), w[1000:].mean())
+    found = optimal_centres(w, size=4, start=start)
+    assert distortion(w, found) <= 1.0001 * distortion(w, optimal_centres(w, size=4)) <= 0.8 * distortion(w, start)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_best_of_all_is_kept_when_it_is_the_start(seed):
     """Where scikit-learn's many runs find a better optimum than the bins do, going on from it loses nothing."""
