@@ -18,7 +18,7 @@ FINE = np.arange(-8, 9) / 96
 anywhere, by all between moving up; then closer, for what the coarse steps are too long to see."""
 NEAR = 1e-3
 """A start whose distortion Lloyd's algorithm lowers by less than this part of it is near its end already,"""
-NEARBY = np.unique(np.outer([-1, 1], [0.0, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.75, 1.1]))
+NEARBY = np.unique(np.outer([-1, 1], [0.0, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.2]))
 """and at it where none of these moves pays either."""
 MOVES = 5
 GAIN = 5e-5
