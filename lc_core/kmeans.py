@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from lc_core.sorted_values import Floats, Indices, SortedValues, edges_of, summed
+from lc_core.sorted_values import BLOCK, Floats, Indices, SortedValues, edges_of, summed
 
 EXACT = 256
 """Up to as many distinct values are parted exactly."""
@@ -16,10 +16,12 @@ COARSE = np.arange(-19, 20) / 16
 FINE = np.arange(-8, 9) / 96
 """Where a border may move, in runs: past the border next to it, so that a run can vanish here and another appear
 anywhere, by all between moving up; then closer, for what the coarse steps are too long to see."""
-NEAR = 1e-3
+NEAR = 0.02
 """A start whose distortion Lloyd's algorithm lowers by less than this part of it is near its end already,"""
 NEARBY = np.unique(np.outer([-1, 1], [0.0, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.2]))
 """and at it where none of these moves pays either."""
+FAR = 2.0
+"""A start that is worse by this factor than where it leads may have led astray."""
 MOVES = 5
 GAIN = 5e-5
 """A move that lowers the distortion by less than this part of it is the last of its kind."""
@@ -32,11 +34,12 @@ SAMPLE = 1 << 12
 def optimal_centres(w: npt.NDArray[np.floating], *, size: int, start: npt.NDArray[np.floating] | None = None) -> Floats:
     """Centres (size,), ascending, of least sum of squared distances to `w` (n,), float32 or float64.
 
-    Optimal for at most 256 distinct values. For more a local optimum, better than those of Lloyd's algorithm in that it
-    is one also for moves of many borders at once (`_refined`): within 0.05 % of the optimum where that was worked out.
-    It goes on from the optimum over some bins (from cells of width density^(-1/3) beyond 64 centres) or from `start`
-    (size,), whichever Lloyd's algorithm makes better; from a `start` that is nearly at rest and that moves nearby do
-    not better, nowhere else. Fewer distinct values than centres: the last is repeated.
+    Optimal for at most 256 distinct values, and but for a few values about the border for two centres. For more a local
+    optimum, better than those of Lloyd's algorithm in that it is one also for moves of many borders at once
+    (`_refined`): within 0.05 % of the optimum where that was worked out. It goes on from `start` (size,), or without
+    one, or where that was far off, from the optimum over some bins (beyond 64 centres from the better of the start and
+    of cells of width density^(-1/3)); a start nearly at rest, which moves nearby do not better, is only laid to rest.
+    Fewer distinct values than centres: the last is repeated.
     """
     return centres_of_sorted(np.sort(w), size=size, start=start)
 
@@ -74,6 +77,8 @@ def _first_of_each(values: npt.NDArray[np.floating], *, most: int) -> Indices | 
 def _best_runs(data: SortedValues, size: int, start: Floats | None) -> Indices:
     if size == 1:
         return np.array([0, data.values.size])
+    if size == 2:
+        return _lloyd(data, data.centres(_best_halves(data)), rounds=LLOYD_ROUNDS)
     found = []
     if start is not None:
         begun = data.nearest_runs(start)
@@ -83,8 +88,9 @@ def _best_runs(data: SortedValues, size: int, start: Floats | None) -> Indices:
             moved = _moved(data, rested, size, NEARBY)
             if not data.distortion(moved) < least * (1 - GAIN):
                 return rested
-            rested = moved
-        found.append(rested)
+        found.append(rested if size > MOST_BINNED else _refined(data, rested, size, COARSE, FINE))
+        if size <= MOST_BINNED and data.distortion(begun) < FAR * data.distortion(found[0]):
+            return found[0]
     if size <= MOST_BINNED:
         bins = min(max(LEAST_BINS, BINS_A_RUN * size), MOST_BINS)
         longest = -(-LONGEST_RUN * bins // size)
@@ -93,6 +99,15 @@ def _best_runs(data: SortedValues, size: int, start: Floats | None) -> Indices:
         first = bin_edges(data.values, bins=size)
     found.append(_lloyd(data, data.centres(first), rounds=LLOYD_ROUNDS))
     return _refined(data, min(found, key=data.distortion), size, COARSE, FINE)
+
+
+def _best_halves(data: SortedValues) -> Indices:
+    """Edges of two runs, the best whose border is at the edge of a block."""
+    n, ends = data.values.size, BLOCK * np.arange(1, len(data.sums))
+    sums, total = data.sums[1:], data.before(np.array([n]))[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        explained = sums**2 / ends + np.where(ends < n, (total - sums) ** 2 / (n - ends), 0.0)
+    return edges_of(ends[[explained.argmax()]], n)
 
 
 def bin_edges(values: npt.NDArray[np.floating], *, bins: int) -> Indices:

@@ -78,13 +78,14 @@ class Quantized:
 class Codebook:
     """min over c, z of sum_i (w_i - c_z(i))^2: one-dimensional k-means, the codebook c learned.
 
-    Exact up to 256 distinct weights, by dynamic programming. Beyond, the dynamic programme runs over some bins of the
-    sorted weights (more than 64 codes start from as many cells of width density^(-1/3) instead); Lloyd's algorithm goes
-    on from its optimum and from `previous`; and from the better of the two, so that a warm start never ends worse than
-    it began, all borders between codes move at once, by dynamic programming over places near them. A local optimum: at
-    most 0.01 % above the optimum over the C steps of a LeNet300 with 16, 64 and 256 codes, 0.05 % over other
-    distributions. O(n log n + 256^2 size). Carreira-Perpinan and Idelbayev, "Model compression as constrained
-    optimization, with application to neural nets. Part II: quantization", arXiv:1707.04319, section 3.1.
+    Exact up to 256 distinct weights, by dynamic programming. Beyond, two codes part the sorted weights at the best of
+    every so many places; for more, a dynamic programme runs over some bins of them (more than 64 codes start from as
+    many cells of width density^(-1/3) instead). From there, or from `previous` if there is one, all borders between
+    codes move at once, by dynamic programming over places near them, and Lloyd's algorithm ends it; a warm start never
+    ends worse than it began. A local optimum: at most 0.01 % above the optimum over the C steps of a LeNet300 with 16,
+    64 and 256 codes, 0.05 % over other distributions. O(n log n + 256^2 size). Carreira-Perpinan and Idelbayev, "Model
+    compression as constrained optimization, with application to neural nets. Part II: quantization", arXiv:1707.04319,
+    section 3.1.
 
     Attributes:
         size: number of codebook entries, at least 1. A tensor with fewer distinct weights repeats entries.
