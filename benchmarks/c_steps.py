@@ -19,8 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from optimum import distortion, optimum
-from rows import Row, options, speak
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
@@ -34,6 +32,8 @@ from lc_core.quantization import Codebook, Quantized
 from lc_core.schedule import Schedule
 from lc_core.task import Joint, Plan, plan_tasks
 from lc_core.training import Recipe, train_reference
+from optimum import distortion, optimum
+from rows import Row, options, speak
 from studies.mnist import load_mnist
 from sweep.trial import settle_process
 

@@ -88,17 +88,19 @@ def _best_runs(data: SortedValues, size: int, start: Floats | None) -> Indices:
             moved = _moved(data, rested, size, NEARBY)
             if not data.distortion(moved) < least * (1 - GAIN):
                 return rested
-        found.append(rested if size > MOST_BINNED else _refined(data, rested, size, COARSE, FINE))
-        if size <= MOST_BINNED and data.distortion(begun) < FAR * data.distortion(found[0]):
+        found.append(rested)
+    if size > MOST_BINNED:  # that many cells are best laid as the bins are
+        found.append(_lloyd(data, data.centres(bin_edges(data.values, bins=size)), rounds=LLOYD_ROUNDS))
+        return _refined(data, min(found, key=data.distortion), size, COARSE, FINE)
+    if start is not None:
+        found = [_refined(data, rested, size, COARSE, FINE)]
+        if data.distortion(begun) < FAR * data.distortion(found[0]):
             return found[0]
-    if size <= MOST_BINNED:
-        bins = min(max(LEAST_BINS, BINS_A_RUN * size), MOST_BINS)
-        longest = -(-LONGEST_RUN * bins // size)
-        first = _partition(data, bin_edges(data.values, bins=bins), size, longest=longest)
-    else:  # that many cells are best laid as the bins are
-        first = bin_edges(data.values, bins=size)
-    found.append(_lloyd(data, data.centres(first), rounds=LLOYD_ROUNDS))
-    return _refined(data, min(found, key=data.distortion), size, COARSE, FINE)
+    bins = min(max(LEAST_BINS, BINS_A_RUN * size), MOST_BINS)
+    longest = -(-LONGEST_RUN * bins // size)
+    first = _partition(data, bin_edges(data.values, bins=bins), size, longest=longest)
+    found.append(_refined(data, _lloyd(data, data.centres(first), rounds=LLOYD_ROUNDS), size, COARSE, FINE))
+    return min(found, key=data.distortion)
 
 
 def _best_halves(data: SortedValues) -> Indices:
