@@ -1,13 +1,13 @@
 # `make` lists the targets. Everything runs inside .venv, which the first target that needs it makes.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo format lint types test test-slow check clean
+.PHONY: help setup demo format lint types test test-slow check bench clean
 
 # The Python that makes .venv: make setup PYTHON=python3.12
 PYTHON ?= python3
 # An index that has PyTorch's CPU wheels, where pip's own indexes have none: make setup TORCH_INDEX=URL
 TORCH_INDEX ?=
-# More arguments for pytest: make test ARGS='-k pareto -x'
+# More arguments for pytest: make test ARGS='-k pareto -x'; or names of benchmarks
 ARGS ?=
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -44,6 +44,9 @@ test-slow: setup  ## Run the slow tests
 	OMP_NUM_THREADS=1 pytest -m slow $(ARGS)
 
 check: lint types test  ## Everything that a change must pass: lint, types, test
+
+bench: setup  ## Run the benchmarks, about an hour; some of them: make bench ARGS='c_steps l_step'
+	OMP_NUM_THREADS=1 python benchmarks/all.py $(ARGS)
 
 clean:  ## Remove .venv, caches and build leftovers; runs/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist lcsweep.egg-info

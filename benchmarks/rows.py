@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+HEADING = f"{'':24}{'ours':>12}{'against':>12}  {'unit':6}{'ratio':>9}{'target':>9}  holds"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -86,10 +88,15 @@ def speak(rows: Iterable[Row], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}))
         return
-    print(", ".join(f"{key} {value}" for key, value in machine().items()))
-    print(f"{'':24}{'ours':>12}{'against':>12}  {'unit':6}{'ratio':>9}{'target':>9}  holds")
+    print(said(machine()))
+    print(HEADING)
     for row in rows:
         print(line(row), flush=True)
+
+
+def said(facts: dict[str, Any]) -> str:
+    """`machine` in words."""
+    return ", ".join(f"{key} {value}" for key, value in facts.items())
 
 
 def line(row: Row) -> str:

@@ -49,10 +49,11 @@ class PixelShifts:
         self._size, self._last = size, (n - 1) * size
         self._at = inputs.view(-1).as_strided((self._last + 1, size), (1, 1))
         ways = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
-        self._back = torch.tensor([down * width + right for down, right in ways], device=inputs.device)
+        self._ways = torch.tensor([down * width + right for down, right in ways], device=inputs.device)
+        self._back = self._ways  # of every place in a batch, as many as were asked for
         dark = inputs.amin(dim=0).reshape(-1, height, width)
         self._kept = torch.stack([_kept(dark, down, right) for down, right in ways]).flatten(1)
-        means = torch.stack([dark - dark.reshape(-1).roll(int(back)).view(dark.shape) for back in self._back])
+        means = torch.stack([dark - dark.reshape(-1).roll(int(back)).view(dark.shape) for back in self._ways])
         self._added = torch.where(self._kept > 0, means.flatten(1), dark.reshape(-1))
 
     @property
@@ -61,23 +62,20 @@ class PixelShifts:
 
     def index_select(self, dim: int, index: Tensor, /) -> Tensor:
         assert dim == 0
-        self._make_room(len(index))
-        starts = index * self._size - self._back[: len(index)]
+        ways, places = len(self._ways), len(index)
+        if len(self._back) < places:
+            self._back = self._ways.repeat(-(-places // ways))
+        starts = index * self._size - self._back[:places]
         reached = starts.clamp(0, self._last)
         seen = self._at.index_select(0, reached)
-        torch.addcmul(self._added[: len(index)], self._kept[: len(index)], seen, out=seen)
+        nines, rest = seen[: places // ways * ways].view(-1, ways, self._size), seen[places // ways * ways :]
+        torch.addcmul(self._added, self._kept, nines, out=nines)
+        torch.addcmul(self._added[: len(rest)], self._kept[: len(rest)], rest, out=rest)
         seen = seen.view(-1, *self.shape[1:])
         alone = starts != reached
         if bool(alone.any()):
             seen[alone] = self.inputs.index_select(0, index[alone])
         return seen
-
-    def _make_room(self, batch: int) -> None:
-        """Has a way, and what it keeps and adds, for every place of a batch of that size."""
-        if batch > len(self._back):
-            times = -(-batch // 9)
-            self._back = self._back[:9].repeat(times)
-            self._kept, self._added = self._kept[:9].repeat(times, 1), self._added[:9].repeat(times, 1)
 
 
 def _kept(image: Tensor, down: int, right: int) -> Tensor:

@@ -78,7 +78,8 @@ def _best_runs(data: SortedValues, size: int, start: Floats | None) -> Indices:
     if size == 1:
         return np.array([0, data.values.size])
     if size == 2:
-        return _lloyd(data, data.centres(_best_halves(data)), rounds=LLOYD_ROUNDS)
+        starts = [data.centres(_best_halves(data))] + ([] if start is None else [start])
+        return min((_lloyd(data, each, rounds=LLOYD_ROUNDS) for each in starts), key=data.distortion)
     found = []
     if start is not None:
         begun = data.nearest_runs(start)
@@ -104,12 +105,14 @@ def _best_runs(data: SortedValues, size: int, start: Floats | None) -> Indices:
 
 
 def _best_halves(data: SortedValues) -> Indices:
-    """Edges of two runs, the best whose border is at the edge of a block."""
-    n, ends = data.values.size, BLOCK * np.arange(1, len(data.sums))
-    sums, total = data.sums[1:], data.before(np.array([n]))[0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        explained = sums**2 / ends + np.where(ends < n, (total - sums) ** 2 / (n - ends), 0.0)
-    return edges_of(ends[[explained.argmax()]], n)
+    """Edges of two runs: the best whose border is at the edge of a block, or among the smallest or largest values."""
+    n, few = data.values.size, min(SAMPLE // 8, data.values.size - 1)
+    outer = np.concatenate([np.arange(1, few + 1), np.arange(n - few, n)])
+    blocks = np.arange(1, (n - 1) // BLOCK + 1)
+    borders = np.concatenate([BLOCK * blocks, outer])
+    sums, total = np.concatenate([data.sums[blocks], data.before(outer)[0]]), data.before(np.array([n]))[0]
+    explained = sums**2 / borders + (total - sums) ** 2 / (n - borders)
+    return edges_of(borders[[explained.argmax()]], n)
 
 
 def bin_edges(values: npt.NDArray[np.floating], *, bins: int) -> Indices:

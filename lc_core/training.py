@@ -148,15 +148,15 @@ def train(
         DivergedError: that mean is NaN or infinite.
     """
     model.train()
-    total = torch.zeros((), dtype=torch.float64)
+    losses = []
     for lr in lrs:
         batch = batches.draw().to(targets.device)
         value = loss(model(inputs.index_select(0, batch)), targets.index_select(0, batch))
         optimizer.zero_grad()
         value.backward()
         optimizer.step(lr=lr, penalty=penalty)
-        total += value.detach().cpu()
-    mean = float(total) / max(len(lrs), 1)
+        losses.append(value.detach())
+    mean = float(torch.stack(losses).double().mean()) if losses else 0.0
     if not math.isfinite(mean):
         raise DivergedError(f"the training loss became {mean} at learning rate {lrs[-1]:.3g}")
     return mean
