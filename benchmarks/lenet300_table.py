@@ -142,13 +142,11 @@ def run_one(name: str, seed: int, settings: Settings) -> Run:
 
 
 def fewer_parameters(model: nn.Module, state: LCState) -> float:
-    """How many times fewer parameters the factors of `state` and the biases hold than `model` does."""
-    held = sum(
-        theta.rank * sum(theta.shape) if isinstance(theta, Factored) else math.prod(theta.shape)
-        for theta in state.thetas
-    )
-    biases = sum(parameter.numel() for parameter in model.parameters() if parameter.dim() == 1)
-    return sum(parameter.numel() for parameter in model.parameters()) / (held + biases)
+    """How many times fewer parameters there are with the factors of `state` than in `model`."""
+    whole = sum(parameter.numel() for parameter in model.parameters())
+    factored = [theta for theta in state.thetas if isinstance(theta, Factored)]
+    saved = sum(math.prod(theta.shape) - theta.rank * sum(theta.shape) for theta in factored)
+    return whole / (whole - saved)
 
 
 def rows(only: Sequence[str], *, seeds: int, workers: int, settings: Settings) -> Iterator[Row]:

@@ -1,28 +1,23 @@
 """What the benchmark of C steps holds them against: the least distortion, as a plain dynamic programme finds it."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 from tests.lc_core.test_kmeans import least_by_dynamic_programme, sample
-
-SPEC = importlib.util.spec_from_file_location("optimum", Path(__file__).parents[2] / "benchmarks" / "optimum.py")
-assert SPEC
-assert SPEC.loader
-optimum = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(optimum)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 100, 101])
 def test_it_is_the_least(size, count):
+    from optimum import optimum
+
     w = sample("heavy tails", count, seed=count)
     least = least_by_dynamic_programme(w, size)
-    assert optimum.optimum(w, size=size, stride=1) == pytest.approx(least, rel=1e-9, abs=1e-12)
+    assert optimum(w, size=size, stride=1) == pytest.approx(least, rel=1e-9, abs=1e-12)
 
 
 def test_borders_at_every_eighth_value_lose_next_to_nothing():
+    from optimum import optimum
+
     w = sample("heavy tails", 1200, seed=1)
-    least = optimum.optimum(w, size=8, stride=1)
-    assert least * (1 - 1e-12) <= optimum.optimum(w, size=8, ends=50) <= 1.0002 * least
+    least = optimum(w, size=8, stride=1)
+    assert least * (1 - 1e-12) <= optimum(w, size=8, ends=50) <= 1.0002 * least

@@ -1,0 +1,82 @@
+"""What benchmarks print, and when a row holds; the measurements themselves are `make bench`."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from torch import nn
+
+from lc_core import Codebook, LowRank, Schedule, plan_tasks, run_lc
+from tests.benchmarks.conftest import FOLDER
+from tests.lc_core.models import mlp, randn, three_classes
+
+KEYS = {"name", "ours", "against", "ratio", "target", "holds", "unit", "runs"}
+NAMES = {
+    "c_steps": "codebook-2-cold codebook-4-cold codebook-16-cold codebook-64-cold codebook-16-warm codebook-64-warm "
+    "codebook-256-warm topk-10M lowrank-300x784-warm lowrank-1024-warm sum-sparse-codebook",
+    "l_step": "gemm-share plain-loop",
+    "whole_job": "training-share evaluation-share peak-memory",
+    "lenet300_table": "quantize-all quantize-1-3 prune-5 sum-k2-1pct mixed rank-selection",
+}
+
+
+def test_the_faster_side_wins_by_the_ratio_of_both_in_the_same_rounds():
+    from rows import compared
+
+    row = compared("sleep", lambda: time.sleep(0.01), lambda: time.sleep(0.03), target=2.0, rounds=3)
+    assert row.ratio == pytest.approx(3, rel=0.3)
+    assert len(row.runs) == 3
+    assert row.holds
+    assert row.against > row.ours >= 10  # milliseconds
+    worse = compared("sleep", lambda: time.sleep(0.01), lambda: time.sleep(0.01), target=2.0, rounds=3)
+    assert not worse.holds
+    unlike = compared("sleep", lambda: None, lambda: time.sleep(0.01), target=2.0, rounds=1, as_good=False)
+    assert unlike.ratio > 2
+    assert not unlike.holds
+
+
+def test_as_json_a_benchmark_prints_one_object_of_its_machine_and_rows(capsys):
+    from rows import Row, speak
+
+    speak([Row("one", 1.0, 2.0, 2.0, 1.5, True, "ms", [2.0])], as_json=True)
+    said = json.loads(capsys.readouterr().out)
+    assert set(said) == {"machine", "rows"}
+    assert {"cpu", "cores", "threads", "torch"} <= set(said["machine"])
+    assert set(said["rows"][0]) >= KEYS
+    speak([Row("one", 1.0, 2.0, 2.0, 1.5, False, "ms", [2.0], note="why")], as_json=False)
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["one", "1", "2", "ms", "2", "1.5", "NO", "why"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_runs_alone_and_knows_its_rows(name):
+    command = [sys.executable, str(FOLDER / f"{name}.py"), "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert set(NAMES[name].split()) <= set(told.replace("\n", " ").split())
+
+
+def test_a_row_of_the_table_holds_by_the_mean_of_its_seeds_and_by_the_largest_of_its_sizes():
+    from lenet300_table import NEAR, TASKS, Run, row
+
+    def runs(*errors, fewer=5.0):
+        return [Run(2.0, 30.0, error, 0.005, fewer, 60.0) for error in errors]
+
+    figure = TASKS["quantize-all"].figure
+    met = row("quantize-all", runs(figure + 0.2, figure - 0.2 + 2 * NEAR - 0.001))
+    assert met.holds
+    assert met.ours == pytest.approx(figure + NEAR - 0.0005)
+    assert met.runs == [figure + 0.2, figure - 0.2 + 2 * NEAR - 0.001]
+    assert not row("quantize-all", runs(figure + 0.2, figure - 0.2 + 2 * NEAR + 0.001)).holds
+    assert row("rank-selection", runs(1.9, 1.9, fewer=4.5)).holds
+    assert not row("rank-selection", runs(1.9, 1.9)[:1] + runs(1.9, fewer=4.49)).holds
+
+
+def test_parameters_that_factors_save_are_counted_against_all():
+    from lenet300_table import fewer_parameters
+
+    model, inputs = mlp(), randn(20, 6)  # 6-8-3: 48 + 8 + 24 + 3 parameters
+    tasks = plan_tasks(model, {"0": LowRank(rank=2), "2": Codebook(size=2)})
+    schedule, loss = Schedule(epochs=1, lr=0.01, batch_size=10), nn.functional.cross_entropy
+    direct = next(run_lc(model, tasks, inputs, three_classes(inputs), loss=loss, schedule=schedule, seed=0))
+    assert fewer_parameters(model, direct) == pytest.approx(83 / (2 * (6 + 8) + 8 + 24 + 3))
