@@ -164,7 +164,7 @@ def _direct_compression(
         mu_unit=unit,
         boost=1.0,
         loss=None,
-        gaps=(_gap(gathered, thetas),),
+        gaps=(_gap(gathered, [theta.decompress() for theta in thetas]),),
         epochs=0.0,
         thetas=thetas,
         weights=weights,
@@ -193,19 +193,20 @@ def _c_step(
 ) -> tuple[tuple[Compressed, ...], tuple[Tensor, ...], float]:
     """Theta = Pi(w - lambda/mu), then lambda - mu (w - Delta(Theta)), and the relative gap."""
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    thetas, multipliers, gathered = [], [], []
+    thetas, deltas, multipliers, gathered = [], [], [], []
     for task, previous, lambda_ in zip(tasks, state.thetas, state.multipliers, strict=True):
         w = task.governed.gather(parameters)
         theta = task.compress(w - lambda_ / mu, mu=mu, previous=previous)
+        delta = theta.decompress()
         thetas.append(theta)
-        multipliers.append(lambda_ - mu * (w - theta.decompress()))
+        deltas.append(delta)
+        multipliers.append(lambda_ - mu * (w - delta))
         gathered.append(w)
-    return tuple(thetas), tuple(multipliers), _gap(gathered, thetas)
+    return tuple(thetas), tuple(multipliers), _gap(gathered, deltas)
 
 
-def _gap(gathered: Sequence[Tensor], thetas: Sequence[Compressed]) -> float:
+def _gap(gathered: Sequence[Tensor], deltas: Sequence[Tensor]) -> float:
     """||w - Delta(Theta)|| / ||Delta(Theta)||; the numerator alone where Delta(Theta) is zero."""
-    deltas = [theta.decompress() for theta in thetas]
     distance = math.sqrt(sum(float((w - d).square().sum()) for w, d in zip(gathered, deltas, strict=True)))
     norm = math.sqrt(sum(float(delta.square().sum()) for delta in deltas))
     return distance / norm if norm else distance

@@ -27,7 +27,7 @@ class PixelShifts:
 
     A training image's way is by its place in the batch. Images lie in memory row by row, so a moved one is read from a
     pixel or a row further on, at the cost of an unmoved one; what then stands at its edges is replaced. The first and
-    the last image, beside which there is nothing to read, stay where their way would need it.
+    the last image, beside which there is nothing to read, stay where their way would need it, edges apart.
 
     Args:
         inputs: (n, ...), of `height` x `width` pixels a channel: intensities, 0 being dark, minus their mean at each
@@ -49,11 +49,11 @@ class PixelShifts:
         self._size, self._last = size, (n - 1) * size
         self._at = inputs.view(-1).as_strided((self._last + 1, size), (1, 1))
         ways = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
-        self._ways = torch.tensor([down * width + right for down, right in ways], device=inputs.device)
-        self._back = self._ways  # of every place in a batch, as many as were asked for
+        self._ways = torch.tensor([-down * width - right for down, right in ways], device=inputs.device)
+        self._starts = self._ways  # of every place in a batch, of the size that was last asked for
         dark = inputs.amin(dim=0).reshape(-1, height, width)
         self._kept = torch.stack([_kept(dark, down, right) for down, right in ways]).flatten(1)
-        means = torch.stack([dark - dark.reshape(-1).roll(int(back)).view(dark.shape) for back in self._ways])
+        means = torch.stack([dark - dark.reshape(-1).roll(-int(way)).view(dark.shape) for way in self._ways])
         self._added = torch.where(self._kept > 0, means.flatten(1), dark.reshape(-1))
 
     @property
@@ -63,19 +63,15 @@ class PixelShifts:
     def index_select(self, dim: int, index: Tensor, /) -> Tensor:
         assert dim == 0
         ways, places = len(self._ways), len(index)
-        if len(self._back) < places:
-            self._back = self._ways.repeat(-(-places // ways))
-        starts = index * self._size - self._back[:places]
-        reached = starts.clamp(0, self._last)
-        seen = self._at.index_select(0, reached)
-        nines, rest = seen[: places // ways * ways].view(-1, ways, self._size), seen[places // ways * ways :]
+        times = -(-places // ways)
+        if len(self._starts) != places:
+            self._starts = self._ways.repeat(times)[:places]
+        starts = torch.add(self._starts, index, alpha=self._size).clamp_(0, self._last)
+        seen = self.inputs.new_empty(times * ways, self._size)
+        torch.index_select(self._at, 0, starts, out=seen[:places])
+        nines = seen.view(times, ways, self._size)
         torch.addcmul(self._added, self._kept, nines, out=nines)
-        torch.addcmul(self._added[: len(rest)], self._kept[: len(rest)], rest, out=rest)
-        seen = seen.view(-1, *self.shape[1:])
-        alone = starts != reached
-        if bool(alone.any()):
-            seen[alone] = self.inputs.index_select(0, index[alone])
-        return seen
+        return seen[:places].view(-1, *self.shape[1:])
 
 
 def _kept(image: Tensor, down: int, right: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Training by mini-batches: the one loop that the reference and the L step share; evaluation; batch-norm statistics."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,6 +19,8 @@ DECAYS: tuple[Decay, ...] = get_args(Decay)
 FINAL_LR = 0.02
 NEAR, PROBED_BATCHES = 0.9, 10
 EVALUATION_BATCH = 1024
+FETCHED = 1 << 20
+"""Numbers of inputs that are fetched at a time, or one batch if that is more."""
 
 
 class DivergedError(ValueError):
@@ -149,9 +151,8 @@ def train(
     """
     model.train()
     losses = []
-    for lr in lrs:
-        batch = batches.draw().to(targets.device)
-        value = loss(model(inputs.index_select(0, batch)), targets.index_select(0, batch))
+    for lr, (shown, classes) in zip(lrs, _fetched(inputs, targets, batches, len(lrs)), strict=True):
+        value = loss(model(shown), classes)
         optimizer.zero_grad()
         value.backward()
         optimizer.step(lr=lr, penalty=penalty)
@@ -160,6 +161,19 @@ def train(
     if not math.isfinite(mean):
         raise DivergedError(f"the training loss became {mean} at learning rate {lrs[-1]:.3g}")
     return mean
+
+
+def _fetched(inputs: Examples, targets: Tensor, batches: Batches, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Inputs and targets of the next `count` batches, small ones several at a time: that takes hardly longer."""
+    while count:
+        drawn = [batches.draw()]
+        together = FETCHED // max(drawn[0].numel() * math.prod(inputs.shape[1:]), 1)
+        drawn += [batches.draw() for _ in range(min(together, count) - 1)]
+        count -= len(drawn)
+        index, sizes = torch.cat(drawn).to(targets.device), [batch.numel() for batch in drawn]
+        yield from zip(
+            inputs.index_select(0, index).split(sizes), targets.index_select(0, index).split(sizes), strict=True
+        )
 
 
 def lay_out(model: nn.Module) -> None:

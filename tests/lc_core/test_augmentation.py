@@ -37,13 +37,21 @@ def test_a_batch_is_seen_moved_by_up_to_one_pixel_against_its_unmoved_mean(shape
 
 
 def test_the_first_and_the_last_image_stay_where_nothing_lies_beside_them():
-    inputs = torch.rand(20, 6) - 0.5
-    shifts = PixelShifts(inputs, height=2, width=3)
-    first, last = (shifts.index_select(0, torch.full((9,), alone)) for alone in (0, 19))
-    for place in range(9):
-        back = (place // 3 - 1) * 3 + place % 3 - 1
-        assert torch.equal(first[place], inputs[0]) == (back >= 0)
-        assert torch.equal(last[place], inputs[19]) == (back <= 0)
+    """What does not move in from outside is theirs, unmoved or moved."""
+    images = torch.rand(20, 1, 4, 5, dtype=torch.float64) + 0.1
+    images[1] = 0
+    mean = images.mean(dim=0)
+    shifts = PixelShifts(images - mean, height=4, width=5)
+    for alone in (0, 19):
+        seen = shifts.index_select(0, torch.full((9,), alone)) + mean
+        for place in range(9):
+            down, right = place // 3 - 1, place % 3 - 1
+            back = down * 5 + right
+            expected = moved(images[alone], down, right)
+            if back > 0 if alone == 0 else back < 0:
+                stayed = images[alone] - mean + moved(mean, down, right)
+                expected = torch.where(moved(torch.ones_like(mean), down, right) > 0, stayed, 0)
+            torch.testing.assert_close(seen[place], expected)
 
 
 def test_the_inputs_stay_as_they_are_and_the_same_batch_looks_the_same():
