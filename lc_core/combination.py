@@ -21,7 +21,7 @@ from lc_core.compression import (
     prefixed,
 )
 from lc_core.pruning import L0Pruning, Sparse
-from lc_core.quantization import Codebook, Quantized, as_array, encode
+from lc_core.quantization import Codebook, Quantized, encode, sorted_array
 from lc_core.structured import GroupPruning
 from lc_core.trimmed import trimmed_centres
 
@@ -170,7 +170,7 @@ def _corrected(
 ) -> tuple[Sparse, Quantized]:
     """A codebook of which the weights farthest from their code are corrected."""
     left_out = pruning.count(tuple(w.shape))
-    centres = trimmed_centres(as_array(w), size=codebook.size, left_out=left_out, start=codebook.start(previous))
+    centres = trimmed_centres(sorted_array(w), size=codebook.size, left_out=left_out, start=codebook.start(previous))
     quantized = encode(w, codebook=torch.from_numpy(centres).to(w))
     return pruning.compress(w - quantized.decompress(), mu=0.0), quantized
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from lc_core.compression import Compressed, Dense, Form, Use, dense_bits, dense_form, dense_macs, numel, outline_tensor
-from lc_core.kmeans import optimal_centres
+from lc_core.kmeans import centres_of_sorted
 from lc_core.lookup import borders_below
 from lc_core.packing import byte_count, code_width, pack_codes, unpack_codes
+from lc_core.sorting import ascending
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,7 @@ class Codebook:
             raise ValueError(f"size: expected at most {numel(shape)}, the number of weights, got {self.size}")
 
     def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Quantized:
-        centres = optimal_centres(as_array(w), size=self.size, start=self.start(previous))
+        centres = centres_of_sorted(sorted_array(w), size=self.size, start=self.start(previous))
         return encode(w, codebook=torch.from_numpy(centres).to(w))
 
     def start(self, previous: Compressed | None) -> npt.NDArray[np.float64] | None:
@@ -116,10 +117,12 @@ class Codebook:
         return Quantized(shape, codes, outline_tensor(self.size))
 
 
-def as_array(w: Tensor) -> npt.NDArray[np.floating]:
-    """Weights `w` in a row (n,), float64 as they are and all others as float32: NumPy has no bfloat16."""
-    flat = w.detach().reshape(-1).cpu()
-    return (flat if flat.dtype == torch.float64 else flat.float()).numpy()
+def sorted_array(w: Tensor) -> npt.NDArray[np.floating]:
+    """Weights `w` in ascending order (n,), float64 as they are and all others as float32; sorted on their device."""
+    values = w.detach().reshape(-1)
+    wide = values if values.dtype == torch.float64 else values.float()
+    ordered: npt.NDArray[np.floating] = ascending(wide).cpu().numpy()
+    return ordered
 
 
 def encode(w: Tensor, *, codebook: Tensor) -> Quantized:

@@ -17,17 +17,17 @@ GAIN = 1e-8
 
 
 def trimmed_centres(
-    w: npt.NDArray[np.floating], *, size: int, left_out: int, start: npt.NDArray[np.floating] | None = None
+    values: npt.NDArray[np.floating], *, size: int, left_out: int, start: npt.NDArray[np.floating] | None = None
 ) -> Floats:
-    """Centres (size,), ascending: min over c and S of sum over i not in S of min_j (w_i - c_j)^2, |S| = `left_out`.
+    """Centres (size,), ascending: min over c and S of sum over i not in S of min_j (v_i - c_j)^2, |S| = `left_out`,
+    for `values` v (n,), ascending.
 
-    Alternating, each half exact: those left out are the farthest from their nearest centre, so that in sorted order
-    what stays is a run about each centre; the centres are the runs' means. One sort and prefix sums, then O(size
-    left_out) a round. A local optimum: the best of those reached from the optima over some bins (`_priced`; from the
-    optimal centres of the least values where those are more than 64) and from `start` (size,), that k-means of what
-    stays (`optimal_centres`) does not better; of few centres and many values that is not tried.
+    Alternating, each half exact: those left out are the farthest from their nearest centre, so that what stays is a run
+    about each centre; the centres are the runs' means. Prefix sums, then O(size left_out) a round. A local optimum: the
+    best of those reached from the optima over some bins (`_priced`; from the optimal centres of the least values where
+    those are more than 64) and from `start` (size,), that k-means of what stays (`centres_of_sorted`) does not better;
+    of few centres and many values that is not tried.
     """
-    values = np.sort(w)
     if not 0 < left_out < values.size:
         return centres_of_sorted(values, size=size, start=start)
     data, clear = summed(values), FINE_BINS * size <= BINS and values.size >= MANY_VALUES
