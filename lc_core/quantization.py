@@ -81,7 +81,7 @@ class Codebook:
 
     Exact up to 256 distinct weights, by dynamic programming. Beyond, two codes part the sorted weights at the best of
     every so many places; for more, a dynamic programme runs over some bins of them (more than 64 codes start from as
-    many cells of width density^(-1/3) instead). From there, or from `previous` if there is one, all borders between
+    many cells of width density^(-1/3) instead). From there, and from `previous` if there is one, all borders between
     codes move at once, by dynamic programming over places near them, and Lloyd's algorithm ends it; a warm start never
     ends worse than it began. A local optimum: at most 0.01 % above the optimum over the C steps of a LeNet300 with 16,
     64 and 256 codes, 0.05 % over other distributions. O(n log n + 256^2 size). Carreira-Perpinan and Idelbayev, "Model
