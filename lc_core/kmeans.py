@@ -16,10 +16,10 @@ COARSE = np.arange(-19, 20) / 16
 FINE = np.arange(-8, 9) / 96
 """Where a border may move, in runs: past the border next to it, so that a run can vanish here and another appear
 anywhere, by all between moving up; then closer, for what the coarse steps are too long to see."""
-NEAR = 0.02
-"""A start whose distortion Lloyd's algorithm lowers by less than this part of it is near its end already,"""
+SETTLED = 1e-3
+"""A start whose distortion Lloyd's algorithm lowers by less than this part of it is where the last C step put it,"""
 NEARBY = np.unique(np.outer([-1, 1], [0.0, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.2]))
-"""and at it where none of these moves pays either."""
+"""and stays where none of these moves pays either."""
 MOVES = 5
 GAIN = 5e-5
 """A move that lowers the distortion by less than this part of it is the last of its kind."""
@@ -35,8 +35,8 @@ def optimal_centres(w: npt.NDArray[np.floating], *, size: int, start: npt.NDArra
     Optimal for at most 256 distinct values, and but for a few values about the border for two centres. For more a local
     optimum, better than those of Lloyd's algorithm in that it is one also for moves of many borders at once
     (`_refined`): within 0.05 % of the optimum where that was worked out. It goes on from the optimum over some bins
-    (from cells of width density^(-1/3) beyond 64 centres) and from `start` (size,), if there is one; a start nearly at
-    rest, which neither moves nearby nor the bins better, is only laid to rest.
+    (from cells of width density^(-1/3) beyond 64 centres) and from `start` (size,), if there is one; a start at rest
+    but for little, which moves nearby do not better, is only laid to rest.
     Fewer distinct values than centres: the last is repeated.
     """
     return centres_of_sorted(np.sort(w), size=size, start=start)
@@ -78,6 +78,14 @@ def _best_runs(data: SortedValues, size: int, start: Floats | None) -> Indices:
     if size == 2:
         starts = [data.centres(_best_halves(data))] + ([] if start is None else [start])
         return min((_lloyd(data, each, rounds=LLOYD_ROUNDS) for each in starts), key=data.distortion)
+    rested = None
+    if start is not None:
+        begun = data.nearest_runs(start)
+        rested = _lloyd(data, data.centres(begun), rounds=LLOYD_ROUNDS)
+        if data.distortion(begun) < data.distortion(rested) * (1 + SETTLED):
+            moved = _moved(data, rested, size, NEARBY)
+            if not data.distortion(moved) < data.distortion(rested) * (1 - GAIN):
+                return rested
     if size > MOST_BINNED:  # that many cells are best laid as the bins are
         first = bin_edges(data.values, bins=size)
     else:
@@ -85,17 +93,9 @@ def _best_runs(data: SortedValues, size: int, start: Floats | None) -> Indices:
         longest = -(-LONGEST_RUN * bins // size)
         first = _partition(data, bin_edges(data.values, bins=bins), size, longest=longest)
     laid = _lloyd(data, data.centres(first), rounds=LLOYD_ROUNDS)
-    if start is None:
-        return _refined(data, laid, size, COARSE, FINE)
-    begun = data.nearest_runs(start)
-    rested = _lloyd(data, data.centres(begun), rounds=LLOYD_ROUNDS)
-    least = data.distortion(rested)
-    if data.distortion(begun) < least * (1 + NEAR) and not data.distortion(laid) < least * (1 - GAIN):
-        moved = _moved(data, rested, size, NEARBY)
-        if not data.distortion(moved) < least * (1 - GAIN):
-            return rested
     # Either may lead astray, the bins where the values lie in lumps, the start where these were others.
-    return min((_refined(data, edges, size, COARSE, FINE) for edges in (rested, laid)), key=data.distortion)
+    found = [_refined(data, edges, size, COARSE, FINE) for edges in (laid, rested) if edges is not None]
+    return min(found, key=data.distortion)
 
 
 def _best_halves(data: SortedValues) -> Indices:
