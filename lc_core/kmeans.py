@@ -94,7 +94,7 @@ def _best_runs(data: SortedValues, size: int, start: Floats | None) -> Indices:
         first = _partition(data, bin_edges(data.values, bins=bins), size, longest=longest)
     laid = _lloyd(data, data.centres(first), rounds=LLOYD_ROUNDS)
     # Either may lead astray, the bins where the values lie in lumps, the start where these were others.
-    found = [_refined(data, edges, size, COARSE, FINE) for edges in (laid, rested) if edges is not None]
+    found = [_refined(data, edges, size) for edges in (laid, rested) if edges is not None]
     return min(found, key=data.distortion)
 
 
@@ -169,10 +169,10 @@ def _lloyd(data: SortedValues, centres: Floats, *, rounds: int) -> Indices:
     return edges
 
 
-def _refined(data: SortedValues, edges: Indices, size: int, *kinds: Floats) -> Indices:
-    """`edges` after moves of all borders at once, of each of `kinds` in turn, while they pay."""
+def _refined(data: SortedValues, edges: Indices, size: int) -> Indices:
+    """`edges` after moves of all borders at once, first COARSE ones, then FINE ones, while they pay."""
     least = data.distortion(edges)
-    for offsets in kinds:
+    for offsets in (COARSE, FINE):
         for _ in range(MOVES):
             moved = _moved(data, edges, size, offsets)
             before, error = least, data.distortion(moved)
