@@ -93,7 +93,14 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
     found = candidates(records)
     choice = None
     if aim is not None and found:
-        choice = choose(found, target=aim, reference_accuracy=reference.accuracy, by=by, repeats=manifest["repeats"])
+        choice = choose(
+            found,
+            target=aim,
+            reference_accuracy=reference.accuracy,
+            by=by,
+            repeats=manifest["repeats"],
+            confirm=manifest.get("confirm", 0),
+        )
     threshold = None if aim is None else aim.threshold(reference.accuracy)
     by_id = {record["id"]: record for record in records}
     return Findings(
@@ -107,9 +114,7 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
         target=aim,
         threshold=threshold,
         choice=choice,
-        rows=rows_of(
-            found, by_id=by_id, reference=reference, threshold=threshold, repeats=manifest["repeats"], choice=choice
-        ),
+        rows=rows_of(found, by_id=by_id, reference=reference, choice=choice),
         failures=tuple(_failure(record) for record in records if record["status"] == "failed"),
         searches=tuple(_read_folder(files.searches)),
         measurements=_measurements(files.test, by_id=by_id),

@@ -64,8 +64,6 @@ def rows_of(
     *,
     by_id: Mapping[str, Record],
     reference: Reference,
-    threshold: float | None,
-    repeats: int,
     choice: Choice | None,
 ) -> tuple[Row, ...]:
     """A row for each candidate, in their order; `by_id` holds the jobs' records."""
@@ -92,7 +90,7 @@ def rows_of(
                 high=shipped["val"]["high"],
                 n=shipped["val"]["n"],
                 on_front=bool(on_front),
-                meets_target=None if threshold is None else candidate.meets(threshold, repeats=repeats),
+                meets_target=None if choice is None else candidate in choice.meeting,
                 picked=choice is not None and candidate == choice.candidate,
             )
         )

@@ -32,6 +32,8 @@ class SearchName(StrEnum):
 
     grid = "grid"
     smallest = "smallest"
+    tpe = "tpe"
+    pareto = "pareto"
 
 
 class MethodName(StrEnum):
@@ -93,7 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(
     study: Annotated[str, typer.Argument(help="A module (studies.digits_mlp), module:name, or a path to a .py file.")],
     search: Annotated[
-        SearchName, typer.Option(help="All of the grid, or the smallest model that meets the target.")
+        SearchName,
+        typer.Option(
+            help="All of the grid; the smallest model that meets the target, or the same by TPE; error against bytes."
+        ),
     ] = (SearchName.grid),
     max_drop: MaxDrop = None,
     min_accuracy: MinAccuracy = None,
@@ -103,6 +108,10 @@ def run(
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, metavar="R", help="Seeds for each configuration.")] = 1,
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="The first seed.")] = 0,
+    confirm: Annotated[
+        int, typer.Option(min=0, metavar="R", help="Fresh seeds, at least, that confirm a search's winner; 0: none.")
+    ] = 3,
+    macs: Annotated[bool, typer.Option("--macs", help="Minimise MACs too, with --search pareto.")] = False,
     method: Annotated[MethodName, typer.Option(help="LC, or direct compression without training.")] = MethodName.lc,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The sweep's folder; runs/<study> if unsaid.")] = None,
     storage: Annotated[
@@ -137,7 +146,11 @@ def run(
         storage=storage,
         address=address,
         method=method.value,
+        confirm=confirm,
+        objectives=("error", "bytes", "macs") if macs else ("error", "bytes"),
     )
+    if macs and search != SearchName.pareto:
+        raise UsageError("--macs: expected --search pareto, whose objectives it adds to")
     if dry_run:
         entries, done = driver.outline(options)
         print(text.jobs(entries, done, limit=trials))
@@ -164,7 +177,7 @@ def run(
     if outcome.summary["failed"]:
         return SOME_FAILED
     missed = outcome.choice is not None and not outcome.choice.feasible
-    return NO_MODEL if missed and search == SearchName.smallest else DONE
+    return NO_MODEL if missed and options.aimed else DONE
 
 
 @app.command()

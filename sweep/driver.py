@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lc_core.artifact import encode, read
 from lc_core.training import train_reference
@@ -16,7 +16,7 @@ from sweep.fingerprint import study_parts
 from sweep.loading import StudyError, lasting_reference, load_splits, load_study, users_code
 from sweep.pick import Choice, NoTargetError, Target, candidates, choose
 from sweep.progress import Progress
-from sweep.search import Entry, IndexedSearch, index_url, open_index
+from sweep.search import FOR_A_TARGET, Entry, IndexedSearch, SearchName, index_url, open_index
 from sweep.store import (
     FORMAT,
     StoreError,
@@ -41,7 +41,6 @@ from sweep.trial import (
     versions,
 )
 
-SearchName = Literal["grid", "smallest"]
 Say = Callable[[str], None]
 
 
@@ -52,7 +51,7 @@ class Options:
     Attributes:
         study: a module, `module:name` or a path to a .py file.
         user_folder: where the user stands.
-        search: "grid" or "smallest".
+        search: "grid", "smallest", "tpe" or "pareto".
         target: overrides the study's.
         trials: at most so many jobs are started.
         workers: jobs at once.
@@ -62,6 +61,8 @@ class Options:
         storage: Optuna's, a URL; study.db in the folder when None.
         address: of a Ray cluster; None to start Ray here.
         method: "lc" or "dc".
+        confirm: fresh seeds, at least, on which a search for a target confirms its winner.
+        objectives: what a search without a target minimises.
     """
 
     study: str
@@ -76,6 +77,18 @@ class Options:
     storage: str | None
     address: str | None
     method: Method
+    confirm: int = 0
+    objectives: tuple[str, ...] = ("error", "bytes")
+
+    @property
+    def aimed(self) -> bool:
+        """Whether the search is for the smallest that meets a target."""
+        return self.search in FOR_A_TARGET
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Seeds of a configuration and fresh ones of a winner; direct compression draws nothing, and needs one."""
+        return (self.repeats, self.confirm if self.aimed else 0) if self.method == "lc" else (1, 0)
 
 
 @dataclass(frozen=True)
@@ -119,10 +132,11 @@ def prepare(options: Options, *, say: Say) -> Sweep:
     _refuse_other_plans(entries, folder)
     searched = {entry.family for entry in entries}
     left = [family.name for family in study.families if family.name not in searched]
-    if left and options.search == "smallest":
+    if left and options.aimed:
         say(f"not searched, since their sizes are not known before training: {', '.join(left)}")
-    if options.repeats > manifest["repeats"]:
-        manifest |= {"repeats": options.repeats}
+    repeats, confirm = max(options.repeats, manifest["repeats"]), max(options.seeds[1], manifest.get("confirm", 0))
+    if (repeats, confirm) != (manifest["repeats"], manifest.get("confirm", 0)):
+        manifest |= {"repeats": repeats, "confirm": confirm}
         write_json(folder.manifest, manifest)
     workplace = Workplace.make(study, data, folder=folder)
     return Sweep(options, workplace, manifest, options.target or study.target, entries)
@@ -149,7 +163,7 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
 
     started = time.monotonic()
     options, folder, study = sweep.options, sweep.folder, sweep.workplace.study
-    threshold = sweep.threshold if options.search == "smallest" else None
+    threshold = sweep.threshold if options.aimed else None
     with claimed(folder):
         search = IndexedSearch(
             sweep.entries,
@@ -161,10 +175,13 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
                 search=options.search,
                 target=sweep.target.as_dict() if sweep.target else {},
                 space=_space_hash(sweep),
+                objectives=len(options.objectives),
             ),
             records=read_records(folder.root),
             threshold=threshold,
             trials=options.trials,
+            confirm=sweep.manifest["confirm"] if options.method == "lc" else 0,
+            objectives=options.objectives,
         )
         try:
             with watch(search) as progress:
@@ -196,8 +213,8 @@ def _space_hash(sweep: Sweep) -> str:
 
 def _load(options: Options) -> tuple[Study, Data, SweepFolder]:
     study = load_study(options.study, user_folder=options.user_folder)
-    if options.search == "smallest" and (options.target or study.target) is None:
-        raise NoTargetError("run --search smallest")
+    if options.aimed and (options.target or study.target) is None:
+        raise NoTargetError(f"run --search {options.search}")
     data = load_splits(study)
     with users_code(f"study {study.name}: build_model failed"):
         model = study.seeded_model()
@@ -209,22 +226,21 @@ def _choice(sweep: Sweep) -> Choice:
     assert sweep.target is not None
     accuracy = sweep.manifest["reference"]["val"]["accuracy"]
     found = candidates(read_records(sweep.folder.root))
-    repeats = sweep.manifest["repeats"]
-    return choose(found, target=sweep.target, reference_accuracy=accuracy, repeats=repeats)
+    repeats, confirm = sweep.manifest["repeats"], sweep.manifest.get("confirm", 0)
+    return choose(found, target=sweep.target, reference_accuracy=accuracy, repeats=repeats, confirm=confirm)
 
 
 def _entries(workplace: Workplace, options: Options, study_hash: str) -> tuple[Entry, ...]:
     study = workplace.study
     entries = []
     for family in study.families:
-        smallest = options.search == "smallest"
-        for configuration in family.configurations() if smallest else family.grid_configurations():
+        for configuration in family.grid_configurations() if options.search == "grid" else family.configurations():
             jobs = tuple(
                 Job(study_hash, family.name, configuration, options.method, seed, dataclasses.asdict(study.schedule))
-                for seed in range(options.seed, options.seed + (options.repeats if options.method == "lc" else 1))
+                for seed in range(options.seed, options.seed + options.seeds[0])
             )
             sizes = job_sizes(jobs[0], workplace)
-            if sizes.fixed or not smallest:
+            if sizes.fixed or not options.aimed:
                 facts = (sizes.nominal_bytes, sizes.macs, sizes.fixed, sizes.plan)
                 entries.append(Entry(family.name, configuration, *facts, jobs))
     if not entries:
@@ -349,6 +365,7 @@ def _new_manifest(
         "user_folder": options.user_folder,
         "sweep": uuid.uuid4().hex,
         "repeats": options.repeats,
+        "confirm": options.seeds[1],
         "target": study.target.as_dict() if study.target else None,
         "splits": {name: len(getattr(data, name).targets) for name in ("train", "val", "test")},
         "reference": {

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sweep.noise import UNKNOWN, Noise, least_mean, pooled
 from sweep.store import Record, but_for_seed, label
 
 By = Literal["bytes", "macs"]
@@ -90,17 +91,48 @@ class Candidate:
     def worst_error(self) -> float:
         return max(self.errors)
 
-    def meets(self, threshold: float, *, repeats: int = 1) -> bool:
-        """Whether every seed reaches `threshold`, on unrounded accuracies, and there are as many as were asked for.
+    def margins(self, threshold: float) -> list[float]:
+        """By how much each seed clears `threshold`, in the order of the seeds."""
+        return [accuracy - threshold for accuracy in self.accuracies]
 
-        Direct compression has no seeds to speak of: one stands for all.
+    def enough(self, terms: "Terms") -> bool:
+        """Whether there are as many seeds as `terms` ask for. Direct compression has none to speak of: one will do."""
+        return self.method == "dc" or len(self.seeds) >= (1 + terms.confirm if terms.confirm else terms.repeats)
+
+    def margin(self, terms: "Terms") -> float:
+        """By how much it clears the threshold: its worst seed does, or where winners are confirmed, its mean at least.
+
+        The first seed, by which a search may have chosen it, does not count for its mean.
         """
-        enough = len(self.seeds) >= repeats or self.method == "dc"
-        return enough and all(accuracy >= threshold for accuracy in self.accuracies)
+        margins = self.margins(terms.threshold)
+        if terms.confirm and self.method != "dc" and self.enough(terms):
+            return least_mean(margins[1:], terms.noise)
+        return min(margins)
+
+    def meets(self, terms: "Terms") -> bool:
+        """Whether it has enough seeds and they meet the target, on unrounded accuracies."""
+        return self.enough(terms) and self.margin(terms) >= 0
 
     def cost(self, by: By) -> int:
         """What a choice `by` this minimises."""
         return self.artifact_bytes if by == "bytes" else self.macs
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a candidate has to show.
+
+    Attributes:
+        threshold: the least accuracy that meets the target.
+        repeats: seeds, at least, each of which must meet it where there is no confirmation.
+        confirm: seeds after the first, at least, whose mean must clear it by the bound of `noise.least_mean`; or 0.
+        noise: of one result.
+    """
+
+    threshold: float
+    repeats: int = 1
+    confirm: int = 0
+    noise: Noise = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -110,9 +142,10 @@ class Choice:
     Attributes:
         candidate: None where no job has finished.
         feasible: whether it meets the target.
-        shortfall: by how much its worst seed misses it; 0 where it is feasible.
+        shortfall: by how much it misses it, by its worst seed or by the bound of its mean; 0 where it is feasible.
         threshold: the least accuracy that meets the target.
         by: what was minimised.
+        meeting: all that meet the target.
     """
 
     candidate: Candidate | None
@@ -120,6 +153,7 @@ class Choice:
     shortfall: float
     threshold: float
     by: By
+    meeting: tuple[Candidate, ...] = ()
 
 
 def candidates(records: Iterable[Record]) -> list[Candidate]:
@@ -135,24 +169,33 @@ def candidates(records: Iterable[Record]) -> list[Candidate]:
 
 
 def choose(
-    found: Sequence[Candidate], *, target: Target, reference_accuracy: float, by: By = "bytes", repeats: int = 1
+    found: Sequence[Candidate],
+    *,
+    target: Target,
+    reference_accuracy: float,
+    by: By = "bytes",
+    repeats: int = 1,
+    confirm: int = 0,
 ) -> Choice:
     """The candidate of least bytes or MACs that meets `target`; ties go to the other, then to the lower error.
 
-    Without one that meets it: the nearest miss, by its worst seed. One with fewer than `repeats` seeds may still miss,
-    so it is neither.
+    A sweep whose searches confirmed their winners, on `confirm` fresh seeds or more, holds every candidate to that; the
+    noise of a result is pooled over all trained candidates. Without one that meets the target: the nearest miss. One
+    that meets it so far with too few seeds may still miss, so it is neither.
     """
     threshold = target.threshold(reference_accuracy)
+    noise = pooled(candidate.margins(threshold) for candidate in found if candidate.method == "lc")
+    terms = Terms(threshold, repeats, confirm, noise)
     other: By = "macs" if by == "bytes" else "bytes"
-    meeting = [c for c in found if c.meets(threshold, repeats=repeats)]
+    meeting = [c for c in found if c.meets(terms)]
     if meeting:
         best = min(meeting, key=lambda c: (c.cost(by), c.cost(other), c.mean_error, c.shipped))
-        return Choice(best, True, 0.0, threshold, by)
-    missing = [c for c in found if not c.meets(threshold)]
+        return Choice(best, True, 0.0, threshold, by, tuple(meeting))
+    missing = [c for c in found if not c.margin(terms) >= 0]
     if not missing:
         return Choice(None, False, 0.0, threshold, by)
-    nearest = min(missing, key=lambda c: (c.worst_error, c.cost(by), c.shipped))
-    return Choice(nearest, False, threshold - min(nearest.accuracies), threshold, by)
+    nearest = min(missing, key=lambda c: (-c.margin(terms), c.cost(by), c.shipped))
+    return Choice(nearest, False, -nearest.margin(terms), threshold, by)
 
 
 def _candidate(group: list[Record]) -> Candidate:

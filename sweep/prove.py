@@ -49,10 +49,13 @@ def pick_model(
     folder, manifest, records = SweepFolder(root), read_manifest(root), read_records(root)
     accuracy = manifest["reference"]["val"]["accuracy"]
     repeats = manifest["repeats"]
-    choice = choose(candidates(records), target=target, reference_accuracy=accuracy, by=by, repeats=repeats)
+    confirm = manifest.get("confirm", 0)
+    found = candidates(records)
+    choice = choose(found, target=target, reference_accuracy=accuracy, by=by, repeats=repeats, confirm=confirm)
     if choice.candidate is None:
+        seeds = 1 + confirm if confirm else repeats
         raise StoreError(
-            f"{root}: no configuration has all of its {repeats} seed(s) done, so there is nothing to pick; "
+            f"{root}: no configuration has all of its {seeds} seed(s) done, so there is nothing to pick; "
             "see lcsweep status"
         )
     record = next(record for record in records if record["id"] == choice.candidate.shipped)

@@ -3,33 +3,28 @@
 Each search is an Optuna study of its own in the sweep's storage. Only the driver writes to it.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import optuna
 import sqlalchemy
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from sweep.space import (
-    Indices,
-    Space,
-    Status,
-    make_space,
-    next_in_order,
-    next_smallest,
-    open_configurations,
-    skipped,
-)
+from sweep.sampler import TRIES, Parameters, Params, SmallestSampler, as_params
+from sweep.smallest import skipped
 from sweep.store import Record, StoreError, but_for_seed
 from sweep.study import Configuration, Study
 from sweep.trial import Job
 
+SearchName = Literal["grid", "smallest", "tpe", "pareto"]
+FOR_A_TARGET = ("smallest", "tpe")
 CONSTRAINT = "shortfall"
 LEGACY_CONSTRAINTS = "constraints"  # the attribute that optuna-dashboard 0.21 reads
 
@@ -72,26 +67,27 @@ class Entry:
     plan: str
     jobs: tuple[Job, ...]
 
-    def params(self) -> dict[str, Any]:
+    def params(self) -> Params:
         """The Optuna parameters that stand for it."""
-        return {"family": self.family} | {f"{self.family}.{k}": level for k, level in self.configuration.items()}
-
-
-Choose = Callable[[Space, Indices], int | None]
-STRATEGIES: Mapping[str, Choose] = {"grid": next_in_order, "smallest": next_smallest}
+        return as_params(self.family, self.configuration)
 
 
 class IndexedSearch:
-    """A `Search` over listed configurations, by one of `STRATEGIES`, indexed in an Optuna study.
+    """A `Search` over listed configurations, indexed in an Optuna study.
+
+    With a threshold: for the smallest that meets it, by `SmallestSampler`. Else each configuration once, in their
+    order, or as a proposer draws them.
 
     Args:
         entries: the configurations.
         study: whose families they are.
-        name: one of `STRATEGIES`.
+        name: of the search.
         index: the search's Optuna study; its stale running trials are closed.
         records: what is known; done jobs are not run again, failed ones are.
-        threshold: the least accuracy that meets the target; None for a grid.
+        threshold: the least accuracy that meets the target; None for no target.
         trials: at most so many jobs are started; None for no bound.
+        confirm: fresh seeds of the winner, at least; 0 for none.
+        objectives: what the index minimises where there is no target: of "error", "bytes" and "macs".
     """
 
     def __init__(
@@ -99,52 +95,51 @@ class IndexedSearch:
         entries: Sequence[Entry],
         *,
         study: Study,
-        name: str,
+        name: SearchName,
         index: optuna.Study,
         records: Sequence[Record],
         threshold: float | None,
         trials: int | None,
+        confirm: int = 0,
+        objectives: Sequence[str] = ("error", "bytes"),
     ) -> None:
         self.entries, self.name, self.threshold, self.trials = entries, name, threshold, trials
-        self.space = _space(entries, study)
         self.started = 0
-        self._choose = STRATEGIES[name]
+        self._objectives = ("bytes",) if threshold is not None else objectives
         self._begun: list[int] = []  # configurations in the order in which this run began them
-        self._planned: tuple[Job | None] | None = None  # what is next, until something changes
-        self._owner = {job.id: number for number, entry in enumerate(entries) for job in entry.jobs}
         self._records: dict[str, Record] = {}
         self._running: dict[str, optuna.Trial] = {}
-        self._sampler = _Listed(_distributions(study))
         self._index = index
-        index.sampler = self._sampler
+        self._numbers = {_of(entry.family, entry.configuration): number for number, entry in enumerate(entries)}
+        self._candidates = {but_for_seed(entry.jobs[0].as_dict()): number for number, entry in enumerate(entries)}
+        self._ids = {job.id for entry in entries for job in entry.jobs}
+        self._parameters = Parameters({family.name: family.knobs for family in study.families})
         done = [record for record in records if record["status"] == "done"]
-        self._missed = self._other_seeds_that_miss(done)
-        self._harvest([record for record in done if record["id"] in self._owner])
+        proposer = TPESampler(seed=0) if name in ("tpe", "pareto") else None
+        self._aimed = self._aim(study, done, confirm, proposer) if threshold is not None else None
+        self._harvest([record for record in done if self._owner(record) is not None])
+        listed = [entry.params() for entry in entries]
+        index.sampler = self._aimed or _Once(self._parameters, listed, wanted=self._wanted, proposer=proposer)
         self.known = len(self._records)
 
     def ask(self) -> Job | None:
-        job = self._next()
-        if job is None:
+        if not self._ready():
             return None
-        entry = self.entries[self._owner[job.id]]
-        self._sampler.params = entry.params()
         trial = self._index.ask()
-        for name in entry.params():
-            trial.suggest_categorical(name, self._sampler.space[name].choices)
+        number = self._numbers[_of(*self._parameters.suggest(trial))]
+        job = self._next_job(number)
         trial.set_user_attr("job", job.id)
         trial.set_user_attr("seed", job.seed)
         self._running[job.id] = trial
-        self._begun.append(self._owner[job.id])
-        self._planned = None
+        self._begun.append(number)
         self.started += 1
         return job
 
     def finished(self) -> bool:
-        return not self._running and self._next() is None
+        return not self._running and not self._ready()
 
     def tell(self, job: Job, record: Record | None) -> None:
         trial = self._running.pop(job.id)
-        self._planned = None
         if record is None:
             trial.set_user_attr("lost", True)
             self._index.tell(trial, state=TrialState.FAIL)
@@ -159,81 +154,80 @@ class IndexedSearch:
             shortfall = self.threshold - record["val"]["accuracy"]
             trial.set_constraint(CONSTRAINT, shortfall)
             trial.storage.set_trial_system_attr(trial._trial_id, LEGACY_CONSTRAINTS, [shortfall])
-        self._index.tell(trial, _values(record, self.threshold))
+        self._index.tell(trial, self._values(record))
 
     def records(self) -> list[Record]:
         """The records of this search's jobs so far."""
         return list(self._records.values())
 
     def left(self) -> int:
-        """Jobs that a grid has still to start."""
+        """Jobs that a search without a target has still to start."""
         left = sum(self._unstarted(job) for entry in self.entries for job in entry.jobs)
         return left if self.trials is None else min(left, self.trials - self.started)
-
-    def status(self) -> Indices:
-        """(n,) the `Status` of each configuration. One seed that misses the target decides for all of them."""
-        return np.array([self._status(number) for number in range(len(self.entries))], dtype=np.int64)
 
     def summary(self) -> dict[str, Any]:
         """What the search did: counts, and why configurations did not have to run.
 
-        A configuration that nothing is known of was ruled out (`skipped`, which a grid never does) or is left.
+        A configuration that nothing is known of was ruled out (`skipped`, which takes a target) or is left.
         """
-        status = self.status()
-        untouched = np.array([all(map(self._unstarted, entry.jobs)) for entry in self.entries])
-        smallest = self.threshold is not None
-        ruled_out = skipped(self.space, status, untouched=untouched) if smallest else {}
+        touched = {self._owner(record) for record in self._records.values()} | set(self._begun)
+        untouched = np.array([number not in touched for number in range(len(self.entries))])
+        ruled_out = skipped(self._aimed.view(self._index), untouched=untouched) if self._aimed else {}
         return {
             "name": self.name,
             "configurations": len(self.entries),
-            "jobs": len(self._owner),
+            "jobs": sum(len(entry.jobs) for entry in self.entries),
             "known": self.known,
             "started": self.started,
             "failed": sum(record["status"] == "failed" for record in self._records.values()),
             "skipped": ruled_out,
-            "left": int(((status == Status.OPEN) & untouched).sum()) - sum(ruled_out.values()),
+            "left": int(untouched.sum()) - sum(ruled_out.values()),
         }
 
-    def _next(self) -> Job | None:
-        if self._planned is None:
-            self._planned = (self._plan(),)
-        return self._planned[0]
+    def _aim(self, study: Study, done: Sequence[Record], confirm: int, proposer: BaseSampler | None) -> SmallestSampler:
+        """The sampler that looks for the smallest, told of all results by seed that the index does not hold."""
+        elsewhere: dict[str, list[float]] = {}
+        for record in done:
+            what = but_for_seed(record)
+            if record["method"] == "lc" and what not in self._candidates and self.threshold is not None:
+                elsewhere.setdefault(what, []).append(self.threshold - record["val"]["accuracy"])
+        sizes = [entry.nominal_bytes for entry in self.entries]
+        numbers = self._numbers
+        return SmallestSampler(
+            {family.name: family.knobs for family in study.families},
+            lambda *what: sizes[numbers[_of(*what)]] if _of(*what) in numbers else None,
+            repeats=len(self.entries[0].jobs),
+            confirm=confirm,
+            proposer=proposer,
+            others=list(elsewhere.values()),
+        )
 
-    def _plan(self) -> Job | None:
+    def _ready(self) -> bool:
+        """Whether a job can be started now."""
         if self.trials is not None and self.started >= self.trials:
-            return None
-        status = self.status()
-        wanted = open_configurations(self.space, status) if self.threshold is not None else status == Status.OPEN
-        number = next((number for number in self._begun if wanted[number]), None)  # its other seeds first
-        if number is None:
-            number = self._choose(self.space, status)
-        return None if number is None else next(job for job in self.entries[number].jobs if self._unstarted(job))
+            return False
+        return self._aimed.ready(self._index) if self._aimed else bool(self._wanted())
 
-    def _other_seeds_that_miss(self, records: Sequence[Record]) -> set[int]:
-        """Configurations of which a seed that this search does not ask for misses the target."""
-        numbers = {but_for_seed(entry.jobs[0].as_dict()): number for number, entry in enumerate(self.entries)}
-        missing = [r for r in records if self.threshold is not None and r["val"]["accuracy"] < self.threshold]
-        return {numbers[what] for what in map(but_for_seed, missing) if what in numbers}
+    def _wanted(self) -> list[int]:
+        """Configurations with jobs to start, in order; one that was begun, alone."""
+        wanted = [n for n, entry in enumerate(self.entries) if any(map(self._unstarted, entry.jobs))]
+        begun = set(wanted) & set(self._begun)
+        return [min(begun, key=self._begun.index)] if begun else wanted
+
+    def _next_job(self, number: int) -> Job:
+        """Of the configuration: its first seed that nothing is known of."""
+        first = self.entries[number].jobs[0]
+        jobs = (replace(first, seed=seed) for seed in itertools.count(first.seed))
+        return next(job for job in jobs if self._unstarted(job))
 
     def _unstarted(self, job: Job) -> bool:
         return job.id not in self._records and job.id not in self._running
 
-    def _status(self, number: int) -> Status:
-        jobs = self.entries[number].jobs
-        records = [self._records[job.id] for job in jobs if job.id in self._records]
-        failed = any(record["status"] == "failed" for record in records)
-        if self.threshold is None:
-            if any(map(self._unstarted, jobs)):
-                return Status.OPEN
-        elif failed:
-            return Status.FAILED
-        elif number in self._missed or any(record["val"]["accuracy"] < self.threshold for record in records):
-            return Status.MISSES
-        elif any(map(self._unstarted, jobs)):
-            return Status.OPEN
-        if len(records) < len(jobs):
-            return Status.RUNNING
-        return Status.FAILED if failed else Status.MEETS
+    def _owner(self, record: Record) -> int | None:
+        """The number of the record's configuration; where there is a target, its seed may be another search's."""
+        if self.threshold is None and record["id"] not in self._ids:
+            return None
+        return self._candidates.get(but_for_seed(record))
 
     def _harvest(self, records: Sequence[Record]) -> None:
         """Takes what is known: closes running trials that a driver left behind, indexes records that are not yet."""
@@ -245,29 +239,59 @@ class IndexedSearch:
         for record in records:
             self._records[record["id"]] = record
             if record["id"] not in indexed:
-                params = self.entries[self._owner[record["id"]]].params()
-                self._index.add_trial(_finished_trial(record, params, self._sampler.space, self.threshold))
+                self._index.add_trial(self._finished_trial(record))
+
+    def _finished_trial(self, record: Record) -> FrozenTrial:
+        params = as_params(record["family"], record["configuration"])
+        known = self._parameters.distributions()
+        shortfall = None if self.threshold is None else self.threshold - record["val"]["accuracy"]
+        return optuna.trial.create_trial(
+            params=params,
+            distributions={name: known[name] for name in params},
+            values=self._values(record),
+            user_attrs={"job": record["id"], "seed": record["seed"], "seconds": record["seconds"], "known": True},
+            system_attrs=None if shortfall is None else {LEGACY_CONSTRAINTS: [shortfall]},
+            constraints=None if shortfall is None else {CONSTRAINT: shortfall},
+        )
+
+    def _values(self, record: Record) -> list[float]:
+        columns = {"bytes": "artifact_bytes", "macs": "macs"}
+        error = 1 - record["val"]["accuracy"]
+        return [error if objective == "error" else record[columns[objective]] for objective in self._objectives]
 
 
-class _Listed(BaseSampler):
-    """Gives the parameters that the search chose; Optuna's part is to keep them."""
+class _Once(BaseSampler):
+    """Each configuration that is wanted, in order or as a proposer draws them; Optuna's part is to keep them."""
 
-    def __init__(self, space: dict[str, CategoricalDistribution]) -> None:
-        self.space = space
-        self.params: dict[str, Any] = {}
+    def __init__(
+        self,
+        parameters: Parameters,
+        configurations: Sequence[Params],
+        *,
+        wanted: Callable[[], list[int]],
+        proposer: BaseSampler | None,
+    ) -> None:
+        self.parameters, self.configurations, self.wanted, self.proposer = parameters, configurations, wanted, proposer
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return dict(self.space)
+        return self.parameters.distributions()
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self.params
+        wanted = [self.configurations[number] for number in self.wanted()]
+        for _ in range(TRIES):
+            if self.proposer is None or len(wanted) == 1:
+                break
+            drawn = self.parameters.draw(self.proposer, study, trial)
+            if drawn in wanted:
+                return drawn
+        return wanted[0]
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        raise ValueError(f"parameter: expected one of {sorted(self.params)}, got {param_name!r}")
+        raise ValueError(f"parameter: expected one that the search drew, got {param_name!r}")
 
 
 def index_url(path: Path) -> str:
@@ -275,17 +299,22 @@ def index_url(path: Path) -> str:
     return sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string()
 
 
-def open_index(url: str, *, study: str, search: str, target: Mapping[str, float], space: str) -> optuna.Study:
+def open_index(
+    url: str, *, study: str, search: str, target: Mapping[str, float], space: str, objectives: int = 2
+) -> optuna.Study:
     """The Optuna study of a search over the space of hash `space`, made where it is missing.
 
-    A grid minimises (validation error, bytes); a search for the smallest minimises bytes under a constraint.
+    A search for a target minimises bytes under a constraint; another minimises so many `objectives`, the validation
+    error and the bytes first.
 
     Raises:
         StoreError: the storage cannot be opened, or is not Optuna's.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    goal = "".join(f" {name} {value}" for name, value in target.items()) if search == "smallest" else ""
-    directions = [StudyDirection.MINIMIZE] * (1 if search == "smallest" else 2)
+    aimed = search in FOR_A_TARGET
+    goal = "".join(f" {name} {value}" for name, value in target.items()) if aimed else ""
+    goal += " with MACs" if objectives == 3 else ""
+    directions = [StudyDirection.MINIMIZE] * (1 if aimed else objectives)
     try:
         storage = optuna.storages.RDBStorage(url)
         index = optuna.create_study(
@@ -307,38 +336,5 @@ def _without_password(url: str) -> str:
         return url
 
 
-def _values(record: Record, threshold: float | None) -> list[float]:
-    if threshold is not None:
-        return [record["artifact_bytes"]]
-    return [1 - record["val"]["accuracy"], record["artifact_bytes"]]
-
-
-def _finished_trial(
-    record: Record,
-    params: dict[str, Any],
-    space: Mapping[str, CategoricalDistribution],
-    threshold: float | None,
-) -> FrozenTrial:
-    shortfall = None if threshold is None else threshold - record["val"]["accuracy"]
-    return optuna.trial.create_trial(
-        params=params,
-        distributions={name: space[name] for name in params},
-        values=_values(record, threshold),
-        user_attrs={"job": record["id"], "seed": record["seed"], "seconds": record["seconds"], "known": True},
-        system_attrs=None if shortfall is None else {LEGACY_CONSTRAINTS: [shortfall]},
-        constraints=None if shortfall is None else {CONSTRAINT: shortfall},
-    )
-
-
-def _distributions(study: Study) -> dict[str, CategoricalDistribution]:
-    space = {"family": CategoricalDistribution([family.name for family in study.families])}
-    for family in study.families:
-        space |= {f"{family.name}.{k}": CategoricalDistribution(levels) for k, levels in family.knobs.items()}
-    return space
-
-
-def _space(entries: Sequence[Entry], study: Study) -> Space:
-    names = [family.name for family in study.families]
-    knobs = {family.name: family.knobs for family in study.families}
-    levels = [[knobs[e.family][k].index(level) for k, level in e.configuration.items()] for e in entries]
-    return make_space([names.index(e.family) for e in entries], levels, [e.nominal_bytes for e in entries])
+def _of(family: str, configuration: Configuration) -> tuple[Any, ...]:
+    return family, *configuration.values()

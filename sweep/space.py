@@ -1,31 +1,20 @@
-"""The configurations of a search as plain arrays, and what the results so far rule out. Pure: no study, no storage.
+"""The configurations of a search as plain arrays, and their order. Pure: no study, no storage.
 
-Within a family, accuracy falls as knobs tighten. So a configuration that misses the target rules out all that are
-tighter in every knob, and one that meets it rules out all that are no smaller, in every family, since sizes are known.
+Within a family a configuration is tighter than another if it is in no knob looser. Families are boxes of levels (some
+places may be empty), so what lies beyond a configuration is counted and marked by running sums along each knob:
+O(n) for all configurations at once, where comparing each with each is O(n^2).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
-
-NOT_SMALLER = "nominally no smaller than the smallest that meets the target"
-TIGHTER = "tighter than one that misses the target"
-
-
-class Status(IntEnum):
-    """What is known of a configuration."""
-
-    OPEN = 0
-    RUNNING = 1
-    MEETS = 2
-    MISSES = 3
-    FAILED = 4
+Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,65 +31,54 @@ class Space:
     levels: Indices
     sizes: Indices
 
-    def tighter(self, index: int) -> Flags:
-        """(n,) whether a configuration is of the same family and in no knob looser than `index`; itself too."""
-        return np.asarray((self.families == self.families[index]) & (self.levels >= self.levels[index]).all(axis=1))
+    def __len__(self) -> int:
+        return len(self.sizes)
 
+    def tighter(self, flags: Flags) -> Flags:
+        """(n,) configurations at least as tight as one of those that `flags` (n,) marks; these too."""
+        return self.sum_looser(flags.astype(np.float64)) > 0
 
-def not_smaller(space: Space, status: Indices) -> Flags:
-    """(n,) configurations no smaller than the smallest that meets the target."""
-    meeting = space.sizes[status == Status.MEETS]
-    return space.sizes >= (meeting.min() if meeting.size else np.inf)
+    def sum_looser(self, values: Values) -> Values:
+        """(n,) sum of `values` (n,) over all that are at least as loose as each configuration; itself too."""
+        return self._sums(values, step=1)
 
+    def sum_tighter(self, values: Values) -> Values:
+        """(n,) sum of `values` (n,) over all that are at least as tight as each configuration; itself too."""
+        return self._sums(values, step=-1)
 
-def too_tight(space: Space, status: Indices) -> Flags:
-    """(n,) configurations at least as tight as one that misses the target.
+    def sum_no_smaller(self, values: Values) -> Values:
+        """(n,) sum of `values` (n,) over all that are no smaller than each configuration, in every family."""
+        order, smaller = self._by_size
+        below = np.concatenate([[0.0], np.cumsum(values[order])])
+        return np.asarray(below[-1] - below[smaller])
 
-    One that misses although a tighter one meets it contradicts the order; it then rules out itself alone.
-    """
-    ruled_out = np.zeros(len(space.sizes), dtype=bool)
-    meets = status == Status.MEETS
-    for index in np.flatnonzero(status == Status.MISSES):
-        tighter = space.tighter(int(index))
-        if not (tighter & meets).any():
-            ruled_out |= tighter
-    return ruled_out
+    @cached_property
+    def _boxes(self) -> list[tuple[Indices, tuple[int, ...], tuple[Indices, ...]]]:
+        """Of each family: its configurations, its numbers of levels, and where in that box each one lies."""
+        boxes = []
+        for family in np.unique(self.families):
+            members = np.flatnonzero(self.families == family)
+            levels = self.levels[members]
+            boxes.append((members, tuple(int(most) + 1 for most in levels.max(axis=0)), tuple(levels.T)))
+        return boxes
 
+    @cached_property
+    def _by_size(self) -> tuple[Indices, Indices]:
+        """The configurations from the smallest on, and how many are smaller than each."""
+        order = np.argsort(self.sizes, kind="stable")
+        return order, np.searchsorted(self.sizes[order], self.sizes)
 
-def open_configurations(space: Space, status: Indices) -> Flags:
-    """(n,) configurations that could still be the answer and are not running."""
-    return np.asarray((status == Status.OPEN) & ~not_smaller(space, status) & ~too_tight(space, status))
-
-
-def next_in_order(_: Space, status: Indices) -> int | None:
-    """The first configuration that nothing is known of: a grid."""
-    left = np.flatnonzero(status == Status.OPEN)
-    return int(left[0]) if left.size else None
-
-
-def next_smallest(space: Space, status: Indices) -> int | None:
-    """The open configuration whose result, whichever it is, rules out most; None when none is open.
-
-    Jobs that are running count half as if they met the target and half as if they missed it.
-    """
-    candidates = np.flatnonzero(open_configurations(space, status))
-    if not candidates.size:
-        return None
-    scores = np.zeros(candidates.size)
-    for outcome in (Status.MEETS, Status.MISSES):
-        left = open_configurations(space, np.where(status == Status.RUNNING, outcome, status))
-        if_met = [(left & (space.sizes >= space.sizes[index])).sum() for index in candidates]
-        if_missed = [(left & space.tighter(int(index))).sum() for index in candidates]
-        scores += np.where(left[candidates], np.minimum(if_met, if_missed), 0)
-    return int(candidates[scores.argmax()])
-
-
-def skipped(space: Space, status: Indices, *, untouched: Flags) -> dict[str, int]:
-    """Reason -> how many of the `untouched` configurations (n,), of which no job was started, need not run for it."""
-    unknown = (status == Status.OPEN) & untouched
-    too_large, tight = unknown & not_smaller(space, status), unknown & too_tight(space, status)
-    reasons = {NOT_SMALLER: too_large, TIGHTER: tight & ~too_large}
-    return {reason: int(flags.sum()) for reason, flags in reasons.items() if flags.any()}
+    def _sums(self, values: Values, *, step: int) -> Values:
+        """Running sums along every knob: from the loosest level on for `step` 1, from the tightest for -1."""
+        sums = np.empty(len(self))
+        for members, shape, places in self._boxes:
+            box = np.zeros(shape)
+            box[places] = values[members]
+            box = box[(slice(None, None, step),) * len(shape)]
+            for axis in range(len(shape)):
+                box = box.cumsum(axis=axis)
+            sums[members] = box[(slice(None, None, step),) * len(shape)][places]
+        return sums
 
 
 def make_space(families: Sequence[int], levels: Sequence[Sequence[int]], sizes: Sequence[int]) -> Space:

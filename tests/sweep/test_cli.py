@@ -41,7 +41,7 @@ def some_record(family: str = "both") -> str:
     ("line", "words"),
     [
         ("run", ["Missing argument", "study"]),
-        ("run tiny.py --search best", ["--search", "'best'", "'grid', 'smallest'"]),
+        ("run tiny.py --search best", ["--search", "'best'", "'grid', 'smallest', 'tpe', 'pareto'"]),
         ("run tiny.py --workers 0", ["--workers", "greater than or equal to 1"]),
         ("run tiny.py --workers two", ["--workers"]),
         ("run tiny.py --trials 0", ["--trials"]),

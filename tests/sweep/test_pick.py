@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.pick import Candidate, Target, candidates, choose
+from sweep.pick import Candidate, Choice, Target, candidates, choose
 from sweep.store import Record
 
 
@@ -239,3 +239,26 @@ def test_one_seed_that_misses_is_a_miss_however_many_were_asked_for() -> None:
 def test_direct_compression_needs_one_seed() -> None:
     direct = candidates([record(0.1, method="dc")])
     assert choose(direct, target=AT_90, reference_accuracy=1.0, repeats=3).candidate is direct[0]
+
+
+# Winners that were confirmed
+
+
+def confirmed(*found: Candidate) -> Choice:
+    return choose(found, target=AT_90, reference_accuracy=1.0, repeats=5, confirm=3)
+
+
+def test_where_winners_are_confirmed_the_bound_of_the_mean_decides_and_the_first_seed_does_not_count() -> None:
+    """sd 0.002 by pooling: a mean of three needs about 0.002 more than the threshold."""
+    lucky = candidate("lucky", 0.99, 0.901, 0.899, 0.9, size=1)
+    single = candidate("single", 0.99, size=2)
+    steady = candidate("steady", 0.88, 0.904, 0.906, 0.905, size=3)
+    calm = candidate("calm", *(0.95 + 0.002 * (-1) ** number for number in range(200)), size=400)
+    choice = confirmed(lucky, single, steady, calm)
+    assert choice.candidate is steady
+    assert set(choice.meeting) == {steady, calm}
+    missed = confirmed(lucky, single, candidate("bad", 0.95, 0.8, 0.8, 0.8))
+    assert missed.candidate is lucky
+    assert not missed.feasible
+    assert missed.shortfall > 0
+    assert confirmed(single).candidate is None

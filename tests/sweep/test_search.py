@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from lc_core import Codebook
 from sweep.search import CONSTRAINT, LEGACY_CONSTRAINTS, Entry, IndexedSearch, open_index
-from sweep.space import Status
+from sweep.smallest import TIGHTER
 from sweep.store import Record, StoreError
 from sweep.study import Configuration, Family, Study
 from sweep.trial import Job
@@ -370,7 +370,7 @@ def test_seeds_of_another_run_that_miss_rule_a_configuration_out(folder: Path) -
     listed = entries()[:5]
     other = dataclasses.replace(listed[2].jobs[0], seed=7)
     search = begin(folder, listed, name="smallest", threshold=0.9, records=[done(other, 0.5)])
-    assert search.status()[2] == Status.MISSES
+    assert search.summary()["skipped"] == {TIGHTER: 2}
     assert not {0.3, 0.2, 0.1} & {job.configuration["keep"] for job in finish(search, lambda job: done(job, 0.95))}
 
 

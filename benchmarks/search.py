@@ -1,0 +1,284 @@
+"""Searches for the smallest model at a target, side by side, on synthetic surfaces; no job is trained.
+
+A surface has 469 configurations: three families of 19, 14 and 5 levels and their pairs. A family's level x, its share
+of the size, costs (x / c)^-p points of accuracy; a pair multiplies shares, and adds costs and g times their geometric
+mean. Its range (2.5 to 6 times), c, p (2 to 5) and g (0 to 2) are drawn from the seed. The target is a drop of a point.
+Noise, where there is some, is 0.15 points by result. A winner is false when its mean, without noise, misses the target.
+
+Rows end in -jobs: all that were started (for TPE alone and NSGA-II: until the optimum has run, at most 200); -hit: the
+share of runs that end at the optimum; -noisy-jobs, -noisy-hit (within 10 % of the optimum's bytes) and -false-winners:
+the same under noise. -2-rounds, -8-rounds and -64-rounds: rounds of so many jobs at once, without noise.
+"""
+
+import itertools
+import math
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.rows import Row, options, speak
+from sweep.sampler import Parameters, SmallestSampler
+from sweep.smallest import Known, next_open, view
+from sweep.space import Space, make_space
+
+SURFACES = 20
+NOISE = 0.15  # points
+DRAWS = 10  # of the noise on each surface, but for the strategies that Optuna drives
+SHARES = {"prune": (19, 0.2), "quantize": (14, 0.1), "rank": (5, 0.3)}  # levels, least of the loosest's share
+MOST = 200  # jobs of a strategy that does not know when to stop
+STRATEGIES = ("smallest", "bisection", "tpe", "tpe-alone", "nsga", "grid")
+FIGURES = ("jobs", "hit", "noisy-jobs", "noisy-hit", "false-winners")
+NAMES = [
+    *(f"{strategy}-{figure}" for strategy in STRATEGIES for figure in FIGURES),
+    *(f"smallest-{workers}-{figure}" for workers in (2, 8, 64) for figure in ("rounds", "jobs")),
+]
+TARGETS = {"smallest-jobs": 25.0, "smallest-hit": 1.0, "smallest-noisy-hit": 0.9, "smallest-false-winners": 0.05}
+MOST_IS_BEST = ("hit",)
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """Configurations, and by how many points the mean of each clears the target."""
+
+    families: dict[str, dict[str, tuple[int, ...]]]
+    keys: list[tuple[str, tuple[int, ...]]]
+    space: Space
+    margins: np.ndarray
+
+    @property
+    def optimum(self) -> int:
+        """Bytes of the smallest that truly meets the target."""
+        return int(self.space.sizes[self.margins >= 0].min())
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a strategy came to."""
+
+    jobs: int
+    winner: int | None
+    rounds: int = 0
+
+
+Result = Callable[[int], float]
+"""A configuration's number -> the margin of one more seed."""
+
+
+def make_surface(generator: np.random.Generator) -> Surface:
+    """One whose optimum is somewhere inside; as said above."""
+    ranges = np.exp(generator.uniform(np.log(2.5), np.log(6), 3))
+    loosest = np.array([least for _, least in SHARES.values()]) * generator.uniform(1, 2, 3)
+    steepness, knee = generator.uniform(2, 5, 3), loosest / ranges ** generator.uniform(0.2, 0.9, 3)
+    mixing, overhead = generator.uniform(0, 2, 3), generator.uniform(1, 1.3, 6)
+    counts = [count for count, _ in SHARES.values()]
+    shares = [np.geomspace(top, top / span, n) for top, span, n in zip(loosest, ranges, counts, strict=True)]
+    costs = [(x / c) ** -p for x, c, p in zip(shares, knee, steepness, strict=True)]
+    names = list(SHARES)
+    families: dict[str, dict[str, tuple[int, ...]]] = {}
+    keys, places, sizes, margins = [], [], [], []
+    groups = [*((one,) for one in range(3)), *itertools.combinations(range(3), 2)]
+    for place, group in enumerate(groups):
+        family = " ".join(names[one] for one in group)
+        families[family] = {names[one]: tuple(range(counts[one])) for one in group}
+        for levels in itertools.product(*families[family].values()):
+            share = math.prod(shares[one][level] for one, level in zip(group, levels, strict=True))
+            cost = [costs[one][level] for one, level in zip(group, levels, strict=True)]
+            mixed = mixing[place - 3] * math.sqrt(math.prod(cost)) if len(cost) == 2 else 0.0
+            keys.append((family, levels))
+            places.append(place)
+            sizes.append(int(1e6 * overhead[place] * share) + 2000 + place)
+            margins.append(1.0 - sum(cost) - mixed)
+    return Surface(families, keys, make_space(places, [key[1] for key in keys], sizes), np.array(margins))
+
+
+def surfaces(seed: int) -> list[tuple[Surface, np.random.Generator]]:
+    """Those of `seed` on which something meets the target, each with the generator of its noise."""
+    found = []
+    for number in itertools.count():
+        generator = np.random.default_rng([seed, number])
+        surface = make_surface(generator)
+        if (surface.margins >= 0).any():
+            found.append((surface, generator))
+        if len(found) == SURFACES:
+            return found
+    raise AssertionError
+
+
+def smallest(surface: Surface, result: Result, *, workers: int = 1, confirm: int) -> Run:
+    """Ours, `workers` jobs at once in rounds."""
+    results: dict[int, list[float]] = {}
+    for rounds in itertools.count():
+        running: dict[int, int] = {}
+        for _ in range(workers):
+            found = view(surface.space, Known(results, running), repeats=1, confirm=confirm)
+            number = found.again if found.again is not None else next_open(surface.space, found)
+            if number is None:
+                break
+            running[number] = running.get(number, 0) + 1
+        if not running:
+            return Run(sum(map(len, results.values())), found.winner, rounds)
+        for number, count in running.items():
+            results.setdefault(number, []).extend(result(number) for _ in range(count))
+    raise AssertionError
+
+
+def bisection(surface: Surface, result: Result) -> Run:
+    """Each family by itself: bisection of one knob, a staircase of them in a pair; none no smaller runs."""
+    known: dict[int, bool] = {}
+    numbers = {key: number for number, key in enumerate(surface.keys)}
+    sizes = surface.space.sizes
+
+    def meets(family: str, levels: tuple[int, ...]) -> bool | None:
+        """None where it need not run."""
+        number = numbers[family, levels]
+        best = min((sizes[other] for other, good in known.items() if good), default=np.inf)
+        if sizes[number] >= best and number not in known:
+            return None
+        return known.setdefault(number, result(number) >= 0)
+
+    for family, knobs in surface.families.items():
+        counts = [len(levels) for levels in knobs.values()]
+        if len(counts) == 1:
+            _bisect(lambda level, family=family: meets(family, (level,)), counts[0])
+            continue
+        tightest = counts[0]
+        for level in range(counts[1]):
+            tightest = 1 + _bisect(lambda at, family=family, level=level: meets(family, (at, level)), tightest)
+    good = [number for number, met in known.items() if met]
+    return Run(len(known), min(good, key=lambda number: sizes[number]) if good else None)
+
+
+def _bisect(meets: Callable[[int], bool | None], count: int) -> int:
+    """The tightest level that meets the target, or -1. One that need not run is taken to meet it."""
+    low, high = -1, count
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if meets(middle) is False else (middle, high)
+    return low
+
+
+def grid(surface: Surface, result: Result) -> Run:
+    """All of them once."""
+    good = [number for number in range(len(surface.keys)) if result(number) >= 0]
+    return Run(len(surface.keys), min(good, key=lambda number: surface.space.sizes[number]) if good else None)
+
+
+def tpe_with_skips(surface: Surface, result: Result) -> Run:
+    """TPE's draws that neither size nor order rule out, as `--search tpe --confirm 0`."""
+    sizes = {key: int(size) for key, size in zip(surface.keys, surface.space.sizes, strict=True)}
+    sampler = SmallestSampler(
+        surface.families,
+        lambda family, knobs: sizes[family, tuple(knobs.values())],  # type: ignore[arg-type]
+        confirm=0,
+        proposer=TPESampler(seed=0),
+    )
+    study = optuna.create_study(sampler=sampler)
+    while not sampler.finished(study):
+        trial = study.ask()
+        family, knobs = sampler.suggest(trial)
+        number = surface.keys.index((family, tuple(knobs.values())))  # type: ignore[arg-type]
+        trial.set_constraint("shortfall", -result(number))
+        study.tell(trial, sizes[surface.keys[number]])
+    return Run(len(study.trials), sampler.view(study).winner)
+
+
+def alone(surface: Surface, result: Result, sampler: BaseSampler) -> Run:
+    """An Optuna sampler until the optimum has run, which it is told: it knows no end. What ran is not run again."""
+    parameters = Parameters(surface.families)
+    study = optuna.create_study(sampler=sampler)
+    known: dict[int, float] = {}
+    for _ in range(2 * MOST):
+        trial = study.ask()
+        family, knobs = parameters.suggest(trial)
+        number = surface.keys.index((family, tuple(knobs.values())))  # type: ignore[arg-type]
+        known.setdefault(number, result(number))
+        trial.set_constraint("shortfall", -known[number])
+        study.tell(trial, int(surface.space.sizes[number]))
+        at_best = surface.margins[number] >= 0 and surface.space.sizes[number] == surface.optimum
+        if at_best or len(known) == MOST:
+            break
+    good = [number for number, margin in known.items() if margin >= 0]
+    return Run(len(known), min(good, key=lambda number: surface.space.sizes[number]) if good else None)
+
+
+PLAY: dict[str, Callable[[Surface, Result], Run]] = {
+    "bisection": bisection,
+    "tpe": tpe_with_skips,
+    "tpe-alone": lambda surface, result: alone(surface, result, TPESampler(seed=0)),
+    "nsga": lambda surface, result: alone(surface, result, NSGAIISampler(seed=0, population_size=20)),
+    "grid": grid,
+}
+
+
+def figures(strategy: str, seed: int) -> dict[str, list[float]]:
+    """Figure -> its value on each surface, and for each draw of the noise."""
+    found: dict[str, list[float]] = {figure: [] for figure in FIGURES}
+    for surface, generator in surfaces(seed):
+        exact: Result = lambda number, surface=surface: float(surface.margins[number])  # noqa: E731
+        noisy: Result = lambda number, exact=exact, draw=generator: exact(number) + NOISE * draw.normal()  # noqa: E731
+        plain = smallest(surface, exact, confirm=0) if strategy == "smallest" else PLAY[strategy](surface, exact)
+        found["jobs"].append(plain.jobs)
+        found["hit"].append(hit(surface, plain.winner, within=1.0))
+        for _ in range(1 if "tpe" in strategy or strategy == "nsga" else DRAWS):
+            tried = smallest(surface, noisy, confirm=3) if strategy == "smallest" else PLAY[strategy](surface, noisy)
+            found["noisy-jobs"].append(tried.jobs)
+            found["noisy-hit"].append(hit(surface, tried.winner, within=1.1))
+            found["false-winners"].append(float(tried.winner is not None and surface.margins[tried.winner] < 0))
+    return found
+
+
+def hit(surface: Surface, winner: int | None, *, within: float) -> float:
+    """1 where the winner meets the target and is no larger than `within` times the optimum, else 0."""
+    good = winner is not None and surface.margins[winner] >= 0
+    return float(good and surface.space.sizes[winner] <= within * surface.optimum)
+
+
+def rows(names: Sequence[str], seed: int) -> Iterator[Row]:
+    """Ours is the mean over surfaces, against is the grid's jobs; of the other strategies no figure is asked for."""
+    for strategy in STRATEGIES:
+        wanted = [figure for figure in FIGURES if f"{strategy}-{figure}" in names]
+        values = figures(strategy, seed) if wanted else {}
+        for figure in wanted:
+            yield row(f"{strategy}-{figure}", values[figure])
+    for workers in (2, 8, 64):
+        if {f"smallest-{workers}-rounds", f"smallest-{workers}-jobs"} & set(names):
+            runs = [
+                smallest(surface, lambda number, s=surface: float(s.margins[number]), workers=workers, confirm=0)
+                for surface, _ in surfaces(seed)
+            ]
+            for figure, ours in (("rounds", [r.rounds for r in runs]), ("jobs", [r.jobs for r in runs])):
+                if f"smallest-{workers}-{figure}" in names:
+                    yield row(f"smallest-{workers}-{figure}", [float(value) for value in ours])
+
+
+def row(name: str, runs: list[float]) -> Row:
+    """Its `against` is the grid, which runs everything; `target` is what the mean is held to, or the mean itself."""
+    ours = statistics.mean(runs)
+    counted = name.endswith(("jobs", "rounds"))
+    target = TARGETS.get(name, ours)
+    holds = ours >= target if name.endswith("hit") else ours <= target
+    unit = "jobs" if name.endswith("jobs") else "rounds" if counted else "share"
+    against = 469.0 if counted else 1.0
+    note = f"most {max(runs):.0f}" if counted else ""
+    return Row(name, ours, against, against / ours if counted else ours, target, holds, unit, runs, note)
+
+
+def main() -> None:
+    """Prints the rows."""
+    parser = options(__doc__.splitlines()[0] if __doc__ else "", names=NAMES)
+    parser.add_argument("--seed", type=int, default=0, help="of the surfaces")
+    given = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    speak(rows(given.only, given.seed), as_json=given.json)
+
+
+if __name__ == "__main__":
+    main()

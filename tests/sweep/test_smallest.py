@@ -1,0 +1,213 @@
+"""The search for the smallest, against brute force, on random spaces whose accuracy falls as knobs tighten."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sweep import smallest
+from sweep.noise import least_mean, pooled
+from sweep.smallest import Known, Status, View, next_open, skipped, view
+from sweep.space import Space, make_space
+from tests.sweep.test_space import digits_space, is_tighter, random_space, seeds, shapes
+
+
+def play(
+    space: Space,
+    margins: np.ndarray,
+    generator: np.random.Generator,
+    *,
+    workers: int = 1,
+    noise: float = 0.0,
+    repeats: int = 1,
+    confirm: int = 0,
+    failing: Sequence[int] = (),
+) -> tuple[View, dict[int, list[float]]]:
+    """What a search comes to, and its results; they arrive in a random order."""
+    results: dict[int, list[float]] = {}
+    running: list[int] = []
+    failed: set[int] = set()
+    while True:
+        while True:
+            counts = {number: running.count(number) for number in running}
+            found = view(space, Known(results, counts, failed), repeats=repeats, confirm=confirm)
+            number = found.again if found.again is not None else next_open(space, found)
+            if number is None or len(running) >= workers:
+                break
+            assert found.status[number] not in (Status.FAILED, Status.RUNNING) or repeats > 1
+            running.append(number)
+        if not running:
+            return found, results
+        number = running.pop(int(generator.integers(len(running))))
+        if number in failing:
+            failed.add(number)
+        else:
+            results.setdefault(number, []).append(float(margins[number] + noise * generator.normal()))
+        assert sum(map(len, results.values())) < 40 * len(space) + 40
+
+
+def best_size(space: Space, meets: np.ndarray) -> float:
+    return float(space.sizes[meets].min()) if meets.any() else np.inf
+
+
+@given(shapes=shapes, seed=seeds)
+def test_what_is_ruled_out_is_its_definition(shapes: list[tuple[int, ...]], seed: int) -> None:
+    """On any results, contradictions included."""
+    generator = np.random.default_rng(seed)
+    space, _ = random_space(generator, shapes)
+    n = len(space)
+    known = {i: [float(generator.choice([-1.0, 1.0]))] for i in range(n) if generator.random() < 0.5}
+    found = view(space, Known(known), repeats=1, confirm=0)
+    meets = [i for i in known if known[i][0] > 0]
+    misses = [i for i in known if known[i][0] < 0 and not any(is_tighter(space, j, i) for j in meets)]
+    assert found.not_smaller.tolist() == [any(space.sizes[i] >= space.sizes[j] for j in meets) for i in range(n)]
+    assert found.too_tight.tolist() == [any(is_tighter(space, i, j) for j in misses) for i in range(n)]
+
+
+@settings(deadline=None)
+@given(shapes=shapes, seed=seeds, workers=st.sampled_from([1, 2, 8, 64]), confirm=st.sampled_from([0, 1, 3]))
+def test_the_smallest_that_meets_the_target_is_found(
+    shapes: list[tuple[int, ...]], seed: int, workers: int, confirm: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    space, margins = random_space(generator, shapes)
+    found, results = play(space, margins, generator, workers=workers, confirm=confirm)
+    optimum = best_size(space, margins >= 0)
+    assert (np.inf if found.winner is None else space.sizes[found.winner]) == optimum
+    if confirm and found.winner is not None:
+        assert margins[found.winner] >= 0
+        assert len(results[found.winner]) > confirm
+    untouched = np.array([number not in results for number in range(len(space))])
+    assert sum(skipped(found, untouched=untouched).values()) == untouched.sum()
+
+
+@settings(deadline=None)
+@given(shapes=shapes, seed=seeds, workers=st.integers(1, 4), confirm=st.sampled_from([0, 3]), repeats=st.integers(1, 3))
+def test_noise_and_contradictions_do_not_break_it(
+    shapes: list[tuple[int, ...]], seed: int, workers: int, confirm: int, repeats: int
+) -> None:
+    """It ends, with a winner that its own results confirm, and nothing open."""
+    generator = np.random.default_rng(seed)
+    space, margins = random_space(generator, shapes, monotone=False)
+    failing = [int(number) for number in generator.integers(len(space), size=2)]
+    found, results = play(
+        space, margins, generator, workers=workers, noise=0.3, repeats=repeats, confirm=confirm, failing=failing
+    )
+    assert not found.open.any()
+    if found.winner is None:
+        return
+    assert found.winner not in failing
+    won = results[found.winner]
+    if confirm:
+        assert len(won) > confirm
+        assert least_mean(won[1:], pooled(results.values())) >= 0
+    else:
+        assert min(won) >= 0
+        assert len(won) >= repeats
+
+
+@pytest.mark.parametrize(("workers", "most", "mean"), [(1, 20, 15), (4, 30, 20)])
+def test_a_search_starts_few_of_the_configurations(workers: int, most: int, mean: float) -> None:
+    """Of 315: at most `most` jobs in each of eight random spaces, at most `mean` on average."""
+    counts = []
+    for seed in range(8):
+        generator = np.random.default_rng(seed)
+        space, margins = digits_space(generator)
+        found, results = play(space, margins, generator, workers=workers)
+        assert found.winner is not None
+        assert space.sizes[found.winner] == best_size(space, margins >= 0)
+        counts.append(len(results))
+    assert max(counts) <= most, counts
+    assert np.mean(counts) <= mean, counts
+
+
+def test_running_jobs_are_not_asked_for_again_and_others_are_chosen_around_them() -> None:
+    space = make_space([0] * 8, [[level] for level in range(8)], list(range(8, 0, -1)))
+    first = next_open(space, view(space, Known({}), repeats=1, confirm=3))
+    assert first in (3, 4)
+    second = next_open(space, view(space, Known({}, {first: 1}), repeats=1, confirm=3))
+    assert second not in (None, first)
+    assert abs(second - first) > 1
+    everything = dict.fromkeys(range(8), 1)
+    assert next_open(space, view(space, Known({}, everything), repeats=1, confirm=3)) is None
+
+
+def test_a_failed_job_rules_out_itself_alone() -> None:
+    space = make_space([0] * 3, [[0], [1], [2]], [3, 2, 1])
+    assert view(space, Known({}, {}, {1}), repeats=1, confirm=0).open.tolist() == [True, False, True]
+
+
+# Noise
+
+LINE = make_space([0] * 3, [[0], [1], [2]], [300, 200, 100])
+
+
+def again(results: dict[int, list[float]], **running: int) -> tuple[int | None, int | None]:
+    found = view(LINE, Known(results, {int(k[1:]): v for k, v in running.items()}), repeats=1, confirm=3)
+    assert not found.open.any()
+    return found.again, found.winner
+
+
+def test_a_winner_is_run_again_before_it_is_announced() -> None:
+    """Three fresh seeds at once; when they clear the target by far, it is the winner. The first does not count."""
+    assert again({1: [0.02], 2: [-0.9]}) == (1, None)
+    assert again({1: [0.02], 2: [-0.9]}, _1=2) == (1, None)
+    assert again({1: [0.02], 2: [-0.9]}, _1=3) == (None, None)
+    assert again({1: [0.02, 0.03, 0.02, 0.03], 2: [-0.9]}) == (None, 1)
+
+
+def test_a_near_tie_gets_more_seeds_up_to_a_bound() -> None:
+    near = [0.5, 0.01, -0.01, 0.01]
+    assert again({1: near, 2: [-9.0]}) == (1, None)
+    assert again({1: near + 9 * [-0.01, 0.012], 2: [-9.0]}) == (1, None)
+    found = view(LINE, Known({1: near + 12 * [-0.01, 0.012], 2: [-9.0]}), repeats=1, confirm=3)
+    assert found.status[1] == Status.MISSES
+    assert found.open.tolist() == [True, False, False]
+
+
+def test_the_next_candidate_takes_the_place_of_one_that_fails() -> None:
+    found = view(LINE, Known({1: [0.1, -0.1, -0.12, -0.11], 2: [-0.9]}), repeats=1, confirm=3)
+    assert found.open.tolist() == [True, False, False]
+
+
+def test_a_miss_that_may_be_noise_is_run_again_where_something_smaller_is_at_stake() -> None:
+    """The noise is 0.1: -0.05 may be noise, -0.9 is not."""
+    won = [0.3, 0.4, 0.5, 0.6]
+    assert again({0: won, 1: [-0.05]}) == (1, None)
+    assert again({0: won, 1: [-0.9]}) == (None, 0)
+    assert again({0: won, 1: [-0.05]}, _1=1) == (None, None)
+    close = make_space([0, 0], [[0], [1]], [100, 95])
+    assert view(close, Known({0: won, 1: [-0.05]}), repeats=1, confirm=3).winner == 0
+
+
+def test_results_that_contradict_the_order_loosen_it() -> None:
+    """Of a miss and a tighter one that meets, the one with more seeds is believed; of equals the one that meets."""
+    found = view(LINE, Known({0: [-0.1], 1: [0.1]}), repeats=1, confirm=3)
+    assert found.status.tolist() == [Status.MISSES, Status.MEETS, Status.OPEN]
+    assert found.open.tolist() == [False, False, True]
+    found = view(LINE, Known({0: [-0.1, -0.1, -0.1], 1: [0.1]}), repeats=1, confirm=3)
+    assert found.status.tolist() == [Status.MISSES, Status.MISSES, Status.OPEN]
+    assert not found.open.any()
+
+
+def test_a_choice_among_thousands_takes_milliseconds() -> None:
+    """4,680 configurations, where to compare each with each took 0.4 s a job."""
+    space, margins = random_space(np.random.default_rng(0), [(40, 39, 3)])
+    assert len(space) == 4680
+    known = Known({number: [float(margins[number])] for number in range(0, 4680, 117)}, dict.fromkeys(range(7), 1))
+    fastest = min(timed(space, known) for _ in range(5))
+    assert fastest < 0.1
+
+
+def timed(space: Space, known: Known) -> float:
+    """Seconds of a choice."""
+    start = time.perf_counter()
+    next_open(space, view(space, known, repeats=1, confirm=3))
+    return time.perf_counter() - start
+
+
+def test_the_bounds_are_those_of_the_documentation() -> None:
+    assert (smallest.MOST_SEEDS, smallest.WORTH, smallest.DOUBT) == (8, 0.08, 0.9)
