@@ -5,7 +5,7 @@ of the size, costs (x / c)^-p points of accuracy; a pair multiplies shares, and 
 mean. Its range (2.5 to 6 times), c, p (2 to 5) and g (0 to 2) are drawn from the seed. The target is a drop of a point.
 Noise, where there is some, is 0.15 points by result. A winner is false when its mean, without noise, misses the target.
 
-Rows end in -jobs: all that were started (for TPE alone and NSGA-II: until the optimum has run, at most 200); -hit: the
+Rows end in -jobs: all that were started (for TPE alone and NSGA-II: until the optimum has run, at most 100); -hit: the
 share of runs that end at the optimum; -noisy-jobs, -noisy-hit (within 10 % of the optimum's bytes) and -false-winners:
 the same under noise. -2-rounds, -8-rounds and -64-rounds: rounds of so many jobs at once, without noise.
 """
@@ -31,9 +31,9 @@ from sweep.space import Space, make_space
 
 SURFACES = 20
 NOISE = 0.15  # points
-DRAWS = 10  # of the noise on each surface, but for the strategies that Optuna drives
+DRAWS = 6  # of the noise on each surface, but for the strategies that Optuna drives
 SHARES = {"prune": (19, 0.2), "quantize": (14, 0.1), "rank": (5, 0.3)}  # levels, least of the loosest's share
-MOST = 200  # jobs of a strategy that does not know when to stop
+MOST = 100  # jobs of a strategy that does not know when to stop
 STRATEGIES = ("smallest", "bisection", "tpe", "tpe-alone", "nsga", "grid")
 FIGURES = ("jobs", "hit", "noisy-jobs", "noisy-hit", "false-winners")
 NAMES = [
@@ -195,7 +195,7 @@ def alone(surface: Surface, result: Result, sampler: BaseSampler) -> Run:
     parameters = Parameters(surface.families)
     study = optuna.create_study(sampler=sampler)
     known: dict[int, float] = {}
-    for _ in range(2 * MOST):
+    for _ in range(MOST + 40):
         trial = study.ask()
         family, knobs = parameters.suggest(trial)
         number = surface.keys.index((family, tuple(knobs.values())))  # type: ignore[arg-type]

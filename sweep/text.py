@@ -24,12 +24,13 @@ def reference(manifest: Facts) -> str:
 
 def plan(search: "IndexedSearch", *, workers: int, target: Target | None) -> str:
     """What a run is about to do, in a line."""
-    at = f" model for {describe_target(target)}" if search.threshold is not None and target else ""
+    what = str(search.name)
+    if search.threshold is not None and target:
+        what = f"smallest model for {describe_target(target)}" + (" by TPE" if what == "tpe" else "")
     count = search.left()
     to_run = f"{_jobs(count)} to run" if search.threshold is None else "jobs as results ask for them"
     return (
-        f"{search.name}{at}: {len(search.entries):,} configurations, {search.known:,} records known, {to_run}, "
-        f"{workers} at once"
+        f"{what}: {len(search.entries):,} configurations, {search.known:,} records known, {to_run}, {workers} at once"
     )
 
 
@@ -60,7 +61,9 @@ def chosen(choice: Choice, manifest: Facts) -> str:
     what = f"{found.family}: {found.label}, {found.artifact_bytes:,} bytes ({_ratio(manifest, found.artifact_bytes)})"
     accuracy = min(found.accuracies)
     if choice.feasible:
-        return f"smallest that meets the target: {what}, validation accuracy {accuracy:.2%}"
+        mean, seeds = 1 - found.mean_error, len(found.seeds)
+        over = f", mean of {seeds} seeds {mean:.2%}" if seeds > 1 else ""
+        return f"smallest that meets the target: {what}, validation accuracy {accuracy:.2%}{over}"
     return (
         f"no model meets the target, accuracy {choice.threshold:.2%}; the nearest miss: {what}, "
         f"validation accuracy {accuracy:.2%}, short by {_points(choice.shortfall)}"

@@ -64,15 +64,23 @@ def begin(
     listed: Sequence[Entry],
     *,
     study: Study = STUDY,
-    name: str = "grid",
+    name: Any = "grid",
     records: Sequence[Record] = (),
     threshold: float | None = None,
     trials: int | None = None,
+    confirm: int = 0,
 ) -> IndexedSearch:
     target = {} if threshold is None else {"min_accuracy": threshold}
     index = open_index(f"sqlite:///{folder / 'study.db'}", study="s", search=name, target=target, space="a0")
     return IndexedSearch(
-        listed, study=study, name=name, index=index, records=records, threshold=threshold, trials=trials
+        listed,
+        study=study,
+        name=name,
+        index=index,
+        records=records,
+        threshold=threshold,
+        trials=trials,
+        confirm=confirm,
     )
 
 
@@ -391,3 +399,54 @@ def test_a_storages_password_is_not_shown() -> None:
         open_index("postgresql://me:secret@127.0.0.1:1/x", study="s", search="grid", target={}, space="a0")
     assert str(caught.value).startswith("postgresql://me:***@127.0.0.1:1/x: expected a storage")
     assert "secret" not in str(caught.value)
+
+
+# Confirmation, TPE and the front
+
+
+def tried_seeds(search: IndexedSearch, accuracy: Callable[[Job], float]) -> list[tuple[Any, int]]:
+    asked = finish(search, lambda job: done(job, accuracy(job), SIZES[float(job.configuration["keep"])]))
+    return [(job.configuration["keep"], job.seed) for job in asked]
+
+
+@pytest.mark.parametrize("name", ["smallest", "tpe"])
+def test_a_winner_is_confirmed_on_fresh_seeds_and_the_next_takes_its_place(folder: Path, name: str) -> None:
+    """Keep 0.2 meets the target with its first seed alone, keep 0.3 with all."""
+
+    def accuracy(job: Job) -> float:
+        keep = float(job.configuration["keep"])
+        return 0.95 if keep >= 0.3 or (keep == 0.2 and job.seed == 0) else 0.85
+
+    search = begin(folder, entries()[:5], name=name, threshold=0.9, confirm=3)
+    asked = tried_seeds(search, accuracy)
+    assert [seed for keep, seed in asked if keep == 0.3] == [0, 1, 2, 3]
+    assert {seed for keep, seed in asked if keep == 0.2} >= {0, 1}
+    assert len(set(asked)) == len(asked)
+    again = begin(folder, entries()[:5], name=name, threshold=0.9, confirm=3, records=search.records())
+    assert again.finished()
+
+
+def test_seeds_of_another_run_count_for_the_confirmation(folder: Path) -> None:
+    listed = entries()[2:4]
+    jobs = [dataclasses.replace(listed[0].jobs[0], seed=seed) for seed in (5, 6, 7)]
+    search = begin(
+        folder, listed, name="smallest", threshold=0.9, confirm=3, records=[done(job, 0.95, 300) for job in jobs]
+    )
+    assert search.known == 3
+    asked = tried_seeds(search, lambda job: 0.95 if job.configuration["keep"] == 0.3 else 0.5)
+    assert sorted(asked, reverse=True) == [(0.3, 0), (0.2, 0)]
+
+
+def test_a_front_draws_each_configuration_once_and_minimises_what_it_is_asked_to(folder: Path) -> None:
+    index = open_index(
+        f"sqlite:///{folder / 'study.db'}", study="s", search="pareto", target={}, space="a0", objectives=3
+    )
+    search = IndexedSearch(
+        entries(), study=STUDY, name="pareto", index=index, records=[], threshold=None, trials=None,
+        objectives=("error", "bytes", "macs"),
+    )  # fmt: skip
+    asked = finish(search, lambda job: by_keep(job) | {"macs": 7})
+    assert sorted(job.id for job in asked) == sorted(entry.jobs[0].id for entry in entries())
+    assert asked != [entry.jobs[0] for entry in entries()]
+    kept = trials_of(folder, "s pareto with MACs a0")
+    assert kept[0].values[1:] == [SIZES.get(kept[0].params.get("one.keep"), 600), 7]
