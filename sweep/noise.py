@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-CONFIDENCE = 0.975
+CONFIDENCE = 0.985
 """One-sided, of the bound that a winner has to clear."""
 
 

@@ -379,7 +379,7 @@ def test_a_family_of_open_size_runs_in_a_grid_and_is_left_out_of_the_smallest(fi
     assert all(row.count("at most") == 2 for row in rows)
     said = lcsweep("run", "tiny.py")
     assert (said.code, "2 jobs started, 7 already known" in said.out) == (0, True)
-    said = lcsweep("run", "tiny.py", "--search", "smallest", "--trials", "1")
+    said = lcsweep("run", "tiny.py", "--search", "smallest", "--trials", "1", "--confirm", "0")
     assert "not searched, since their sizes are not known before training: penalty" in said.out
     assert said.code == 0
 
