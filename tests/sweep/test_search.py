@@ -419,7 +419,7 @@ def test_a_winner_is_confirmed_on_fresh_seeds_and_the_next_takes_its_place(folde
 
     search = begin(folder, entries()[:5], name=name, threshold=0.9, confirm=3)
     asked = tried_seeds(search, accuracy)
-    assert [seed for keep, seed in asked if keep == 0.3] == [0, 1, 2, 3]
+    assert [seed for keep, seed in asked if keep == 0.3][:4] == [0, 1, 2, 3]
     assert {seed for keep, seed in asked if keep == 0.2} >= {0, 1}
     assert len(set(asked)) == len(asked)
     again = begin(folder, entries()[:5], name=name, threshold=0.9, confirm=3, records=search.records())
