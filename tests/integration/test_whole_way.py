@@ -80,8 +80,32 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Way:
         write_study(here, text=GRID)
         do("mended", "run", "tiny.py", "--workers", "1")
         do("again", "run", "tiny.py", "--workers", "1")
-        do("out of reach", "run", "tiny.py", "--search", "smallest", "--min-accuracy", "1", "--workers", "1")
-        do("smallest", "run", "tiny.py", "--search", "smallest", "--max-drop", "0.03", "--workers", "1")
+        do(
+            "out of reach",
+            "run",
+            "tiny.py",
+            "--search",
+            "smallest",
+            "--min-accuracy",
+            "1",
+            "--confirm",
+            "0",
+            "--workers",
+            "1",
+        )
+        do(
+            "smallest",
+            "run",
+            "tiny.py",
+            "--search",
+            "smallest",
+            "--max-drop",
+            "0.03",
+            "--confirm",
+            "0",
+            "--workers",
+            "1",
+        )
         do("status", "status", root, "--json")
         do("report", "report", root, "--max-drop", "0.03", "--json")
         do("pick", "pick", root, "--max-drop", "0.03", "--json")

@@ -159,6 +159,15 @@ def test_a_winner_is_run_again_before_it_is_announced() -> None:
     assert again({1: [0.02, 0.03, 0.02, 0.03], 2: [-0.9]}) == (None, 1)
 
 
+def test_the_result_by_which_it_was_chosen_does_not_count() -> None:
+    """The noise is 0.01: four seeds would clear the target by 0.05, the fresh ones do not."""
+    calm = [[0.01 * (-1) ** number for number in range(2000)]]
+    for first, over in ((0.2, False), (0.2, True)):
+        fresh = [0.05, 0.05, 0.05] if over else [0.002, 0.001, 0.0]
+        found = view(LINE, Known({1: [first, *fresh], 2: [-0.9]}, others=calm), repeats=1, confirm=3)
+        assert (found.again, found.winner) == ((None, 1) if over else (1, None))
+
+
 def test_a_near_tie_gets_more_seeds_up_to_a_bound() -> None:
     near = [0.5, 0.01, -0.01, 0.01]
     assert again({1: near, 2: [-9.0]}) == (1, None)
