@@ -13,18 +13,14 @@ the same under noise. -2-rounds, -8-rounds and -64-rounds: rounds of so many job
 import itertools
 import math
 import statistics
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.rows import Row, options, speak
+from rows import Row, options, speak
 from sweep.sampler import Parameters, SmallestSampler
 from sweep.smallest import Known, next_open, view
 from sweep.space import Space, make_space

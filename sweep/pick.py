@@ -146,6 +146,7 @@ class Choice:
         threshold: the least accuracy that meets the target.
         by: what was minimised.
         meeting: all that meet the target.
+        unconfirmed: where none does, the smallest that meets it so far, with too few seeds; None without one.
     """
 
     candidate: Candidate | None
@@ -154,6 +155,7 @@ class Choice:
     threshold: float
     by: By
     meeting: tuple[Candidate, ...] = ()
+    unconfirmed: Candidate | None = None
 
 
 def candidates(records: Iterable[Record]) -> list[Candidate]:
@@ -188,14 +190,14 @@ def choose(
     terms = Terms(threshold, repeats, confirm, noise)
     other: By = "macs" if by == "bytes" else "bytes"
     meeting = [c for c in found if c.meets(terms)]
+    hopeful = meeting or [c for c in found if c.margin(terms) >= 0]
+    best = min(hopeful, key=lambda c: (c.cost(by), c.cost(other), c.mean_error, c.shipped), default=None)
     if meeting:
-        best = min(meeting, key=lambda c: (c.cost(by), c.cost(other), c.mean_error, c.shipped))
         return Choice(best, True, 0.0, threshold, by, tuple(meeting))
     missing = [c for c in found if not c.margin(terms) >= 0]
-    if not missing:
-        return Choice(None, False, 0.0, threshold, by)
-    nearest = min(missing, key=lambda c: (-c.margin(terms), c.cost(by), c.shipped))
-    return Choice(nearest, False, -nearest.margin(terms), threshold, by)
+    nearest = min(missing, key=lambda c: (-c.margin(terms), c.cost(by), c.shipped), default=None)
+    shortfall = -nearest.margin(terms) if nearest else 0.0
+    return Choice(nearest, False, shortfall, threshold, by, unconfirmed=best)
 
 
 def _candidate(group: list[Record]) -> Candidate:

@@ -19,8 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweep.sampler import TRIES, Parameters, Params, SmallestSampler, as_params
 from sweep.smallest import skipped
+from sweep.space import spread
 from sweep.store import Record, StoreError, but_for_seed
-from sweep.study import Configuration, Study
+from sweep.study import Configuration, Level, Study
 from sweep.trial import Job
 
 SearchName = Literal["grid", "smallest", "tpe", "pareto"]
@@ -75,8 +76,8 @@ class Entry:
 class IndexedSearch:
     """A `Search` over listed configurations, indexed in an Optuna study.
 
-    With a threshold: for the smallest that meets it, by `SmallestSampler`. Else each configuration once, in their
-    order, or as a proposer draws them.
+    With a threshold: for the smallest that meets it, by `SmallestSampler`. Else each configuration once, those that
+    tell most first (`space.spread`), or as a proposer draws them.
 
     Args:
         entries: the configurations.
@@ -112,6 +113,7 @@ class IndexedSearch:
         self._index = index
         self._numbers = {_of(entry.family, entry.configuration): number for number, entry in enumerate(entries)}
         self._candidates = {but_for_seed(entry.jobs[0].as_dict()): number for number, entry in enumerate(entries)}
+        self._order = _spread(entries)
         self._ids = {job.id for entry in entries for job in entry.jobs}
         self._parameters = Parameters({family.name: family.knobs for family in study.families})
         done = [record for record in records if record["status"] == "done"]
@@ -210,7 +212,7 @@ class IndexedSearch:
 
     def _wanted(self) -> list[int]:
         """Configurations with jobs to start, in order; one that was begun, alone."""
-        wanted = [n for n, entry in enumerate(self.entries) if any(map(self._unstarted, entry.jobs))]
+        wanted = [number for number in self._order if any(map(self._unstarted, self.entries[number].jobs))]
         begun = set(wanted) & set(self._begun)
         return [min(begun, key=self._begun.index)] if begun else wanted
 
@@ -334,6 +336,17 @@ def _without_password(url: str) -> str:
         return sqlalchemy.make_url(url).render_as_string(hide_password=True)
     except sqlalchemy.exc.ArgumentError:  # not a URL
         return url
+
+
+def _spread(entries: Sequence[Entry]) -> list[int]:
+    """The numbers of `entries` in the order of `space.spread`; a knob's levels are those that it has among them."""
+    places: dict[tuple[str, str], dict[Level, int]] = {}
+    levels = []
+    for entry in entries:
+        found = [(places.setdefault((entry.family, knob), {}), level) for knob, level in entry.configuration.items()]
+        levels.append([known.setdefault(level, len(known)) for known, level in found])
+    families = list(dict.fromkeys(entry.family for entry in entries))
+    return spread([families.index(entry.family) for entry in entries], levels)
 
 
 def _of(family: str, configuration: Configuration) -> tuple[Any, ...]:

@@ -3,8 +3,8 @@
 Pure: no Optuna, no Ray, no files. Within a family, accuracy falls as knobs tighten, and sizes are known beforehand. So
 a configuration that misses the target rules out all that are tighter, and one that meets it all that are no smaller,
 in every family. What is left is the version space; the next job is the one whose result, whichever it is, rules out
-most of it. A candidate that is left alone is run again on fresh seeds, until it is confirmed or fails and the next
-takes its place.
+most of it. Before the end the order is put to the test, one step on from what meets the target. A candidate that is
+left alone is run again on fresh seeds, until it is confirmed or fails and the next takes its place.
 
 Results are margins: accuracy minus threshold, which meet the target from 0 on. To meet it truly is to have a mean over
 seeds of at least 0.
@@ -24,12 +24,14 @@ from sweep.space import Flags, Indices, Space, Values
 NOT_SMALLER = "nominally no smaller than the smallest that meets the target"
 TIGHTER = "tighter than one that misses the target"
 
-MOST_SEEDS = 8  # times `confirm`: a candidate that is not confirmed by then is given up
-GIVE_UP = (
-    0.5  # standard errors by which the mean of a candidate that has its fresh seeds may miss before it is given up
-)
-DOUBT = 0.9  # one-sided confidence above which a miss is not run again
-WORTH = 0.08  # a miss is run again only for what may be smaller than the winner by this share
+MOST_SEEDS = 8
+"""Times `confirm`: a candidate that is not confirmed by then is given up."""
+GIVE_UP = 0.5
+"""Standard errors by which the mean of a candidate that has its fresh seeds may miss before it is given up."""
+DOUBT = 0.9
+"""One-sided confidence above which a miss is not run again."""
+WORTH = 0.08
+"""A miss is run again only for what may be smaller than the winner by this share."""
 
 
 class Status(IntEnum):
@@ -92,8 +94,8 @@ def view(space: Space, known: Known, *, repeats: int, confirm: int) -> View:
     when the mean of all its seeds misses by more than GIVE_UP standard errors; in between it gets one more seed, up to
     MOST_SEEDS times `confirm`.
 
-    Before a near tie gets many seeds, and before the end, misses that may be noise are run again where that could bring
-    something smaller by `WORTH`.
+    Where nothing is open any more, some of what the order alone rules out runs (`_probes`). Before a near tie gets many
+    seeds, and before the end, misses that may be noise run again where that could bring something smaller by `WORTH`.
     """
     noise = pooled([*known.margins.values(), *known.others])
     rule = _Rule(noise, repeats, confirm)
@@ -116,6 +118,10 @@ def view(space: Space, known: Known, *, repeats: int, confirm: int) -> View:
             return _with(found, again=number)
     if found.open.any() or (status[~(not_smaller | too_tight)] == Status.RUNNING).any():
         return found
+    probes = _probes(space, found, best)
+    if probes:
+        idle = [number for number in probes if status[number] == Status.OPEN]
+        return _with(found, again=idle[0]) if idle else found
     if not confirm:
         return _with(found, winner=best)
     return _confirming(space, known, rule, found, standing, best)
@@ -198,6 +204,30 @@ def _settle(space: Space, status: Indices, known: Known) -> list[int]:
     standing = ~(tighter & ~outweighs).any(axis=1)
     status[meets[(tighter & standing[:, None]).any(axis=0)]] = Status.MISSES
     return [int(number) for number in misses[standing]]
+
+
+def _probes(space: Space, found: View, best: int | None) -> list[int]:
+    """What the order rules out and is tried all the same, since accuracy may rise as one knob tightens beside another.
+
+    From the smallest that meets the target in each family, along each knob, the first that is smaller than `best`,
+    unless one on the way there missed. A probe that meets the target contradicts the misses that ruled it out.
+    """
+    probes: list[int] = []
+    meets = np.flatnonzero(found.status == Status.MEETS)
+    for family in np.unique(space.families[meets]):
+        members = meets[space.families[meets] == family]
+        smallest = space.levels[members[space.sizes[members].argmin()]]
+        tighter = (space.families == family) & (space.levels >= smallest).all(axis=1)
+        moved = space.levels != smallest
+        for knob in range(len(smallest)):
+            line = np.flatnonzero(tighter & moved[:, knob] & (moved.sum(axis=1) == 1))
+            for number in line[space.levels[line, knob].argsort()]:
+                if found.status[number] == Status.MISSES:
+                    break
+                if space.sizes[number] < space.sizes[best] and found.status[number] != Status.FAILED:
+                    probes.append(int(number))
+                    break
+    return probes
 
 
 def _confirming(

@@ -55,18 +55,23 @@ def what_next(root: Path, *, failed: int) -> str:
 
 def chosen(choice: Choice, manifest: Facts) -> str:
     """What a search chose, in a line."""
-    if choice.candidate is None:
+    found = choice.candidate if choice.feasible else choice.unconfirmed or choice.candidate
+    if found is None:
         return "no job has finished: there is no model to choose"
-    found = choice.candidate
     what = f"{found.family}: {found.label}, {found.artifact_bytes:,} bytes ({_ratio(manifest, found.artifact_bytes)})"
-    accuracy = min(found.accuracies)
+    accuracy = f"validation accuracy {min(found.accuracies):.2%}"
     if choice.feasible:
         mean, seeds = 1 - found.mean_error, len(found.seeds)
         over = f", mean of {seeds} seeds {mean:.2%}" if seeds > 1 else ""
-        return f"smallest that meets the target: {what}, validation accuracy {accuracy:.2%}{over}"
+        return f"smallest that meets the target: {what}, {accuracy}{over}"
+    if choice.unconfirmed:
+        return (
+            f"no model is confirmed to meet the target, accuracy {choice.threshold:.2%}; so far one does, on too few "
+            f"seeds ({len(found.seeds)}): {what}, {accuracy}"
+        )
     return (
-        f"no model meets the target, accuracy {choice.threshold:.2%}; the nearest miss: {what}, "
-        f"validation accuracy {accuracy:.2%}, short by {_points(choice.shortfall)}"
+        f"no model meets the target, accuracy {choice.threshold:.2%}; the nearest miss: {what}, {accuracy}, "
+        f"short by {_points(choice.shortfall)}"
     )
 
 

@@ -261,4 +261,6 @@ def test_where_winners_are_confirmed_the_bound_of_the_mean_decides_and_the_first
     assert missed.candidate is lucky
     assert not missed.feasible
     assert missed.shortfall > 0
+    assert missed.unconfirmed is single
     assert confirmed(single).candidate is None
+    assert choice.unconfirmed is None

@@ -123,17 +123,19 @@ def folder(tmp_path: Path, empty: Path) -> Path:
 # A grid
 
 
-def test_a_grid_asks_for_each_job_once_in_order_and_keeps_them_in_optunas_study(folder: Path) -> None:
+def test_a_grid_asks_for_each_job_once_ends_first_and_keeps_them_in_optunas_study(folder: Path) -> None:
+    """Of keep 0.5, 0.3 and 0.1, and of size 4 and 2: the ends of each family, then the middle."""
     listed = entries(grid=True)
     search = begin(folder, listed)
     assert search.left() == 5
-    assert finish(search, by_keep) == [entry.jobs[0] for entry in listed]
+    in_order = [listed[number].jobs[0] for number in (0, 3, 2, 4, 1)]
+    assert finish(search, by_keep) == in_order
     assert search.left() == 0
     kept = trials_of(folder, "s grid a0")
     assert [trial.state for trial in kept] == [TrialState.COMPLETE] * 5
-    assert [trial.user_attrs["job"] for trial in kept] == [entry.jobs[0].id for entry in listed]
+    assert [trial.user_attrs["job"] for trial in kept] == [job.id for job in in_order]
     assert kept[0].params == {"family": "one", "one.keep": 0.5}
-    assert kept[3].params == {"family": "two", "two.size": 4, "two.form": "soft"}
+    assert kept[1].params == {"family": "two", "two.size": 4, "two.form": "soft"}
     assert kept[0].values == [pytest.approx(0.05), 500]
     assert kept[0].user_attrs["seconds"] == 0.1
     summary = search.summary()

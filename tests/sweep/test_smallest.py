@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweep import smallest
+from sweep import noise, smallest
 from sweep.noise import least_mean, pooled
 from sweep.smallest import Known, Status, View, next_open, skipped, view
 from sweep.space import Space, make_space
@@ -202,6 +202,57 @@ def test_results_that_contradict_the_order_loosen_it() -> None:
     assert not found.open.any()
 
 
+# What the order rules out wrongly
+
+
+def pair(best_alone: int) -> Space:
+    """Four levels by three, the second knob saving most, and another family of one configuration."""
+    sizes = [1000 - 60 * first - 250 * second for first in range(4) for second in range(3)]
+    levels = [[first, second] for first in range(4) for second in range(3)]
+    return make_space([0] * 12 + [1], [*levels, [0, 0]], [*sizes, best_alone])
+
+
+def test_before_the_end_a_step_from_what_meets_the_target_is_tried_though_the_order_rules_it_out() -> None:
+    """As pruned digits: a codebook of 8 misses where one of 2 meets. The probe is the first that can be the answer."""
+    space = pair(best_alone=430)
+    known = {
+        12: [0.1],
+        2: [0.1],
+        4: [-0.1],
+    }  # [0, 2], of 500 bytes, meets; [1, 1] misses, which rules out [1, 2] and on
+    found = view(space, Known(known), repeats=1, confirm=0)
+    assert not found.open.any()
+    assert (found.again, found.winner) == (8, None)  # [2, 2], of 380 bytes; [1, 2], of 440, could not be the answer
+    waiting = view(space, Known(known, {8: 1}), repeats=1, confirm=0)
+    assert (waiting.again, waiting.winner) == (None, None)
+    assert view(space, Known(known, {}, {8}), repeats=1, confirm=0).again == 11
+    assert view(space, Known(known | {8: [-0.1]}), repeats=1, confirm=0).winner == 12
+    met = view(space, Known(known | {8: [0.1]}), repeats=1, confirm=0)
+    assert np.flatnonzero(met.open).tolist() == [11]
+    assert view(space, Known(known | {8: [0.1], 11: [-0.1]}), repeats=1, confirm=0).winner == 8
+
+
+def test_what_a_miss_on_the_way_rules_out_is_not_tried() -> None:
+    space = pair(best_alone=390)
+    known = {12: [0.1], 2: [0.1], 5: [-0.1]}  # [1, 2] misses on the way from [0, 2] to [2, 2]
+    assert view(space, Known(known), repeats=1, confirm=0).winner == 12
+
+
+@settings(deadline=None)
+@given(seed=seeds, workers=st.sampled_from([1, 4]))
+def test_a_level_that_is_bad_beside_another_does_not_hide_what_is_beyond(seed: int, workers: int) -> None:
+    """One level of the second knob misses unless the first is at its loosest; the optimum beyond is found always."""
+    generator = np.random.default_rng(seed)
+    first, second, bad = 6, 5, int(generator.integers(1, 4))
+    levels = [[i, j] for i in range(first) for j in range(second)]
+    deepest = int(generator.integers(1, first))
+    margins = np.array([-0.1 if (j == bad and i) or i > deepest else 0.1 for i, j in levels])
+    space = make_space([0] * len(levels), levels, [5000 - 500 * j - 20 * i for i, j in levels])
+    found, _ = play(space, margins, generator, workers=workers)
+    assert found.winner is not None
+    assert space.sizes[found.winner] == best_size(space, margins >= 0)
+
+
 def test_a_choice_among_thousands_takes_milliseconds() -> None:
     """4,680 configurations, where to compare each with each took 0.4 s a job."""
     space, margins = random_space(np.random.default_rng(0), [(40, 39, 3)])
@@ -219,4 +270,5 @@ def timed(space: Space, known: Known) -> float:
 
 
 def test_the_bounds_are_those_of_the_documentation() -> None:
-    assert (smallest.MOST_SEEDS, smallest.WORTH, smallest.DOUBT) == (8, 0.08, 0.9)
+    assert (smallest.MOST_SEEDS, smallest.GIVE_UP, smallest.WORTH, smallest.DOUBT) == (8, 0.5, 0.08, 0.9)
+    assert noise.CONFIDENCE == 0.985

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.space import Space, make_space
+from sweep.space import Space, make_space, spread
 
 
 def random_space(
@@ -75,3 +75,24 @@ def test_families_may_have_different_numbers_of_knobs() -> None:
     assert space.levels.tolist() == [[2, 0], [0, 1], [1, 1]]
     assert space.tighter(np.array([False, True, False])).tolist() == [False, True, True]
     assert len(make_space([], [], [])) == 0
+
+
+@given(shapes=shapes)
+def test_what_is_spread_begins_with_the_ends_of_every_family(shapes: list[tuple[int, ...]]) -> None:
+    levels = [place for shape in shapes for place in np.ndindex(*shape)]
+    families = [family for family, shape in enumerate(shapes) for _ in np.ndindex(*shape)]
+    order = spread(families, levels)
+    assert sorted(order) == list(range(len(levels)))
+    ends = {
+        number
+        for number, (family, place) in enumerate(zip(families, levels, strict=True))
+        if all(level in (0, count - 1) for level, count in zip(place, shapes[family], strict=True))
+    }
+    assert set(order[: len(ends)]) == ends
+    assert {families[number] for number in order[: len(shapes)]} == set(range(len(shapes)))
+
+
+def test_what_is_spread_comes_nearer_by_halves() -> None:
+    assert spread([0] * 9, [[level] for level in range(9)]) == [0, 8, 4, 2, 6, 1, 3, 5, 7]
+    grid = [(i, j) for i in range(3) for j in range(3)]
+    assert [grid[number] for number in spread([0] * 9, grid)][-1] == (1, 1)
