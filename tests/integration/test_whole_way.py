@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from scipy import stats
 
 from lc_core.artifact import read
+from sweep.noise import CONFIDENCE
 from sweep.store import SweepFolder, read_records, table
 from tests.sweep.tiny import STUDY, Said, changed, lcsweep, tree, write_study
 
@@ -247,6 +250,35 @@ def test_the_results_lie_where_the_readme_says(way: Way) -> None:
 
 def test_a_dry_run_knows_what_is_done(way: Way) -> None:
     assert "8 jobs, 0 without a record" in way.said["dry run"].out
+
+
+def test_a_winner_is_confirmed_on_fresh_seeds_before_it_is_announced(tmp_path: Path) -> None:
+    """A search that is cut short says that nothing is confirmed; the same command goes on, and then there is no more."""
+    search = ("run", "tiny.py", "--search", "smallest", "--max-drop", "0.1", "--workers", "1")
+    root = tmp_path / "runs" / "tiny"
+    with contextlib.chdir(tmp_path):
+        write_study(tmp_path, text=GRID)
+        cut = lcsweep(*search, "--trials", "5")
+        whole = lcsweep(*search)
+        picked = lcsweep("pick", root, "--max-drop", "0.1", "--json").json
+        again = lcsweep(*search)
+    assert cut.code == 4, cut
+    assert "no model is confirmed to meet the target, accuracy 74.44%; so far one does, on too few seeds (" in cut.out
+    assert whole.code == 0, whole
+    assert "smallest that meets the target: " in whole.out
+    assert ", mean of " in whole.out
+    assert "0 jobs started" in again.out
+    assert again.code == 0
+    assert picked["seeds"][:4] == [0, 1, 2, 3]
+    by_seed: dict[str, list[float]] = {}
+    for record in read_records(root):
+        by_seed.setdefault(str(record["configuration"]), []).append(record["val"]["accuracy"])
+    several = [np.array(found) for found in by_seed.values() if len(found) > 1]
+    dof = sum(len(found) - 1 for found in several)
+    sd = np.sqrt(sum(((found - found.mean()) ** 2).sum() for found in several) / dof)
+    fresh = np.array(picked["accuracies"][1:])
+    reference = json.loads((root / "sweep.json").read_text())["reference"]["val"]["accuracy"]
+    assert fresh.mean() - stats.t.ppf(CONFIDENCE, dof) * sd / np.sqrt(len(fresh)) >= reference - 0.1
 
 
 # Through the installed command, minutes each
