@@ -24,10 +24,10 @@ from sweep.space import Flags, Indices, Space, Values
 NOT_SMALLER = "nominally no smaller than the smallest that meets the target"
 TIGHTER = "tighter than one that misses the target"
 
-MOST_SEEDS = 8
+MOST_SEEDS = 16
 """Times `confirm`: a candidate that is not confirmed by then is given up."""
-GIVE_UP = 0.5
-"""Standard errors by which the mean of a candidate that has its fresh seeds may miss before it is given up."""
+GIVE_UP = 1.0
+"""Standard errors by which the mean of a candidate that has its fresh seeds misses when it is given up."""
 DOUBT = 0.9
 """One-sided confidence above which a miss is not run again."""
 WORTH = 0.08
@@ -209,8 +209,8 @@ def _settle(space: Space, status: Indices, known: Known) -> list[int]:
 def _probes(space: Space, found: View, best: int | None) -> list[int]:
     """What the order rules out and is tried all the same, since accuracy may rise as one knob tightens beside another.
 
-    From the smallest that meets the target in each family, along each knob, the first that is smaller than `best`,
-    unless one on the way there missed. A probe that meets the target contradicts the misses that ruled it out.
+    From the smallest that meets the target in each family, along each knob, what is smaller than `best`: the first,
+    unless one on the way there missed, and the tightest. A probe that meets contradicts the misses that ruled it out.
     """
     probes: list[int] = []
     meets = np.flatnonzero(found.status == Status.MEETS)
@@ -221,13 +221,11 @@ def _probes(space: Space, found: View, best: int | None) -> list[int]:
         moved = space.levels != smallest
         for knob in range(len(smallest)):
             line = np.flatnonzero(tighter & moved[:, knob] & (moved.sum(axis=1) == 1))
-            for number in line[space.levels[line, knob].argsort()]:
-                if found.status[number] == Status.MISSES:
-                    break
-                if space.sizes[number] < space.sizes[best] and found.status[number] != Status.FAILED:
-                    probes.append(int(number))
-                    break
-    return probes
+            line = line[space.levels[line, knob].argsort()]
+            status = found.status[line]
+            line = line[(status == Status.MISSES) | (space.sizes[line] < space.sizes[best]) & (status != Status.FAILED)]
+            probes += [int(number) for number in (*line[:1], *line[-1:])]
+    return [number for number in dict.fromkeys(probes) if found.status[number] in (Status.OPEN, Status.RUNNING)]
 
 
 def _confirming(

@@ -253,7 +253,7 @@ def test_a_dry_run_knows_what_is_done(way: Way) -> None:
 
 
 def test_a_winner_is_confirmed_on_fresh_seeds_before_it_is_announced(tmp_path: Path) -> None:
-    """A search that is cut short says that nothing is confirmed; the same command goes on, and then there is no more."""
+    """A search that is cut short says that nothing is confirmed; the same command goes on, till there is no more."""
     search = ("run", "tiny.py", "--search", "smallest", "--max-drop", "0.1", "--workers", "1")
     root = tmp_path / "runs" / "tiny"
     with contextlib.chdir(tmp_path):

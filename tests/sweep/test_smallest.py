@@ -109,7 +109,7 @@ def test_noise_and_contradictions_do_not_break_it(
         assert len(won) >= repeats
 
 
-@pytest.mark.parametrize(("workers", "most", "mean"), [(1, 20, 15), (4, 30, 20)])
+@pytest.mark.parametrize(("workers", "most", "mean"), [(1, 22, 17), (4, 32, 23)])
 def test_a_search_starts_few_of_the_configurations(workers: int, most: int, mean: float) -> None:
     """Of 315: at most `most` jobs in each of eight random spaces, at most `mean` on average."""
     counts = []
@@ -171,23 +171,23 @@ def test_the_result_by_which_it_was_chosen_does_not_count() -> None:
 def test_a_near_tie_gets_more_seeds_up_to_a_bound() -> None:
     near = [0.5, 0.01, -0.01, 0.01]
     assert again({1: near, 2: [-9.0]}) == (1, None)
-    assert again({1: near + 9 * [-0.01, 0.012], 2: [-9.0]}) == (1, None)
-    found = view(LINE, Known({1: near + 12 * [-0.01, 0.012], 2: [-9.0]}), repeats=1, confirm=3)
+    assert again({1: near + 20 * [-0.01, 0.012], 2: [-9.0]}) == (1, None)
+    found = view(LINE, Known({1: near + 23 * [-0.01, 0.012], 2: [-9.0]}), repeats=1, confirm=3)
     assert found.status[1] == Status.MISSES
     assert found.open.tolist() == [True, False, False]
 
 
 def test_the_next_candidate_takes_the_place_of_one_that_fails() -> None:
-    found = view(LINE, Known({1: [0.1, -0.1, -0.12, -0.11], 2: [-0.9]}), repeats=1, confirm=3)
+    found = view(LINE, Known({1: [0.01, -0.1, -0.12, -0.11], 2: [-0.9]}), repeats=1, confirm=3)
     assert found.open.tolist() == [True, False, False]
 
 
 def test_a_miss_that_may_be_noise_is_run_again_where_something_smaller_is_at_stake() -> None:
     """The noise is 0.1: -0.05 may be noise, -0.9 is not."""
     won = [0.3, 0.4, 0.5, 0.6]
-    assert again({0: won, 1: [-0.05]}) == (1, None)
-    assert again({0: won, 1: [-0.9]}) == (None, 0)
-    assert again({0: won, 1: [-0.05]}, _1=1) == (None, None)
+    assert again({0: won, 1: [-0.05], 2: [-0.9]}) == (1, None)
+    assert again({0: won, 1: [-0.9], 2: [-0.9]}) == (None, 0)
+    assert again({0: won, 1: [-0.05], 2: [-0.9]}, _1=1) == (None, None)
     close = make_space([0, 0], [[0], [1]], [100, 95])
     assert view(close, Known({0: won, 1: [-0.05]}), repeats=1, confirm=3).winner == 0
 
@@ -212,41 +212,43 @@ def pair(best_alone: int) -> Space:
     return make_space([0] * 12 + [1], [*levels, [0, 0]], [*sizes, best_alone])
 
 
-def test_before_the_end_a_step_from_what_meets_the_target_is_tried_though_the_order_rules_it_out() -> None:
-    """As pruned digits: a codebook of 8 misses where one of 2 meets. The probe is the first that can be the answer."""
+def test_before_the_end_a_step_and_a_leap_are_tried_though_the_order_rules_them_out() -> None:
+    """As pruned digits: a codebook of 8 misses where one of 2 meets. The step is the first that can be the answer."""
     space = pair(best_alone=430)
     known = {
         12: [0.1],
         2: [0.1],
         4: [-0.1],
-    }  # [0, 2], of 500 bytes, meets; [1, 1] misses, which rules out [1, 2] and on
+    }  # [0, 2], of 500 bytes, meets; [1, 1], which misses, rules out [1, 2] and on
     found = view(space, Known(known), repeats=1, confirm=0)
     assert not found.open.any()
     assert (found.again, found.winner) == (8, None)  # [2, 2], of 380 bytes; [1, 2], of 440, could not be the answer
-    waiting = view(space, Known(known, {8: 1}), repeats=1, confirm=0)
+    assert view(space, Known(known, {8: 1}), repeats=1, confirm=0).again == 11  # the tightest
+    waiting = view(space, Known(known, {8: 1, 11: 1}), repeats=1, confirm=0)
     assert (waiting.again, waiting.winner) == (None, None)
     assert view(space, Known(known, {}, {8}), repeats=1, confirm=0).again == 11
-    assert view(space, Known(known | {8: [-0.1]}), repeats=1, confirm=0).winner == 12
+    assert view(space, Known(known | {8: [-0.1], 11: [-0.1]}), repeats=1, confirm=0).winner == 12
     met = view(space, Known(known | {8: [0.1]}), repeats=1, confirm=0)
     assert np.flatnonzero(met.open).tolist() == [11]
     assert view(space, Known(known | {8: [0.1], 11: [-0.1]}), repeats=1, confirm=0).winner == 8
 
 
-def test_what_a_miss_on_the_way_rules_out_is_not_tried() -> None:
+def test_past_a_miss_on_the_way_the_tightest_alone_is_tried() -> None:
     space = pair(best_alone=390)
     known = {12: [0.1], 2: [0.1], 5: [-0.1]}  # [1, 2] misses on the way from [0, 2] to [2, 2]
-    assert view(space, Known(known), repeats=1, confirm=0).winner == 12
+    assert view(space, Known(known), repeats=1, confirm=0).again == 11
+    assert view(space, Known(known | {11: [-0.1]}), repeats=1, confirm=0).winner == 12
 
 
 @settings(deadline=None)
-@given(seed=seeds, workers=st.sampled_from([1, 4]))
-def test_a_level_that_is_bad_beside_another_does_not_hide_what_is_beyond(seed: int, workers: int) -> None:
-    """One level of the second knob misses unless the first is at its loosest; the optimum beyond is found always."""
+@given(seed=seeds, workers=st.sampled_from([1, 4]), loosest=st.booleans())
+def test_a_level_that_is_bad_does_not_hide_what_is_beyond(seed: int, workers: int, loosest: bool) -> None:
+    """One level of the second knob misses, unless `loosest` beside the loosest of the first; the optimum is beyond."""
     generator = np.random.default_rng(seed)
     first, second, bad = 6, 5, int(generator.integers(1, 4))
     levels = [[i, j] for i in range(first) for j in range(second)]
     deepest = int(generator.integers(1, first))
-    margins = np.array([-0.1 if (j == bad and i) or i > deepest else 0.1 for i, j in levels])
+    margins = np.array([-0.1 if (j == bad and (i or not loosest)) or i > deepest else 0.1 for i, j in levels])
     space = make_space([0] * len(levels), levels, [5000 - 500 * j - 20 * i for i, j in levels])
     found, _ = play(space, margins, generator, workers=workers)
     assert found.winner is not None
@@ -270,5 +272,5 @@ def timed(space: Space, known: Known) -> float:
 
 
 def test_the_bounds_are_those_of_the_documentation() -> None:
-    assert (smallest.MOST_SEEDS, smallest.GIVE_UP, smallest.WORTH, smallest.DOUBT) == (8, 0.5, 0.08, 0.9)
+    assert (smallest.MOST_SEEDS, smallest.GIVE_UP, smallest.WORTH, smallest.DOUBT) == (16, 1.0, 0.08, 0.9)
     assert noise.CONFIDENCE == 0.985
