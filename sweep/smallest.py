@@ -118,7 +118,7 @@ def view(space: Space, known: Known, *, repeats: int, confirm: int) -> View:
             return _with(found, again=number)
     if found.open.any() or (status[~(not_smaller | too_tight)] == Status.RUNNING).any():
         return found
-    probes = _probes(space, found, best)
+    probes = _probes(space, found)
     if probes:
         idle = [number for number in probes if status[number] == Status.OPEN]
         return _with(found, again=idle[0]) if idle else found
@@ -206,25 +206,28 @@ def _settle(space: Space, status: Indices, known: Known) -> list[int]:
     return [int(number) for number in misses[standing]]
 
 
-def _probes(space: Space, found: View, best: int | None) -> list[int]:
+def _probes(space: Space, found: View) -> list[int]:
     """What the order rules out and is tried all the same, since accuracy may rise as one knob tightens beside another.
 
-    From the smallest that meets the target in each family, along each knob, what is smaller than `best`: the first,
-    unless one on the way there missed, and the tightest. A probe that meets contradicts the misses that ruled it out.
+    From the smallest that meets the target in each family, for each knob, of what could be the answer: the first along
+    it, unless one on the way there missed, and the largest that has the knob at its tightest. A probe that meets
+    contradicts the misses that ruled it out.
     """
     probes: list[int] = []
     meets = np.flatnonzero(found.status == Status.MEETS)
+    smaller = ~found.not_smaller & (found.status != Status.FAILED)
     for family in np.unique(space.families[meets]):
         members = meets[space.families[meets] == family]
         smallest = space.levels[members[space.sizes[members].argmin()]]
         tighter = (space.families == family) & (space.levels >= smallest).all(axis=1)
         moved = space.levels != smallest
         for knob in range(len(smallest)):
-            line = np.flatnonzero(tighter & moved[:, knob] & (moved.sum(axis=1) == 1))
+            beyond = tighter & moved[:, knob]
+            line = np.flatnonzero(beyond & (moved.sum(axis=1) == 1) & (smaller | (found.status == Status.MISSES)))
             line = line[space.levels[line, knob].argsort()]
-            status = found.status[line]
-            line = line[(status == Status.MISSES) | (space.sizes[line] < space.sizes[best]) & (status != Status.FAILED)]
-            probes += [int(number) for number in (*line[:1], *line[-1:])]
+            tightest = space.levels[:, knob] == space.levels[tighter, knob].max()
+            leap = np.flatnonzero(beyond & smaller & tightest)
+            probes += [int(number) for number in (*line[:1], *leap[space.sizes[leap].argsort()][-1:])]
     return [number for number in dict.fromkeys(probes) if found.status[number] in (Status.OPEN, Status.RUNNING)]
 
 
