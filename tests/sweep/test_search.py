@@ -283,7 +283,7 @@ def test_each_target_and_search_has_an_index_of_its_own(folder: Path) -> None:
 
 
 def test_all_seeds_of_a_configuration_run_and_one_miss_stops_the_others(folder: Path) -> None:
-    """Seed 1 of keep 0.3 misses the target: its seed 2 is never started, nor is any seed of what is tighter."""
+    """Seed 1 of keep 0.3 misses the target: its seed 2 is never started; of what is tighter the tightest has a chance."""
     listed = entries(seeds=3)[:5]
     search = begin(folder, listed, name="smallest", threshold=0.9)
 
@@ -294,7 +294,7 @@ def test_all_seeds_of_a_configuration_run_and_one_miss_stops_the_others(folder: 
     asked = [(job.configuration["keep"], job.seed) for job in finish(search, result)]
     assert [seed for keep, seed in asked if keep == 0.3] == [0, 1]
     assert [seed for keep, seed in asked if keep == 0.4] == [0, 1, 2]
-    assert not [keep for keep, _ in asked if keep in (0.2, 0.1)]
+    assert [(keep, seed) for keep, seed in asked if keep in (0.2, 0.1)] == [(0.1, 0)]
 
 
 def test_a_failed_seed_stops_its_others(folder: Path) -> None:
@@ -381,7 +381,8 @@ def test_seeds_of_another_run_that_miss_rule_a_configuration_out(folder: Path) -
     other = dataclasses.replace(listed[2].jobs[0], seed=7)
     search = begin(folder, listed, name="smallest", threshold=0.9, records=[done(other, 0.5)])
     assert search.summary()["skipped"] == {TIGHTER: 2}
-    assert not {0.3, 0.2, 0.1} & {job.configuration["keep"] for job in finish(search, lambda job: done(job, 0.95))}
+    asked = finish(search, lambda job: done(job, 0.95 if job.configuration["keep"] != 0.1 else 0.5))
+    assert not {0.3, 0.2} & {job.configuration["keep"] for job in asked}
 
 
 def test_records_of_a_grid_with_one_seed_cost_a_search_with_three_no_job(folder: Path, tmp_path: Path) -> None:
