@@ -283,7 +283,7 @@ def test_each_target_and_search_has_an_index_of_its_own(folder: Path) -> None:
 
 
 def test_all_seeds_of_a_configuration_run_and_one_miss_stops_the_others(folder: Path) -> None:
-    """Seed 1 of keep 0.3 misses the target: its seed 2 is never started; of what is tighter the tightest has a chance."""
+    """Seed 1 of keep 0.3 misses: its seed 2 is never started; of what is tighter the tightest has a chance."""
     listed = entries(seeds=3)[:5]
     search = begin(folder, listed, name="smallest", threshold=0.9)
 
