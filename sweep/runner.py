@@ -1,4 +1,4 @@
-"""Runs the jobs of a search under Ray Tune; the only file that imports ray.
+"""Runs the jobs of a search under Ray Tune.
 
 Tune keeps the workers (one actor process each, used again for job after job), hands them jobs and starts a lost one
 again. What it knows is thrown away at the end: the records are the truth, the search is asked for what is missing, and
@@ -8,18 +8,12 @@ which Tune calls between two events; errors leave from there untouched, where Tu
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
-import os
 import re
-import shlex
 import shutil
-import socket
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +25,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from sweep import trial
+from sweep.cluster import check_address, connected
 from sweep.process import Interruption, environment, redirected
 from sweep.progress import Watch
 from sweep.store import Record, SweepFolder, read_optional
@@ -40,8 +35,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3  # of one job whose worker dies, before it is a failed record
 SECONDS_BETWEEN_REPORTS = 0.5  # of one job: a report costs a round trip to the driver
-# A Unix socket's path ends at 107 bytes (103 on macOS); below the temporary folder Ray adds up to 75 of its own.
-LONGEST_TEMPORARY_FOLDER = 28
 
 DRIVER_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -54,13 +47,6 @@ DRIVER_ENVIRONMENT = {
     # Workers that Ray starts ahead of need lack our environment, are never used and cost the start two seconds.
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
-}
-WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # a thread slower than this to end loses its job; 2 is too few under load
 }
 
 
@@ -99,7 +85,12 @@ def run(
     try:
         wanted = DRIVER_ENVIRONMENT | {"TUNE_MAX_PENDING_TRIALS_PG": str(workers)}
         interruption = driver.interruption
-        with redirected(logs / "ray.log"), interruption.caught(), environment(wanted), _ray(workers, address):
+        with (
+            redirected(logs / "ray.log"),
+            interruption.caught(),
+            environment(wanted),
+            connected(address, workers),
+        ):
             interruption.catch()  # again: ray.init puts its own handler on SIGTERM
             data = ray.put(_Data(study_reference, user_folder, splits, str(folder.resolve())))
             driver.step([])
@@ -109,15 +100,6 @@ def run(
             raise stopped.error from None
     finally:
         driver.release()
-
-
-def check_address(address: str | None) -> None:
-    """Raise ValueError when `address` is one that Ray Tune cannot be run through."""
-    if address is not None and "://" in address:
-        raise ValueError(
-            f"expected an address 'auto' or HOST:PORT, got {address!r}: Ray Tune cannot be driven through Ray Client "
-            "(ray://); run lcsweep on a node of the cluster with --address auto, or submit it with `ray job submit`"
-        )
 
 
 # On the driver
@@ -293,51 +275,6 @@ def _give_up(job: trial.Job, folder: SweepFolder, *, cause: str) -> Record:
     line = lines[-1] if lines[0].startswith("ray::") else lines[0]  # an exception's own line, or Ray's on a dead worker
     message = f"given up after {len(attempts)} attempts, the last: {line.strip()}"
     return trial.publish_failure(job, folder, message=message, traceback=cause)
-
-
-@contextlib.contextmanager
-def _ray(workers: int, address: str | None) -> Iterator[None]:
-    """A connection to Ray: to the cluster at `address`, or to one started here, which leaves no file behind."""
-    runtime_env: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
-    temporary = Path(tempfile.mkdtemp(prefix="lcs-", dir=_short_folder())) if address is None else None
-    try:
-        if temporary is not None:
-            ray.init(
-                address="local",
-                num_cpus=workers,
-                include_dashboard=False,
-                # Ray starts workers through a shell and does not quote the path of Python itself.
-                runtime_env=runtime_env | {"py_executable": shlex.quote(sys.executable)},
-                _temp_dir=str(temporary),
-            )
-        else:
-            try:
-                _knock(str(address))
-                ray.init(address=address, runtime_env=runtime_env)
-            except OSError as error:  # Ray's ConnectionError is one
-                raise ValueError(
-                    f"expected a Ray cluster at the address {address!r}, found none that lets us in ({error}): start "
-                    "one with `ray start --head`; set RAY_AUTH_MODE=token where the cluster asks for a token; or leave "
-                    "the address out to run on this machine"
-                ) from error
-        yield
-    finally:
-        ray.shutdown()
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)  # a log that is still being written is no reason to fail
-
-
-def _knock(address: str) -> None:
-    """OSError when nobody listens at HOST:PORT: Ray itself would try for two minutes."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=10).close()
-
-
-def _short_folder() -> str:
-    """The temporary folder, or /tmp where that one's path is too long for Ray's sockets."""
-    folder = tempfile.gettempdir()
-    return folder if len(os.fsencode(folder)) + len("/lcs-12345678") <= LONGEST_TEMPORARY_FOLDER else "/tmp"
 
 
 # On a worker
