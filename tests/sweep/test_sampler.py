@@ -41,7 +41,7 @@ def test_it_finds_the_smallest_confirms_it_and_stops_the_study(proposer: TPESamp
     best = {"family": "both", "both.keep": 0.3, "both.size": 4}
     assert sampler.winner(study) == study.best_params == best
     assert asked.count(("both", 0.3, 4)) >= 4
-    assert len(asked) < 14 + 3
+    assert len(set(asked)) < 14
     assert sampler.finished(study)
 
 
