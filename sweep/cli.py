@@ -120,7 +120,7 @@ def run(
     address: Annotated[str | None, typer.Option(metavar="ADDR", help="A Ray cluster: auto or HOST:PORT.")] = None,
     data: DataFolder = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the jobs with their nominal bytes; run none.")
+        bool, typer.Option("--dry-run", help="List the jobs, their nominal bytes, time and disk; run none.")
     ] = False,
 ) -> int:
     """Run the jobs of STUDY that are missing.
@@ -152,8 +152,7 @@ def run(
     if macs and search != SearchName.pareto:
         raise UsageError("--macs: expected --search pareto, whose objectives it adds to")
     if dry_run:
-        entries, done = driver.outline(options)
-        print(text.jobs(entries, done, limit=trials))
+        print(text.jobs(driver.outline(options), limit=trials, aimed=options.aimed))
         return DONE
     sweep = driver.prepare(options, say=_say)
     _say(text.reference(sweep.manifest))

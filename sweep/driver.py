@@ -12,6 +12,7 @@ from typing import Any
 
 from lc_core.artifact import encode, read
 from lc_core.training import train_reference
+from sweep.estimate import Estimate, estimate
 from sweep.fingerprint import study_parts
 from sweep.loading import StudyError, lasting_reference, load_splits, load_study, users_code
 from sweep.pick import Choice, NoTargetError, Target, candidates, choose
@@ -142,8 +143,23 @@ def prepare(options: Options, *, say: Say) -> Sweep:
     return Sweep(options, workplace, manifest, options.target or study.target, entries)
 
 
-def outline(options: Options) -> tuple[tuple[Entry, ...], list[str]]:
-    """The configurations that `options` ask for, and the ids of their jobs that are done. Writes and trains nothing.
+@dataclass(frozen=True)
+class Outline:
+    """What a run would do.
+
+    Attributes:
+        entries: the configurations that the options ask for.
+        done: ids of the jobs that have a record that says so.
+        cost: of the others; None where there are none.
+    """
+
+    entries: tuple[Entry, ...]
+    done: list[str]
+    cost: Estimate | None
+
+
+def outline(options: Options) -> Outline:
+    """What `options` ask for. Writes nothing, and trains one LC step of a job to time it.
 
     Raises:
         StudyError, StoreError, ValueError: as `prepare`.
@@ -154,7 +170,9 @@ def outline(options: Options) -> tuple[tuple[Entry, ...], list[str]]:
     if folder.manifest.exists():
         _same_study(read_manifest(folder.root), study.name, parts, folder)
         done = [record["id"] for record in read_records(folder.root) if record["status"] == "done"]
-    return _entries(Workplace.untrained(study, data, folder=folder), options, content_hash(parts)), done
+    workplace = Workplace.untrained(study, data, folder=folder)
+    entries = _entries(workplace, options, content_hash(parts))
+    return Outline(entries, done, estimate(entries, workplace, done=done, workers=options.workers))
 
 
 def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager[Progress]]) -> Outcome:

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.pick import Choice, Target
+from sweep.progress import duration
 from sweep.store import label
 
 if TYPE_CHECKING:
-    from sweep.search import Entry, IndexedSearch
+    from sweep.driver import Outline
+    from sweep.estimate import Estimate
+    from sweep.search import IndexedSearch
 
 Facts = Mapping[str, Any]
 
@@ -75,10 +78,11 @@ def chosen(choice: Choice, manifest: Facts) -> str:
     )
 
 
-def jobs(entries: Sequence["Entry"], done: Sequence[str], *, limit: int | None) -> str:
-    """The jobs that a run would have, with their nominal bytes."""
+def jobs(outline: "Outline", *, limit: int | None, aimed: bool) -> str:
+    """The jobs that a run would have, with their nominal bytes, and what those without a record will cost."""
     rows = [("job", "family", "configuration", "seed", "nominal bytes", "MACs", "")]
-    for entry in entries:
+    done = set(outline.done)
+    for entry in outline.entries:
         for job in entry.jobs:
             known = "done" if job.id in done else ""
             most = "" if entry.fixed else "at most "
@@ -86,7 +90,23 @@ def jobs(entries: Sequence["Entry"], done: Sequence[str], *, limit: int | None) 
             rows.append((job.id, entry.family, label(entry.configuration), str(job.seed), size, macs, known))
     missing = sum(row[-1] == "" for row in rows[1:])
     bound = f", at most {limit:,} started" if limit is not None else ""
-    return f"{_table(rows, right={3, 4, 5})}\n{_jobs(len(rows) - 1)}, {missing:,} without a record{bound}"
+    lines = [_table(rows, right={3, 4, 5}), f"{_jobs(len(rows) - 1)}, {missing:,} without a record{bound}"]
+    return "\n".join(lines + (_cost(outline.cost, aimed=aimed) if outline.cost else []))
+
+
+def _cost(cost: "Estimate", *, aimed: bool) -> list[str]:
+    """What the missing jobs cost in time and on disk."""
+    time = "time: unknown, since training from scratch diverged"
+    if cost.seconds is not None and cost.wall_seconds is not None:
+        each, together = (
+            f"{seconds:.1f} s" if seconds < 10 else duration(seconds) for seconds in (cost.seconds, cost.wall_seconds)
+        )
+        all_of_them = "a search needs some of them; all" if aimed else "all of them"
+        time = (
+            f"time: about {each} a job (timed here: one LC step of {cost.timed}), "
+            f"{all_of_them} about {together} with {cost.workers} at once"
+        )
+    return [time, f"disk: at most {_size(cost.bytes)} to keep, and {_size(cost.passing_bytes)} while jobs run"]
 
 
 def status(facts: Facts, manifest: Facts) -> str:
@@ -177,6 +197,10 @@ def _points(difference: float) -> str:
 
 def _by_seed(accuracies: Sequence[float]) -> str:
     return f"; by seed {', '.join(f'{accuracy:.2%}' for accuracy in accuracies)}" if len(accuracies) > 1 else ""
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
 def _jobs(count: int) -> str:

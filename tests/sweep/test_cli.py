@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sweep import cli, driver
+from sweep.estimate import FACTS_BYTES
 from sweep.store import SweepFolder, read_records
 from tests.sweep.tiny import STUDY, Said, changed, edit, lcsweep, tree, write_study
 
@@ -331,9 +333,11 @@ def test_a_dry_run_lists_the_jobs_and_touches_nothing(finished: Path) -> None:
     before = tree(finished)
     said = lcsweep("run", "new.py", "--dry-run")
     assert said.code == 0
-    rows = [line for line in said.out.splitlines() if "keep" in line or "size" in line or "rank" in line]
+    rows = [line for line in said.out.splitlines() if re.match("[0-9a-f]{16} ", line)]
     assert len(rows) == 7
     assert "7 jobs, 7 without a record" in said.out
+    sizes = [int(row.split()[-2].replace(",", "")) for row in rows]
+    assert f"disk: at most {(sum(sizes) + 7 * FACTS_BYTES) / 1e3:.1f} kB to keep" in said.out
     assert tree(finished) == before
     assert not Path("runs", "new").exists()
 
@@ -347,6 +351,7 @@ def test_a_dry_runs_nominal_bytes_are_those_of_the_files(finished: Path) -> None
         assert f"{record['macs']:,}" in row
         assert row.endswith("done")
     assert "7 jobs, 0 without a record" in said.out
+    assert "time:" not in said.out
     assert tree(finished) == before
 
 
@@ -355,6 +360,26 @@ def test_a_dry_run_of_a_search_lists_all_its_jobs(finished: Path) -> None:
     said = lcsweep(*line)
     assert said.code == 0
     assert "50 jobs, 43 without a record, at most 5 started" in said.out
+    (time,) = (line for line in said.out.splitlines() if line.startswith("time: about "))
+    assert "a search needs some of them; all about" in time
+
+
+def test_a_timed_step_tells_a_jobs_time(finished: Path) -> None:
+    """A job of a hundred times the epochs takes many times as long; one that trains nothing takes next to none."""
+    seconds = []
+    for epochs, method in ((10, "lc"), (1000, "lc"), (1000, "dc")):
+        write_study(finished, name="timed.py", text=changed("Schedule(epochs=2,", f"Schedule(epochs={epochs},"))
+        said = lcsweep("run", "timed.py", "--method", method, "--out", "timed", "--dry-run").out
+        found = re.search(r"time: about (.*) a job \(timed here: one LC step of prune: keep 0.5, seed 0", said)
+        assert found, said
+        seconds.append(as_seconds(found[1]))
+    assert seconds[1] > 10 * max(seconds[0], seconds[2])
+
+
+def as_seconds(words: str) -> float:
+    """ "3.5 s", "12 s" and "2 min 05 s" as a number."""
+    minutes, _, rest = words.rpartition(" min ")
+    return 60 * float(minutes or 0) + float(rest.removesuffix(" s"))
 
 
 LOW_RANK = '        Family("low rank", {"rank": (6, 4, 2, 1)}, low_rank, grid={"rank": (2,)}),\n'

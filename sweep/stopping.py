@@ -1,0 +1,42 @@
+"""Which running jobs are hopeless, by how others did at the same LC step.
+
+Delta(Theta) is poor until mu has grown, and a tight compression's longest: an accuracy at some step tells nothing by
+itself. What tells is rank: a job is hopeless once several that had done better at that very step missed what is needed
+all the same, while none that ever made it was as low there. Nothing is stopped in the first half of a schedule.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+SHORT = 0.01
+"""A job missed what is needed when it ended lower by more than this, in accuracy: less may be noise."""
+BETTER = 3
+"""Jobs that did better at a step and missed, before one is stopped there."""
+BEHIND = 0.01
+"""How far in accuracy it must be behind every job that made it."""
+FIRST = 0.5
+"""Share of the LC steps before which no job is stopped."""
+NEVER = -1.0
+
+
+def bars(curves: Sequence[Sequence[float]], *, needed: float) -> list[float]:
+    """At each LC step, the accuracy of Delta(Theta) at or below which a job is hopeless; `NEVER` where none is.
+
+    Args:
+        curves: of finished jobs of one schedule, each (steps + 1,): their accuracy at each step, 0 to the last.
+        needed: the least final accuracy that is of use.
+    """
+    if not curves:
+        return []
+    found = np.array(curves, dtype=float)
+    missed = found[:, -1] < needed - SHORT
+    steps = found.shape[1] - 1
+    if missed.sum() < BETTER:
+        return [NEVER] * (steps + 1)
+    lowest = found[~missed].min(axis=0) - BEHIND if not missed.all() else np.full(steps + 1, np.inf)
+    bar = np.minimum(np.sort(found[missed], axis=0)[-BETTER], lowest)
+    bar[: math.ceil(FIRST * steps)] = NEVER
+    bar[-1] = NEVER  # it has finished
+    return [float(accuracy) for accuracy in bar]

@@ -1,0 +1,51 @@
+"""The rule that stops hopeless jobs, on made-up curves."""
+
+import numpy as np
+import pytest
+
+from sweep.stopping import BEHIND, BETTER, NEVER, SHORT, bars
+
+STEPS = 8
+
+
+def curve(final: float, *, start: float) -> list[float]:
+    """From `start`, in a straight line."""
+    return [float(accuracy) for accuracy in np.linspace(start, final, STEPS + 1)]
+
+
+MISSED = [curve(0.80, start=0.5), curve(0.82, start=0.4), curve(0.84, start=0.3), curve(0.86, start=0.2)]
+MADE_IT = curve(0.95, start=0.6)
+
+
+def test_the_bar_is_what_the_third_best_of_those_that_missed_had_at_the_step() -> None:
+    found = bars([*MISSED, MADE_IT], needed=0.9)
+    columns = np.array(MISSED)
+    for step in range(STEPS // 2, STEPS):
+        assert found[step] == sorted(columns[:, step])[-BETTER]
+    assert (columns[:, STEPS // 2] > found[STEPS // 2]).sum() == BETTER - 1
+
+
+def test_nothing_is_stopped_in_the_first_half_or_at_the_end() -> None:
+    found = bars([*MISSED, MADE_IT], needed=0.9)
+    assert found[: STEPS // 2] == [NEVER] * (STEPS // 2)
+    assert found[STEPS] == NEVER
+    assert min(found[STEPS // 2 : STEPS]) > 0
+
+
+def test_too_few_that_missed_stop_nothing() -> None:
+    assert bars([], needed=0.9) == []
+    assert bars([*MISSED[: BETTER - 1], MADE_IT], needed=0.9) == [NEVER] * (STEPS + 1)
+    assert max(bars(MISSED[:BETTER], needed=0.9)) > 0
+
+
+def test_a_near_miss_is_none() -> None:
+    near = [curve(0.9 - SHORT + 1e-9, start=0.5) for _ in range(BETTER)]
+    assert bars(near, needed=0.9) == [NEVER] * (STEPS + 1)
+
+
+@pytest.mark.parametrize("low", [0.05, 0.35])
+def test_one_that_was_as_low_and_made_it_lowers_the_bar_for_all(low: float) -> None:
+    late = [*[low] * STEPS, 0.95]
+    found = bars([*MISSED, MADE_IT, late], needed=0.9)
+    for step in range(STEPS // 2, STEPS):
+        assert found[step] <= low - BEHIND
