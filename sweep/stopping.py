@@ -7,6 +7,7 @@ all the same, while none that ever made it was as low there. Nothing is stopped 
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,16 +22,35 @@ FIRST = 0.5
 NEVER = -1.0
 
 
-def bars(curves: Sequence[Sequence[float]], *, needed: float) -> list[float]:
+@dataclass(frozen=True)
+class Finished:
+    """A job that went to its end.
+
+    Attributes:
+        sizes: known before training: nominal bytes, and MACs where a search minimises them too.
+        curve: (steps + 1,) accuracy of Delta(Theta) at each LC step, 0 to the last.
+    """
+
+    sizes: tuple[int, ...]
+    curve: tuple[float, ...]
+
+
+def needed_beside(finished: Sequence[Finished], sizes: tuple[int, ...]) -> float | None:
+    """The least accuracy that puts a job of these sizes on the front: the best of those no larger; None without one."""
+    rivals = [
+        job.curve[-1] for job in finished if all(one <= other for one, other in zip(job.sizes, sizes, strict=True))
+    ]
+    return max(rivals, default=None)
+
+
+def bars(finished: Sequence[Finished], *, needed: float | None) -> list[float]:
     """At each LC step, the accuracy of Delta(Theta) at or below which a job is hopeless; `NEVER` where none is.
 
-    Args:
-        curves: of finished jobs of one schedule, each (steps + 1,): their accuracy at each step, 0 to the last.
-        needed: the least final accuracy that is of use.
+    `finished` are jobs of one schedule. `needed` is the least final accuracy that is of use; None where any is.
     """
-    if not curves:
+    if not finished or needed is None:
         return []
-    found = np.array(curves, dtype=float)
+    found = np.array([job.curve for job in finished], dtype=float)
     missed = found[:, -1] < needed - SHORT
     steps = found.shape[1] - 1
     if missed.sum() < BETTER:

@@ -3,23 +3,23 @@
 import numpy as np
 import pytest
 
-from sweep.stopping import BEHIND, BETTER, NEVER, SHORT, bars
+from sweep.stopping import BEHIND, BETTER, NEVER, SHORT, Finished, bars, needed_beside
 
 STEPS = 8
 
 
-def curve(final: float, *, start: float) -> list[float]:
+def job(final: float, *, start: float, sizes: tuple[int, ...] = (1000,)) -> Finished:
     """From `start`, in a straight line."""
-    return [float(accuracy) for accuracy in np.linspace(start, final, STEPS + 1)]
+    return Finished(sizes, tuple(float(accuracy) for accuracy in np.linspace(start, final, STEPS + 1)))
 
 
-MISSED = [curve(0.80, start=0.5), curve(0.82, start=0.4), curve(0.84, start=0.3), curve(0.86, start=0.2)]
-MADE_IT = curve(0.95, start=0.6)
+MISSED = [job(0.80, start=0.5), job(0.82, start=0.4), job(0.84, start=0.3), job(0.86, start=0.2)]
+MADE_IT = job(0.95, start=0.6)
 
 
 def test_the_bar_is_what_the_third_best_of_those_that_missed_had_at_the_step() -> None:
     found = bars([*MISSED, MADE_IT], needed=0.9)
-    columns = np.array(MISSED)
+    columns = np.array([job.curve for job in MISSED])
     for step in range(STEPS // 2, STEPS):
         assert found[step] == sorted(columns[:, step])[-BETTER]
     assert (columns[:, STEPS // 2] > found[STEPS // 2]).sum() == BETTER - 1
@@ -39,13 +39,26 @@ def test_too_few_that_missed_stop_nothing() -> None:
 
 
 def test_a_near_miss_is_none() -> None:
-    near = [curve(0.9 - SHORT + 1e-9, start=0.5) for _ in range(BETTER)]
+    near = [job(0.9 - SHORT + 1e-9, start=0.5) for _ in range(BETTER)]
     assert bars(near, needed=0.9) == [NEVER] * (STEPS + 1)
 
 
 @pytest.mark.parametrize("low", [0.05, 0.35])
 def test_one_that_was_as_low_and_made_it_lowers_the_bar_for_all(low: float) -> None:
-    late = [*[low] * STEPS, 0.95]
+    late = Finished((1000,), (*[low] * STEPS, 0.95))
     found = bars([*MISSED, MADE_IT, late], needed=0.9)
     for step in range(STEPS // 2, STEPS):
         assert found[step] <= low - BEHIND
+
+
+def test_what_is_needed_is_the_best_of_those_that_are_no_larger() -> None:
+    finished = [
+        job(0.9, start=0.5, sizes=(100, 7)),
+        job(0.95, start=0.5, sizes=(100, 9)),
+        job(1.0, start=0.5, sizes=(300, 5)),
+    ]
+    assert needed_beside(finished, (100, 9)) == 0.95
+    assert needed_beside(finished, (200, 8)) == 0.9
+    assert needed_beside(finished, (400, 9)) == 1.0
+    assert needed_beside(finished, (99, 9)) is None
+    assert bars(MISSED, needed=None) == []
