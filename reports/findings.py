@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.rows import Record, Reference, Row, rows_of, series_name
-from sweep.pick import By, Choice, Target, candidates, choose
+from sweep.pick import By, Choice, Target, candidates, chosen
 from sweep.store import SweepFolder, label, read_manifest, read_optional, read_records
 
 
@@ -91,16 +91,7 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
     reference = _reference(manifest["reference"])
     aim = target if target is not None else _own_target(manifest["target"])
     found = candidates(records)
-    choice = None
-    if aim is not None and found:
-        choice = choose(
-            found,
-            target=aim,
-            reference_accuracy=reference.accuracy,
-            by=by,
-            repeats=manifest["repeats"],
-            confirm=manifest.get("confirm", 0),
-        )
+    choice = chosen(records, manifest, target=aim, by=by) if aim is not None and found else None
     threshold = None if aim is None else aim.threshold(reference.accuracy)
     by_id = {record["id"]: record for record in records}
     return Findings(
@@ -138,10 +129,8 @@ def _reference(content: Mapping[str, Any]) -> Reference:
     )
 
 
-def _own_target(content: Mapping[str, float] | None) -> Target | None:
-    if not content:
-        return None
-    return Target(max_drop=content.get("max_drop"), min_accuracy=content.get("min_accuracy"))
+def _own_target(content: Mapping[str, Any] | None) -> Target | None:
+    return Target(**content) if content else None
 
 
 def _failure(record: Record) -> Failure:

@@ -63,6 +63,9 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The sweep's folder,
 MaxDrop = Annotated[
     float | None, typer.Option(metavar="F", help="At most this far below the reference's accuracy (0.01: one point).")
 ]
+Relative = Annotated[
+    bool, typer.Option("--relative", help="--max-drop is a part of the reference's accuracy, not absolute.")
+]
 MinAccuracy = Annotated[float | None, typer.Option(metavar="F", help="At least this accuracy, a fraction.")]
 
 DATA = "LCSWEEP_DATA"
@@ -101,6 +104,7 @@ def run(
         ),
     ] = (SearchName.grid),
     max_drop: MaxDrop = None,
+    relative: Relative = False,
     min_accuracy: MinAccuracy = None,
     trials: Annotated[int | None, typer.Option(min=1, metavar="N", help="Start at most N jobs.")] = None,
     workers: Annotated[
@@ -137,7 +141,7 @@ def run(
         study=study,
         user_folder=os.getcwd(),
         search=search.value,
-        target=_target(max_drop, min_accuracy),
+        target=_target(max_drop, min_accuracy, relative=relative),
         trials=trials,
         workers=workers or _cores(),
         repeats=repeats,
@@ -209,6 +213,7 @@ def status(folder: Folder, as_json: Json = False) -> int:
 def report(
     folder: Folder,
     max_drop: MaxDrop = None,
+    relative: Relative = False,
     min_accuracy: MinAccuracy = None,
     by: Annotated[ByName, typer.Option(help="What the pick that is drawn minimises.")] = ByName.bytes,
     as_json: Json = False,
@@ -220,7 +225,9 @@ def report(
     from reports import write_report
 
     manifest = read_manifest(folder)
-    summary = write_report(folder, target=_target(max_drop, min_accuracy) or _own_target(manifest), by=by.value)
+    summary = write_report(
+        folder, target=_target(max_drop, min_accuracy, relative=relative) or _own_target(manifest), by=by.value
+    )
     _print(summary, text.report(summary), as_json=as_json)
     return DONE
 
@@ -229,8 +236,13 @@ def report(
 def pick(
     folder: Folder,
     max_drop: MaxDrop = None,
+    relative: Relative = False,
     min_accuracy: MinAccuracy = None,
     by: Annotated[ByName, typer.Option(help="What to minimise.")] = ByName.bytes,
+    confident: Annotated[
+        bool, typer.Option("--confident", help="The 95 % bound must meet the target, in every seed.")
+    ] = False,
+    knee: Annotated[bool, typer.Option("--knee", help="No target: the bend of the front.")] = False,
     study: Annotated[
         str | None, typer.Option(metavar="STUDY", help="The study, where it is no longer where it was.")
     ] = None,
@@ -246,10 +258,15 @@ def pick(
 
     _use_data(data)
     manifest = read_manifest(folder)
-    target = _target(max_drop, min_accuracy) or _own_target(manifest)
-    if target is None:
+    target = _target(max_drop, min_accuracy, relative=relative)
+    if knee and (target is not None or confident):
+        raise UsageError("--knee: expected no target beside it, got --max-drop, --min-accuracy or --confident")
+    target = None if knee else target or _own_target(manifest)
+    if target is None and not knee:
         raise NoTargetError("pick")
-    picked = prove.pick_model(folder, target=target, by=by.value, user_folder=os.getcwd(), study_reference=study)
+    picked = prove.pick_model(
+        folder, target=target, by=by.value, user_folder=os.getcwd(), study_reference=study, confident=confident
+    )
     _print(picked, text.picked(picked, SweepFolder(folder).report / "index.html"), as_json=as_json)
     return DONE if picked["meets_target"] else NO_MODEL
 
@@ -309,11 +326,13 @@ def verify(
     return DONE
 
 
-def _target(max_drop: float | None, min_accuracy: float | None) -> Target | None:
+def _target(max_drop: float | None, min_accuracy: float | None, *, relative: bool) -> Target | None:
     if max_drop is None and min_accuracy is None:
+        if relative:
+            raise UsageError("--relative: expected --max-drop, which it is about")
         return None
     try:
-        return Target(max_drop=max_drop, min_accuracy=min_accuracy)
+        return Target(max_drop=max_drop, min_accuracy=min_accuracy, relative=relative)
     except ValueError as error:
         raise UsageError(
             str(error).replace("max_drop", "--max-drop").replace("min_accuracy", "--min-accuracy")

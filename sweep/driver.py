@@ -15,7 +15,7 @@ from lc_core.training import train_reference
 from sweep.estimate import Estimate, estimate
 from sweep.fingerprint import study_parts
 from sweep.loading import StudyError, lasting_reference, load_splits, load_study, users_code
-from sweep.pick import Choice, NoTargetError, Target, candidates, choose
+from sweep.pick import Choice, NoTargetError, Target, chosen
 from sweep.progress import Progress
 from sweep.search import FOR_A_TARGET, Entry, IndexedSearch, SearchName, index_url, open_index
 from sweep.store import (
@@ -220,7 +220,7 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
                 "seconds": time.monotonic() - started,
             }
             write_json(folder.search(options.search, method=options.method), summary)
-    return Outcome(summary, _choice(sweep) if sweep.target else None)
+    return Outcome(summary, _choice(sweep))
 
 
 def _space_hash(sweep: Sweep) -> str:
@@ -240,12 +240,9 @@ def _load(options: Options) -> tuple[Study, Data, SweepFolder]:
     return study, data, SweepFolder(options.out or Path("runs", study.name))
 
 
-def _choice(sweep: Sweep) -> Choice:
-    assert sweep.target is not None
-    accuracy = sweep.manifest["reference"]["val"]["accuracy"]
-    found = candidates(read_records(sweep.folder.root))
-    repeats, confirm = sweep.manifest["repeats"], sweep.manifest.get("confirm", 0)
-    return choose(found, target=sweep.target, reference_accuracy=accuracy, repeats=repeats, confirm=confirm)
+def _choice(sweep: Sweep) -> Choice | None:
+    records = read_records(sweep.folder.root)
+    return chosen(records, sweep.manifest, target=sweep.target) if sweep.target else None
 
 
 def _entries(workplace: Workplace, options: Options, study_hash: str) -> tuple[Entry, ...]:

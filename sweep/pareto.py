@@ -1,5 +1,7 @@
 """Pareto fronts on plain arrays; every column is a cost, to be minimised."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,6 +30,25 @@ def front(costs: Costs) -> npt.NDArray[np.bool_]:
     mask = np.zeros(len(costs), dtype=bool)
     mask[finite] = chosen[inverse.reshape(-1)]
     return mask
+
+
+def knee(rows: Sequence[tuple[float, float]]) -> int:
+    """The number of that of `rows`, pairs of costs, one at least, which is at the bend of their front.
+
+    It lies furthest below the line between the front's ends, the logarithm of the first cost, which is positive, and
+    the second each scaled to [0, 1] (Satopaa et al. 2011). Where none lies below, the least in the second cost.
+    """
+    costs = np.array(rows, dtype=np.float64)
+    places = np.flatnonzero(front(costs))
+    places = places[np.lexsort((places, costs[places, 0]))]
+    below = 1 - _scaled(np.log(costs[places, 0])) - _scaled(costs[places, 1])
+    place = int(below.argmax())
+    return int(places[place if below[place] > 1e-12 else -1])
+
+
+def _scaled(values: Costs) -> Costs:
+    width = np.ptp(values)
+    return (values - values.min()) / width if width else np.full_like(values, 0.5)
 
 
 def hypervolume(costs: Costs, reference: Costs) -> float:

@@ -1,6 +1,7 @@
 """The choice of the model to deploy: the smallest that meets the target, on validation, else the nearest miss."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,12 +23,14 @@ class Target:
     """What a model must reach: at most `max_drop` below the reference's accuracy, or `min_accuracy`; one of them.
 
     Attributes:
-        max_drop: absolute, a fraction: 0.01 is one point.
+        max_drop: a fraction: 0.01 is one point.
         min_accuracy: a fraction.
+        relative: `max_drop` is a part of the reference's accuracy, and not absolute.
     """
 
     max_drop: float | None = None
     min_accuracy: float | None = None
+    relative: bool = False
 
     def __post_init__(self) -> None:
         given = {k: v for k, v in (("max_drop", self.max_drop), ("min_accuracy", self.min_accuracy)) if v is not None}
@@ -36,14 +39,22 @@ class Target:
         for name, value in given.items():
             if not 0 <= value <= 1:
                 raise ValueError(f"{name}: expected a fraction in [0, 1] (0.01 is one point), got {value}")
+        if self.relative and self.max_drop is None:
+            raise ValueError("relative: expected max_drop, which it is about, got min_accuracy")
 
     def threshold(self, reference_accuracy: float) -> float:
         """The least accuracy that meets it."""
-        return self.min_accuracy if self.min_accuracy is not None else reference_accuracy - (self.max_drop or 0.0)
+        if self.min_accuracy is not None:
+            return self.min_accuracy
+        return reference_accuracy - self.allowed(reference_accuracy)
+
+    def allowed(self, reference_accuracy: float) -> float:
+        """The most that the drop may be; 0 where the target is an accuracy."""
+        return (self.max_drop or 0.0) * (reference_accuracy if self.relative else 1.0)
 
     def as_dict(self) -> dict[str, float]:
-        """The one of its values that is set, by name."""
-        pairs = {"max_drop": self.max_drop, "min_accuracy": self.min_accuracy}
+        """Those of its values that are set, by name."""
+        pairs = {"max_drop": self.max_drop, "min_accuracy": self.min_accuracy, "relative": self.relative or None}
         return {name: value for name, value in pairs.items() if value is not None}
 
 
@@ -58,6 +69,9 @@ class Candidate:
         ids: its jobs, a seed each.
         seeds: in the same order.
         accuracies: validation, unrounded, in the same order.
+        lows: their lower 95 % bounds (Wilson), in the same order.
+        drops: upper 95 % bounds of the drop from the reference on the same examples, in the same order; None where a
+            record, of an earlier version, has none.
         shipped: the job whose file would ship: of the best seeds the one with the fewest bytes.
         artifact_bytes: of that file.
         macs: of that model.
@@ -70,6 +84,8 @@ class Candidate:
     ids: tuple[str, ...]
     seeds: tuple[int, ...]
     accuracies: tuple[float, ...]
+    lows: tuple[float, ...]
+    drops: tuple[float | None, ...]
     shipped: str
     artifact_bytes: int
     macs: int
@@ -102,12 +118,22 @@ class Candidate:
     def margin(self, terms: "Terms") -> float:
         """By how much it clears the threshold: its worst seed does, or where winners are confirmed, its mean at least.
 
-        The first seed, by which a search may have chosen it, does not count for its mean.
+        The first seed, by which a search may have chosen it, does not count for its mean. Where the terms ask for the
+        95 % bound, every seed's clears the threshold too.
         """
         margins = self.margins(terms.threshold)
+        bounds = self.bounds(terms)
         if terms.confirm and self.method != "dc" and self.enough(terms):
-            return least_mean(margins[1:], terms.noise)
-        return min(margins)
+            return min([least_mean(margins[1:], terms.noise), *bounds])
+        return min([*margins, *bounds])
+
+    def bounds(self, terms: "Terms") -> list[float]:
+        """By how much the 95 % bound of each seed clears what the terms ask of it: nothing, without `confident`."""
+        if terms.confident == "accuracy":
+            return [low - terms.threshold for low in self.lows]
+        if terms.confident == "drop":
+            return [-math.inf if drop is None else terms.allowed - drop for drop in self.drops]
+        return []
 
     def meets(self, terms: "Terms") -> bool:
         """Whether it has enough seeds and they meet the target, on unrounded accuracies."""
@@ -127,12 +153,16 @@ class Terms:
         repeats: seeds, at least, each of which must meet it where there is no confirmation.
         confirm: seeds after the first, at least, whose mean must clear it by the bound of `noise.least_mean`; or 0.
         noise: of one result.
+        confident: that the 95 % bound meets the target too: of the accuracy, or of the drop from the reference.
+        allowed: the most that the drop may be.
     """
 
     threshold: float
     repeats: int = 1
     confirm: int = 0
     noise: Noise = UNKNOWN
+    confident: Literal["accuracy", "drop"] | None = None
+    allowed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -147,6 +177,9 @@ class Choice:
         by: what was minimised.
         meeting: all that meet the target.
         unconfirmed: where none does, the smallest that meets it so far, with too few seeds; None without one.
+        runner_up: what would be chosen next; None without one.
+        next_smaller: the largest of those that cost less; None without one.
+        next_smaller_shortfall: by how much that misses the target; 0 where it has too few seeds.
     """
 
     candidate: Candidate | None
@@ -156,6 +189,9 @@ class Choice:
     by: By
     meeting: tuple[Candidate, ...] = ()
     unconfirmed: Candidate | None = None
+    runner_up: Candidate | None = None
+    next_smaller: Candidate | None = None
+    next_smaller_shortfall: float = 0.0
 
 
 def candidates(records: Iterable[Record]) -> list[Candidate]:
@@ -178,26 +214,62 @@ def choose(
     by: By = "bytes",
     repeats: int = 1,
     confirm: int = 0,
+    confident: bool = False,
 ) -> Choice:
     """The candidate of least bytes or MACs that meets `target`; ties go to the other, then to the lower error.
 
     A sweep whose searches confirmed their winners, on `confirm` fresh seeds or more, holds every candidate to that; the
-    noise of a result is pooled over all trained candidates. Without one that meets the target: the nearest miss. One
-    that meets it so far with too few seeds may still miss, so it is neither.
+    noise of a result is pooled over all trained candidates. `confident` asks that the 95 % bound of every seed meets
+    the target: of its accuracy, or of its drop from the reference on the same examples. Without one that meets the
+    target: the nearest miss. One that meets it so far with too few seeds may still miss, so it is neither.
     """
     threshold = target.threshold(reference_accuracy)
     noise = pooled(candidate.margins(threshold) for candidate in found if candidate.method == "lc")
-    terms = Terms(threshold, repeats, confirm, noise)
-    other: By = "macs" if by == "bytes" else "bytes"
-    meeting = [c for c in found if c.meets(terms)]
-    hopeful = meeting or [c for c in found if c.margin(terms) >= 0]
-    best = min(hopeful, key=lambda c: (c.cost(by), c.cost(other), c.mean_error, c.shipped), default=None)
+    bound: Literal["accuracy", "drop"] = "accuracy" if target.max_drop is None else "drop"
+    allowed = target.allowed(reference_accuracy)
+    terms = Terms(threshold, repeats, confirm, noise, bound if confident else None, allowed)
+    meeting = sorted((c for c in found if c.meets(terms)), key=lambda c: _order(c, by))
     if meeting:
-        return Choice(best, True, 0.0, threshold, by, tuple(meeting))
+        best = meeting[0]
+        smaller = max((c for c in found if c.cost(by) < best.cost(by)), key=lambda c: _order(c, by), default=None)
+        short = max(-smaller.margin(terms), 0.0) if smaller else 0.0
+        return Choice(best, True, 0.0, threshold, by, tuple(meeting), None, (*meeting, None)[1], smaller, short)
+    hopeful = min((c for c in found if c.margin(terms) >= 0), key=lambda c: _order(c, by), default=None)
     missing = [c for c in found if not c.margin(terms) >= 0]
     nearest = min(missing, key=lambda c: (-c.margin(terms), c.cost(by), c.shipped), default=None)
     shortfall = -nearest.margin(terms) if nearest else 0.0
-    return Choice(nearest, False, shortfall, threshold, by, unconfirmed=best)
+    return Choice(nearest, False, shortfall, threshold, by, unconfirmed=hopeful)
+
+
+def chosen(
+    records: Iterable[Record],
+    manifest: Mapping[str, Any],
+    *,
+    target: Target | None,
+    by: By = "bytes",
+    confident: bool = False,
+) -> Choice:
+    """The choice among a sweep's `records`, on the terms of its manifest; without a target, the knee of the front."""
+    found = candidates(records)
+    if target is not None:
+        return choose(
+            found,
+            target=target,
+            reference_accuracy=manifest["reference"]["val"]["accuracy"],
+            by=by,
+            repeats=manifest["repeats"],
+            confirm=manifest.get("confirm", 0),
+            confident=confident,
+        )
+    from sweep.pareto import knee  # imports NumPy, which no other choice needs
+
+    bend = found[knee([(candidate.cost(by), candidate.mean_error) for candidate in found])] if found else None
+    return Choice(bend, feasible=bend is not None, shortfall=0.0, threshold=0.0, by=by)
+
+
+def _order(candidate: Candidate, by: By) -> tuple[float, float, float, str]:
+    other: By = "macs" if by == "bytes" else "bytes"
+    return candidate.cost(by), candidate.cost(other), candidate.mean_error, candidate.shipped
 
 
 def _candidate(group: list[Record]) -> Candidate:
@@ -215,6 +287,8 @@ def _candidate(group: list[Record]) -> Candidate:
         ids=tuple(record["id"] for record in ordered),
         seeds=tuple(record["seed"] for record in ordered),
         accuracies=tuple(record["val"]["accuracy"] for record in ordered),
+        lows=tuple(record["val"]["low"] for record in ordered),
+        drops=tuple((record.get("drop") or {}).get("high") for record in ordered),
         shipped=shipped["id"],
         artifact_bytes=shipped["artifact_bytes"],
         macs=shipped["macs"],

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from lc_core.artifact import Artifact, ArtifactError, load, read
 from sweep.fingerprint import study_parts
-from sweep.intervals import paired_drop, wilson
+from sweep.intervals import wilson
 from sweep.loading import StudyError, load_splits, load_study
-from sweep.pick import By, Target, candidates, choose
+from sweep.pick import By, Candidate, Target, chosen
 from sweep.store import Record, StoreError, SweepFolder, read_manifest, read_optional, read_records, write_json
 from sweep.study import Data, Study
-from sweep.trial import content_hash, measure, scores, settle_process
+from sweep.trial import content_hash, drop, measure, scores, settle_process
 
 
 def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict[str, Any]:
@@ -37,9 +38,17 @@ def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict
 
 
 def pick_model(
-    root: Path, *, target: Target, by: By, user_folder: str, study_reference: str | None = None
+    root: Path,
+    *,
+    target: Target | None,
+    by: By,
+    user_folder: str,
+    study_reference: str | None = None,
+    confident: bool = False,
 ) -> dict[str, Any]:
     """The model of the sweep in `root` to deploy, its file proved and its test accuracy measured; writes pick.json.
+
+    Without a target, the knee of the front; `confident` asks that the 95 % bound meets the target (`pick.choose`).
 
     Raises:
         StoreError: `root` is no sweep, or has nothing to pick from.
@@ -47,16 +56,18 @@ def pick_model(
         StudyError: the study cannot be loaded, or has changed.
     """
     folder, manifest, records = SweepFolder(root), read_manifest(root), read_records(root)
-    accuracy = manifest["reference"]["val"]["accuracy"]
-    repeats = manifest["repeats"]
-    confirm = manifest.get("confirm", 0)
-    found = candidates(records)
-    choice = choose(found, target=target, reference_accuracy=accuracy, by=by, repeats=repeats, confirm=confirm)
+    choice = chosen(records, manifest, target=target, by=by, confident=confident)
     if choice.candidate is None:
-        seeds = 1 + confirm if confirm else repeats
+        confirm = manifest.get("confirm", 0)
+        seeds = 1 + confirm if confirm else manifest["repeats"]
         raise StoreError(
             f"{root}: no configuration has all of its {seeds} seed(s) done, so there is nothing to pick; "
             "see lcsweep status"
+        )
+    if confident and target is not None and target.max_drop is not None and None in choice.candidate.drops:
+        raise StoreError(
+            f"{root}: expected records with the drop on the same examples, got some of an earlier version; pick "
+            "without --confident, or begin a new sweep with --out"
         )
     record = next(record for record in records if record["id"] == choice.candidate.shipped)
     study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
@@ -67,14 +78,29 @@ def pick_model(
         "accuracies": list(choice.candidate.accuracies),
         "meets_target": choice.feasible,
         "shortfall": choice.shortfall,
-        "target": target.as_dict(),
+        "target": target.as_dict() if target else None,
+        "confident": confident,
         "by": by,
+        "runner_up": _beside(choice.runner_up),
+        "next_smaller": _beside(choice.next_smaller, shortfall=choice.next_smaller_shortfall),
         "artifact": str(folder.artifact(record["id"])),
         "compression_ratio": record["reference_bytes"] / record["artifact_bytes"],
         "test": look_at_test(record["id"], folder, study, data),
     }
     write_json(folder.pick, picked)
     return picked
+
+
+def _beside(candidate: Candidate | None, *, shortfall: float = 0.0) -> dict[str, Any] | None:
+    """What a pick says of another candidate."""
+    if candidate is None:
+        return None
+    what = ("family", "configuration", "artifact_bytes", "macs")
+    return {name: getattr(candidate, name) for name in what} | {
+        "id": candidate.shipped,
+        "seeds": len(candidate.seeds),
+        "shortfall": shortfall,
+    }
 
 
 def describe(path: Path, artifact: Artifact) -> dict[str, Any]:
@@ -144,14 +170,11 @@ def look_at_test(job_id: str, folder: SweepFolder, study: Study, data: Data) -> 
     """
     reference = _look("reference", folder.reference, folder, study, data)
     found = _look(job_id, folder.artifact(job_id), folder, study, data)
-    pairs = list(zip(reference["scores"], found["scores"], strict=True))
-    lost = sum(max(before - after, 0.0) for before, after in pairs)
-    won = sum(max(after - before, 0.0) for before, after in pairs)
-    low, high = paired_drop(lost, won, n=found["n"])
+    change = drop(torch.tensor(reference["scores"]).double(), torch.tensor(found["scores"]).double())
     return {key: value for key, value in found.items() if key != "scores"} | {
-        "drop": (lost - won) / found["n"],
-        "drop_low": low,
-        "drop_high": high,
+        "drop": change["drop"],
+        "drop_low": change["low"],
+        "drop_high": change["high"],
         "reference_accuracy": reference["accuracy"],
         "looks": len(list(folder.test.glob("*.json"))),
     }

@@ -135,6 +135,7 @@ def picked(facts: Facts, page: Path) -> str:
     rows = [
         ("picked", f"{facts['family']}: {label(facts['configuration'])}, {how} (job {facts['id']})"),
         ("target", verdict(facts)),
+        *_beside(facts),
         ("file", f"{facts['artifact']}"),
         (
             "size",
@@ -156,11 +157,34 @@ def picked(facts: Facts, page: Path) -> str:
     return _table(rows, right=set())
 
 
+def _beside(facts: Facts) -> list[tuple[str, str]]:
+    """Why this one and no other: what the next smaller one misses by, and what would be picked next."""
+    rows = []
+    if facts.get("next_smaller"):
+        other = facts["next_smaller"]
+        short = f"misses by {_points(other['shortfall'])}" if other["shortfall"] else "meets it so far"
+        rows.append(("next smaller", f"{_other(other, facts)}: {short}{_seeds(other['seeds'])}"))
+    if facts.get("runner_up"):
+        rows.append(("runner-up", _other(facts["runner_up"], facts)))
+    return rows
+
+
+def _other(other: Facts, facts: Facts) -> str:
+    cost = f"{other['artifact_bytes']:,} bytes" if facts["by"] == "bytes" else f"{other['macs']:,} MACs"
+    return f"{other['family']}: {label(other['configuration'])}, {cost}"
+
+
 def verdict(facts: Facts) -> str:
     """Whether a pick met its target."""
+    if facts["target"] is None:
+        return f"none: the knee of the front, on validation, {_seeds(len(facts['seeds'])).strip(' ,')}"
     met = "meets" if facts["meets_target"] else f"MISSES by {_points(facts['shortfall'])}"
-    seeds = "1 seed" if len(facts["seeds"]) == 1 else f"{len(facts['seeds'])} seeds"
-    return f"{met}: {describe_target(Target(**facts['target']))}, on validation, in {seeds}"
+    bound = " with its 95 % bound" if facts.get("confident") else ""
+    return f"{met}{bound}: {describe_target(Target(**facts['target']))}, on validation{_seeds(len(facts['seeds']))}"
+
+
+def _seeds(count: int) -> str:
+    return f", in {count} seed" + ("" if count == 1 else "s")
 
 
 def artifact(facts: Facts) -> str:
@@ -185,6 +209,8 @@ def artifact(facts: Facts) -> str:
 
 def describe_target(target: Target) -> str:
     """A target in words."""
+    if target.max_drop is not None and target.relative:
+        return f"a drop of at most {target.max_drop:.2%} of the reference's accuracy"
     if target.max_drop is not None:
         return f"a drop of at most {_points(target.max_drop)}"
     return f"an accuracy of at least {target.min_accuracy:.2%}"

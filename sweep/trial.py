@@ -2,6 +2,7 @@
 
 import ctypes
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import itertools
@@ -31,7 +32,7 @@ from lc_core.schedule import Schedule
 from lc_core.surgery import cut_weights
 from lc_core.task import CompressionTask
 from lc_core.training import DivergedError, predict
-from sweep.intervals import wilson
+from sweep.intervals import paired_drop, wilson
 from sweep.loading import load_study
 from sweep.store import FORMAT, Record, SweepFolder, label, publish, write_json, write_whole
 from sweep.study import Configuration, Data, Split, Study
@@ -112,6 +113,13 @@ class Workplace:
         """Multiply-accumulates for one example of the model compressed to `thetas`, groups that went cut out of it."""
         weights = cut_weights(self.template, self.data.train.inputs[:1], tasks=tasks, thetas=thetas)
         return count_macs(self.uses, weights, tasks=tasks, thetas=thetas)
+
+    @functools.cached_property
+    def reference_scores(self) -> Tensor:
+        """The reference's accuracy on each example of the validation split, float64 (n,)."""
+        model = self.study.build_model()
+        model.load_state_dict(self.reference)
+        return scores(model, self.data.val, study=self.study)["accuracy"]
 
     @staticmethod
     def make(study: Study, data: Data, *, folder: SweepFolder) -> "Workplace":
@@ -244,6 +252,14 @@ def scores(model: nn.Module, split: Split, *, study: Study) -> dict[str, Tensor]
     }
 
 
+def drop(reference: Tensor, found: Tensor) -> dict[str, float]:
+    """From scores `reference` (n,) to `found` (n,) on the same examples: the drop of their mean, its 95 % interval."""
+    change = reference - found
+    lost, won = float(change.clamp(min=0).sum()), float((-change).clamp(min=0).sum())
+    low, high = paired_drop(lost, won, n=len(change))
+    return {"drop": (lost - won) / len(change), "low": low, "high": high}
+
+
 def _checked(name: str, score: Tensor, n: int) -> Tensor:
     if tuple(score.shape) != (n,):
         raise ValueError(
@@ -288,7 +304,7 @@ def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -
         tasks, state.thetas, shipped.state_dict(), info=_info(job, workplace, accuracy=measured[-1]["accuracy"])
     )
     write_whole(attempt / "model.lcz", packed)
-    artifact = _prove(attempt / "model.lcz", workplace, claimed=measured[-1])
+    artifact, right = _prove(attempt / "model.lcz", workplace, claimed=measured[-1])
     write_json(attempt / "diagnostics.json", {"steps": steps})
     sizes = job_sizes(job, workplace)
     expected, found = sizes.nominal_bytes, artifact.payload_bytes
@@ -301,6 +317,7 @@ def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -
         "artifact_sha256": hashlib.sha256(packed).hexdigest(),
         "macs": workplace.macs(tasks, state.thetas),
         "val": measured[-1],
+        "drop": drop(workplace.reference_scores, right),
         "direct": measured[0],
         "gap": state.gap,
         "epochs": state.epochs,
@@ -321,14 +338,17 @@ def _states(job: Job, model: nn.Module, tasks: tuple[CompressionTask, ...], work
     return itertools.islice(states, 1) if job.method == "dc" else states
 
 
-def _prove(path: Path, workplace: Workplace, *, claimed: dict[str, Any]) -> Artifact:
-    """The file, whose accuracy is what a record states: read back from the disk, into a model of its own."""
+def _prove(path: Path, workplace: Workplace, *, claimed: dict[str, Any]) -> tuple[Artifact, Tensor]:
+    """The file, whose accuracy is what a record states: read back from the disk, into a model of its own.
+
+    With it the accuracy on each example of the validation split.
+    """
     model = workplace.study.build_model()
     artifact = load(path, model)
     found = measure(model, workplace.data.val, study=workplace.study)
     if found != claimed:
         raise ArtifactError(f"the packed file measures {found}, the model that it was made from {claimed}")
-    return artifact
+    return artifact, scores(model, workplace.data.val, study=workplace.study)["accuracy"]
 
 
 def _info(job: Job, workplace: Workplace, *, accuracy: float) -> dict[str, Any]:
@@ -346,7 +366,18 @@ def _info(job: Job, workplace: Workplace, *, accuracy: float) -> dict[str, Any]:
 
 def _record(job: Job, reference_bytes: int | None, reference_macs: int | None) -> Record:
     """A record but for what the job finds out."""
-    unknown = ("plan", "nominal_bytes", "artifact_bytes", "artifact_sha256", "macs", "val", "direct", "gap", "epochs")
+    unknown = (
+        "plan",
+        "nominal_bytes",
+        "artifact_bytes",
+        "artifact_sha256",
+        "macs",
+        "val",
+        "drop",
+        "direct",
+        "gap",
+        "epochs",
+    )
     return {
         "format": FORMAT,
         "id": job.id,

@@ -58,6 +58,9 @@ def some_record(family: str = "both") -> str:
         ("status", ["Missing argument"]),
         ("pick runs/tiny --by weight", ["--by", "'weight'"]),
         ("pick runs/tiny --max-drop -1", ["--max-drop"]),
+        ("pick runs/tiny --relative", ["--relative", "expected --max-drop"]),
+        ("pick runs/tiny --min-accuracy 0.5 --relative", ["relative", "expected --max-drop"]),
+        ("pick runs/tiny --knee --max-drop 0.1", ["--knee", "expected no target beside it"]),
         ("report runs/tiny --max-drop 0.1 --min-accuracy 0.9", ["expected one of"]),
         ("export runs/tiny", ["--out"]),
         ("verify", ["Missing argument"]),
@@ -504,6 +507,20 @@ def test_two_picks_count_one_look(finished: Path) -> None:
         lcsweep("pick", RUN, "--max-drop", drop, "--json").json["test"]["looks"] for drop in ("0.05", "0.05", "1")
     ]
     assert counts == [2, 2, 3]
+
+
+def test_a_relative_drop_a_bound_and_the_knee(finished: Path) -> None:
+    accuracy = json.loads(FOLDER.manifest.read_text())["reference"]["val"]["accuracy"]
+    relative = lcsweep("pick", RUN, "--max-drop", "0.05", "--relative", "--json").json
+    assert relative["id"] == lcsweep("pick", RUN, "--max-drop", str(0.05 * accuracy), "--json").json["id"]
+    assert "5.00% of the reference's accuracy" in lcsweep("pick", RUN, "--max-drop", "0.05", "--relative").out
+    assert "meets with its 95 % bound" in lcsweep("pick", RUN, "--min-accuracy", "0.5", "--confident").out
+    knee = lcsweep("pick", RUN, "--knee")
+    assert (knee.code, "the knee of the front, on validation, in 1 seed" in knee.out) == (0, True)
+    assert "picked: " in lcsweep("status", RUN).out
+    said = lcsweep("pick", RUN, "--max-drop", "0.05").out
+    assert re.search(r"next smaller +.*: misses by [0-9.]+ points, in 1 seed\n", said)
+    assert "runner-up" in said
 
 
 # The installed command

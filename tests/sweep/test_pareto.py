@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sweep.pareto import Costs, front, hypervolume
+from sweep.pareto import Costs, front, hypervolume, knee
 
 # Few values, so that ties and equal rows are common.
 LEVELS = st.sampled_from([-1.0, 0.0, 0.25, 1.0, 2.0, 3.0, float("inf"), float("nan")])
@@ -95,3 +95,23 @@ def test_rows_beyond_the_reference_add_nothing() -> None:
 def test_a_hypervolume_of_three_columns_is_refused() -> None:
     with pytest.raises(ValueError, match="expected two columns, got 3"):
         hypervolume(np.zeros((1, 3)), np.ones(3))
+
+
+def test_a_knee_is_where_the_front_bends_on_a_logarithmic_axis() -> None:
+    """Four decades: the error falls by 0.8 in the first, by 0.1 in each of the others."""
+    rows = [(1e1, 1.0), (1e2, 0.2), (1e3, 0.1), (1e4, 0.0), (5e3, 0.05), (9e3, 0.9)]
+    assert knee(rows) == 1
+    assert knee(rows[::-1]) == len(rows) - 2
+    assert knee([(first**2, 10 * second) for first, second in rows]) == 1
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[(5.0, 0.3)], [(10.0, 0.5), (100.0, 0.1)], [(1.0, 0.3), (10.0, 0.2), (100.0, 0.1)], [(9.0, 1.0), (9.0, 0.1)]],
+)
+def test_a_front_without_a_bend_gives_its_most_accurate(rows: list[tuple[float, float]]) -> None:
+    assert knee(rows) == len(rows) - 1
+
+
+def test_a_front_that_bends_the_other_way_gives_its_most_accurate() -> None:
+    assert knee([(1e1, 1.0), (1e2, 0.9), (1e3, 0.8), (1e4, 0.0)]) == 3

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.pick import Candidate, Choice, Target, candidates, choose
+from sweep.intervals import wilson
+from sweep.pick import Candidate, Choice, Target, candidates, choose, chosen
 from sweep.store import Record
 
 
@@ -25,15 +26,19 @@ def record(keep: float, *, seed: int = 0, accuracy: float | None = 0.9, size: in
         "seed": seed,
         "artifact_bytes": size if done else None,
         "macs": 7 if done else None,
-        "val": {"accuracy": accuracy, "n": 100} if done else None,
+        "val": {"accuracy": accuracy, "n": 100, "low": accuracy - 0.05} if accuracy is not None else None,
         "direct": {"accuracy": 0.5, "n": 100} if done else None,
     }
     return usual | others
 
 
-def candidate(name: str, *accuracies: float, size: int = 100, macs: int = 7) -> Candidate:
+def candidate(
+    name: str, *accuracies: float, size: int = 100, macs: int = 7, drops: tuple[float, ...] = ()
+) -> Candidate:
+    """Of 100 examples; `drops` are the upper bounds of the drop from the reference."""
     seeds = tuple(range(len(accuracies)))
-    return Candidate("prune", {"keep": name}, "lc", seeds and (name,), seeds, accuracies, name, size, macs, None)
+    lows, highs = tuple(wilson(a, n=100)[0] for a in accuracies), drops or (None,) * len(accuracies)
+    return Candidate("prune", {"keep": name}, "lc", (name,), seeds, accuracies, lows, highs, name, size, macs, None)
 
 
 AT_90 = Target(min_accuracy=0.9)
@@ -51,6 +56,7 @@ AT_90 = Target(min_accuracy=0.9)
         ({"max_drop": 1.5}, r"max_drop: .* got 1.5"),
         ({"min_accuracy": 97.5}, r"min_accuracy: .* got 97.5"),
         ({"min_accuracy": math.nan}, r"min_accuracy: .* got nan"),
+        ({"min_accuracy": 0.9, "relative": True}, "relative: expected max_drop, which it is about, got min_accuracy"),
     ],
 )
 def test_a_target_that_makes_no_sense_is_refused(given: dict[str, float], message: str) -> None:
@@ -64,6 +70,10 @@ def test_a_targets_threshold() -> None:
     assert Target(min_accuracy=0.9).threshold(0.975) == 0.9
     assert Target(min_accuracy=0.0).threshold(0.975) == 0.0
     assert Target(max_drop=0.01).as_dict() == {"max_drop": 0.01}
+    relative = Target(max_drop=0.01, relative=True)
+    assert relative.threshold(0.8) == pytest.approx(0.792)
+    assert relative.as_dict() == {"max_drop": 0.01, "relative": True}
+    assert Target(**relative.as_dict()) == relative
     assert Target(**Target(min_accuracy=0.9).as_dict()) == Target(min_accuracy=0.9)
 
 
@@ -215,6 +225,69 @@ def test_a_choice_is_the_least_of_those_that_meet_the_target(
         assert choice.candidate in meeting
     else:
         assert min(choice.candidate.accuracies) == max(min(one.accuracies) for one in found)
+
+
+# Why this one
+
+
+def test_a_choice_names_the_next_smaller_and_what_it_misses_by_and_the_runner_up() -> None:
+    sizes = {"tiny": (0.5, 1), "close": (0.88, 5), "best": (0.93, 7), "next": (0.92, 9), "large": (0.99, 20)}
+    found = [candidate(name, accuracy, size=size) for name, (accuracy, size) in sizes.items()]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    assert choice.next_smaller is found[1]
+    assert choice.next_smaller_shortfall == pytest.approx(0.02)
+    assert choice.runner_up is found[3]
+    alone = choose(found[2:3], target=AT_90, reference_accuracy=1.0)
+    assert (alone.next_smaller, alone.runner_up) == (None, None)
+
+
+def test_one_that_is_smaller_and_has_too_few_seeds_misses_by_nothing() -> None:
+    found = [candidate("few", 0.95, size=5), candidate("best", 0.93, 0.92, size=7)]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0, repeats=2)
+    assert (choice.candidate, choice.next_smaller) == (found[1], found[0])
+    assert choice.next_smaller_shortfall == 0
+
+
+# With its 95 % bound
+
+
+def test_confident_asks_that_every_seeds_bound_meets_an_accuracy() -> None:
+    """Of 100 examples: 95 right are 88.8 % at least (Wilson), 97 are 91.5 %."""
+    found = [candidate("a", 0.97, 0.95, size=1), candidate("b", 0.97, 0.97, size=2)]
+    assert choose(found, target=AT_90, reference_accuracy=1.0).candidate is found[0]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0, confident=True)
+    assert choice.candidate is found[1]
+    assert choice.next_smaller_shortfall == pytest.approx(0.9 - wilson(0.95, n=100)[0])
+
+
+def test_confident_asks_that_the_bound_of_the_drop_meets_one() -> None:
+    found = [
+        candidate("unknown", 0.96, size=1),
+        candidate("wide", 0.96, size=2, drops=(0.021,)),
+        candidate("sure", 0.96, size=3, drops=(0.0199,)),
+    ]
+    target = Target(max_drop=0.02)
+    assert choose(found, target=target, reference_accuracy=0.97).candidate is found[0]
+    assert choose(found, target=target, reference_accuracy=0.97, confident=True).candidate is found[2]
+    relative = Target(max_drop=0.02, relative=True)  # 0.0194 of 0.97
+    assert not choose(found, target=relative, reference_accuracy=0.97, confident=True).feasible
+
+
+# Without a target
+
+
+def test_without_a_target_the_choice_is_the_knee_of_the_front() -> None:
+    """On a logarithmic axis of bytes: a cliff at 100 bytes."""
+    facts = [(0.5, 10, 0), (0.9, 100, 1), (0.91, 1000, 0), (0.92, 10_000, 2), (0.6, 5000, 3)]
+    records = [
+        record(size / 10_000, accuracy=accuracy, size=size, macs=macs, id=str(size)) for accuracy, size, macs in facts
+    ]
+    manifest = {"reference": {"val": {"accuracy": 0.93}}, "repeats": 1}
+    choice = chosen(records, manifest, target=None)
+    assert choice.candidate is not None
+    assert (choice.candidate.shipped, choice.feasible) == ("100", True)
+    assert chosen([], manifest, target=None).candidate is None
+    assert chosen(records, manifest, target=AT_90).candidate == choice.candidate
 
 
 # As many seeds as were asked for

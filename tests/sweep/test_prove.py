@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lc_core.artifact import ArtifactError, encode, load, read
+from sweep.intervals import paired_drop
 from sweep.loading import StudyError, load_study
 from sweep.pick import Target
 from sweep.prove import pick_model, verify
@@ -29,8 +30,8 @@ def record_of(folder: SweepFolder, family: str, place: int = 0) -> Record:
     return [record for record in read_records(folder.root) if record["family"] == family][place]
 
 
-def pick(folder: SweepFolder, target: Target, by: Any = "bytes") -> dict[str, Any]:
-    return pick_model(folder.root, target=target, by=by, user_folder=str(Path.cwd()))
+def pick(folder: SweepFolder, target: Target | None, by: Any = "bytes", *, confident: bool = False) -> dict[str, Any]:
+    return pick_model(folder.root, target=target, by=by, user_folder=str(Path.cwd()), confident=confident)
 
 
 # Verification
@@ -210,6 +211,60 @@ def assert_refused(folder: SweepFolder, error: type[Exception], words: str, targ
     with pytest.raises(error, match=words):
         pick(folder, target)
     assert tree(folder.root) == before
+
+
+def test_a_pick_says_what_the_next_smaller_misses_by_and_what_comes_next(folder: SweepFolder) -> None:
+    picked = pick(folder, DROP)
+    records = sorted(read_records(folder.root), key=lambda record: record["artifact_bytes"])
+    place = [record["id"] for record in records].index(picked["id"])
+    threshold = json.loads(folder.manifest.read_text())["reference"]["val"]["accuracy"] - 0.05
+    smaller = records[place - 1]
+    assert place > 0
+    assert picked["next_smaller"]["id"] == smaller["id"]
+    assert picked["next_smaller"]["shortfall"] == pytest.approx(threshold - smaller["val"]["accuracy"])
+    meeting = [record["id"] for record in records if record["val"]["accuracy"] >= threshold]
+    assert (picked["id"], picked["runner_up"]["id"]) == tuple(meeting[:2])
+
+
+def test_a_confident_pick_holds_the_bound_of_the_drop_on_the_same_examples(folder: SweepFolder) -> None:
+    records = {record["id"]: record for record in read_records(folder.root)}
+    bounds = sorted(record["drop"]["high"] for record in records.values())
+    allowed = bounds[len(bounds) // 2]
+    picked = pick(folder, Target(max_drop=allowed), confident=True)
+    sure = [record for record in records.values() if record["drop"]["high"] <= allowed]
+    assert picked["meets_target"]
+    assert picked["id"] == min(sure, key=lambda record: record["artifact_bytes"])["id"]
+    assert not pick(folder, Target(max_drop=bounds[0] / 2), confident=True)["meets_target"]
+
+
+def test_a_drop_in_a_record_is_that_of_the_file_on_validation(folder: SweepFolder) -> None:
+    record = record_of(folder, "both")
+    study = load_study("tiny.py", user_folder=str(Path.cwd()))
+    data = study.load_data().val
+    right = []
+    for path in (folder.reference, folder.artifact(record["id"])):
+        model = study.build_model()
+        load(path, model)
+        with torch.no_grad():
+            right.append((model.eval()(data.inputs).argmax(dim=1) == data.targets).double())
+    assert record["drop"]["drop"] == pytest.approx(float((right[0] - right[1]).mean()))
+    lost, won = (int(((right[0] - right[1]) == sign).sum()) for sign in (1, -1))
+    assert (record["drop"]["low"], record["drop"]["high"]) == paired_drop(lost, won, n=len(data.targets))
+
+
+def test_records_of_an_earlier_version_have_no_bound_of_the_drop(folder: SweepFolder) -> None:
+    for record in read_records(folder.root):
+        path = folder.record(record["id"])
+        path.write_text(json.dumps({name: value for name, value in record.items() if name != "drop"}))
+    with pytest.raises(StoreError, match="expected records with the drop on the same examples"):
+        pick(folder, DROP, confident=True)
+    assert pick(folder, Target(min_accuracy=0.5), confident=True)["meets_target"]
+
+
+def test_without_a_target_the_knee_is_picked(folder: SweepFolder) -> None:
+    picked = pick(folder, None)
+    assert (picked["target"], picked["meets_target"]) == (None, True)
+    assert picked["id"] in {record["id"] for record in read_records(folder.root)}
 
 
 def test_a_pick_whose_file_is_damaged_is_refused_before_any_look(folder: SweepFolder) -> None:

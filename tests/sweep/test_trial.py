@@ -35,7 +35,7 @@ FIELDS = {
         "nominal_bytes",
         "plan",
     ),
-    *("artifact_bytes", "artifact_sha256", "reference_bytes", "macs", "reference_macs", "val", "direct", "gap"),
+    *("artifact_bytes", "artifact_sha256", "reference_bytes", "macs", "reference_macs", "val", "drop", "direct", "gap"),
     *("epochs", "seconds", "device", "versions", "finished", "error"),
 }
 
@@ -260,7 +260,7 @@ def test_a_job_that_goes_wrong_is_a_failed_record_until_it_goes_right(tmp_path: 
     assert "\n" not in record["error"]["message"]
     assert record["error"]["traceback"].startswith("Traceback (most recent call last):\n")
     assert "sweep/trial.py" in record["error"]["traceback"]
-    unknown = ("artifact_bytes", "artifact_sha256", "val", "direct", "gap", "epochs", "macs")
+    unknown = ("artifact_bytes", "artifact_sha256", "val", "drop", "direct", "gap", "epochs", "macs")
     assert {record[name] for name in unknown} == {None}
     assert record["seconds"] > 0
     assert read_records(sweep.folder.root) == [record]
