@@ -3,7 +3,8 @@
 One zstd frame (level 19, with checksum) around one safetensors payload: `zstd -d` gives a file that safetensors reads.
 Its arrays are those of every Theta's `pack`, under "<task number>:<array>", and the uncompressed parameters and buffers
 under their own names. Its metadata has one key, "lcz", whose value is JSON: the format's version, the tasks with the
-forms of their Thetas, what the writer said of the model, and the SHA-256 of all that and of the arrays.
+forms of their Thetas, what the writer said of the model, and the SHA-256 of all that and of the arrays. What it holds
+determines every byte of the payload: a reader refuses one that says the same otherwise. docs/artifact.md has it all.
 Reading runs nothing that a file names.
 """
 
@@ -20,15 +21,14 @@ import zstandard
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from lc_core.compression import Compressed, numel
+from lc_core.cast import WEIGHTS
+from lc_core.compression import Compressed, Form
 from lc_core.forms import unpack
+from lc_core.limits import check_sizes, decompressed, header_of
 from lc_core.task import CompressionTask, Governed
 
 FORMAT = 1
 LEVEL = 19
-LARGEST_RATIO = 2048
-SLACK = 64 << 20
-"""A frame may declare LARGEST_RATIO times its own bytes and SLACK more; anything larger is taken for an attack."""
 NO_HASH = "0" * 64
 HEADER_ALLOWANCE = 512
 """Bytes of the header that name a parameter's arrays and forms: more than any takes."""
@@ -80,12 +80,17 @@ def encode(
         thetas: one a task.
         weights: the model's parameters and buffers, by name; those that a task governs are ignored.
         info: JSON data that travels with the model.
+
+    Raises:
+        ValueError: `info` holds a number that is not finite, or is too long.
     """
     arrays = _arrays(tasks, thetas, weights)
     arrays = {name: array.detach().cpu().contiguous() for name, array in arrays.items()}
-    metadata = _metadata(tasks, thetas, info)
-    metadata["sha256"] = _digest(metadata, arrays)
-    payload = safetensors.torch.save(arrays, metadata={"lcz": _dumps(metadata)})
+    metadata = _metadata([task.governed for task in tasks], thetas, info)
+    text = _dumps(metadata | {"sha256": _digest(metadata, arrays)})
+    payload = safetensors.torch.save(arrays, metadata={"lcz": text})
+    header_of(payload)
+    assert payload.startswith(_header(arrays, text)), "safetensors lays files out otherwise than format 1 says"
     return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(payload)
 
 
@@ -98,15 +103,9 @@ def nominal_bytes(tasks: Sequence[CompressionTask], weights: Mapping[str, Tensor
     outlines = [task.outline_or_dense() for task in tasks]
     unknown = sum(len(task.governed.names) for task in tasks if task.outline() is None)
     arrays = _arrays(tasks, outlines, weights)
-    metadata = _metadata(tasks, outlines, info) | {"sha256": NO_HASH}
-    header: dict[str, Any] = {"__metadata__": {"lcz": _dumps(metadata)}}
-    offset = 0
-    for name, array in sorted(arrays.items(), key=lambda item: (-_ORDER[item[1].dtype][0], item[0])):
-        end = offset + array.numel() * array.element_size()
-        header[name] = {"dtype": _ORDER[array.dtype][1], "shape": list(array.shape), "data_offsets": [offset, end]}
-        offset = end
-    length = len(_dumps(header).encode())
-    return 8 + -(-length // 8) * 8 + offset + HEADER_ALLOWANCE * unknown
+    metadata = _metadata([task.governed for task in tasks], outlines, info) | {"sha256": NO_HASH}
+    size = sum(_byte_size(array) for array in arrays.values())
+    return len(_header(arrays, _dumps(metadata))) + size + HEADER_ALLOWANCE * unknown
 
 
 def read(path: str | Path) -> Artifact:
@@ -121,7 +120,10 @@ def read(path: str | Path) -> Artifact:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         return _decode(data)
-    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError, zstandard.ZstdError) as error:
+    except (
+        *(ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError),
+        *(RecursionError, MemoryError, SafetensorError, zstandard.ZstdError),
+    ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ArtifactError(
             f"{path}: expected a whole packed model (.lcz), got one that cannot be read: {reason}; make it again"
@@ -175,18 +177,38 @@ def _arrays(
     return arrays
 
 
-def _metadata(
-    tasks: Sequence[CompressionTask], thetas: Sequence[Compressed], info: Mapping[str, Any]
-) -> dict[str, Any]:
+def _metadata(governed: Sequence[Governed], thetas: Sequence[Compressed], info: Mapping[str, Any]) -> dict[str, Any]:
     described = [
-        {"names": task.governed.names, "shapes": task.governed.shapes, "theta": theta.form()}
-        for task, theta in zip(tasks, thetas, strict=True)
+        {"names": each.names, "shapes": each.shapes, "theta": theta.form()}
+        for each, theta in zip(governed, thetas, strict=True)
     ]
     return {"format": FORMAT, "tasks": described, "info": info}
 
 
+def _header(arrays: Mapping[str, Tensor], text: str) -> bytes:
+    """The payload up to its arrays, as safetensors writes it: the length of the JSON, and that, filled up with spaces.
+
+    Args:
+        arrays: on any device.
+        text: the metadata.
+    """
+    header: dict[str, Any] = {"__metadata__": {"lcz": text}}
+    offset = 0
+    for name, array in sorted(arrays.items(), key=lambda item: (-_ORDER[item[1].dtype][0], item[0])):
+        end = offset + _byte_size(array)
+        header[name] = {"dtype": _ORDER[array.dtype][1], "shape": list(array.shape), "data_offsets": [offset, end]}
+        offset = end
+    written = _dumps(header).encode()
+    length = -(-len(written) // 8) * 8
+    return length.to_bytes(8, "little") + written.ljust(length)
+
+
+def _byte_size(array: Tensor) -> int:
+    return array.numel() * array.element_size()
+
+
 def _dumps(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _digest(metadata: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> str:
@@ -199,83 +221,39 @@ def _digest(metadata: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> str:
 
 
 def _decode(data: bytes) -> Artifact:
-    payload = _decompress(data)
-    header_length = int.from_bytes(payload[:8], "little")
-    if header_length > len(payload) - 8:
-        raise ValueError("its header is cut")
-    header = json.loads(payload[8 : 8 + header_length])
-    metadata = json.loads(header["__metadata__"]["lcz"])
+    payload = decompressed(data)
+    text = json.loads(header_of(payload))["__metadata__"]["lcz"]
+    metadata = json.loads(text)
     if metadata["format"] != FORMAT:
         raise ValueError(f"expected format {FORMAT}, got {metadata['format']!r}; a later lcsweep may read it")
     arrays = safetensors.torch.load(payload)
+    if not payload.startswith(_header(arrays, text)):
+        raise ValueError("its header is not written as this format's")
     claimed = metadata.pop("sha256")
     if _digest(metadata, arrays) != claimed:
         raise ValueError("its contents do not match its SHA-256")
     described = metadata["tasks"]
-    _check_sizes(described, len(payload))
+    check_sizes(described, len(data))
     prefixes = tuple(f"{number}:" for number in range(len(described)))
-    thetas = [
-        unpack(task["theta"], {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)})
+    thetas = tuple(
+        _theta(task["theta"], {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)})
         for prefix, task in zip(prefixes, described, strict=True)
-    ]
-    return Artifact(
-        info=metadata["info"],
-        governed=tuple(Governed(tuple(task["names"]), tuple(map(tuple, task["shapes"]))) for task in described),
-        thetas=tuple(thetas),
-        uncompressed={name: array for name, array in arrays.items() if not name.startswith(prefixes)},
-        payload_bytes=len(payload),
-        file_bytes=len(data),
     )
+    governed = tuple(Governed(tuple(task["names"]), tuple(map(tuple, task["shapes"]))) for task in described)
+    uncompressed = {name: array for name, array in arrays.items() if not name.startswith(prefixes)}
+    names = [name for each in governed for name in each.names] + list(uncompressed)
+    if len(set(names)) != len(names):
+        raise ValueError("a parameter is in it twice")
+    if _dumps(_metadata(governed, thetas, metadata["info"]) | {"sha256": claimed}) != text:
+        raise ValueError("its metadata are not written as this format's")
+    return Artifact(metadata["info"], governed, thetas, uncompressed, payload_bytes=len(payload), file_bytes=len(data))
 
 
-def _check_sizes(described: Sequence[Mapping[str, Any]], payload_bytes: int) -> None:
-    """ValueError where a file of these tasks would take more memory than its size can account for.
-
-    A code takes no bits where the codebook has one entry, and an index none where nothing is kept, so shapes alone
-    would let a small file fill any memory.
-    """
-    total = 0
-    for task in described:
-        shapes = [tuple(shape) for shape in task["shapes"]]
-        governed = Governed(tuple(task["names"]), tuple(shapes))
-        if len(set(governed.names)) != len(shapes) or not shapes:
-            raise ValueError(f"expected a shape for each of {list(governed.names)}, got {shapes}")
-        total += _declared(task["theta"], list(governed.shape))
-    if total > LARGEST_RATIO * payload_bytes + SLACK:
-        raise ValueError(f"it declares {total} numbers in {payload_bytes} bytes")
-
-
-def _declared(form: Mapping[str, Any], shape: list[int]) -> int:
-    """How many numbers a form makes of `shape`, those on the way included. ValueError where it has another shape."""
-    if form["shape"] != shape or not all(type(size) is int and size >= 0 for size in form["shape"]):
-        raise ValueError(f"expected the shape {shape} in whole numbers, got {form['shape']}")
-    listed = [value if isinstance(value, list) else [value] for value in form.values()]
-    children = [child for values in listed for child in values if isinstance(child, dict)]
-    return numel(tuple(shape)) + _on_the_way(form) + sum(_declared(child, list(child["shape"])) for child in children)
-
-
-def _on_the_way(form: Mapping[str, Any]) -> int:
-    """How many numbers decompressing a form makes besides those of its shape and its children."""
-    match form:
-        case {"form": "circulant", "shape": [n, m, *kernel], "block": int(block)} if block > 0:
-            rows, columns = -(-n // block) * block, -(-m // block) * block
-            whole: int = rows * columns * numel(tuple(kernel)) + block**2
-            return whole
-        case {"form": "cp", "shape": [_, *others], "factors": [{"shape": [_, int(rank)]}, *_]}:
-            return numel(tuple(others)) * rank
-    return 0
-
-
-def _decompress(data: bytes) -> bytes:
-    if data[:4] != zstandard.FRAME_HEADER:
-        raise ValueError("it does not begin as a zstd frame")
-    declared = zstandard.get_frame_parameters(data).content_size
-    if not 0 < declared <= LARGEST_RATIO * len(data) + SLACK:
-        raise ValueError(f"it declares {declared} bytes in a frame of {len(data)}")
-    decompressor = zstandard.ZstdDecompressor().decompressobj()
-    payload = decompressor.decompress(data)
-    if not decompressor.eof or len(payload) != declared:
-        raise ValueError("it is cut short")
-    if decompressor.unused_data:
-        raise ValueError(f"it has {len(decompressor.unused_data)} bytes after its end")
-    return payload
+def _theta(form: Form, arrays: Mapping[str, Tensor]) -> Compressed:
+    theta = unpack(form, arrays)
+    if theta.dtype not in WEIGHTS.values():
+        raise ValueError(f"expected weights of a type that layers have, got {theta.dtype}")
+    stored = 8 * sum(_byte_size(array) for array in arrays.values())
+    if theta.storage_bits() != stored:
+        raise ValueError(f"expected {theta.storage_bits()} bits of arrays for {str(form)[:80]}, got {stored}")
+    return theta

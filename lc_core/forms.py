@@ -1,6 +1,6 @@
 """Packed arrays back to Theta. A stored form names one of a fixed set: loading runs no code that a file brings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -34,6 +34,9 @@ def _unpack(form: Form, arrays: Mapping[str, Tensor]) -> Compressed:
     def child(name: str) -> Compressed:
         return _unpack(form[name], unprefixed(name, arrays))
 
+    def numbered(forms: Sequence[Form]) -> list[Compressed]:
+        return _of_one_type([_unpack(each, unprefixed(str(i), arrays)) for i, each in enumerate(forms)])
+
     match form["form"]:
         case "dense":
             return Dense.unpack(form, arrays)
@@ -46,19 +49,27 @@ def _unpack(form: Form, arrays: Mapping[str, Tensor]) -> Compressed:
         case "cast":
             return Rounded.unpack(form, arrays)
         case "groups":
-            values = [_unpack(part["values"], unprefixed(str(i), arrays)) for i, part in enumerate(form["parts"])]
+            values = numbered([part["values"] for part in form["parts"]])
             return Grouped.unpack(form, arrays, values=values)
         case "sum":
-            terms = [_unpack(term, unprefixed(str(i), arrays)) for i, term in enumerate(form["terms"])]
-            return Summed.unpack(form, terms=terms)
+            return Summed.unpack(form, terms=numbered(form["terms"]))
         case "factors":
-            return Factored.unpack(form, arrays, left=child("left"), right=child("right"))
+            left, right = _of_one_type([child("left"), child("right")])
+            return Factored.unpack(form, arrays, left=left, right=right)
         case "tucker":
-            return Tucker.unpack(form, core=child("core"), left=child("left"), right=child("right"))
+            core, left, right = _of_one_type([child("core"), child("left"), child("right")])
+            return Tucker.unpack(form, core=core, left=left, right=right)
         case "cp":
-            factors = [_unpack(factor, unprefixed(str(i), arrays)) for i, factor in enumerate(form["factors"])]
-            return Kruskal.unpack(form, factors=factors)
+            return Kruskal.unpack(form, factors=numbered(form["factors"]))
         case "circulant":
             return Circulated.unpack(form, vectors=child("vectors"))
         case other:
             raise ValueError(f"form: expected one that lc_core knows, got {other!r}")
+
+
+def _of_one_type(parts: list[Compressed]) -> list[Compressed]:
+    """`parts`, which go into one Theta. ValueError where their types differ."""
+    found = {part.dtype for part in parts}
+    if len(found) > 1:
+        raise ValueError(f"expected parts of one type, got {sorted(map(str, found))}")
+    return parts

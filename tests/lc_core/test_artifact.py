@@ -164,63 +164,10 @@ def assert_refused(path, *, because=None):
     return message
 
 
-def test_a_file_cut_anywhere_is_refused(file):
-    whole = file.read_bytes()
-    for length in range(len(whole)):
-        file.write_bytes(whole[:length])
-        assert_refused(file)
-
-
-def test_a_file_with_any_byte_changed_is_refused_or_means_the_same(file):
-    """zstd's format has a few bits that mean nothing; whatever is read is the whole model, unharmed."""
-    whole, artifact, unharmed = file.read_bytes(), read(file), []
-    for place in range(len(whole)):
-        for change in (0x01, 0xFF):
-            file.write_bytes(whole[:place] + bytes([whole[place] ^ change]) + whole[place + 1 :])
-            if same(file, artifact):
-                unharmed.append((place, change))
-            else:
-                assert_refused(file)
-    assert len(unharmed) < len(whole) // 100
-
-
-def test_a_payload_with_a_byte_changed_is_refused_or_means_the_same(file):
-    """Under zstd's own checksum: the SHA-256 stands alone. JSON writes some numbers in more than one way."""
-    payload, artifact, unharmed = zstandard.ZstdDecompressor().decompress(file.read_bytes()), read(file), []
-    compressor = zstandard.ZstdCompressor(level=1)
-    for place in range(0, len(payload), 2):
-        file.write_bytes(compressor.compress(payload[:place] + bytes([payload[place] ^ 1]) + payload[place + 1 :]))
-        if same(file, artifact):
-            unharmed.append(place)
-        else:
-            assert_refused(file)
-    assert len(unharmed) < len(payload) // 100
-
-
-def same(path, artifact):
-    """Whether `path` can be read and holds exactly what `artifact` does."""
-    try:
-        other = read(path)
-    except ArtifactError:
-        return False
-    weights, theirs = artifact.weights(), other.weights()
-    assert weights.keys() == theirs.keys()
-    assert all(torch.equal(weights[name], theirs[name]) for name in weights)
-    return other.info == artifact.info and other.governed == artifact.governed
-
-
-def test_a_payload_cut_short_is_refused(file):
-    payload = zstandard.ZstdDecompressor().decompress(file.read_bytes())
-    compressor = zstandard.ZstdCompressor(level=1)
-    for length in range(0, len(payload), 5):
-        file.write_bytes(compressor.compress(payload[:length]))
-        assert_refused(file)
-
-
 @pytest.mark.parametrize("more", [b"\0", b"some more", zstandard.ZstdCompressor().compress(b"another frame")])
 def test_bytes_after_the_end_are_refused(file, more):
     file.write_bytes(file.read_bytes() + more)
-    assert_refused(file, because=f"it has {len(more)} bytes after its end")
+    assert_refused(file, because=f"contains {len(more)} bytes of unused data")
 
 
 @pytest.mark.parametrize("declared", [2**63, 2**50, 200 << 20])

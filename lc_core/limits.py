@@ -1,0 +1,87 @@
+"""What a packed file may make a reader do: the memory that it may ask for follows from its own bytes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import zstandard
+
+from lc_core.compression import numel
+
+LARGEST_RATIO = 2048
+SLACK = 64 << 20
+"""A file of n bytes may declare LARGEST_RATIO n + SLACK bytes before zstd, and as many numbers; anything larger is
+taken for an attack."""
+LARGEST_HEADER = 8 << 20
+"""Bytes of the payload's JSON, which takes up to some 25 times as much memory once read."""
+
+
+def decompressed(data: bytes) -> bytes:
+    """The payload in a frame. ValueError or ZstdError where it is cut, is not alone or declares too much.
+
+    Never makes more than the frame declares, whatever its blocks hold.
+    """
+    if data[:4] != zstandard.FRAME_HEADER:
+        raise ValueError("it does not begin as a zstd frame")
+    declared = zstandard.get_frame_parameters(data).content_size
+    if not 0 < declared <= most(len(data)):
+        raise ValueError(f"it declares {declared} bytes in a frame of {len(data)}")
+    payload: bytes = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+    return payload
+
+
+def header_of(payload: bytes) -> bytes:
+    """The JSON at the payload's beginning. ValueError where it is cut or too long."""
+    length = int.from_bytes(payload[:8], "little")
+    if length > len(payload) - 8:
+        raise ValueError("its header is cut")
+    if length > LARGEST_HEADER:
+        raise ValueError(f"expected a header of at most {LARGEST_HEADER} bytes, got {length}")
+    return payload[8 : 8 + length]
+
+
+def check_sizes(described: Sequence[Mapping[str, Any]], file_bytes: int) -> None:
+    """ValueError where a file of these tasks would take more memory than its size can account for.
+
+    A code takes no bits where the codebook has one entry, and an index none where nothing is kept, so shapes alone
+    would let a small file fill any memory.
+    """
+    total = 0
+    for task in described:
+        names, shapes = task["names"], task["shapes"]
+        if not shapes or len(set(names)) != len(shapes) or not all(type(name) is str for name in names):
+            raise ValueError(f"expected a shape for each of {names}, got {shapes}")
+        if not all(_is_shape(shape) for shape in shapes):
+            raise ValueError(f"expected shapes in whole numbers, got {shapes}")
+        total += _declared(task["theta"], shapes[0] if len(shapes) == 1 else [sum(map(numel, shapes))])
+    if total > most(file_bytes):
+        raise ValueError(f"it declares {total} numbers in {file_bytes} bytes")
+
+
+def most(file_bytes: int) -> int:
+    """What a file of so many bytes may declare."""
+    return LARGEST_RATIO * file_bytes + SLACK
+
+
+def _is_shape(shape: Any) -> bool:
+    return isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
+
+
+def _declared(form: Mapping[str, Any], shape: list[int]) -> int:
+    """How many numbers a form makes of `shape`, those on the way included. ValueError where it has another shape."""
+    if form["shape"] != shape or not _is_shape(form["shape"]):
+        raise ValueError(f"expected the shape {shape} in whole numbers, got {form['shape']}")
+    listed = [value if isinstance(value, list) else [value] for value in form.values()]
+    children = [child for values in listed for child in values if isinstance(child, dict)]
+    return numel(tuple(shape)) + _on_the_way(form) + sum(_declared(child, list(child["shape"])) for child in children)
+
+
+def _on_the_way(form: Mapping[str, Any]) -> int:
+    """How many numbers decompressing a form makes besides those of its shape and its children."""
+    match form:
+        case {"form": "circulant", "shape": [n, m, *kernel], "block": int(block)} if block > 0:
+            rows, columns = -(-n // block) * block, -(-m // block) * block
+            whole: int = rows * columns * numel(tuple(kernel)) + block**2
+            return whole
+        case {"form": "cp", "shape": [_, *others], "factors": [{"shape": [_, int(rank)]}, *_]}:
+            return numel(tuple(others)) * rank
+    return 0

@@ -1,0 +1,123 @@
+"""A packed file of format 1, kept: format_1.lcz must be read for ever, and give the numbers in format_1.json.
+
+It has every stored form once. A new format gets a file of its own beside it; these two are never written again.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import zstandard
+from torch import Tensor
+
+from lc_core.artifact import encode, read
+from lc_core.cast import Rounded
+from lc_core.circulant import Circulated
+from lc_core.combination import Summed
+from lc_core.compression import Compressed, Dense
+from lc_core.cp import Kruskal
+from lc_core.lowrank import Factored
+from lc_core.nm import Pattern
+from lc_core.pruning import L0Pruning, Sparse
+from lc_core.quantization import Quantized
+from lc_core.structured import Grouped, Part
+from lc_core.task import CompressionTask, Governed
+from lc_core.tensors import Tucker
+from lc_core.uniform import Uniform
+
+FILE = Path(__file__).with_name("format_1.lcz")
+STATED = Path(__file__).with_name("format_1.json")
+INFO = {"study": "kept", "note": 'é "x" ☃ \x01', "levels": [1, None, True, 0.25]}
+
+
+def numbers(*shape: int, first: int = 0) -> Tensor:
+    """Multiples of a quarter from -2 to 2, whose sums and products float32 holds exactly."""
+    count = torch.Size(shape).numel()
+    return (((7 * torch.arange(first, first + count) ** 2 + 3) % 17 - 8) / 4).reshape(shape)
+
+
+def every_form() -> dict[str, Compressed]:
+    """Parameter name -> Theta; between them every form that can be stored, each in fewer bits than its weights."""
+    codes = torch.arange(40) % 3
+    pairs = (torch.arange(20)[:, None] * 4 + torch.tensor([1, 3])).reshape(-1)
+    byte = torch.uint8
+    corrections = Sparse((8, 50), pairs[:3], Dense(numbers(3)))
+    return {
+        "dense": Dense(numbers(2, 3)),
+        "gaps": Sparse((20, 20), torch.arange(4, 400, 45), Dense(numbers(9))),
+        "bitmap": Sparse((8, 8), torch.arange(0, 64, 2), Quantized((32,), torch.arange(32) % 2, numbers(2, first=3))),
+        "pattern": Sparse((10, 8), pairs, Dense(numbers(40)), Pattern(2, 4)),
+        "codebook": Quantized((8, 5), codes, torch.tensor([-1.0, 0.5, 2.0])),
+        "symmetric": Uniform((8, 5), (codes * 3).to(byte), torch.tensor([0.25]), None, 3),
+        "zeros": Uniform((8, 5), codes.to(byte), numbers(8).abs() + 1, (torch.arange(8) % 3).to(byte), 2),
+        "cast": Rounded(numbers(4, 4).half(), torch.float32),
+        "sum": Summed((Quantized((8, 50), torch.arange(400) % 2, numbers(2)), corrections)),
+        "channel": Factored((9, 2, 3, 3), Dense(numbers(9, 2)), Dense(numbers(2, 18))),
+        "spatial": Factored((6, 4, 3, 3), Dense(numbers(18, 1)), Dense(numbers(1, 12)), "spatial"),
+        "tucker": Tucker((6, 5, 3), Dense(numbers(2, 2, 3)), Dense(numbers(6, 2)), Dense(numbers(5, 2))),
+        "cp": Kruskal((6, 5, 3), tuple(Dense(numbers(size, 2)) for size in (6, 5, 3))),
+        "circulant": Circulated((7, 6), 4, Dense(numbers(2, 2, 4))),
+    }  # fmt: skip
+
+
+def written() -> bytes:
+    """The kept file: `every_form`, groups of two parameters that go together, and what is stored as it is."""
+    tasks, thetas = [], []
+    for name, theta in every_form().items():
+        tasks.append(CompressionTask(Governed((name,), (theta.shape,)), L0Pruning(keep=0.5)))
+        thetas.append(theta)
+    parts = (Part((5, 4), 0, 0), Part((5,), 0, 0))
+    kept = torch.tensor([1, 4])
+    values = (Quantized((2, 4), torch.arange(8) % 2, numbers(2)), Dense(numbers(2)))
+    tasks.append(CompressionTask(Governed(("group", "group_bias"), ((5, 4), (5,))), L0Pruning(keep=0.5)))
+    thetas.append(Grouped((25,), parts, kept, values))
+    weights = {
+        "bias": numbers(3),
+        "steps": torch.tensor(12),
+        "mask": torch.tensor([True, False]),
+        "narrow": numbers(2).bfloat16(),
+        "none": torch.zeros(0, 3),
+    }
+    return encode(tasks, thetas, weights, info=INFO)
+
+
+def test_the_kept_file_gives_the_stated_numbers():
+    artifact, stated = read(FILE), json.loads(STATED.read_text())
+    assert artifact.info == INFO
+    weights = artifact.weights()
+    assert weights.keys() == stated.keys()
+    for name, each in stated.items():
+        assert str(weights[name].dtype) == each["dtype"], name
+        assert list(weights[name].shape) == each["shape"], name
+        assert weights[name].reshape(-1).tolist() == each["numbers"], name
+
+
+def test_the_kept_file_has_every_form():
+    forms = [theta.form()["form"] for theta in read(FILE).thetas]
+    wanted = "dense sparse codebook uniform cast groups sum factors tucker cp circulant"
+    assert set(forms) == set(wanted.split())
+    assert len(forms) == len(every_form()) + 1
+
+
+def test_what_is_written_today_has_the_kept_files_payload():
+    """The frame around it is zstd's, and may change with its version."""
+    decompressor = zstandard.ZstdDecompressor()
+    assert decompressor.decompress(written()) == decompressor.decompress(FILE.read_bytes())
+
+
+@pytest.mark.parametrize("name, theta", every_form().items())
+def test_the_stated_numbers_are_those_that_were_meant(name, theta):
+    stated = json.loads(STATED.read_text())[name]
+    assert theta.decompress().reshape(-1).tolist() == stated["numbers"]
+
+
+if __name__ == "__main__":
+    if FILE.exists():
+        raise SystemExit(f"{FILE} is kept as it is")
+    FILE.write_bytes(written())
+    shown = {
+        name: {"dtype": str(tensor.dtype), "shape": list(tensor.shape), "numbers": tensor.reshape(-1).tolist()}
+        for name, tensor in read(FILE).weights().items()
+    }
+    STATED.write_text("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in shown.items()) + "\n}\n")
