@@ -15,6 +15,7 @@ from lc_core.lowrank import Factored, LowRank
 from lc_core.pruning import L0Pruning, NMPruning, Sparse
 from lc_core.quantization import Codebook, Quantized
 from lc_core.rank_selection import RankSelection
+from lc_core.restructure import load_structured
 from lc_core.schedule import Schedule
 from lc_core.structured import GroupPruning
 from lc_core.task import CompressionTask, Governed, Joint, plan_tasks
@@ -72,6 +73,7 @@ __all__ = [
     "deploy",
     "encode",
     "load",
+    "load_structured",
     "nominal_bytes",
     "plan_tasks",
     "read",

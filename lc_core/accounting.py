@@ -14,7 +14,7 @@ from lc_core.cp import Kruskal
 from lc_core.graph import LAYERS, parameter_name
 from lc_core.lowrank import Factored, matrix_shape
 from lc_core.structured import Grouped
-from lc_core.task import CompressionTask
+from lc_core.task import CompressionTask, Governed
 from lc_core.tensors import Tucker
 
 Uses = Mapping[str, Sequence[Use]]
@@ -66,20 +66,26 @@ def count_macs(
         tasks: what governs which parameters.
         thetas: one a task, or their outlines.
     """
-    stored: dict[str, Compressed] = {}
-    for task, theta in zip(tasks, thetas, strict=True):
-        parts = theta.values if isinstance(theta, Grouped) else (theta,)
-        if len(parts) == len(task.governed.names):
-            stored |= zip(task.governed.names, parts, strict=True)
+    stored = stored_by_name([task.governed for task in tasks], thetas)
 
     def macs(name: str, use: Use) -> int:
         shape = tuple(weights[name].shape)
-        return _macs(stored[name], shape, use) if name in stored else dense_macs(shape, use)
+        return layer_macs(stored[name], shape, use) if name in stored else dense_macs(shape, use)
 
     return sum(macs(name, use) for name, each in uses.items() for use in each)
 
 
-def _macs(theta: Compressed, shape: tuple[int, ...], use: Use) -> int:
+def stored_by_name(governed: Sequence[Governed], thetas: Sequence[Compressed]) -> dict[str, Compressed]:
+    """Parameter -> Theta of it, or of what its groups leave of it. Parameters that share one have none of their own."""
+    stored: dict[str, Compressed] = {}
+    for each, theta in zip(governed, thetas, strict=True):
+        parts = theta.values if isinstance(theta, Grouped) else (theta,)
+        if len(parts) == len(each.names):
+            stored |= zip(each.names, parts, strict=True)
+    return stored
+
+
+def layer_macs(theta: Compressed, shape: tuple[int, ...], use: Use) -> int:
     """Of a layer whose weight has `shape` when it runs, and is stored as `theta`, of the same shape or another."""
     if theta.shape == shape:
         return theta.macs(use)

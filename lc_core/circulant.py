@@ -50,17 +50,6 @@ class Circulated:
         whole = blocks.movedim((-2, -1), (1, 3)).reshape(rows * self.block, columns * self.block, *kernel)
         return whole[:n, :m].contiguous()
 
-    def apply(self, x: Tensor) -> Tensor:
-        """x (..., m) times the transpose of Delta(Theta) (n, m), by FFT: (..., n). ValueError for a convolution."""
-        if len(self.shape) != 2:
-            raise ValueError(f"circulant: expected a linear layer's weights, got shape {self.shape}")
-        n, m = self.shape
-        vectors = self.vectors.decompress()
-        padded = torch.nn.functional.pad(x, (0, -m % self.block)).unflatten(-1, (-1, self.block))
-        products = torch.fft.rfft(vectors) * torch.fft.rfft(padded)[..., None, :, :]
-        outputs: Tensor = torch.fft.irfft(products.sum(dim=-2), n=self.block).flatten(-2)
-        return outputs[..., :n]
-
     def storage_bits(self) -> int:
         return min(self.vectors.storage_bits(), dense_bits(self))
 

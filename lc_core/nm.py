@@ -69,10 +69,15 @@ class Pattern:
 
     def pack(self, support: Tensor, *, shape: tuple[int, ...]) -> dict[str, Tensor]:
         """Ascending flat indices that keep the pattern as a code a group, ceil(log2 (m choose n)) bits each."""
+        groups = zip(self._parts(shape), self.groups(support, shape=shape), strict=True)
+        return {part.name: pack_combinations(chosen, count=part.kept) for part, chosen in groups}
+
+    def groups(self, support: Tensor, *, shape: tuple[int, ...]) -> list[Tensor]:
+        """Which weights stay, bool (groups, size), of the full groups and of those at the rows' ends."""
         flat = torch.zeros(numel(shape), dtype=torch.bool, device=support.device)
         flat[support] = True
         rows = _as_rows(flat.reshape(shape))
-        return {part.name: pack_combinations(part.of(rows), count=part.kept) for part in self._parts(shape)}
+        return [part.of(rows) for part in self._parts(shape)]
 
     def unpack(self, arrays: Mapping[str, Tensor], *, shape: tuple[int, ...]) -> Tensor:
         """The inverse of `pack`: int64, ascending. ValueError where the arrays are not such codes."""

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,14 @@ from lc_core.structured import Grouped
 from lc_core.task import CompressionTask
 
 TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Stays:
+    """Which of a layer's outputs stay, (n,) bool, and which of its inputs, (m,) bool."""
+
+    rows: Tensor
+    columns: Tensor
 
 
 def cut(model: nn.Module, example: Tensor) -> nn.Module:
@@ -33,12 +41,17 @@ def cut(model: nn.Module, example: Tensor) -> nn.Module:
     Raises:
         ValueError: torch.fx cannot trace the model, or the copy's outputs differ.
     """
+    return cut_channels(model, example)[0]
+
+
+def cut_channels(model: nn.Module, example: Tensor) -> tuple[nn.Module, dict[str, Stays]]:
+    """As `cut`; also what stays of each layer that it understands, by the layer's name."""
     whole, small = copy.deepcopy(model).eval(), copy.deepcopy(model).eval()
-    _operate(Flow(trace(small), example))
-    _check_outputs(whole, small, example)
+    stays = _operate(Flow(trace(small), example))
+    check_outputs(whole, small, example)
     for given, made in zip(model.modules(), small.modules(), strict=True):
         made.training = given.training
-    return small
+    return small, stays
 
 
 def cut_weights(
@@ -95,13 +108,15 @@ def _alike(flow: Flow, weight: str, *, axis: int) -> bool:
     return False
 
 
-def _operate(flow: Flow) -> None:
-    """Cuts the layers of the model that was traced, in place."""
+def _operate(flow: Flow) -> dict[str, Stays]:
+    """Cuts the layers of the model that was traced, in place; what stays of each, by its name."""
     needed = _needed(flow)
+    stays = {mixer.name: Stays(needed[mixer.outputs.slots], needed[mixer.inputs.slots]) for mixer in flow.mixers}
     for mixer in flow.mixers:
-        _cut_mixer(mixer, rows=needed[mixer.outputs.slots], columns=needed[mixer.inputs.slots])
+        _cut_mixer(mixer, rows=stays[mixer.name].rows, columns=stays[mixer.name].columns)
     for follower in flow.followers:
         _cut_follower(follower, inputs=needed[follower.inputs.slots], outputs=needed[follower.outputs.slots])
+    return stays
 
 
 def _needed(flow: Flow) -> Tensor:
@@ -163,8 +178,9 @@ def _parameter(values: Tensor, *, like: Tensor) -> nn.Parameter:
 
 
 @torch.no_grad()
-def _check_outputs(whole: nn.Module, small: nn.Module, example: Tensor) -> None:
-    """ValueError where the two models, in evaluation mode, differ on `example` or on random inputs like it."""
+def check_outputs(whole: nn.Module, small: nn.Module, example: Tensor) -> None:
+    """ValueError where the two models, in evaluation mode, differ by more than TOLERANCE of the largest output, on
+    `example` or on random inputs like it."""
     batches = [example]
     if example.is_floating_point():
         noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0), dtype=example.dtype)

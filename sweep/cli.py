@@ -297,7 +297,7 @@ def export(
     if out.exists() and out.read_bytes() != path.read_bytes():
         raise StoreError(f"{out}: there is another file of that name; expected a new one: move it away or name another")
     write_whole(out, path.read_bytes())
-    facts["file"] = str(out)
+    facts |= {"file": str(out), "reference_bytes": record["reference_bytes"]}
     _print(facts, text.artifact(facts), as_json=as_json)
     picked = read_optional(SweepFolder(folder).pick) if trial is None else None
     if picked is not None and not picked["meets_target"]:

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweep.sizes import told
 from sweep.store import Record, label
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class Progress:
             return f"[{count}] {job.label}, failed: {record['error']['message']}"
         return (
             f"[{count}] {job.label}, accuracy {record['val']['accuracy']:.2%}, "
-            f"{record['artifact_bytes']:,} bytes, {duration(record['seconds'] or 0.0)}"
+            f"{told(record)}, {duration(record['seconds'] or 0.0)}"
         )
 
     def _summary(self) -> str:
@@ -164,7 +165,7 @@ class Progress:
         if self.best is None:
             return f"{wanted}: none yet"
         what = f"{self.best['family']}: {label(self.best['configuration'])}"
-        return f"{wanted}: {what}, {self.best['artifact_bytes']:,} bytes, accuracy {self.best['val']['accuracy']:.2%}"
+        return f"{wanted}: {what}, {told(self.best)}, accuracy {self.best['val']['accuracy']:.2%}"
 
     def _table(self) -> RenderableType:
         """The live table: the counts, the best so far, then a line a running job."""

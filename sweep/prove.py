@@ -1,5 +1,6 @@
 """Proof that a packed file is what its record says, and the one look at the test split."""
 
+import dataclasses
 import datetime
 import hashlib
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from lc_core.artifact import Artifact, ArtifactError, load, read
+from lc_core.entropy import coded_sizes
 from sweep.fingerprint import study_parts
 from sweep.intervals import wilson
 from sweep.loading import StudyError, load_splits, load_study
@@ -104,12 +106,14 @@ def _beside(candidate: Candidate | None, *, shortfall: float = 0.0) -> dict[str,
 
 
 def describe(path: Path, artifact: Artifact) -> dict[str, Any]:
-    """What a packed file says of itself, and its size and hash."""
+    """What a packed file says of itself, its size and hash, and what entropy coding would make of it."""
     weights = artifact.weights()
     return {
         "file": str(path),
         "bytes": artifact.file_bytes,
         "payload_bytes": artifact.payload_bytes,
+        "dense_bytes": sum(tensor.numel() * tensor.element_size() for tensor in weights.values()),
+        "coded": {kind: dataclasses.asdict(sizes) for kind, sizes in coded_sizes(artifact.thetas).items()},
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "parameters": sum(tensor.numel() for tensor in weights.values()),
         "info": artifact.info,

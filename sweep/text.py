@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.pick import Choice, Target
 from sweep.progress import duration
+from sweep.sizes import times
 from sweep.store import label
 
 if TYPE_CHECKING:
@@ -118,7 +119,9 @@ def status(facts: Facts, manifest: Facts) -> str:
     lines += [summary(search) for search in facts["searches"]]
     if facts["pick"]:
         pick = facts["pick"]
-        lines.append(f"picked: {pick['family']}: {label(pick['configuration'])}, {pick['artifact']}; {verdict(pick)}")
+        size = f"{pick['artifact_bytes']:,} bytes ({times(pick['artifact_bytes'], pick['reference_bytes'])})"
+        what = f"{pick['family']}: {label(pick['configuration'])}, {size}"
+        lines.append(f"picked: {what}, {pick['artifact']}; {verdict(pick)}")
     return "\n".join(lines)
 
 
@@ -139,7 +142,7 @@ def picked(facts: Facts, page: Path) -> str:
         ("file", f"{facts['artifact']}"),
         (
             "size",
-            f"{facts['artifact_bytes']:,} bytes, {facts['compression_ratio']:.1f} times smaller than the "
+            f"{facts['artifact_bytes']:,} bytes, {times(facts['artifact_bytes'], facts['reference_bytes'])} than the "
             f"reference's {facts['reference_bytes']:,}",
         ),
         ("MACs", f"{facts['macs']:,} of the reference's {facts['reference_macs']:,}"),
@@ -190,8 +193,13 @@ def _seeds(count: int) -> str:
 def artifact(facts: Facts) -> str:
     """What a packed file is."""
     info = {"study": "?", "family": "?", "job": "?", **facts["info"]}
+    whole, name = facts["dense_bytes"], "its weights as they are"
+    if "reference_bytes" in facts:
+        whole, name = facts["reference_bytes"], "the reference's packed file"
     rows = [
         ("file", f"{facts['file']}: {facts['bytes']:,} bytes ({facts['payload_bytes']:,} before zstd)"),
+        ("size", f"{times(facts['bytes'], whole)} than {name}, {whole:,}"),
+        *[(kind, _coded(sizes)) for kind, sizes in facts["coded"].items()],
         ("sha256", facts["sha256"]),
         ("holds", f"{facts['parameters']:,} numbers, decoded"),
     ]
@@ -205,6 +213,14 @@ def artifact(facts: Facts) -> str:
             ("validation", f"accuracy {float(info['val']['accuracy']):.2%} (n {info['val'].get('n', '?')}), {proof}")
         )
     return _table(rows, right=set())
+
+
+def _coded(sizes: Facts) -> str:
+    """What entropy coding would make of codes or supports; without its tables, so that zstd cannot always reach it."""
+    return (
+        f"{sizes['packed_bytes']:,} bytes packed, {sizes['zstd_bytes']:,} by zstd; the entropy is "
+        f"{sizes['entropy_bytes']:,}, a Huffman code {sizes['huffman_bytes']:,}, without tables"
+    )
 
 
 def describe_target(target: Target) -> str:
@@ -239,7 +255,7 @@ def _accuracy(measured: Facts) -> str:
 
 
 def _ratio(manifest: Facts, size: int) -> str:
-    return f"{manifest['reference']['bytes'] / size:.1f} times smaller"
+    return times(size, manifest["reference"]["bytes"])
 
 
 def _table(rows: Sequence[Sequence[str]], *, right: set[int]) -> str:

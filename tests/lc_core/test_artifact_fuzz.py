@@ -221,7 +221,8 @@ def change(metadata: dict, arrays: dict, draw: random.Random) -> None:
         return
     places = list(walk(metadata["tasks"]))
     holder, key = draw.choice(places)
-    holder[key] = draw.choice([*HOSTILE, *[place[place_key] for place, place_key in draw.sample(places, 3)]])
+    others = [place[place_key] for place, place_key in draw.sample(places, 3)]
+    holder[key] = copy.deepcopy(draw.choice([*HOSTILE, *others]))
 
 
 def walk(node):
@@ -342,11 +343,11 @@ def test_a_file_whose_payload_is_zeros_may_not_declare_by_the_payloads_size(tmp_
 
 
 @pytest.mark.slow
-def test_every_bit_of_the_payload(tmp_path):
+def test_every_third_bit_of_the_payload(tmp_path):
     payload, trial = payload_of(small()), Trial(tmp_path, small())
-    for bit in range(8 * len(payload)):
+    for bit in range(0, 8 * len(payload), 3):
         assert trial.read(frame(flipped(payload, bit))) is None, bit
-    trial.say("every bit of the payload flipped")
+    trial.say("every third bit of the payload flipped")
 
 
 @pytest.mark.slow
@@ -362,12 +363,12 @@ def test_every_bit_of_other_files(name, tmp_path):
 
 @pytest.mark.slow
 def test_more_random_damage(tmp_path):
-    damage(tmp_path, seeds=range(200, 3000))
+    damage(tmp_path, seeds=range(200, 1200))
 
 
 @pytest.mark.slow
 def test_more_metadata_changed_at_random(tmp_path):
-    change_metadata(tmp_path, seeds=range(150, 3000))
+    change_metadata(tmp_path, seeds=range(150, 1150))
 
 
 PEAK = """

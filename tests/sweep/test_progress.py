@@ -26,6 +26,7 @@ def done(accuracy: float, artifact_bytes: int, *, seconds: float = 2.0) -> Recor
         "configuration": {"keep": 0.05},
         "val": {"accuracy": accuracy, "n": 100},
         "artifact_bytes": artifact_bytes,
+        "reference_bytes": 64_456,
         "seconds": seconds,
         "error": None,
     }
