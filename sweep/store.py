@@ -65,6 +65,10 @@ class SweepFolder:
         return self.root / "artifacts"
 
     @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
     def searches(self) -> Path:
         return self.root / "searches"
 
@@ -92,6 +96,9 @@ class SweepFolder:
 
     def artifact(self, job_id: str) -> Path:
         return self.artifacts / job_id / "model.lcz"
+
+    def checkpoint(self, job_id: str) -> Path:
+        return self.checkpoints / job_id
 
     def diagnostics(self, job_id: str) -> Path:
         return self.artifacts / job_id / "diagnostics.json"
@@ -149,6 +156,7 @@ def publish(folder: SweepFolder, attempt: Path, *, job_id: str) -> Record:
         attempt.rename(final)
         record = _read_record(folder.record(job_id))  # before another attempt may replace it
     assert record is not None
+    folder.checkpoint(job_id).unlink(missing_ok=True)
     return record
 
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import itertools
@@ -31,6 +32,7 @@ from lc_core.schedule import Schedule
 from lc_core.surgery import cut_weights
 from lc_core.task import CompressionTask
 from lc_core.training import DivergedError, predict
+from sweep.checkpoint import Checkpoint, Checkpoints
 from sweep.intervals import wilson
 from sweep.loading import load_study
 from sweep.store import FORMAT, Record, SweepFolder, label, publish, write_json, write_whole
@@ -218,8 +220,7 @@ def job_sizes(job: Job, workplace: Workplace) -> Sizes:
     tasks = workplace.study.tasks(workplace.template, family=job.family, configuration=job.configuration)
     size = nominal_bytes(tasks, weights, info=_info(job, workplace, accuracy=0.0))
     macs = workplace.macs(tasks, [task.outline_or_dense() for task in tasks])
-    plan = content_hash([[task.governed.names, repr(task.compression)] for task in tasks])
-    return Sizes(size, macs, fixed=all(task.outline() is not None for task in tasks), plan=plan)
+    return Sizes(size, macs, fixed=all(task.outline() is not None for task in tasks), plan=_plan_hash(tasks))
 
 
 def measure(model: nn.Module, split: Split, *, study: Study) -> dict[str, Any]:
@@ -262,6 +263,7 @@ def content_hash(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Versions of what decides numbers."""
     packages = ("lcsweep", "torch", "numpy", "scikit-learn", "optuna", "ray")
@@ -276,14 +278,16 @@ def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -
     model, shipped = study.build_model(), study.build_model()
     model.load_state_dict(workplace.reference)
     tasks = study.tasks(model, family=job.family, configuration=job.configuration)
-    steps: list[dict[str, Any]] = []
-    measured: list[dict[str, Any]] = []
-    for state in _states(job, model, tasks, workplace):
+    kept = _checkpoints(job, tasks, workplace)
+    begun = kept.last()
+    steps, measured = (begun.steps, begun.measured) if begun else ([], [])
+    for state in _states(job, model, tasks, workplace, begun):
         deploy(shipped, tasks, state, inputs=data.train.inputs, batch_size=int(job.schedule["batch_size"]))
         measured.append(measure(shipped, data.val, study=study))
         error = 1 - measured[-1]["accuracy"]
         steps.append({"step": state.step, "mu": state.mu, "loss": state.loss, "gap": state.gap, "val_error": error})
         report({"step": state.step, "steps": state.steps, "gap": state.gap, "val_error": error})
+        kept.offer(state, steps, measured)
     packed = encode(
         tasks, state.thetas, shipped.state_dict(), info=_info(job, workplace, accuracy=measured[-1]["accuracy"])
     )
@@ -308,8 +312,23 @@ def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -
     }
 
 
-def _states(job: Job, model: nn.Module, tasks: tuple[CompressionTask, ...], workplace: Workplace) -> Iterator[LCState]:
-    """The LC states of the job, of which direct compression is the first; `model` holds the reference's weights."""
+def _checkpoints(job: Job, tasks: Sequence[CompressionTask], workplace: Workplace) -> Checkpoints:
+    device = str(workplace.data.train.inputs.device)
+    identity = {"job": job.id, "plan": _plan_hash(tasks), "device": device, "versions": versions()}
+    return Checkpoints(workplace.folder.checkpoint(job.id), identity=identity, tasks=tasks)
+
+
+def _plan_hash(tasks: Sequence[CompressionTask]) -> str:
+    return content_hash([[task.governed.names, repr(task.compression)] for task in tasks])
+
+
+def _states(
+    job: Job, model: nn.Module, tasks: tuple[CompressionTask, ...], workplace: Workplace, begun: Checkpoint | None
+) -> Iterator[LCState]:
+    """The LC states of the job that come after `begun`; the first of all is direct compression.
+
+    `model` holds the reference's weights.
+    """
     study, train = workplace.study, workplace.data.train
     targets, loss = train.targets, study.loss
     if study.distillation:
@@ -317,7 +336,10 @@ def _states(job: Job, model: nn.Module, tasks: tuple[CompressionTask, ...], work
         targets, loss = study.distillation.targets_and_loss(outputs, targets=targets, loss=loss)
     schedule = Schedule(**job.schedule)
     inputs = study.augment(train.inputs) if study.augment else train.inputs
-    states = run_lc(model, tasks, inputs, targets, loss=loss, schedule=schedule, seed=job.seed)
+    resume = begun.state if begun else None
+    states = run_lc(model, tasks, inputs, targets, loss=loss, schedule=schedule, seed=job.seed, resume=resume)
+    if begun:
+        begun.draw_on()  # after all else that draws
     return itertools.islice(states, 1) if job.method == "dc" else states
 
 
