@@ -12,16 +12,17 @@ from typing import Any
 
 from lc_core.artifact import encode, read
 from lc_core.training import train_reference
+from sweep.claim import claimed
 from sweep.fingerprint import study_parts
 from sweep.loading import StudyError, lasting_reference, load_splits, load_study, users_code
 from sweep.pick import Choice, NoTargetError, Target, candidates, choose
 from sweep.progress import Progress
 from sweep.search import FOR_A_TARGET, Entry, IndexedSearch, SearchName, index_url, open_index
+from sweep.storage import storage_errors
 from sweep.store import (
     FORMAT,
     StoreError,
     SweepFolder,
-    claimed,
     label,
     read_manifest,
     read_records,
@@ -164,13 +165,14 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
     started = time.monotonic()
     options, folder, study = sweep.options, sweep.folder, sweep.workplace.study
     threshold = sweep.threshold if options.aimed else None
-    with claimed(folder):
+    url = options.storage or index_url(folder.index)
+    with claimed(folder) as claim, storage_errors(url):
         search = IndexedSearch(
             sweep.entries,
             study=study,
             name=options.search,
             index=open_index(
-                options.storage or index_url(folder.index),
+                url,
                 study=study.name,
                 search=options.search,
                 target=sweep.target.as_dict() if sweep.target else {},
@@ -194,6 +196,7 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
                     workers=options.workers,
                     address=options.address,
                     watch=progress,
+                    check=claim.check,
                 )
         finally:
             summary = search.summary() | {

@@ -13,7 +13,6 @@ import shutil
 import sys
 import time
 import traceback
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,10 +31,11 @@ from lc_core.schedule import Schedule
 from lc_core.surgery import cut_weights
 from lc_core.task import CompressionTask
 from lc_core.training import DivergedError, predict
+from sweep.attempt import new_attempt, publish
 from sweep.checkpoint import Checkpoint, Checkpoints
 from sweep.intervals import wilson
 from sweep.loading import load_study
-from sweep.store import FORMAT, Record, SweepFolder, label, publish, write_json, write_whole
+from sweep.store import FORMAT, Record, SweepFolder, label, write_json, write_whole
 from sweep.study import Configuration, Data, Split, Study
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, KEPT_BYTES = -1, -3, 1 << 25  # the first two are glibc's own, of malloc.h
@@ -166,34 +166,48 @@ def split_arrays(data: Data) -> dict[str, np.ndarray]:
 
 
 def run_job(job: Job, workplace: Workplace, *, report: Progress) -> Record:
-    """The job's published record; `report` hears of each LC step. What goes wrong in it becomes a failed record."""
+    """The job's published record; `report` hears of each LC step. What goes wrong in it becomes a failed record.
+
+    Raises:
+        OSError, MemoryError, RuntimeError: a file could not be read or written, or there was no memory: the job may go
+            well another time, from its checkpoint.
+    """
     started = time.monotonic()
-    attempt = workplace.folder.artifacts / f".attempt-{job.id}-{uuid.uuid4().hex[:8]}"
-    attempt.mkdir(parents=True)
+    attempt = new_attempt(workplace.folder, job.id)
     try:
         result = _compress(job, workplace, attempt, report)
         known = _record(job, workplace.reference_bytes, workplace.reference_macs)
         write_json(attempt / "record.json", known | result | {"seconds": time.monotonic() - started})
     except Exception as error:  # whatever a user's model raises belongs in the record
-        shutil.rmtree(attempt)
-        return publish_failure(
-            job,
-            workplace.folder,
-            message=f"{type(error).__name__}: {error}",
-            traceback=traceback.format_exc(),
-            seconds=time.monotonic() - started,
-        )
+        shutil.rmtree(attempt, ignore_errors=True)
+        if _may_pass(error):
+            raise
+        message, seconds = f"{type(error).__name__}: {error}", time.monotonic() - started
+        failed = failure(job, message=message, traceback=traceback.format_exc(), seconds=seconds)
+        return publish_failure(failed, workplace.folder)
     return publish(workplace.folder, attempt, job_id=job.id)
 
 
-def publish_failure(
-    job: Job, folder: SweepFolder, *, message: str, traceback: str, seconds: float | None = None
-) -> Record:
-    """The published record of a job that failed. A record that says done stays, and is what this returns."""
-    attempt = folder.artifacts / f".attempt-{job.id}-{uuid.uuid4().hex[:8]}"
+def failure(job: Job, *, message: str, traceback: str, seconds: float | None = None) -> Record:
+    """The record of a job that failed."""
     error = {"message": " ".join(message.split()), "traceback": traceback}
-    write_json(attempt / "record.json", _record(job, None, None) | {"error": error, "seconds": seconds})
-    return publish(folder, attempt, job_id=job.id)
+    return _record(job, None, None) | {"error": error, "seconds": seconds}
+
+
+def publish_failure(failed: Record, folder: SweepFolder) -> Record:
+    """The record that holds once that of `failure` is published: one that says done stays."""
+    attempt = new_attempt(folder, failed["id"])
+    try:
+        write_json(attempt / "record.json", failed)
+        return publish(folder, attempt, job_id=failed["id"])
+    finally:
+        shutil.rmtree(attempt, ignore_errors=True)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same job may go well another time: a disk was full, a file out of reach, the memory short."""
+    short = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)  # torch has no class for it
+    return short or isinstance(error, OSError | MemoryError | torch.OutOfMemoryError)
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def test_a_failed_record_ends_the_checkpoint_too(tmp_path: Path) -> None:
     job = sweep.entries[0].jobs[0]
     cut_off(job, sweep, at=5)
     assert json.loads(sweep.folder.checkpoint(job.id).read_bytes().partition(b"\n")[0])["step"] == 4
-    trial.publish_failure(job, sweep.folder, message="no", traceback="")
+    trial.publish_failure(trial.failure(job, message="no", traceback=""), sweep.folder)
     assert not list(sweep.folder.checkpoints.iterdir())
 
 
