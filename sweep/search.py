@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sweep.sampler import TRIES, Parameters, Params, SmallestSampler, as_params
 from sweep.smallest import skipped
 from sweep.space import spread
-from sweep.storage import open_storage, without_password
+from sweep.storage import PatientStorage, without_password
 from sweep.store import Record, StoreError, but_for_seed
 from sweep.study import Configuration, Level, Study
 from sweep.trial import Job
@@ -319,7 +319,7 @@ def open_index(
     goal += " with MACs" if objectives == 3 else ""
     directions = [StudyDirection.MINIMIZE] * (1 if aimed else objectives)
     try:
-        storage = open_storage(url)
+        storage = PatientStorage(url)
         index = optuna.create_study(
             storage=storage, study_name=f"{study} {search}{goal} {space}", directions=directions, load_if_exists=True
         )

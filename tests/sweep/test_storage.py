@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy.orm
 
 from sweep import storage
 from sweep.search import index_url, open_index
@@ -37,8 +38,8 @@ def locked(path: Path, *, seconds: float) -> threading.Thread:
     return thread
 
 
-def test_a_lock_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Longer than SQLite would by itself."""
+def test_a_lock_is_waited_for(tmp_path: Path) -> None:
+    """Longer than SQLite would by itself: five seconds."""
     study = index(tmp_path / "study.db")
     thread = locked(tmp_path / "study.db", seconds=6)
     trial = study.ask()
@@ -49,9 +50,10 @@ def test_a_lock_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_lock_that_stays_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "PATIENCE", 0.5)
+    monkeypatch.setattr(storage, "PAUSE", 0.1)
     path = tmp_path / "study.db"
     study = index(path)
-    thread = locked(path, seconds=2)
+    thread = locked(path, seconds=7)
     with pytest.raises(StoreError) as caught, storage_errors(index_url(path)):
         study.ask()
     assert f"{path}: the search's index cannot be used (database is locked); no result is lost" in str(caught.value)
@@ -59,23 +61,26 @@ def test_a_lock_that_stays_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     study.ask()
 
 
-def test_a_connection_that_is_lost_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "PATIENCE", 1.0)
+@pytest.mark.parametrize("words", ["unable to open database file", "database or disk is full", "disk I/O error"])
+def test_a_file_that_is_briefly_out_of_reach_or_room_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """Each transaction is made again whole: there is one trial."""
+    monkeypatch.setattr(storage, "PAUSE", 0.1)
     study = index(tmp_path / "study.db")
-    engine: Any = study._storage._backend.engine  # type: ignore[attr-defined]
-    connect, tried = engine.dialect.connect, []
+    commit, tried = sqlalchemy.orm.Session.commit, []
 
-    def fail(*arguments: Any, **named: Any) -> Any:
-        tried.append(time.monotonic())
-        if len(tried) < 4:
-            raise sqlite3.OperationalError("unable to open database file")
-        return connect(*arguments, **named)
+    def fail(self: Any) -> None:
+        tried.append(words)
+        if len(tried) % 2:
+            raise sqlalchemy.exc.OperationalError("COMMIT", None, sqlite3.OperationalError(words))
+        commit(self)
 
-    monkeypatch.setattr(engine.dialect, "connect", fail)
-    engine.dispose()
-    study.ask()
-    assert len(tried) == 4
-    assert 0.2 < tried[-1] - tried[0] < 3
+    monkeypatch.setattr(sqlalchemy.orm.Session, "commit", fail)
+    study.tell(study.ask(), (0.1, 100))
+    monkeypatch.undo()
+    assert len(tried) >= 4
+    assert [trial.values for trial in study.trials] == [[0.1, 100]]
 
 
 def test_a_password_is_not_said() -> None:
