@@ -95,13 +95,8 @@ def claimed(folder: SweepFolder) -> Iterator[Claim]:
 def _acquire(folder: SweepFolder, own: dict[str, Any]) -> None:
     path = folder.claim
     path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        try:
-            with path.open("x") as file:
-                file.write(json.dumps(own))
-            return
-        except FileExistsError:
-            found = _look(path)
+    while not _new(path, own):
+        found = _look(path)
         if found is None:  # given back meanwhile
             continue
         if not _ended(found[0]):
@@ -117,6 +112,19 @@ def _acquire(folder: SweepFolder, own: dict[str, Any]) -> None:
         taken = _look(path)
         if taken is not None and taken[0].get("token") == own["token"]:
             return
+
+
+def _new(path: Path, own: dict[str, Any]) -> bool:
+    """Whether there was no claim, and this is it now."""
+    try:
+        with path.open("x") as file:
+            file.write(json.dumps(own))
+    except FileExistsError:
+        return False
+    except OSError:  # such as a full disk
+        path.unlink(missing_ok=True)
+        raise
+    return True
 
 
 def _has_pulse(path: Path, folder: SweepFolder, found: tuple[dict[str, Any], int]) -> bool:

@@ -281,7 +281,7 @@ def _open_folder(
     manifest = read_manifest(folder.root) if folder.manifest.exists() else None
     if manifest is not None:
         _same_study(manifest, study.name, parts, folder)
-    elif not folder.reference.exists() and folder.root.exists() and not _empty(folder.root):
+    elif not folder.reference.exists() and folder.root.exists() and not _unused(folder):
         raise StoreError(
             f"{folder.root}: not a sweep, and not empty; expected a new folder or one that lcsweep made: "
             "name another with --out"
@@ -332,8 +332,9 @@ def _make_writable(root: Path) -> None:
         ) from error
 
 
-def _empty(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
+def _unused(folder: SweepFolder) -> bool:
+    """Whether the folder is empty, but for what a driver left that was killed while it wrote the reference."""
+    return folder.root.is_dir() and all(path == folder.reference.parent for path in folder.root.iterdir())
 
 
 def _reference_fits(folder: SweepFolder, study_hash: str) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from sweep import claim
 from sweep.claim import claimed
 from sweep.store import StoreError, SweepFolder
-from tests.sweep.tiny import edit
+from tests.sweep.tiny import edit, prepared, write_study
 
 DRIVER = """
 import sys, time
@@ -185,3 +185,22 @@ def test_a_store_that_is_briefly_gone_ends_no_claim(tmp_path: Path, monkeypatch:
         time.sleep(0.5)
         assert folder.claim.stat().st_mtime_ns > before
         held.check()
+
+
+def test_a_full_disk_leaves_no_empty_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(held: Any) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(claim.json, "dumps", fail)
+    with pytest.raises(OSError, match="No space left"), claimed(SweepFolder(tmp_path)):
+        pytest.fail("let in without a claim")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_driver_that_was_killed_while_it_wrote_the_reference_is_succeeded(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "reference").mkdir(parents=True)
+    (out / "reference" / ".reference.lcz.12345678").write_bytes(b"half")
+    sweep = prepared(write_study(tmp_path), out)
+    with claimed(sweep.folder):
+        assert [path.name for path in sweep.folder.reference.parent.iterdir()] == ["reference.lcz"]
