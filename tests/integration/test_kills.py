@@ -154,30 +154,32 @@ def test_a_driver_that_is_killed_twenty_times_loses_nothing(tmp_path: Path, temp
         write_study(place, text=TRACED)
     folder = SweepFolder(killed / "runs" / "tiny")
     try:
-        for number in range(KILLS):
+        while len(kills) < KILLS:
+            number = len(kills)
             process = start(killed, temporary=temporary)
             sessions.append(process.pid)
+            assert len(sessions) < 2 * KILLS
             kind = ("starting", "running", "running", "at a record", "running")[number % 5]
             wait_for(kind, draw.uniform(0, 3), process, killed, folder)
-            assert process.poll() is None, process.communicate()[0]
+            if process.poll() is not None:
+                why = process.communicate()[0]
+                assert "timed out during startup" in why, why  # Ray's own, on a machine that is overloaded
+                continue
             process.send_signal(signal.SIGKILL)
             process.communicate()
             done = len(list(folder.artifacts.glob("*/record.json")))
             kills.append((time.time(), checkpoints(folder)))
             say(f"kill {number + 1}, {kind}: {done} records; checkpoints at LC steps {list(kills[-1][1].values())}")
-        last = start(killed, temporary=temporary)
-        sessions.append(last.pid)
-        finish(last)
-        again = start(killed, temporary=temporary)
-        sessions.append(again.pid)
-        assert "0 jobs started" in finish(again)
-        uninterrupted = start(whole, temporary=temporary)
-        sessions.append(uninterrupted.pid)
-        finish(uninterrupted)
+        said = []
+        for place in (killed, killed, whole):  # what is left, then nothing, and all at once
+            last = start(place, temporary=temporary)
+            sessions.append(last.pid)
+            said.append(finish(last))
     finally:
         for session in sessions:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(session, signal.SIGKILL)
+    assert ["0 jobs started" in each for each in said] == [False, True, False]
     made = attempts(steps(killed))
     check_steps(made, kills, folder)
     check_results(folder, SweepFolder(whole / "runs" / "tiny"))

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Mapping
@@ -309,13 +311,18 @@ INTERRUPTED = """
 
 @pytest.mark.parametrize(
     ("number", "send"),
-    [(signal.SIGINT, os.killpg), pytest.param(signal.SIGTERM, os.kill, marks=pytest.mark.slow)],
-    ids=["Ctrl-C, to the whole process group", "SIGTERM, to the driver"],
+    [
+        (signal.SIGINT, os.killpg),
+        pytest.param(signal.SIGTERM, os.kill, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, os.killpg, marks=pytest.mark.slow),
+    ],
+    ids=["Ctrl-C, to the whole process group", "SIGTERM, to the driver", "SIGTERM, to the whole process group"],
 )
 def test_an_interrupt_stops_at_once_and_leaves_no_process(
     tmp_path: Path, number: int, send: Callable[[int, int], None]
 ) -> None:
-    """And nothing that Ray prints is seen."""
+    """Nor a temporary folder; and nothing that Ray prints is seen."""
+    temporary = Path(tempfile.mkdtemp(prefix="k", dir="/tmp"))  # short enough for Ray's sockets
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(INTERRUPTED))
     process = subprocess.Popen(
@@ -324,7 +331,7 @@ def test_an_interrupt_stops_at_once_and_leaves_no_process(
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "TMPDIR": str(temporary)},
     )
     assert process.stdout is not None
     with process.stdout as out:
@@ -342,6 +349,8 @@ def test_an_interrupt_stops_at_once_and_leaves_no_process(
                 process.wait()
     assert rest == "interrupted [None, None] 2 0\n"
     assert session_members(process.pid) == []
+    assert not list(temporary.glob("*lcs-*"))
+    shutil.rmtree(temporary)
     log = (tmp_path / "out" / "logs" / "ray.log").read_text()
     assert "Started a local Ray instance" in log
     assert "a worker's own words" in log
