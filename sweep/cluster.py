@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
-import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import ray
 
-# A Unix socket's path ends at 107 bytes (103 on macOS); below the temporary folder Ray adds up to 75 of its own.
-LONGEST_TEMPORARY_FOLDER = 28
+from sweep.scratch import scratch
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -40,8 +35,9 @@ def check_address(address: str | None) -> None:
 def connected(address: str | None, workers: int) -> Iterator[None]:
     """A connection to Ray: to the cluster at `address`, or to one started here, which leaves no file behind."""
     runtime_env: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
-    temporary = Path(tempfile.mkdtemp(prefix="lcs-", dir=_short_folder())) if address is None else None
-    try:
+    with contextlib.ExitStack() as stack:
+        temporary = stack.enter_context(scratch()) if address is None else None
+        stack.callback(ray.shutdown)
         if temporary is not None:
             ray.init(
                 address="local",
@@ -62,10 +58,6 @@ def connected(address: str | None, workers: int) -> Iterator[None]:
                     "the address out to run on this machine"
                 ) from error
         yield
-    finally:
-        ray.shutdown()
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)  # a log that is still being written is no reason to fail
 
 
 def _knock(address: str) -> None:
@@ -73,9 +65,3 @@ def _knock(address: str) -> None:
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
-
-
-def _short_folder() -> str:
-    """The temporary folder, or /tmp where that one's path is too long for Ray's sockets."""
-    folder = tempfile.gettempdir()
-    return folder if len(os.fsencode(folder)) + len("/lcs-12345678") <= LONGEST_TEMPORARY_FOLDER else "/tmp"

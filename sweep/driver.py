@@ -12,17 +12,18 @@ from typing import Any
 
 from lc_core.artifact import encode, read
 from lc_core.training import train_reference
+from sweep.claim import claimed
 from sweep.estimate import Estimate, estimate
 from sweep.fingerprint import study_parts
 from sweep.loading import StudyError, lasting_reference, load_splits, load_study, users_code
 from sweep.pick import Choice, NoTargetError, Target, chosen
 from sweep.progress import Progress
 from sweep.search import FOR_A_TARGET, Entry, IndexedSearch, SearchName, index_url, open_index
+from sweep.storage import storage_errors
 from sweep.store import (
     FORMAT,
     StoreError,
     SweepFolder,
-    claimed,
     label,
     read_manifest,
     read_records,
@@ -182,13 +183,14 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
     started = time.monotonic()
     options, folder, study = sweep.options, sweep.folder, sweep.workplace.study
     threshold = sweep.threshold if options.aimed else None
-    with claimed(folder):
+    url = options.storage or index_url(folder.index)
+    with claimed(folder) as claim, storage_errors(url):
         search = IndexedSearch(
             sweep.entries,
             study=study,
             name=options.search,
             index=open_index(
-                options.storage or index_url(folder.index),
+                url,
                 study=study.name,
                 search=options.search,
                 target=sweep.target.as_dict() if sweep.target else {},
@@ -212,6 +214,7 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
                     workers=options.workers,
                     address=options.address,
                     watch=progress,
+                    check=claim.check,
                 )
         finally:
             summary = search.summary() | {
@@ -293,7 +296,7 @@ def _open_folder(
     manifest = read_manifest(folder.root) if folder.manifest.exists() else None
     if manifest is not None:
         _same_study(manifest, study.name, parts, folder)
-    elif not folder.reference.exists() and folder.root.exists() and not _empty(folder.root):
+    elif not folder.reference.exists() and folder.root.exists() and not _unused(folder):
         raise StoreError(
             f"{folder.root}: not a sweep, and not empty; expected a new folder or one that lcsweep made: "
             "name another with --out"
@@ -344,8 +347,9 @@ def _make_writable(root: Path) -> None:
         ) from error
 
 
-def _empty(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
+def _unused(folder: SweepFolder) -> bool:
+    """Whether the folder is empty, but for what a driver left that was killed while it wrote the reference."""
+    return folder.root.is_dir() and all(path == folder.reference.parent for path in folder.root.iterdir())
 
 
 def _reference_fits(folder: SweepFolder, study_hash: str) -> bool:

@@ -28,6 +28,7 @@ from sweep import trial
 from sweep.cluster import check_address, connected
 from sweep.process import Interruption, environment, redirected
 from sweep.progress import Watch
+from sweep.scratch import remove_dead
 from sweep.store import Record, SweepFolder, read_optional
 
 if TYPE_CHECKING:
@@ -60,28 +61,32 @@ def run(
     workers: int,
     address: str | None,
     watch: Watch,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Run what `search` asks for, at most `workers` jobs at once, until it has finished.
 
     `folder` is the sweep's (every node sees it); `splits` go into the object store once and reach the workers
     read-only. Without an `address` Ray is started here and ended again; "auto" or HOST:PORT joins a cluster. Meanwhile
     this process's standard output and error are logs/ray.log in `folder`: what is for the user's eyes goes through
-    `watch`, which writes elsewhere (`progress.own_stream`).
+    `watch`, which writes elsewhere (`progress.own_stream`). `check` is called between two events, and may raise.
 
     On return or raise, every job that was asked for has been told: with its record, or with None when it was lost.
 
     Raises: KeyboardInterrupt within seconds of SIGINT or SIGTERM; ValueError for an address that cannot be used; and
-    whatever `search` or `watch` raise.
+    whatever `search`, `watch` or `check` raise.
     """
     check_address(address)
     if workers < 1:
         raise ValueError(f"expected at least one worker, got workers={workers}")
-    if search.finished():
-        return
     sweep_folder = SweepFolder(folder)
     logs = sweep_folder.logs
+    storage = logs / "tune"
+    shutil.rmtree(storage, ignore_errors=True)  # of a driver that was killed
+    remove_dead()
+    if search.finished():
+        return
     logs.mkdir(parents=True, exist_ok=True)
-    driver = _Driver(search, folder=sweep_folder, watch=watch, workers=workers)
+    driver = _Driver(search, folder=sweep_folder, watch=watch, check=check, workers=workers)
     try:
         wanted = DRIVER_ENVIRONMENT | {"TUNE_MAX_PENDING_TRIALS_PG": str(workers)}
         interruption = driver.interruption
@@ -94,7 +99,7 @@ def run(
             interruption.catch()  # again: ray.init puts its own handler on SIGTERM
             data = ray.put(_Data(study_reference, user_folder, splits, str(folder.resolve())))
             driver.step([])
-            _tune(driver, data, storage=logs / "tune")
+            _tune(driver, data, storage=storage)
     except _Stopped as stopped:
         if stopped.error is not None:
             raise stopped.error from None
@@ -120,10 +125,13 @@ class _Stopped(BaseException):
 class _Driver:
     """The search's side of a run: which jobs are with Tune, and what became of them."""
 
-    def __init__(self, search: Search, *, folder: SweepFolder, watch: Watch, workers: int) -> None:
+    def __init__(
+        self, search: Search, *, folder: SweepFolder, watch: Watch, check: Callable[[], None], workers: int
+    ) -> None:
         self.search = search
         self.folder = folder
         self.watch = watch
+        self.check = check
         self.workers = workers
         self.jobs: dict[str, trial.Job] = {}  # by Tune's trial id: asked for and not told yet
         self.started: set[str] = set()
@@ -151,6 +159,7 @@ class _Driver:
         if self.interruption.asked:
             raise KeyboardInterrupt
         try:
+            self.check()
             waiting = set(self.jobs)
             for tune_trial in reversed(trials):  # the running ones are near the end
                 if not waiting:
@@ -241,7 +250,6 @@ def _tune(driver: _Driver, data: ray.ObjectRef[_Data], *, storage: Path) -> None
     def lc_job(config: dict[str, Any]) -> dict[str, Any]:
         return _work(config, data)
 
-    shutil.rmtree(storage, ignore_errors=True)  # of a driver that was killed
     try:
         tune.Tuner(
             tune.with_resources(lc_job, {"cpu": 1}),
@@ -267,6 +275,8 @@ def _tune(driver: _Driver, data: ray.ObjectRef[_Data], *, storage: Path) -> None
 def _give_up(job: trial.Job, folder: SweepFolder, *, cause: str) -> Record:
     """The record that holds for a job that Tune gave up: failed, unless a worker published it and then died.
 
+    Where it cannot be written it is known to this run alone.
+
     `cause` is Tune's text on all its attempts.
     """
     cause = re.sub(r"\x1b\[[0-9;]*m", "", cause)  # Ray colours it
@@ -274,7 +284,11 @@ def _give_up(job: trial.Job, folder: SweepFolder, *, cause: str) -> Record:
     lines = [line for line in attempts[-1].splitlines()[1:] if line.strip()] or [cause]
     line = lines[-1] if lines[0].startswith("ray::") else lines[0]  # an exception's own line, or Ray's on a dead worker
     message = f"given up after {len(attempts)} attempts, the last: {line.strip()}"
-    return trial.publish_failure(job, folder, message=message, traceback=cause)
+    try:
+        return trial.publish_failure(trial.failure(job, message=message, traceback=cause), folder)
+    except OSError as error:  # the user is told; without a record, the same command runs the job again
+        message += f"; and its record cannot be written: {error}"
+        return trial.failure(job, message=message, traceback=cause)
 
 
 # On a worker

@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sweep.sampler import TRIES, Parameters, Params, SmallestSampler, as_params
 from sweep.smallest import skipped
 from sweep.space import spread
+from sweep.storage import PatientStorage, without_password
 from sweep.store import Record, StoreError, but_for_seed
 from sweep.study import Configuration, Level, Study
 from sweep.trial import Job
@@ -318,24 +319,17 @@ def open_index(
     goal += " with MACs" if objectives == 3 else ""
     directions = [StudyDirection.MINIMIZE] * (1 if aimed else objectives)
     try:
-        storage = optuna.storages.RDBStorage(url)
+        storage = PatientStorage(url)
         index = optuna.create_study(
             storage=storage, study_name=f"{study} {search}{goal} {space}", directions=directions, load_if_exists=True
         )
     except Exception as error:  # SQLAlchemy's, Optuna's, Alembic's and the driver's own
         reason = " ".join(str(error).split("\n")[0].split())
         raise StoreError(
-            f"{_without_password(url)}: expected a storage that Optuna can open (such as sqlite:///study.db), "
+            f"{without_password(url)}: expected a storage that Optuna can open (such as sqlite:///study.db), "
             f"got {reason}; move it away or name another with --storage"
         ) from error
     return index
-
-
-def _without_password(url: str) -> str:
-    try:
-        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:  # not a URL
-        return url
 
 
 def _spread(entries: Sequence[Entry]) -> list[int]:

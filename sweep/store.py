@@ -4,13 +4,10 @@ One record.json a job is the truth. Files appear whole or not at all; a job's fo
 it, so that a record's presence means finished. Reading needs neither torch nor pandas, but for `table`.
 """
 
-import contextlib
-import fcntl
 import json
 import os
-import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +50,10 @@ class SweepFolder:
         return self.root / "sweep.json"
 
     @property
+    def claim(self) -> Path:
+        return self.root / ".claim"
+
+    @property
     def index(self) -> Path:
         return self.root / "study.db"
 
@@ -63,6 +64,10 @@ class SweepFolder:
     @property
     def artifacts(self) -> Path:
         return self.root / "artifacts"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
 
     @property
     def searches(self) -> Path:
@@ -93,6 +98,9 @@ class SweepFolder:
     def artifact(self, job_id: str) -> Path:
         return self.artifacts / job_id / "model.lcz"
 
+    def checkpoint(self, job_id: str) -> Path:
+        return self.checkpoints / job_id
+
     def diagnostics(self, job_id: str) -> Path:
         return self.artifacts / job_id / "diagnostics.json"
 
@@ -116,42 +124,6 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     write_whole(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
-@contextlib.contextmanager
-def claimed(folder: SweepFolder) -> Iterator[None]:
-    """The sweep to this driver alone; what drivers that died left half made is removed.
-
-    Raises:
-        StoreError: another driver is at work on the sweep.
-    """
-    with _locked(folder.root / ".run.lock", wait=False) as free:
-        if not free:
-            raise StoreError(f"{folder.root}: another lcsweep run is at work on this sweep; wait for it, or use --out")
-        for left in folder.artifacts.glob(".*"):
-            shutil.rmtree(left, ignore_errors=True)  # a worker that outlived its driver may be at it
-        yield
-
-
-def publish(folder: SweepFolder, attempt: Path, *, job_id: str) -> Record:
-    """The record that holds: that of `attempt`, whose folder becomes the job's, unless the job has one that is done.
-
-    A failed record gives way to a later attempt; a done one stays, and the attempt is dropped.
-    """
-    final = folder.artifacts / job_id
-    with _locked(folder.root / ".publish.lock", wait=True):
-        standing = _read_record(folder.record(job_id))
-        if standing is not None and standing["status"] == "done":
-            shutil.rmtree(attempt)
-            return standing
-        if final.exists():
-            retired = folder.artifacts / f".retired-{uuid.uuid4().hex}"
-            final.rename(retired)
-            shutil.rmtree(retired)
-        attempt.rename(final)
-        record = _read_record(folder.record(job_id))  # before another attempt may replace it
-    assert record is not None
-    return record
-
-
 def read_manifest(root: Path) -> dict[str, Any]:
     """sweep.json of the sweep in `root`. StoreError where there is none that we wrote."""
     path = SweepFolder(root).manifest
@@ -166,7 +138,7 @@ def read_records(root: Path) -> list[Record]:
     """All records of the sweep in `root`, done and failed, ordered by family, configuration and seed."""
     folder = SweepFolder(root)
     names = sorted(p.name for p in folder.artifacts.iterdir()) if folder.artifacts.is_dir() else []
-    found = [_read_record(folder.record(name)) for name in names if not name.startswith(".")]
+    found = [read_record(folder.record(name)) for name in names if not name.startswith(".")]
     records = [record for record in found if record is not None]
     return sorted(records, key=lambda r: (r["family"], json.dumps(r["configuration"]), r["method"], r["seed"]))
 
@@ -223,7 +195,8 @@ def _row(record: Record) -> dict[str, Any]:
     return {name: (record | derived)[name] for name in COLUMNS} | knobs
 
 
-def _read_record(path: Path) -> Record | None:
+def read_record(path: Path) -> Record | None:
+    """The record in `path`, or None where there is none. StoreError where it is damaged, or not one of ours."""
     record = read_optional(path)
     return None if record is None else _checked(path, record, RECORD_FACTS)
 
@@ -235,19 +208,6 @@ def _checked(path: Path, data: dict[str, Any], facts: Sequence[str]) -> dict[str
     if missing:
         raise StoreError(f"{path}: not what lcsweep wrote (it has no {missing[0]}); restore it or remove it")
     return data
-
-
-@contextlib.contextmanager
-def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Whether the lock file `path` is this process's; it is freed when the process ends, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
 
 
 def _read_json(path: Path) -> dict[str, Any]:

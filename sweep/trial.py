@@ -13,7 +13,6 @@ import shutil
 import sys
 import time
 import traceback
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,9 +31,11 @@ from lc_core.schedule import Schedule
 from lc_core.surgery import cut_weights
 from lc_core.task import CompressionTask
 from lc_core.training import DivergedError, predict
+from sweep.attempt import new_attempt, publish
+from sweep.checkpoint import Checkpoint, Checkpoints
 from sweep.intervals import paired_drop, wilson
 from sweep.loading import load_study
-from sweep.store import FORMAT, Record, SweepFolder, label, publish, write_json, write_whole
+from sweep.store import FORMAT, Record, SweepFolder, label, write_json, write_whole
 from sweep.study import Configuration, Data, Split, Study
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, KEPT_BYTES = -1, -3, 1 << 25  # the first two are glibc's own, of malloc.h
@@ -172,34 +173,48 @@ def split_arrays(data: Data) -> dict[str, np.ndarray]:
 
 
 def run_job(job: Job, workplace: Workplace, *, report: Progress) -> Record:
-    """The job's published record; `report` hears of each LC step. What goes wrong in it becomes a failed record."""
+    """The job's published record; `report` hears of each LC step. What goes wrong in it becomes a failed record.
+
+    Raises:
+        OSError, MemoryError, RuntimeError: a file could not be read or written, or there was no memory: the job may go
+            well another time, from its checkpoint.
+    """
     started = time.monotonic()
-    attempt = workplace.folder.artifacts / f".attempt-{job.id}-{uuid.uuid4().hex[:8]}"
-    attempt.mkdir(parents=True)
+    attempt = new_attempt(workplace.folder, job.id)
     try:
         result = _compress(job, workplace, attempt, report)
         known = _record(job, workplace.reference_bytes, workplace.reference_macs)
         write_json(attempt / "record.json", known | result | {"seconds": time.monotonic() - started})
     except Exception as error:  # whatever a user's model raises belongs in the record
-        shutil.rmtree(attempt)
-        return publish_failure(
-            job,
-            workplace.folder,
-            message=f"{type(error).__name__}: {error}",
-            traceback=traceback.format_exc(),
-            seconds=time.monotonic() - started,
-        )
+        shutil.rmtree(attempt, ignore_errors=True)
+        if _may_pass(error):
+            raise
+        message, seconds = f"{type(error).__name__}: {error}", time.monotonic() - started
+        failed = failure(job, message=message, traceback=traceback.format_exc(), seconds=seconds)
+        return publish_failure(failed, workplace.folder)
     return publish(workplace.folder, attempt, job_id=job.id)
 
 
-def publish_failure(
-    job: Job, folder: SweepFolder, *, message: str, traceback: str, seconds: float | None = None
-) -> Record:
-    """The published record of a job that failed. A record that says done stays, and is what this returns."""
-    attempt = folder.artifacts / f".attempt-{job.id}-{uuid.uuid4().hex[:8]}"
+def failure(job: Job, *, message: str, traceback: str, seconds: float | None = None) -> Record:
+    """The record of a job that failed."""
     error = {"message": " ".join(message.split()), "traceback": traceback}
-    write_json(attempt / "record.json", _record(job, None, None) | {"error": error, "seconds": seconds})
-    return publish(folder, attempt, job_id=job.id)
+    return _record(job, None, None) | {"error": error, "seconds": seconds}
+
+
+def publish_failure(failed: Record, folder: SweepFolder) -> Record:
+    """The record that holds once that of `failure` is published: one that says done stays."""
+    attempt = new_attempt(folder, failed["id"])
+    try:
+        write_json(attempt / "record.json", failed)
+        return publish(folder, attempt, job_id=failed["id"])
+    finally:
+        shutil.rmtree(attempt, ignore_errors=True)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same job may go well another time: a disk was full, a file out of reach, the memory short."""
+    short = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)  # torch has no class for it
+    return short or isinstance(error, OSError | MemoryError | torch.OutOfMemoryError)
 
 
 @dataclass(frozen=True)
@@ -226,8 +241,7 @@ def job_sizes(job: Job, workplace: Workplace) -> Sizes:
     tasks = workplace.study.tasks(workplace.template, family=job.family, configuration=job.configuration)
     size = nominal_bytes(tasks, weights, info=_info(job, workplace, accuracy=0.0))
     macs = workplace.macs(tasks, [task.outline_or_dense() for task in tasks])
-    plan = content_hash([[task.governed.names, repr(task.compression)] for task in tasks])
-    return Sizes(size, macs, fixed=all(task.outline() is not None for task in tasks), plan=plan)
+    return Sizes(size, macs, fixed=all(task.outline() is not None for task in tasks), plan=_plan_hash(tasks))
 
 
 def measure(model: nn.Module, split: Split, *, study: Study) -> dict[str, Any]:
@@ -278,6 +292,7 @@ def content_hash(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Versions of what decides numbers."""
     packages = ("lcsweep", "torch", "numpy", "scikit-learn", "optuna", "ray")
@@ -292,14 +307,16 @@ def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -
     model, shipped = study.build_model(), study.build_model()
     model.load_state_dict(workplace.reference)
     tasks = study.tasks(model, family=job.family, configuration=job.configuration)
-    steps: list[dict[str, Any]] = []
-    measured: list[dict[str, Any]] = []
-    for state in _states(job, model, tasks, workplace):
+    kept = _checkpoints(job, tasks, workplace)
+    begun = kept.last()
+    steps, measured = (begun.steps, begun.measured) if begun else ([], [])
+    for state in _states(job, model, tasks, workplace, begun):
         deploy(shipped, tasks, state, inputs=data.train.inputs, batch_size=int(job.schedule["batch_size"]))
         measured.append(measure(shipped, data.val, study=study))
         error = 1 - measured[-1]["accuracy"]
         steps.append({"step": state.step, "mu": state.mu, "loss": state.loss, "gap": state.gap, "val_error": error})
         report({"step": state.step, "steps": state.steps, "gap": state.gap, "val_error": error})
+        kept.offer(state, steps, measured)
     packed = encode(
         tasks, state.thetas, shipped.state_dict(), info=_info(job, workplace, accuracy=measured[-1]["accuracy"])
     )
@@ -325,8 +342,23 @@ def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -
     }
 
 
-def _states(job: Job, model: nn.Module, tasks: tuple[CompressionTask, ...], workplace: Workplace) -> Iterator[LCState]:
-    """The LC states of the job, of which direct compression is the first; `model` holds the reference's weights."""
+def _checkpoints(job: Job, tasks: Sequence[CompressionTask], workplace: Workplace) -> Checkpoints:
+    device = str(workplace.data.train.inputs.device)
+    identity = {"job": job.id, "plan": _plan_hash(tasks), "device": device, "versions": versions()}
+    return Checkpoints(workplace.folder.checkpoint(job.id), identity=identity, tasks=tasks)
+
+
+def _plan_hash(tasks: Sequence[CompressionTask]) -> str:
+    return content_hash([[task.governed.names, repr(task.compression)] for task in tasks])
+
+
+def _states(
+    job: Job, model: nn.Module, tasks: tuple[CompressionTask, ...], workplace: Workplace, begun: Checkpoint | None
+) -> Iterator[LCState]:
+    """The LC states of the job that come after `begun`; the first of all is direct compression.
+
+    `model` holds the reference's weights.
+    """
     study, train = workplace.study, workplace.data.train
     targets, loss = train.targets, study.loss
     if study.distillation:
@@ -334,7 +366,10 @@ def _states(job: Job, model: nn.Module, tasks: tuple[CompressionTask, ...], work
         targets, loss = study.distillation.targets_and_loss(outputs, targets=targets, loss=loss)
     schedule = Schedule(**job.schedule)
     inputs = study.augment(train.inputs) if study.augment else train.inputs
-    states = run_lc(model, tasks, inputs, targets, loss=loss, schedule=schedule, seed=job.seed)
+    resume = begun.state if begun else None
+    states = run_lc(model, tasks, inputs, targets, loss=loss, schedule=schedule, seed=job.seed, resume=resume)
+    if begun:
+        begun.draw_on()  # after all else that draws
     return itertools.islice(states, 1) if job.method == "dc" else states
 
 

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Mapping
@@ -309,13 +311,18 @@ INTERRUPTED = """
 
 @pytest.mark.parametrize(
     ("number", "send"),
-    [(signal.SIGINT, os.killpg), pytest.param(signal.SIGTERM, os.kill, marks=pytest.mark.slow)],
-    ids=["Ctrl-C, to the whole process group", "SIGTERM, to the driver"],
+    [
+        (signal.SIGINT, os.killpg),
+        pytest.param(signal.SIGTERM, os.kill, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, os.killpg, marks=pytest.mark.slow),
+    ],
+    ids=["Ctrl-C, to the whole process group", "SIGTERM, to the driver", "SIGTERM, to the whole process group"],
 )
 def test_an_interrupt_stops_at_once_and_leaves_no_process(
     tmp_path: Path, number: int, send: Callable[[int, int], None]
 ) -> None:
-    """And nothing that Ray prints is seen."""
+    """Nor a temporary folder; and nothing that Ray prints is seen."""
+    temporary = Path(tempfile.mkdtemp(prefix="k", dir="/tmp"))  # short enough for Ray's sockets
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(INTERRUPTED))
     process = subprocess.Popen(
@@ -324,7 +331,7 @@ def test_an_interrupt_stops_at_once_and_leaves_no_process(
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "TMPDIR": str(temporary)},
     )
     assert process.stdout is not None
     with process.stdout as out:
@@ -342,6 +349,98 @@ def test_an_interrupt_stops_at_once_and_leaves_no_process(
                 process.wait()
     assert rest == "interrupted [None, None] 2 0\n"
     assert session_members(process.pid) == []
+    assert not list(temporary.glob("*lcs-*"))
+    shutil.rmtree(temporary)
     log = (tmp_path / "out" / "logs" / "ray.log").read_text()
     assert "Started a local Ray instance" in log
     assert "a worker's own words" in log
+
+
+STUMBLING = """
+    import os
+    import signal
+    import time
+
+    from sweep import checkpoint
+
+    checkpoint.SECONDS, checkpoint.SHARE = 0.0, 0
+    now = {}
+
+
+    def noting(configuration):
+        now.clear()
+        now.update(configuration)
+        return plan(configuration)
+
+
+    def loss(outputs, targets):
+        '''Cross-entropy; for some jobs something goes wrong in their 15th LC step.'''
+        what = now.get("stumble")
+        if what:
+            with (HERE / what).open("a") as calls:
+                calls.write(".")
+            calls = (HERE / what).stat().st_size
+            if what == "killed" and calls == 15:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if what == "full for a while" and calls in (15, 16):
+                raise OSError(28, "No space left on device")
+            if what == "full for good" and calls >= 15:
+                raise OSError(28, "No space left on device")
+            held = []
+            while what == "hungry" and calls >= 15 and len(held) < 64:
+                held.append(b"x" * (1 << 28))
+                time.sleep(0.05)
+        return nn.functional.cross_entropy(outputs, targets)
+
+
+    study = Study(
+        name="tiny",
+        build_model=build_model,
+        load_data=load_data,
+        loss=loss,
+        reference=Recipe(epochs=1, lr=0.1, batch_size=20),
+        schedule=Schedule(epochs=1, lr=0.1, batch_size=20),
+        families=(Family("prune", {"keep": (0.5,)}, noting),),
+    )
+"""
+
+
+@pytest.mark.slow
+def test_a_job_that_stumbles_goes_on_from_its_checkpoint_up_to_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is killed, a disk that is full. A job has 20 LC steps of an iteration each."""
+    monkeypatch.setitem(globals(), "STUDY", STUDY + STUMBLING)
+    jobs = [job(seed, stumble=what) for seed, what in enumerate(["killed", "full for a while", "full for good", "no"])]
+    search = Listed(jobs)
+    run(search, tmp_path, watch=Heard())
+    told = [search.told[each.id] or {} for each in jobs]
+    assert [record["status"] for record in told] == ["done", "done", "failed", "done"]
+    assert told[2]["error"]["message"] == (
+        "given up after 3 attempts, the last: OSError: [Errno 28] No space left on device"
+    )
+    made = {each.configuration["stumble"]: (tmp_path / each.configuration["stumble"]).stat().st_size for each in jobs}
+    assert made == {"killed": 21, "full for a while": 22, "full for good": 17, "no": 20}
+    assert not (tmp_path / "out" / "checkpoints").exists() or not list((tmp_path / "out" / "checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_a_job_that_takes_all_memory_is_given_up_with_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's memory monitor kills its worker, here before the machine is short; the sweep goes on."""
+    lines = [line.split() for line in Path("/proc/meminfo").read_text().splitlines()]
+    kilobytes = {name: int(amount) for name, amount, *_ in lines}
+    left = kilobytes["MemAvailable:"] / 2 / kilobytes["MemTotal:"]
+    monkeypatch.setenv("RAY_memory_usage_threshold", f"{1 - left:.4f}")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    monkeypatch.setitem(globals(), "STUDY", STUDY + STUMBLING)
+    jobs = [job(0, stumble="hungry"), job(1)]
+    search = Listed(jobs)
+    run(search, tmp_path, watch=Heard(), workers=1)
+    hungry, other = (search.told[each.id] or {} for each in jobs)
+    assert other["status"] == "done"
+    assert hungry["status"] == "failed"
+    assert hungry["error"]["message"].startswith("given up after 3 attempts, the last: ")
+    assert "memory" in hungry["error"]["message"]
+    assert (tmp_path / "hungry").stat().st_size == 17

@@ -1,8 +1,6 @@
 """The results on disk: written whole, published once, read back, damage named."""
 
-import multiprocessing
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,7 @@ from sweep.store import (
     Record,
     StoreError,
     SweepFolder,
-    claimed,
     label,
-    publish,
     read_manifest,
     read_optional,
     read_records,
@@ -134,129 +130,6 @@ def test_json_that_is_none_is_not_written(tmp_path: Path, number: float) -> None
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "file.json", {"loss": number})
     assert list(tmp_path.iterdir()) == []
-
-
-# Jobs published
-
-
-def test_a_published_job_is_the_attempts_folder(tmp_path: Path) -> None:
-    folder = SweepFolder(tmp_path)
-    path = attempt(folder, "a", record())
-    (path / "model.lcz").write_bytes(b"model")
-    assert publish(folder, path, job_id=ID) == record()
-    assert folder.artifact(ID).read_bytes() == b"model"
-    assert [found.name for found in folder.artifacts.iterdir()] == [ID]
-
-
-@pytest.mark.parametrize(
-    ("standing", "later", "holds"),
-    [
-        (record(seconds=1), record(seconds=2), 1),
-        (record(seconds=1), record("failed", seconds=2), 1),
-        (record("failed", seconds=1), record(seconds=2), 2),
-        (record("failed", seconds=1), record("failed", seconds=2), 2),
-    ],
-    ids=["done, done", "done, failed", "failed, done", "failed, failed"],
-)
-def test_the_first_done_record_holds_and_a_failed_one_gives_way(
-    tmp_path: Path, standing: Record, later: Record, holds: int
-) -> None:
-    folder = SweepFolder(tmp_path)
-    for name, held in (("first", standing), ("later", later)):
-        told = publish(folder, attempt(folder, name, held), job_id=ID)
-    assert told["seconds"] == holds
-    assert read_records(tmp_path) == [told]
-    assert list(folders_and_files(folder.artifacts)) == [ID, f"{ID}/record.json"]
-
-
-def test_a_folder_without_a_record_gives_way(tmp_path: Path) -> None:
-    folder = SweepFolder(tmp_path)
-    folder.artifact(ID).parent.mkdir(parents=True)
-    folder.artifact(ID).write_bytes(b"of a copy that was cut")
-    assert publish(folder, attempt(folder, "a", record()), job_id=ID) == record()
-    assert list(folders_and_files(folder.artifacts)) == [ID, f"{ID}/record.json"]
-
-
-def test_threads_that_publish_a_new_job_at_once_agree(tmp_path: Path) -> None:
-    """All attempts done, as those of one job are: one holds, and all are told of it."""
-    for turn in range(20):
-        folder = SweepFolder(tmp_path / str(turn))
-        paths = [attempt(folder, str(number), record(seconds=number)) for number in range(6)]
-        told: list[Record] = []
-        barrier = threading.Barrier(len(paths))
-
-        def publish_one(path: Path, folder=folder, told=told, barrier=barrier) -> None:
-            barrier.wait()
-            told.append(publish(folder, path, job_id=ID))
-
-        threads = [threading.Thread(target=publish_one, args=[path]) for path in paths]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(told) == len(paths)
-        assert all(held == told[0] for held in told)
-        assert read_records(folder.root) == [told[0]]
-        assert [path.name for path in folder.artifacts.iterdir()] == [ID]
-
-
-def publish_in_turn(root: str, number: int, barrier: Any, told: Any) -> None:
-    folder = SweepFolder(Path(root))
-    for turn in range(10):
-        path = attempt(folder, f"{turn}-{number}", record(id=f"{turn:016x}", seconds=number))
-        barrier.wait()
-        told.put((turn, publish(folder, path, job_id=f"{turn:016x}")["seconds"]))
-
-
-def test_processes_that_publish_a_new_job_at_once_agree(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    barrier, told = context.Barrier(3), context.Queue()
-    processes = [
-        context.Process(target=publish_in_turn, args=[str(tmp_path), number, barrier, told]) for number in range(3)
-    ]
-    for process in processes:
-        process.start()
-    heard = [told.get(timeout=60) for _ in range(30)]
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0, 0]
-    holds = {int(held["id"], 16): held["seconds"] for held in read_records(tmp_path)}
-    assert all(holds[turn] == seconds for turn, seconds in heard)
-    assert not [path for path in SweepFolder(tmp_path).artifacts.iterdir() if path.name.startswith(".")]
-
-
-def test_a_done_record_that_comes_while_a_failed_one_is_replaced_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = SweepFolder(tmp_path)
-    add(folder, record("failed", seconds=1))
-    other = attempt(folder, "other", record(seconds=2))
-    rename, told = Path.rename, []
-    rival = threading.Thread(target=lambda: told.append(publish(folder, other, job_id=ID)))
-
-    def watched_rename(self: Path, target: Path) -> Path:
-        if not rival.ident:  # the first step of the replacement: another worker comes in between
-            rival.start()
-            rival.join(timeout=0.3)
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", watched_rename)
-    publish(folder, attempt(folder, "late", record("failed", seconds=3)), job_id=ID)
-    rival.join()
-    assert [held["seconds"] for held in told] == [2]
-    assert read_records(tmp_path) == told
-
-
-def test_a_sweep_has_one_driver_and_it_clears_what_others_left(tmp_path: Path) -> None:
-    folder = SweepFolder(tmp_path)
-    add(folder, record())
-    attempt(folder, ".attempt-dead", record())
-    with claimed(folder):
-        assert [path.name for path in folder.artifacts.iterdir()] == [ID]
-        with pytest.raises(StoreError, match="another lcsweep run is at work on this sweep"), claimed(folder):
-            pytest.fail("a second driver was let in")
-    with claimed(folder):
-        assert len(read_records(tmp_path)) == 1
 
 
 # A sweep read back

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lc_core.artifact import load, read
-from sweep import trial
+from sweep import checkpoint, trial
 from sweep.driver import Sweep
 from sweep.intervals import wilson
 from sweep.search import index_url, open_index
@@ -233,8 +233,8 @@ def test_a_record_that_is_done_stays(sweep: Sweep) -> None:
     job = sweep.entries[1].jobs[0]
     first = run_job(job, sweep.workplace, report=lambda _: None)
     assert run_job(job, sweep.workplace, report=lambda _: None) == first
-    message = trial.publish_failure(job, sweep.folder, message="late", traceback="")
-    assert message == first
+    late = trial.publish_failure(trial.failure(job, message="late", traceback=""), sweep.folder)
+    assert late == first
     assert sweep.folder.artifact(job.id).exists()
 
 
@@ -331,6 +331,42 @@ def test_a_store_that_cannot_be_written_is_not_a_failed_job(
         run_job(sweep.entries[0].jobs[0], sweep.workplace, report=lambda _: None)
     monkeypatch.undo()
     assert read_records(sweep.folder.root) == []
+    assert not list(sweep.folder.artifacts.glob("*"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(5, "Input/output error"),
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000000000 bytes"),
+    ],
+    ids=["a read", "Python", "CUDA", "torch"],
+)
+def test_what_may_pass_is_no_failed_record_and_the_next_attempt_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SHARE", 0)
+    sweep = begin(tmp_path)
+    job, steps = sweep.entries[0].jobs[0], list[int]()
+
+    def stumble(report: dict[str, Any]) -> None:
+        if report["step"] == 12:
+            raise error
+
+    with pytest.raises(type(error)):
+        run_job(job, sweep.workplace, report=stumble)
+    assert read_records(sweep.folder.root) == []
+    assert not list(sweep.folder.artifacts.iterdir())
+    assert run_job(job, sweep.workplace, report=lambda report: steps.append(report["step"]))["status"] == "done"
+    assert steps == list(range(12, 21))
+
+
+def test_torch_says_that_there_is_no_memory_in_the_words_that_are_looked_for() -> None:
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+        torch.empty(1 << 60, dtype=torch.uint8)
 
 
 def test_a_measurement_says_what_it_is_of(sweep: Sweep) -> None:

@@ -1,0 +1,145 @@
+"""A job's checkpoint: where it stands after an LC step, for another attempt to go on from exactly.
+
+One file a job, the last: a line of JSON that says what it is of, then what torch saved. No best one is kept, since
+nothing would read it. It is loaded by an allow-list of classes: what lies in a folder never decides what code runs.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import pickle
+import random
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lc_core.algorithm import LCState
+from lc_core.task import CompressionTask
+
+SECONDS = 1.0  # at least so long between two: what a kill may cost
+SHARE = 20  # and so many times what the last one took to write: all of them take a twentieth of the time at most
+UNUSABLE = (OSError, pickle.PickleError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A job after an LC step.
+
+    Attributes:
+        state: of the LC run.
+        steps: the rows of its diagnostics so far.
+        measured: the metrics after each step so far.
+        draws: where the process's random numbers stood: a model's random layers and a study's own code draw from them.
+    """
+
+    state: LCState
+    steps: list[dict[str, Any]]
+    measured: list[dict[str, Any]]
+    draws: dict[str, Any]
+
+    @staticmethod
+    def of(state: LCState, steps: list[dict[str, Any]], measured: list[dict[str, Any]]) -> "Checkpoint":
+        """The job as this process stands."""
+        numpy: Any = np.random.get_state()  # noqa: NPY002
+        plain = (numpy[0], numpy[1].tolist(), *numpy[2:])
+        draws = {"torch": torch.get_rng_state(), "numpy": plain, "python": random.getstate()}
+        device = next(iter(state.weights.values())).device
+        if device.type == "cuda":
+            draws["cuda"] = torch.cuda.get_rng_state(device)
+        return Checkpoint(state, steps, measured, draws)
+
+    def draw_on(self) -> None:
+        """Sets this process's random numbers to go on from where they stood."""
+        torch.set_rng_state(self.draws["torch"])
+        np.random.set_state(self.draws["numpy"])  # noqa: NPY002
+        random.setstate(self.draws["python"])
+        if "cuda" in self.draws:
+            torch.cuda.set_rng_state(self.draws["cuda"])
+
+
+class Checkpoints:
+    """The last checkpoint of one job, in one file.
+
+    Args:
+        path: the file; its folder is made.
+        identity: JSON data; a file of another identity is not this job's.
+        tasks: whose Thetas the states hold.
+    """
+
+    def __init__(self, path: Path, *, identity: Mapping[str, Any], tasks: Sequence[CompressionTask]) -> None:
+        self._path, self._identity, self._tasks = path, dict(identity), tasks
+        self._due = time.monotonic() + SECONDS
+
+    def last(self) -> Checkpoint | None:
+        """The checkpoint to go on from; None without a whole one of this job."""
+        try:
+            line, _, content = self._path.read_bytes().partition(b"\n")
+            header = json.loads(line)
+            identity = {name: header[name] for name in self._identity}
+            if identity != self._identity or header["sha256"] != hashlib.sha256(content).hexdigest():
+                raise ValueError("it is torn, or of another job, plan or version")
+            with torch.serialization.safe_globals(_classes(self._tasks)):
+                found = torch.load(io.BytesIO(content), weights_only=True)
+            return Checkpoint(**found)
+        except FileNotFoundError:
+            return None
+        except UNUSABLE as error:
+            _log.warning("%s: checkpoint ignored, the job starts over: %s", self._path, error)
+            return None
+
+    def offer(self, state: LCState, steps: list[dict[str, Any]], measured: list[dict[str, Any]]) -> None:
+        """Writes a checkpoint where one is due. Where it cannot be written, the job goes on without."""
+        started = time.monotonic()
+        if started < self._due or not 0 < state.step < state.steps:
+            return
+        try:
+            self._write(Checkpoint.of(state, steps, measured))
+        except UNUSABLE as error:  # such as a full disk, or a Theta of the user's that cannot be pickled
+            _log.warning("%s: checkpoint not written: %s", self._path, error)
+        ended = time.monotonic()
+        self._due = ended + max(SECONDS, SHARE * (ended - started))
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        """Beside the file, then renamed. Not flushed to the disk: a process that is killed loses no written page."""
+        content = io.BytesIO()
+        torch.save(vars(checkpoint), content)
+        sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
+        header = self._identity | {"step": checkpoint.state.step, "sha256": sha256}
+        self._path.parent.mkdir(exist_ok=True)
+        beside = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with beside.open("wb") as file:
+                file.write(json.dumps(header).encode() + b"\n")
+                file.write(content.getbuffer())
+            beside.replace(self._path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _classes(tasks: Sequence[CompressionTask]) -> list[Any]:
+    """What a state may be made of: the dataclasses of lc_core, and those of where the tasks' compressions come from."""
+    homes = {type(part).__module__ for task in tasks for part in _parts(task.compression)}
+    known = [module for name, module in list(sys.modules.items()) if name in homes or name.startswith("lc_core.")]
+    found = [each for module in known for each in vars(module).values()]
+    return [each for each in found if isinstance(each, type) and is_dataclass(each)]
+
+
+def _parts(value: object) -> Iterator[object]:
+    """A compression, and the compressions that it is made of."""
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _parts(each)
+    elif is_dataclass(value):
+        yield value
+        for field in fields(value):
+            yield from _parts(getattr(value, field.name))

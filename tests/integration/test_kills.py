@@ -1,0 +1,226 @@
+"""The driver killed again and again, at random moments: nothing is lost, done twice or left lying about."""
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from sweep.search import index_url
+from sweep.store import SweepFolder, read_records
+from tests.sweep.tiny import STUDY, folders_and_files, write_study
+
+KILLS, SEED = 20, 5
+LC_STEP = 0.25  # seconds, so that a job takes some and is hit by kills
+
+TRACED = (
+    STUDY
+    + f'''
+
+import os
+import time
+from pathlib import Path
+
+from sweep import trial
+
+run_lc, compress, now = trial.run_lc, trial._compress, []
+
+
+def traced_job(job, *others):
+    """What a worker calls, the job noted."""
+    now[:] = [job.id]
+    return compress(job, *others)
+
+
+def traced_steps(*arguments, **named):
+    """The LC steps, each noted and made to last."""
+    for state in run_lc(*arguments, **named):
+        with Path(__file__).with_name("trace").open("a") as trace:
+            trace.write(f"{{time.time()}} {{os.getpid()}} {{now[0]}} {{state.step}}\\n")
+        time.sleep({LC_STEP})
+        yield state
+
+
+trial.run_lc, trial._compress = traced_steps, traced_job
+'''
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """An LC step that a worker made."""
+
+    at: float
+    worker: int
+    job: str
+    number: int
+
+
+def steps(folder: Path) -> list[Step]:
+    path = folder / "trace"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [Step(float(at), int(pid), job, int(step)) for at, pid, job, step in map(str.split, lines)]
+
+
+def attempts(trace: list[Step]) -> list[list[Step]]:
+    """The steps of each attempt at a job, in the order in which they began."""
+    found: dict[tuple[int, str], list[Step]] = {}
+    for step in trace:
+        found.setdefault((step.worker, step.job), []).append(step)
+    return sorted(found.values(), key=lambda made: made[0].at)
+
+
+def start(folder: Path, *, temporary: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [str(Path(sys.executable).with_name("lcsweep")), "run", "tiny.py", "--repeats", "2", "--workers", "2"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"TMPDIR": str(temporary)},
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+    return said
+
+
+def until(ready: Any, process: subprocess.Popen[str], *, seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not ready() and process.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def checkpoints(folder: SweepFolder) -> dict[str, int]:
+    """Job -> the LC step that it would go on from."""
+    found = {}
+    for path in sorted(folder.checkpoints.glob("[!.]*")):
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            found[path.name] = int(json.loads(file.readline())["step"])
+    return found
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder for temporary ones, of a short name."""
+    path = Path(tempfile.mkdtemp(prefix="k", dir="/tmp"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def wait_for(kind: str, moment: float, process: subprocess.Popen[str], place: Path, folder: SweepFolder) -> None:
+    """Returns at the moment of a kill."""
+    made, records = len(steps(place)), len(list(folder.artifacts.glob("*/record.json")))
+    match kind:
+        case "starting":
+            time.sleep(2 * moment)
+            return
+        case "at a record":
+            until(lambda: len(list(folder.artifacts.glob("*/record.json"))) > records, process)
+            time.sleep(moment / 30)
+        case _:
+            until(lambda: len(steps(place)) > made, process)
+            time.sleep(moment)
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_twenty_times_loses_nothing(tmp_path: Path, temporary: Path) -> None:
+    draw, sessions, kills = random.Random(SEED), list[int](), list[tuple[float, dict[str, int]]]()
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for place in (killed, whole):
+        place.mkdir()
+        write_study(place, text=TRACED)
+    folder = SweepFolder(killed / "runs" / "tiny")
+    try:
+        while len(kills) < KILLS:
+            number = len(kills)
+            process = start(killed, temporary=temporary)
+            sessions.append(process.pid)
+            assert len(sessions) < 2 * KILLS
+            kind = ("starting", "running", "running", "at a record", "running")[number % 5]
+            wait_for(kind, draw.uniform(0, 3), process, killed, folder)
+            if process.poll() is not None:
+                why = process.communicate()[0]
+                assert "timed out during startup" in why, why  # Ray's own, on a machine that is overloaded
+                continue
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            done = len(list(folder.artifacts.glob("*/record.json")))
+            kills.append((time.time(), checkpoints(folder)))
+            say(f"kill {number + 1}, {kind}: {done} records; checkpoints at LC steps {list(kills[-1][1].values())}")
+        said = []
+        for place in (killed, killed, whole):  # what is left, then nothing, and all at once
+            last = start(place, temporary=temporary)
+            sessions.append(last.pid)
+            said.append(finish(last))
+    finally:
+        for session in sessions:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(session, signal.SIGKILL)
+    assert [bool(re.search(r"\b0 jobs started", each)) for each in said] == [False, True, False]
+    made = attempts(steps(killed))
+    check_steps(made, kills, folder)
+    check_results(folder, SweepFolder(whole / "runs" / "tiny"))
+    assert not [path for path in temporary.iterdir() if "lcs-" in path.name]
+
+
+def check_steps(made: list[list[Step]], kills: list[tuple[float, dict[str, int]]], folder: SweepFolder) -> None:
+    """Each attempt goes on from the last checkpoint, and none begins at a job that has its record."""
+    redone, resumed = [], []
+    known: dict[str, int] = {}  # job -> the last LC step that was made
+    for attempt in made:
+        job, first = attempt[0].job, attempt[0].number
+        assert attempt[0].at < folder.record(job).stat().st_mtime, "a job with a record was run again"
+        assert [step.number for step in attempt] == list(range(first, attempt[-1].number + 1))
+        if job in known:
+            held = [checkpoints.get(job, -1) for at, checkpoints in kills if at < attempt[0].at][-1]
+            assert held < first <= known[job] + 1, "an attempt did not go on from the checkpoint"
+            resumed.append(first)
+            redone.append(known[job] + 1 - first)
+        known[job] = max(known.get(job, 0), attempt[-1].number)
+    say(f"{len(made)} attempts at {len(known)} jobs; gone on at LC steps {resumed}; LC steps made again: {redone}")
+    assert len(resumed) >= KILLS / 2
+    assert sum(step > 0 for step in resumed) >= KILLS / 4
+    assert set(known.values()) == {20}
+
+
+def check_results(folder: SweepFolder, whole: SweepFolder) -> None:
+    """The same files with the same content, but for times; the index closed."""
+    assert sorted(folders_and_files(folder.root)) == sorted(folders_and_files(whole.root))
+    own = dict.fromkeys(("seconds", "finished"))
+    records = [[record | own for record in read_records(each.root)] for each in (folder, whole)]
+    assert records[0] == records[1]
+    assert len(records[0]) == 14
+    assert {record["status"] for record in records[0]} == {"done"}
+    for record in records[0]:
+        for name in ("model.lcz", "diagnostics.json"):
+            mine, theirs = (each.artifacts / record["id"] / name for each in (folder, whole))
+            assert mine.read_bytes() == theirs.read_bytes()
+    (index,) = optuna.get_all_study_summaries(index_url(folder.index))
+    trials = optuna.load_study(study_name=index.study_name, storage=index_url(folder.index)).get_trials()
+    complete = [trial.user_attrs["job"] for trial in trials if trial.state == TrialState.COMPLETE]
+    assert sorted(complete) == sorted(record["id"] for record in records[0])
+    assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.FAIL}
