@@ -157,9 +157,19 @@ def outline(options: Options) -> tuple[tuple[Entry, ...], list[str]]:
     return _entries(Workplace.untrained(study, data, folder=folder), options, content_hash(parts)), done
 
 
-def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager[Progress]]) -> Outcome:
-    """Runs what is missing; `watch` makes the progress that the user sees."""
-    from sweep import runner  # imports ray: only for those who run
+def run(
+    sweep: Sweep,
+    *,
+    watch: Callable[[IndexedSearch], AbstractContextManager[Progress]],
+    execute: Callable[..., None] | None = None,
+) -> Outcome:
+    """Runs what is missing.
+
+    `watch` makes the progress that the user sees; `execute` does the jobs that the search asks for, and is
+    `runner.run` or has its signature.
+    """
+    if execute is None:
+        from sweep.runner import run as execute  # imports ray: only for those who run
 
     started = time.monotonic()
     options, folder, study = sweep.options, sweep.folder, sweep.workplace.study
@@ -185,7 +195,7 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
         )
         try:
             with watch(search) as progress:
-                runner.run(
+                execute(
                     search,
                     folder=folder.root,
                     study_reference=options.study,
@@ -202,6 +212,7 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
                 "seconds": time.monotonic() - started,
             }
             write_json(folder.search(options.search, method=options.method), summary)
+            search.write()
     return Outcome(summary, _choice(sweep) if sweep.target else None)
 
 

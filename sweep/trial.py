@@ -2,6 +2,7 @@
 
 import ctypes
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import itertools
@@ -15,7 +16,7 @@ import traceback
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,10 +62,10 @@ class Job:
     seed: int
     schedule: dict[str, Any]
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """16 hexadecimal digits of the SHA-256 of what the job does."""
-        return content_hash(asdict(self))
+        return content_hash({field.name: getattr(self, field.name) for field in fields(self)})  # asdict copies all
 
     @property
     def label(self) -> str:
