@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rows import HEADING, Row, line, machine, said
 
-FILES = ("c_steps", "l_step", "whole_job", "lenet300_table", "search")
+FILES = ("c_steps", "l_step", "whole_job", "lenet300_table", "search", "orchestration")
 
 
 def rows_of(name: str) -> list[Row]:

@@ -169,7 +169,9 @@ def run(
     `runner.run` or has its signature.
     """
     if execute is None:
-        from sweep.runner import run as execute  # imports ray: only for those who run
+        from sweep import runner  # imports ray: only for those who run
+
+        execute = runner.run
 
     started = time.monotonic()
     options, folder, study = sweep.options, sweep.folder, sweep.workplace.study
