@@ -1,10 +1,12 @@
 """Sweeps of thousands of records, made up, and what it costs to read them: each reader in a process of its own."""
 
+import atexit
 import dataclasses
 import hashlib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -26,6 +28,10 @@ if TYPE_CHECKING:  # torch and Optuna are not of what reading costs
 
 N_VAL = 10_000
 FAMILIES, KNOBS = ("prune", "quantize", "low rank", "all"), ("keep", "size", "rank")
+PEAK = """
+import atexit, sys
+atexit.register(lambda: sys.stderr.write(open("/proc/self/status").read()))
+"""  # what wait4 calls the peak is at least that of the process that forked
 STATUS = "import sys; from sweep.cli import main; raise SystemExit(main(['status', sys.argv[1], '--json']))"
 TABLE = "import sys; from pathlib import Path; from sweep.store import table; print(len(table(Path(sys.argv[1]))))"
 READERS = ("store", "status", "pick", "front", "resume")
@@ -57,15 +63,19 @@ def write_sweep(root: Path, *, jobs: int, seed: int = 0) -> None:
 
 def cost_of(reader: str, root: Path) -> Cost:
     """What `reader` costs on the sweep in `root`."""
-    programs = {"status": ["-c", STATUS], "store": ["-c", TABLE]}
+    programs = {"status": ["-c", PEAK + STATUS], "store": ["-c", PEAK + TABLE]}
     command = [sys.executable, *programs.get(reader, [__file__, reader]), str(root)]
     clock = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = process.stderr.read()
         _, code, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(code)
-    if process.returncode:
-        raise RuntimeError(f"{reader} ended with exit code {process.returncode}")
-    return Cost(time.perf_counter() - clock, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    peak = re.search(r"VmHWM:\s+(\d+) kB", said)
+    if process.returncode or peak is None:
+        raise RuntimeError(f"{reader} ended with exit code {process.returncode}: {said}")
+    wall, processor = time.perf_counter() - clock, usage.ru_utime + usage.ru_stime
+    return Cost(wall, processor, int(peak.group(1)) / 1024)
 
 
 def _records(jobs: int, *, seed: int) -> Iterator[dict[str, Any]]:
@@ -136,13 +146,15 @@ def search_of(records: Sequence[dict[str, Any]], root: Path) -> "IndexedSearch":
 
 
 if __name__ == "__main__":
+    atexit.register(lambda: sys.stderr.write(Path("/proc/self/status").read_text()))
     reader, root = sys.argv[1], Path(sys.argv[2])
     known = read_records(root)
     if reader == "pick":
         accuracy = read_manifest(root)["reference"]["val"]["accuracy"]
         print(choose(candidates(known), target=Target(max_drop=0.01), reference_accuracy=accuracy, repeats=3).candidate)
     elif reader == "front":
-        costs = np.array([[c.artifact_bytes, c.mean_error, c.macs] for c in candidates(known)], dtype=np.float64)
+        columns = [(c.artifact_bytes, c.mean_error, c.macs) for c in candidates(known)]
+        costs = np.array(columns, dtype=np.float64).reshape(-1, 3)
         print(front(costs[:, :2]).sum(), front(costs).sum())
     elif reader == "resume":
         print(search_of(known, root).left())
