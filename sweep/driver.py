@@ -176,9 +176,21 @@ def outline(options: Options) -> Outline:
     return Outline(entries, done, estimate(entries, workplace, done=done, workers=options.workers))
 
 
-def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager[Progress]]) -> Outcome:
-    """Runs what is missing; `watch` makes the progress that the user sees."""
-    from sweep import runner  # imports ray: only for those who run
+def run(
+    sweep: Sweep,
+    *,
+    watch: Callable[[IndexedSearch], AbstractContextManager[Progress]],
+    execute: Callable[..., None] | None = None,
+) -> Outcome:
+    """Runs what is missing.
+
+    `watch` makes the progress that the user sees; `execute` does the jobs that the search asks for, and is
+    `runner.run` or has its signature.
+    """
+    if execute is None:
+        from sweep import runner  # imports ray: only for those who run
+
+        execute = runner.run
 
     started = time.monotonic()
     options, folder, study = sweep.options, sweep.folder, sweep.workplace.study
@@ -205,7 +217,7 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
         )
         try:
             with watch(search) as progress:
-                runner.run(
+                execute(
                     search,
                     folder=folder.root,
                     study_reference=options.study,
@@ -223,6 +235,7 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
                 "seconds": time.monotonic() - started,
             }
             write_json(folder.search(options.search, method=options.method), summary)
+            search.write()
     return Outcome(summary, _choice(sweep))
 
 

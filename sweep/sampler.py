@@ -153,7 +153,9 @@ class SmallestSampler(BaseSampler):
         results: dict[int, list[tuple[int, float]]] = {}
         running: Counter[int] = Counter()
         for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING)):
-            number = self._proposed.get(trial.number, self._number.get(_key(trial.params)))
+            number = self._proposed.get(trial.number)
+            if number is None:
+                number = self._number.get(_key(trial.params))
             if number is None:  # of other levels, or a trial that has no parameters yet
                 continue
             if trial.state == TrialState.RUNNING:

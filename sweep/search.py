@@ -1,11 +1,14 @@
-"""Searches: which job comes next. Optuna, by ask and tell, keeps the index; the records decide.
+"""Searches: which job comes next. Optuna, by ask and tell, draws it; the records decide.
 
-Each search is an Optuna study of its own in the sweep's storage. Only the driver writes to it.
+Each search is an Optuna study of its own in the sweep's storage, which is written behind the records (`index.Index`).
+What draws works on a study in memory, made from the records. Only the driver writes to either.
 """
 
+import datetime
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,10 +20,11 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from sweep.index import Index
 from sweep.sampler import TRIES, Parameters, Params, SmallestSampler, as_params
 from sweep.smallest import skipped
-from sweep.space import spread
-from sweep.storage import PatientStorage, without_password
+from sweep.space import Flags, spread
+from sweep.storage import without_password
 from sweep.store import Record, StoreError, but_for_seed
 from sweep.study import Configuration, Level, Study
 from sweep.trial import Job
@@ -84,7 +88,7 @@ class IndexedSearch:
         entries: the configurations.
         study: whose families they are.
         name: of the search.
-        index: the search's Optuna study; its stale running trials are closed.
+        index: the search's Optuna study on disk.
         records: what is known; done jobs are not run again, failed ones are.
         threshold: the least accuracy that meets the target; None for no target.
         trials: at most so many jobs are started; None for no bound.
@@ -98,7 +102,7 @@ class IndexedSearch:
         *,
         study: Study,
         name: SearchName,
-        index: optuna.Study,
+        index: Index,
         records: Sequence[Record],
         threshold: float | None,
         trials: int | None,
@@ -108,33 +112,35 @@ class IndexedSearch:
         self.entries, self.name, self.threshold, self.trials = entries, name, threshold, trials
         self.started = 0
         self._objectives = ("bytes",) if threshold is not None else objectives
-        self._begun: list[int] = []  # configurations in the order in which this run began them
+        self._begun: set[int] = set()  # configurations of which this run began a job
         self._records: dict[str, Record] = {}
-        self._running: dict[str, optuna.Trial] = {}
+        self._running: dict[str, _Running] = {}
         self._index = index
         self._numbers = {_of(entry.family, entry.configuration): number for number, entry in enumerate(entries)}
         self._candidates = {but_for_seed(entry.jobs[0].as_dict()): number for number, entry in enumerate(entries)}
-        self._order = _spread(entries)
         self._ids = {job.id for entry in entries for job in entry.jobs}
         self._parameters = Parameters({family.name: family.knobs for family in study.families})
+        self._distributions = self._parameters.distributions()
         done = [record for record in records if record["status"] == "done"]
+        known = [record for record in done if self._owner(record) is not None]
+        self._records = {record["id"]: record for record in known}
+        self.known = len(self._records)
         proposer = TPESampler(seed=0) if name in ("tpe", "pareto") else None
         self._aimed = self._aim(study, done, confirm, proposer) if threshold is not None else None
-        self._harvest([record for record in done if self._owner(record) is not None])
-        listed = [entry.params() for entry in entries]
-        index.sampler = self._aimed or _Once(self._parameters, listed, wanted=self._wanted, proposer=proposer)
-        self.known = len(self._records)
+        self._left = _Left(entries, known=self._records)
+        self._drawing = self._draw_from(known, proposer) if self._aimed or proposer else None
+        self._harvest(known)
 
     def ask(self) -> Job | None:
         if not self._ready():
             return None
-        trial = self._index.ask()
-        number = self._numbers[_of(*self._parameters.suggest(trial))]
-        job = self._next_job(number)
-        trial.set_user_attr("job", job.id)
-        trial.set_user_attr("seed", job.seed)
-        self._running[job.id] = trial
-        self._begun.append(number)
+        trial = self._drawing.ask() if self._drawing else None
+        number = self._numbers[_of(*self._parameters.suggest(trial))] if trial else self._left.first()
+        job = self._next_job(number) if self._aimed else self._left.start(number)
+        if trial:
+            trial.set_user_attr("seed", job.seed)  # the sampler sorts repeats by it
+        self._running[job.id] = _Running(trial, datetime.datetime.now())
+        self._begun.add(number)
         self.started += 1
         return job
 
@@ -142,22 +148,24 @@ class IndexedSearch:
         return not self._running and not self._ready()
 
     def tell(self, job: Job, record: Record | None) -> None:
-        trial = self._running.pop(job.id)
+        running = self._running.pop(job.id)
+        if record is None and not self._aimed:
+            self._left.put_back(self._numbers[_of(job.family, job.configuration)], job)
+        if record is not None:
+            self._records[job.id] = record
+        frozen = self._frozen(job, record, since=running.since)
+        self._index.add(frozen)
+        if running.trial is None or self._drawing is None:
+            return
         if record is None:
-            trial.set_user_attr("lost", True)
-            self._index.tell(trial, state=TrialState.FAIL)
-            return
-        self._records[job.id] = record
-        trial.set_user_attr("seconds", record["seconds"])
-        if record["status"] == "failed":
-            trial.set_user_attr("error", record["error"]["message"])
-            self._index.tell(trial, state=TrialState.FAIL)
-            return
-        if self.threshold is not None:
-            shortfall = self.threshold - record["val"]["accuracy"]
-            trial.set_constraint(CONSTRAINT, shortfall)
-            trial.storage.set_trial_system_attr(trial._trial_id, LEGACY_CONSTRAINTS, [shortfall])
-        self._index.tell(trial, self._values(record))
+            running.trial.set_user_attr("lost", True)
+        for name, value in frozen.constraints.items():
+            running.trial.set_constraint(name, value)
+        self._drawing.tell(running.trial, frozen.values, state=frozen.state)
+
+    def write(self) -> None:
+        """Brings the index up to the last job that was told."""
+        self._index.write()
 
     def records(self) -> list[Record]:
         """The records of this search's jobs so far."""
@@ -165,7 +173,7 @@ class IndexedSearch:
 
     def left(self) -> int:
         """Jobs that a search without a target has still to start."""
-        left = sum(self._unstarted(job) for entry in self.entries for job in entry.jobs)
+        left = self._left.jobs
         return left if self.trials is None else min(left, self.trials - self.started)
 
     def summary(self) -> dict[str, Any]:
@@ -173,9 +181,9 @@ class IndexedSearch:
 
         A configuration that nothing is known of was ruled out (`skipped`, which takes a target) or is left.
         """
-        touched = {self._owner(record) for record in self._records.values()} | set(self._begun)
+        touched = {self._owner(record) for record in self._records.values()} | self._begun
         untouched = np.array([number not in touched for number in range(len(self.entries))])
-        ruled_out = skipped(self._aimed.view(self._index), untouched=untouched) if self._aimed else {}
+        ruled_out = self._ruled_out(untouched)
         return {
             "name": self.name,
             "configurations": len(self.entries),
@@ -205,26 +213,27 @@ class IndexedSearch:
             others=list(elsewhere.values()),
         )
 
+    def _ruled_out(self, untouched: Flags) -> dict[str, int]:
+        return skipped(self._aimed.view(self._drawing), untouched=untouched) if self._aimed and self._drawing else {}
+
+    def _draw_from(self, known: Sequence[Record], proposer: BaseSampler | None) -> optuna.Study:
+        """The study in memory that what draws the next configuration works on; it holds what is known."""
+        sampler = self._aimed or _Once(self._parameters, self.entries, left=self._left, proposer=proposer)
+        drawing = optuna.create_study(sampler=sampler, directions=["minimize"] * len(self._objectives))
+        drawing.add_trials(self._frozen(_job_of(record), record) for record in known)
+        return drawing
+
     def _ready(self) -> bool:
         """Whether a job can be started now."""
         if self.trials is not None and self.started >= self.trials:
             return False
-        return self._aimed.ready(self._index) if self._aimed else bool(self._wanted())
-
-    def _wanted(self) -> list[int]:
-        """Configurations with jobs to start, in order; one that was begun, alone."""
-        wanted = [number for number in self._order if any(map(self._unstarted, self.entries[number].jobs))]
-        begun = set(wanted) & set(self._begun)
-        return [min(begun, key=self._begun.index)] if begun else wanted
+        return self._aimed.ready(self._drawing) if self._aimed and self._drawing else bool(self._left.jobs)
 
     def _next_job(self, number: int) -> Job:
         """Of the configuration: its first seed that nothing is known of."""
         first = self.entries[number].jobs[0]
         jobs = (replace(first, seed=seed) for seed in itertools.count(first.seed))
-        return next(job for job in jobs if self._unstarted(job))
-
-    def _unstarted(self, job: Job) -> bool:
-        return job.id not in self._records and job.id not in self._running
+        return next(job for job in jobs if job.id not in self._records and job.id not in self._running)
 
     def _owner(self, record: Record) -> int | None:
         """The number of the record's configuration; where there is a target, its seed may be another search's."""
@@ -232,30 +241,40 @@ class IndexedSearch:
             return None
         return self._candidates.get(but_for_seed(record))
 
-    def _harvest(self, records: Sequence[Record]) -> None:
-        """Takes what is known: closes running trials that a driver left behind, indexes records that are not yet."""
-        trials = self._index.get_trials(deepcopy=False)
-        for trial in trials:
-            if trial.state == TrialState.RUNNING:
-                self._index.tell(trial.number, state=TrialState.FAIL)
-        indexed = {trial.user_attrs.get("job") for trial in trials if trial.state == TrialState.COMPLETE}
-        for record in records:
-            self._records[record["id"]] = record
+    def _harvest(self, known: Sequence[Record]) -> None:
+        """Brings the index up to what is known."""
+        indexed = self._index.jobs()
+        for record in known:
             if record["id"] not in indexed:
-                self._index.add_trial(self._finished_trial(record))
+                self._index.add(self._frozen(_job_of(record), record))
+        self._index.write()
 
-    def _finished_trial(self, record: Record) -> FrozenTrial:
-        params = as_params(record["family"], record["configuration"])
-        known = self._parameters.distributions()
-        shortfall = None if self.threshold is None else self.threshold - record["val"]["accuracy"]
-        return optuna.trial.create_trial(
+    def _frozen(self, job: Job, record: Record | None, *, since: datetime.datetime | None = None) -> FrozenTrial:
+        """The finished trial that stands for the job: complete, or failed where it failed or was lost.
+
+        since: when the job was started; None for one that was known before.
+        """
+        params = as_params(job.family, job.configuration)
+        facts: dict[str, Any] = {"job": job.id, "seed": job.seed} | ({"known": True} if since is None else {})
+        if record is None:
+            facts["lost"] = True
+        else:
+            facts["seconds"] = record["seconds"]
+            if record["status"] == "failed":
+                facts["error"] = record["error"]["message"]
+        done = record if record is not None and record["status"] == "done" else None
+        shortfall = self.threshold - done["val"]["accuracy"] if done and self.threshold is not None else None
+        trial = optuna.trial.create_trial(
+            state=TrialState.COMPLETE if done else TrialState.FAIL,
             params=params,
-            distributions={name: known[name] for name in params},
-            values=self._values(record),
-            user_attrs={"job": record["id"], "seed": record["seed"], "seconds": record["seconds"], "known": True},
+            distributions={name: self._distributions[name] for name in params},
+            values=self._values(done) if done else None,
+            user_attrs=facts,
             system_attrs=None if shortfall is None else {LEGACY_CONSTRAINTS: [shortfall]},
             constraints=None if shortfall is None else {CONSTRAINT: shortfall},
         )
+        trial.datetime_start = since or trial.datetime_start
+        return trial
 
     def _values(self, record: Record) -> list[float]:
         columns = {"bytes": "artifact_bytes", "macs": "macs"}
@@ -263,18 +282,70 @@ class IndexedSearch:
         return [error if objective == "error" else record[columns[objective]] for objective in self._objectives]
 
 
+@dataclass(frozen=True)
+class _Running:
+    """A job that was asked for: its trial among those that the search draws from, if it draws, and since when."""
+
+    trial: optuna.Trial | None
+    since: datetime.datetime
+
+
+class _Left:
+    """The jobs that a search without a target has still to start, those that tell most first.
+
+    A configuration of which a job was started comes first, until all of its are.
+    """
+
+    def __init__(self, entries: Sequence[Entry], *, known: Collection[str]) -> None:
+        self.configurations: OrderedDict[int, list[Job]] = OrderedDict()
+        self._begun: list[int] = []
+        for number in _spread(entries):
+            jobs = [job for job in entries[number].jobs if job.id not in known]
+            if jobs:
+                self.configurations[number] = jobs
+        self.jobs = sum(map(len, self.configurations.values()))
+
+    def begun(self) -> int | None:
+        """The configuration that is to be gone on with, if there is one."""
+        return self._begun[0] if self._begun else None
+
+    def first(self) -> int:
+        """The next configuration."""
+        return self._begun[0] if self._begun else next(iter(self.configurations))
+
+    def start(self, number: int) -> Job:
+        """The next job of the configuration, no longer left."""
+        jobs = self.configurations[number]
+        job = jobs.pop(0)
+        self.jobs -= 1
+        if not jobs:
+            del self.configurations[number]
+        self._note(number)
+        return job
+
+    def put_back(self, number: int, job: Job) -> None:
+        """A job that was started is left again."""
+        self.configurations.setdefault(number, []).insert(0, job)
+        self.jobs += 1
+        self._note(number)
+
+    def _note(self, number: int) -> None:
+        if number not in self.configurations:
+            self._begun = [other for other in self._begun if other != number]
+        elif number not in self._begun:
+            self._begun.append(number)
+
+
 class _Once(BaseSampler):
-    """Each configuration that is wanted, in order or as a proposer draws them; Optuna's part is to keep them."""
+    """Each configuration that is left, as a proposer draws them."""
 
     def __init__(
-        self,
-        parameters: Parameters,
-        configurations: Sequence[Params],
-        *,
-        wanted: Callable[[], list[int]],
-        proposer: BaseSampler | None,
+        self, parameters: Parameters, entries: Sequence[Entry], *, left: _Left, proposer: BaseSampler | None
     ) -> None:
-        self.parameters, self.configurations, self.wanted, self.proposer = parameters, configurations, wanted, proposer
+        assert proposer is not None
+        self.parameters, self.proposer, self.left = parameters, proposer, left
+        self.configurations = [entry.params() for entry in entries]
+        self.numbers = {_key(params): number for number, params in enumerate(self.configurations)}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self.parameters.distributions()
@@ -282,19 +353,21 @@ class _Once(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        wanted = [self.configurations[number] for number in self.wanted()]
-        for _ in range(TRIES):
-            if self.proposer is None or len(wanted) == 1:
-                break
-            drawn = self.parameters.draw(self.proposer, study, trial)
-            if drawn in wanted:
-                return drawn
-        return wanted[0]
+        if self.left.begun() is None:
+            for _ in range(TRIES):
+                drawn = self.parameters.draw(self.proposer, study, trial)
+                if self.numbers.get(_key(drawn)) in self.left.configurations:
+                    return drawn
+        return self.configurations[self.left.first()]
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         raise ValueError(f"parameter: expected one that the search drew, got {param_name!r}")
+
+
+def _key(params: Params) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(params.items()))
 
 
 def index_url(path: Path) -> str:
@@ -304,7 +377,7 @@ def index_url(path: Path) -> str:
 
 def open_index(
     url: str, *, study: str, search: str, target: Mapping[str, float], space: str, objectives: int = 2
-) -> optuna.Study:
+) -> Index:
     """The Optuna study of a search over the space of hash `space`, made where it is missing.
 
     A search for a target minimises bytes under a constraint; another minimises so many `objectives`, the validation
@@ -319,7 +392,7 @@ def open_index(
     goal += " with MACs" if objectives == 3 else ""
     directions = [StudyDirection.MINIMIZE] * (1 if aimed else objectives)
     try:
-        storage = PatientStorage(url)
+        storage = optuna.storages.RDBStorage(url)
         index = optuna.create_study(
             storage=storage, study_name=f"{study} {search}{goal} {space}", directions=directions, load_if_exists=True
         )
@@ -329,7 +402,7 @@ def open_index(
             f"{without_password(url)}: expected a storage that Optuna can open (such as sqlite:///study.db), "
             f"got {reason}; move it away or name another with --storage"
         ) from error
-    return index
+    return Index(index, storage)
 
 
 def _spread(entries: Sequence[Entry]) -> list[int]:
@@ -341,6 +414,10 @@ def _spread(entries: Sequence[Entry]) -> list[int]:
         levels.append([known.setdefault(level, len(known)) for known, level in found])
     families = list(dict.fromkeys(entry.family for entry in entries))
     return spread([families.index(entry.family) for entry in entries], levels)
+
+
+def _job_of(record: Record) -> Job:
+    return Job.from_dict({field.name: record[field.name] for field in fields(Job)})
 
 
 def _of(family: str, configuration: Configuration) -> tuple[Any, ...]:

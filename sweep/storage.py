@@ -1,14 +1,12 @@
 """Optuna's storage, which others may lock or take away for a while. It is an index only: the records are the truth."""
 
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Iterator
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from sweep.store import StoreError
@@ -16,35 +14,20 @@ from sweep.store import StoreError
 PATIENCE = 60.0  # seconds: for another's lock, for a server that is started again, for room on the disk
 PAUSE = 0.5
 
-CACHED = ("_create_new_trial", "_get_best_trial_id", "_get_trials", "_set_trial_param")  # what Optuna's cache calls
-
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class PatientStorage(RDBStorage):
-    """Optuna's storage, each of whose calls (a transaction each, undone when it fails) is made until it goes well."""
-
-
-def _patient(call: Callable[P, T]) -> Callable[P, T]:
-    @functools.wraps(call)
-    def made(*arguments: P.args, **named: P.kwargs) -> T:
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return call(*arguments, **named)
-            except (OperationalError, StorageInternalError) as error:
-                cause = _cause(error)
-                if not isinstance(cause, OperationalError) or "readonly" in str(cause) or time.monotonic() > end:
-                    raise
-                time.sleep(PAUSE)
-
-    return made
-
-
-for _name, _call in list(vars(RDBStorage).items()):
-    if callable(_call) and (not _name.startswith("_") or _name in CACHED):
-        setattr(PatientStorage, _name, _patient(_call))
+def patiently(call: Callable[[], T]) -> T:
+    """What `call` gives: a transaction, undone when it fails, that is made again until it goes well, for a while."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return call()
+        except (OperationalError, StorageInternalError) as error:
+            cause = _cause(error)
+            if not isinstance(cause, OperationalError) or "readonly" in str(cause) or time.monotonic() > end:
+                raise
+            time.sleep(PAUSE)
 
 
 @contextlib.contextmanager

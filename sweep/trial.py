@@ -15,7 +15,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,10 +63,10 @@ class Job:
     seed: int
     schedule: dict[str, Any]
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """16 hexadecimal digits of the SHA-256 of what the job does."""
-        return content_hash(asdict(self))
+        return content_hash({field.name: getattr(self, field.name) for field in fields(self)})  # asdict copies all
 
     @property
     def label(self) -> str:

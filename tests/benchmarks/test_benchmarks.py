@@ -23,6 +23,8 @@ NAMES = {
     "search": "smallest-jobs smallest-hit smallest-noisy-jobs smallest-noisy-hit smallest-false-winners bisection-jobs "
     "tpe-jobs tpe-alone-hit nsga-false-winners grid-jobs smallest-2-rounds smallest-8-jobs smallest-64-rounds",
     "stopping": "front-saved front-stopped drop-0.5-saved drop-0.5-stopped drop-1-saved drop-2-stopped",
+    "orchestration": "trivial-job workers-busy eight-busy store-growth status-growth pick-growth front-growth "
+    "resume-growth simulated-busy simulated-saturation simulated-search",
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from lc_core import Codebook
+from sweep import index
 from sweep.search import CONSTRAINT, LEGACY_CONSTRAINTS, Entry, IndexedSearch, open_index
 from sweep.smallest import TIGHTER
 from sweep.store import Record, StoreError
@@ -71,12 +72,12 @@ def begin(
     confirm: int = 0,
 ) -> IndexedSearch:
     target = {} if threshold is None else {"min_accuracy": threshold}
-    index = open_index(f"sqlite:///{folder / 'study.db'}", study="s", search=name, target=target, space="a0")
+    kept = open_index(f"sqlite:///{folder / 'study.db'}", study="s", search=name, target=target, space="a0")
     return IndexedSearch(
         listed,
         study=study,
         name=name,
-        index=index,
+        index=kept,
         records=records,
         threshold=threshold,
         trials=trials,
@@ -91,6 +92,7 @@ def finish(search: IndexedSearch, result: Callable[[Job], Record]) -> list[Job]:
         asked.append(job)
         search.tell(job, result(job))
     assert search.finished()
+    search.write()
     return asked
 
 
@@ -168,14 +170,31 @@ def test_done_records_are_indexed_once_and_not_run_again(folder: Path) -> None:
     assert len(trials_of(folder, "s grid a0")) == 5
 
 
-def test_a_driver_that_died_leaves_no_running_trial_and_its_jobs_are_asked_again(folder: Path) -> None:
+def test_what_a_driver_that_died_had_not_written_is_written_from_the_records(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three jobs, the first is in the index already, the second waits for the next batch, the third ran."""
     listed = entries(grid=True)
     first = begin(folder, listed)
-    jobs = [first.ask(), first.ask()]
-    assert [trial.state for trial in trials_of(folder, "s grid a0")] == [TrialState.RUNNING] * 2
-    second = begin(folder, listed)
-    assert [trial.state for trial in trials_of(folder, "s grid a0")] == [TrialState.FAIL] * 2
-    assert [second.ask(), second.ask()] == jobs
+    jobs = [job for job in (first.ask(), first.ask(), first.ask()) if job is not None]
+    monkeypatch.setattr(index, "SECONDS_BETWEEN_WRITES", 1e9)
+    for job in jobs[:2]:
+        first.tell(job, by_keep(job))
+    before = trials_of(folder, "s grid a0")
+    assert [trial.user_attrs["job"] for trial in before] == [jobs[0].id]
+    second = begin(folder, listed, records=first.records())
+    after = trials_of(folder, "s grid a0")
+    assert [trial.user_attrs["job"] for trial in after] == [job.id for job in jobs[:2]]
+    assert [trial.number for trial in after] == [0, 1]
+    assert second.ask() == jobs[2]
+
+
+def test_trials_that_another_left_running_are_closed(folder: Path) -> None:
+    listed = entries(grid=True)
+    begin(folder, listed)
+    optuna.load_study(study_name="s grid a0", storage=f"sqlite:///{folder / 'study.db'}").ask()
+    begin(folder, listed)
+    assert [trial.state for trial in trials_of(folder, "s grid a0")] == [TrialState.FAIL]
 
 
 def test_a_failed_job_is_not_asked_again_in_the_same_run_and_is_in_the_next(folder: Path) -> None:
@@ -205,6 +224,7 @@ def test_a_lost_job_may_be_asked_for_again(folder: Path) -> None:
     assert search.ask() == job
     search.tell(job, by_keep(job))
     assert search.finished()
+    search.write()
     first, second = trials_of(folder, "s grid a0")
     assert (first.state, first.user_attrs["lost"]) == (TrialState.FAIL, True)
     assert second.state == TrialState.COMPLETE

@@ -8,16 +8,22 @@ from typing import Any
 
 import optuna
 import pytest
-import sqlalchemy.orm
+import sqlalchemy
+from optuna.trial import FrozenTrial
 
 from sweep import storage
+from sweep.index import Index
 from sweep.search import index_url, open_index
 from sweep.storage import storage_errors
 from sweep.store import StoreError
 
 
-def index(path: Path) -> optuna.Study:
+def index(path: Path) -> Index:
     return open_index(index_url(path), study="s", search="grid", target={}, space="a0")
+
+
+def trial() -> FrozenTrial:
+    return optuna.trial.create_trial(values=[0.1, 100])
 
 
 def locked(path: Path, *, seconds: float) -> threading.Thread:
@@ -39,48 +45,52 @@ def locked(path: Path, *, seconds: float) -> threading.Thread:
 
 
 def test_a_lock_is_waited_for(tmp_path: Path) -> None:
-    """Longer than SQLite would by itself: five seconds."""
-    study = index(tmp_path / "study.db")
-    thread = locked(tmp_path / "study.db", seconds=6)
-    trial = study.ask()
-    study.tell(trial, (0.1, 100))
+    """Longer than SQLite would by itself: five seconds. Meanwhile a run goes on."""
+    found = index(tmp_path / "study.db")
+    thread = locked(tmp_path / "study.db", seconds=7)
+    found.add(trial())
+    assert thread.is_alive()
+    found.write()
     thread.join()
-    assert study.trials[0].values == [0.1, 100]
+    assert [held.values for held in found.study.trials] == [[0.1, 100]]
 
 
 def test_a_lock_that_stays_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "PATIENCE", 0.5)
     monkeypatch.setattr(storage, "PAUSE", 0.1)
     path = tmp_path / "study.db"
-    study = index(path)
-    thread = locked(path, seconds=7)
+    found = index(path)
+    thread = locked(path, seconds=12)
+    found.add(trial())
     with pytest.raises(StoreError) as caught, storage_errors(index_url(path)):
-        study.ask()
+        found.write()
     assert f"{path}: the search's index cannot be used (database is locked); no result is lost" in str(caught.value)
     thread.join()
-    study.ask()
+    found.write()
+    assert len(found.study.trials) == 1
 
 
 @pytest.mark.parametrize("words", ["unable to open database file", "database or disk is full", "disk I/O error"])
 def test_a_file_that_is_briefly_out_of_reach_or_room_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
-    """Each transaction is made again whole: there is one trial."""
+    """The transaction is made again whole: there is one trial."""
     monkeypatch.setattr(storage, "PAUSE", 0.1)
-    study = index(tmp_path / "study.db")
-    commit, tried = sqlalchemy.orm.Session.commit, []
+    found = index(tmp_path / "study.db")
+    insert, tried = Index._insert, []
 
-    def fail(self: Any) -> None:
+    def fail(self: Index, session: Any, trials: Any) -> None:
+        insert(self, session, trials)
         tried.append(words)
-        if len(tried) % 2:
+        if len(tried) <= 3:
             raise sqlalchemy.exc.OperationalError("COMMIT", None, sqlite3.OperationalError(words))
-        commit(self)
 
-    monkeypatch.setattr(sqlalchemy.orm.Session, "commit", fail)
-    study.tell(study.ask(), (0.1, 100))
-    monkeypatch.undo()
-    assert len(tried) >= 4
-    assert [trial.values for trial in study.trials] == [[0.1, 100]]
+    monkeypatch.setattr(Index, "_insert", fail)
+    found.add(trial())
+    assert not found.study.trials
+    found.write()
+    assert len(tried) == 4
+    assert [held.values for held in found.study.trials] == [[0.1, 100]]
 
 
 def test_a_password_is_not_said() -> None:

@@ -1,0 +1,160 @@
+"""Sweeps of thousands of records, made up, and what it costs to read them: each reader in a process of its own."""
+
+import atexit
+import dataclasses
+import hashlib
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sweep.intervals import wilson
+from sweep.pareto import front
+from sweep.pick import Target, candidates, choose
+from sweep.store import FORMAT, MANIFEST_FACTS, SweepFolder, read_manifest, read_records, write_json
+
+if TYPE_CHECKING:  # torch and Optuna are not of what reading costs
+    from sweep.search import IndexedSearch
+
+N_VAL = 10_000
+FAMILIES, KNOBS = ("prune", "quantize", "low rank", "all"), ("keep", "size", "rank")
+PEAK = """
+import atexit, sys
+atexit.register(lambda: sys.stderr.write(open("/proc/self/status").read()))
+"""  # what wait4 calls the peak is at least that of the process that forked
+STATUS = "import sys; from sweep.cli import main; raise SystemExit(main(['status', sys.argv[1], '--json']))"
+TABLE = "import sys; from pathlib import Path; from sweep.store import table; print(len(table(Path(sys.argv[1]))))"
+READERS = ("store", "status", "pick", "front", "resume")
+"""`store` reads the table; `pick` chooses; `front` finds both fronts; `status` is the command; `resume` makes the
+search that knows all records, and its index."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a process: wall and processor seconds, and the MB that it had resident at most."""
+
+    wall: float
+    processor: float
+    megabytes: float
+
+
+def write_sweep(root: Path, *, jobs: int, seed: int = 0) -> None:
+    """A sweep of so many finished jobs, three seeds a configuration, in `root`."""
+    folder = SweepFolder(root)
+    reference = {"bytes": 1_000_000, "parameters": 250_000, "macs": 250_000}
+    reference |= {"val": {"accuracy": 0.98, "n": N_VAL, "low": 0.977, "high": 0.9826}}  # type: ignore[dict-item]
+    known: dict[str, Any] = dict.fromkeys(MANIFEST_FACTS) | {"study": "many", "reference": reference, "repeats": 3}
+    write_json(folder.manifest, known | {"format": FORMAT, "splits": {"train": 1, "val": N_VAL, "test": 1}})
+    for record in _records(jobs, seed=seed):
+        path = folder.record(record["id"])
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(record, indent=1) + "\n")  # as `write_json`, but for the flush to the disk
+
+
+def cost_of(reader: str, root: Path) -> Cost:
+    """What `reader` costs on the sweep in `root`."""
+    programs = {"status": ["-c", PEAK + STATUS], "store": ["-c", PEAK + TABLE]}
+    command = [sys.executable, *programs.get(reader, [__file__, reader]), str(root)]
+    clock = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = process.stderr.read()
+        _, code, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(code)
+    peak = re.search(r"VmHWM:\s+(\d+) kB", said)
+    if process.returncode or peak is None:
+        raise RuntimeError(f"{reader} ended with exit code {process.returncode}: {said}")
+    wall, processor = time.perf_counter() - clock, usage.ru_utime + usage.ru_stime
+    return Cost(wall, processor, int(peak.group(1)) / 1024)
+
+
+def _records(jobs: int, *, seed: int) -> Iterator[dict[str, Any]]:
+    """Of four families of three knobs, as `trial` makes them; the error grows as the file shrinks, and scatters."""
+    from sweep.trial import Job, _record
+
+    draw = random.Random(seed)
+    usual = _record(Job("0" * 16, "", {}, "lc", 0, {"epochs": 40, "lr": 0.1, "batch_size": 256}), 1_000_000, 250_000)
+    for number in range(-(-jobs // 3)):
+        place, levels = FAMILIES[number % 4], number // 4
+        configuration: dict[str, Any] = dict(zip(KNOBS, (levels % 40, levels // 40 % 16, levels // 640), strict=True))
+        size = int(1_000_000 * 2.0 ** -(7 * draw.random()))
+        error = 0.02 + 60 / size + 0.05 * draw.random() ** 3
+        for repeat in range(min(3, jobs - 3 * number)):
+            job = Job(usual["study_hash"], place, configuration, "lc", repeat, usual["schedule"])
+            accuracy = 1 - round(error * N_VAL * draw.uniform(0.99, 1.01)) / N_VAL
+            low, high = wilson(accuracy, n=N_VAL)
+            val = {"accuracy": accuracy, "n": N_VAL, "low": low, "high": high}
+            yield (
+                usual
+                | dataclasses.asdict(job)
+                | {
+                    "id": job.id,
+                    "status": "done",
+                    "plan": "0" * 16,
+                    "nominal_bytes": size + 100,
+                    "artifact_bytes": size,
+                    "artifact_sha256": hashlib.sha256(job.id.encode()).hexdigest(),
+                    "macs": draw.randrange(1000, 250_000),
+                    "val": val,
+                    "direct": val,
+                    "gap": 0.01,
+                    "epochs": 40.0,
+                    "seconds": 60 * draw.random(),
+                    "device": "cpu",
+                }
+            )
+
+
+def search_of(records: Sequence[dict[str, Any]], root: Path) -> "IndexedSearch":
+    """A grid over the configurations of `records`, all of them known, as a run begins it; its index is made anew."""
+    from sweep.search import Entry, IndexedSearch, index_url, open_index
+    from sweep.trial import Job
+
+    groups: dict[tuple[Any, ...], list[Job]] = {}
+    levels: dict[str, dict[str, dict[Any, None]]] = {}
+    for record in records:
+        job = Job(**{field.name: record[field.name] for field in dataclasses.fields(Job)})
+        groups.setdefault((job.family, *job.configuration.values()), []).append(job)
+        for knob, level in job.configuration.items():
+            levels.setdefault(job.family, {}).setdefault(knob, {})[level] = None
+    families = [
+        SimpleNamespace(name=family, knobs={knob: tuple(found) for knob, found in knobs.items()})
+        for family, knobs in levels.items()
+    ]
+    study: Any = SimpleNamespace(families=families)  # of a study, a search wants no more
+    index = SweepFolder(root).index
+    index.unlink(missing_ok=True)
+    return IndexedSearch(
+        [Entry(jobs[0].family, jobs[0].configuration, 1, 1, True, "0", tuple(jobs)) for jobs in groups.values()],
+        study=study,
+        name="grid",
+        index=open_index(index_url(index), study="many", search="grid", target={}, space="0"),
+        records=records,
+        threshold=None,
+        trials=None,
+    )
+
+
+if __name__ == "__main__":
+    atexit.register(lambda: sys.stderr.write(Path("/proc/self/status").read_text()))
+    reader, root = sys.argv[1], Path(sys.argv[2])
+    known = read_records(root)
+    if reader == "pick":
+        accuracy = read_manifest(root)["reference"]["val"]["accuracy"]
+        print(choose(candidates(known), target=Target(max_drop=0.01), reference_accuracy=accuracy, repeats=3).candidate)
+    elif reader == "front":
+        columns = [(c.artifact_bytes, c.mean_error, c.macs) for c in candidates(known)]
+        costs = np.array(columns, dtype=np.float64).reshape(-1, 3)
+        print(front(costs[:, :2]).sum(), front(costs).sum())
+    elif reader == "resume":
+        print(search_of(known, root).left())

@@ -1,0 +1,105 @@
+"""What the orchestration costs on the real Ray: a trivial job, and the time that workers wait between jobs."""
+
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from sweep import cluster, driver, runner, trial
+from sweep.process import environment
+from sweep.progress import Progress
+from sweep.store import Record
+from sweeps import prepared, study_in
+
+WARM = 20  # jobs before the clock starts: workers are up by then, and have imported torch
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Of one job: wall time, and the driver's own processor time, in seconds."""
+
+    wall: float
+    driver: float
+
+
+class Noting(Progress):
+    """The usual progress, which also notes when each job began and ended."""
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**named)
+        self.began: list[float] = []
+        self.ended: list[tuple[float, float, float]] = []  # wall clock, processor time, the job's own seconds
+
+    def on_start(self, job: trial.Job) -> None:
+        super().on_start(job)
+        self.began.append(time.perf_counter())
+
+    def on_finish(self, job: trial.Job, record: Record) -> None:
+        super().on_finish(job, record)
+        if record["status"] != "done":
+            raise RuntimeError(f"a job failed: {record['error']}")
+        self.ended.append((time.perf_counter(), time.process_time(), record["seconds"]))
+
+
+def trivial(*, workers: int, jobs: int) -> tuple[Pace, Pace]:
+    """A trivial job through lcsweep, and through bare Ray tasks: each on a Ray of its own with so many workers.
+
+    The bare task is a `ray.remote` function that does the same jobs by `trial.run_job`, and publishes their records:
+    no Tune, no search, no index, all tasks handed to Ray at once.
+    """
+    with tempfile.TemporaryDirectory() as folder, study_in(Path(folder, "study"), configurations=jobs + WARM) as study:
+        return _ours(prepared(study, workers=workers)), _bare(prepared(study, workers=workers))
+
+
+def busy(*, workers: int, jobs: int, seconds: float) -> float:
+    """The share of their time that workers spend in jobs of so many seconds.
+
+    From when the last worker has begun its first job until the first worker is left without one: the start of Ray and
+    the last round are left out. A job's time is what its record says.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        study_in(Path(folder, "study"), configurations=jobs, seconds=seconds) as study,
+    ):
+        seen = _run(prepared(study, workers=workers))
+    start, stop = sorted(seen.began)[workers - 1], sorted(seen.ended)[-workers][0]
+    inside = sum(max(0.0, min(end, stop) - max(end - own, start)) for end, _, own in seen.ended)
+    return inside / (workers * (stop - start))
+
+
+def _ours(sweep: driver.Sweep) -> Pace:
+    (first, spent, _), *_, (last, spent_at_last, _) = _run(sweep).ended[WARM - 1 :]
+    jobs = len(sweep.entries) - WARM
+    return Pace((last - first) / jobs, (spent_at_last - spent) / jobs)
+
+
+def _run(sweep: driver.Sweep) -> Noting:
+    with open(os.devnull, "w") as nowhere:
+        seen = Noting(total=len(sweep.entries), workers=sweep.options.workers, stream=nowhere)
+        driver.run(sweep, watch=lambda _: seen)
+    return seen
+
+
+def _bare(sweep: driver.Sweep) -> Pace:
+    workers, options = sweep.options.workers, sweep.options
+    with environment(runner.DRIVER_ENVIRONMENT), cluster.connected(None, workers):
+
+        @ray.remote(num_cpus=1)
+        def do(job: dict[str, Any], held: list[Any]) -> Record:
+            workplace = runner._workplace(held[0])
+            return trial.run_job(trial.Job.from_dict(job), workplace, report=lambda _: None)
+
+        splits = trial.split_arrays(sweep.workplace.data)
+        data = runner._Data(options.study, options.user_folder, splits, str(sweep.folder.root.resolve()))
+        held, jobs = [ray.put(data)], [entry.jobs[0].as_dict() for entry in sweep.entries]
+        ray.get([do.remote(job, held) for job in jobs[:WARM]])
+        start, spent = time.perf_counter(), time.process_time()
+        records = ray.get([do.remote(job, held) for job in jobs[WARM:]])
+        wall, spent = time.perf_counter() - start, time.process_time() - spent
+    if any(record["status"] != "done" for record in records):
+        raise RuntimeError("a job failed")
+    return Pace(wall / len(records), spent / len(records))
