@@ -31,10 +31,10 @@ def annotate(figure: Figure, axes: Axes, findings: Findings) -> None:
     levels = [(findings.reference.error, f"reference\n{percent(findings.reference.error)}", INK)]
     if findings.threshold is not None:
         levels.append((1 - findings.threshold, f"target\n\u2264 {percent(1 - findings.threshold)}", FEASIBLE))
-    _name_levels(figure, axes, levels)
+    name_levels(figure, axes, levels)
 
 
-def _name_levels(figure: Figure, axes: Axes, levels: list[tuple[float, str, str]]) -> None:
+def name_levels(figure: Figure, axes: Axes, levels: list[tuple[float, str, str]]) -> None:
     """Names level lines (error, words, colour) right of the axes, at their height but never over one another."""
     box = axes.get_window_extent()
     texts = [(level, _text(figure, words, size=8.8, colour=colour)) for level, words, colour in sorted(levels)]

@@ -47,7 +47,7 @@ _SETTINGS: dict[Any, Any] = {
 
 def draw_front(findings: Findings) -> Figure:
     """The Pareto figure of a sweep. Also drawn when nothing finished: the reference and the target alone."""
-    with _settings():
+    with settings():
         figure = Figure(figsize=(WIDTH, TOP + PLOT_HEIGHT + 1.2), dpi=100, facecolor=CARD)
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1), label="front")
@@ -75,13 +75,13 @@ def encode(figure: Figure, *, format: str) -> bytes:
         "pdf": {"CreationDate": None, "Creator": "lcsweep", "Producer": None, "Title": "Pareto front"},
     }[format]
     stream = io.BytesIO()
-    with _settings():
+    with settings():
         figure.savefig(stream, format=format, dpi=DPI, facecolor=CARD, metadata=metadata)
     return stream.getvalue()
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
+def settings() -> Iterator[None]:
     """Matplotlib's own defaults with ours on top, whatever the user's matplotlibrc says, and theirs again after."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

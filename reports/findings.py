@@ -88,7 +88,7 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
     """What the sweep in `folder` found. `target` None takes the sweep's own; `by` is "bytes" or "macs"."""
     files = SweepFolder(folder)
     manifest, records = read_manifest(folder), read_records(folder)
-    reference = _reference(manifest["reference"])
+    reference = reference_of(manifest["reference"])
     aim = target if target is not None else _own_target(manifest["target"])
     found = candidates(records)
     choice = chosen(records, manifest, target=aim, by=by) if aim is not None and found else None
@@ -116,7 +116,8 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
     )
 
 
-def _reference(content: Mapping[str, Any]) -> Reference:
+def reference_of(content: Mapping[str, Any]) -> Reference:
+    """The reference as a manifest holds it."""
     val = content["val"]
     return Reference(
         artifact_bytes=content["bytes"],

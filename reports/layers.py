@@ -28,8 +28,8 @@ def windows(findings: Findings) -> tuple[Window, Window]:
     return size_window(sizes), error_window(errors, landmarks=landmarks, extras=seen)
 
 
-def draw_scales(axes: Axes, findings: Findings, *, size: Window, error: Window) -> None:
-    """Ticks, grid and axis titles; the compression ratio on top, which mirrors the size axis."""
+def draw_axes(axes: Axes, *, size: Window, error: Window) -> None:
+    """Ticks, grid and titles of the two axes, and where the error's is compressed."""
     axes.set_facecolor("none")
     axes.set_xscale("log")
     axes.set_yscale("function", functions=(error.forward, error.inverse))
@@ -66,6 +66,11 @@ def draw_scales(axes: Axes, findings: Findings, *, size: Window, error: Window) 
             va="center",
             annotation_clip=False,
         )
+
+
+def draw_scales(axes: Axes, findings: Findings, *, size: Window, error: Window) -> None:
+    """The axes, with the compression ratio on top, which mirrors the size axis."""
+    draw_axes(axes, size=size, error=error)
     top = axes.twiny()
     top.set_facecolor("none")
     top.set_xscale("log")

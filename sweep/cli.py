@@ -50,6 +50,16 @@ class ByName(StrEnum):
     macs = "macs"
 
 
+class FormatName(StrEnum):
+    """What a report is written as."""
+
+    html = "html"
+    md = "md"
+    csv = "csv"
+    parquet = "parquet"
+    json = "json"
+
+
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -216,19 +226,71 @@ def report(
     relative: Relative = False,
     min_accuracy: MinAccuracy = None,
     by: Annotated[ByName, typer.Option(help="What the pick that is drawn minimises.")] = ByName.bytes,
+    format: Annotated[
+        FormatName,
+        typer.Option(help="The page; Markdown and a figure for a pull request; or the records, a row a job."),
+    ] = FormatName.html,
     as_json: Json = False,
 ) -> int:
     """Draw the front and write the page.
 
-    DIR/report/index.html, and front.png, front.svg and front.pdf beside it.
+    DIR/report/index.html, with front.png, front.svg and front.pdf beside it; or report.md with front.png; or
+    records.csv, records.parquet or records.json, whose columns docs/records.md explains.
     """
-    from reports import write_report
-
     manifest = read_manifest(folder)
-    summary = write_report(
-        folder, target=_target(max_drop, min_accuracy, relative=relative) or _own_target(manifest), by=by.value
-    )
-    _print(summary, text.report(summary), as_json=as_json)
+    target = _target(max_drop, min_accuracy, relative=relative) or _own_target(manifest)
+    match format:
+        case FormatName.html:
+            from reports import write_report
+
+            summary = write_report(folder, target=target, by=by.value)
+            _print(summary, text.report(summary), as_json=as_json)
+        case FormatName.md:
+            from reports.digest import write_digest
+
+            summary = write_digest(folder, target=target, by=by.value)
+            _print(summary, text.digest(summary), as_json=as_json)
+        case _:
+            from reports.exports import export_records
+
+            summary = export_records(folder, format=format.value)
+            _print(summary, text.exported(summary), as_json=as_json)
+    return DONE
+
+
+@app.command()
+def compare(
+    sweeps: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR[:PART]...",
+            help="Sweeps' folders, two or more; PART is lc, dc or a family, as reports name it: runs/digits_mlp:dc.",
+        ),
+    ],
+    max_drop: MaxDrop = None,
+    relative: Relative = False,
+    min_accuracy: MinAccuracy = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write compare.md, .png, .svg and .pdf there too.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Compare fronts.
+
+    Hypervolume, and the smallest model of each sweep at equal validation errors: that of the first's reference, some
+    points more, and the target. The sweeps may differ in all but the data.
+    """
+    if len(sweeps) < 2:
+        raise UsageError(f"compare: expected two sweeps or more, got {sweeps[0]} alone; a part of one is DIR:PART")
+    from reports import compare_page
+    from reports.compare import compare as compare_sweeps
+    from reports.compare import facts
+
+    comparison = compare_sweeps(sweeps, target=_target(max_drop, min_accuracy, relative=relative))
+    paths = {} if out is None else compare_page.write_comparison(comparison, out)
+    tables = (compare_page.sides_table(comparison), compare_page.levels_table(comparison))
+    words = text.compared([(table.lines, table.right) for table in tables], compare_page.meanings(comparison), paths)
+    _print(facts(comparison) | {"paths": paths}, words, as_json=as_json)
     return DONE
 
 

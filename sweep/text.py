@@ -125,6 +125,29 @@ def status(facts: Facts, manifest: Facts) -> str:
     return "\n".join(lines)
 
 
+def exported(facts: Facts) -> str:
+    """Where a sweep's records are."""
+    return f"records: {facts['path']}, {facts['rows']:,} rows of {len(facts['columns'])} columns"
+
+
+def digest(facts: Facts) -> str:
+    """Where the page for a pull request is."""
+    return f"page: {facts['paths']['md']}, with {facts['paths']['png']} beside it"
+
+
+def compared(
+    tables: Sequence[tuple[Sequence[Sequence[str]], frozenset[int]]],
+    meanings: Sequence[str],
+    paths: Mapping[str, str],
+) -> str:
+    """A comparison: its tables, rows and the columns of numbers; what these are; where its files are."""
+    parts = [_table(rows, right=set(right)) for rows, right in tables]
+    parts.append("\n".join(meanings))
+    if paths:
+        parts.append(f"page: {paths['md']}; figure: {paths['png']}, also .svg and .pdf")
+    return "\n\n".join(parts).replace("\u00a0", " ")
+
+
 def report(facts: Facts) -> str:
     """Where a report is."""
     paths = facts["paths"]

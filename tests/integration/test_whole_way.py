@@ -295,7 +295,7 @@ def call(folder: Path, *arguments: str) -> Said:
 
 def rows(root: Path) -> pd.DataFrame:
     """The sweep's table without what time decides."""
-    return table(root).drop(columns="seconds").sort_values("id").reset_index(drop=True)
+    return table(root).drop(columns=["seconds", "finished"]).sort_values("id").reset_index(drop=True)
 
 
 @pytest.mark.slow

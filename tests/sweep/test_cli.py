@@ -62,6 +62,9 @@ def some_record(family: str = "both") -> str:
         ("pick runs/tiny --min-accuracy 0.5 --relative", ["relative", "expected --max-drop"]),
         ("pick runs/tiny --knee --max-drop 0.1", ["--knee", "expected no target beside it"]),
         ("report runs/tiny --max-drop 0.1 --min-accuracy 0.9", ["expected one of"]),
+        ("report runs/tiny --format xml", ["--format", "'xml'", "'html', 'md', 'csv', 'parquet', 'json'"]),
+        ("compare", ["Missing argument"]),
+        ("compare runs/tiny", ["expected two sweeps or more, got runs/tiny alone"]),
         ("export runs/tiny", ["--out"]),
         ("verify", ["Missing argument"]),
         ("verify nowhere.lcz", ["nowhere.lcz: no such file; expected a packed model"]),
@@ -193,6 +196,7 @@ BAD = {
         )
         for command in ("status runs/tiny", "report runs/tiny", "pick runs/tiny", "run tiny.py")
     },
+    "a part that a sweep has not": (nothing, "compare runs/tiny runs/tiny:x", 1, ["expected a method or", "'x'"]),
     "a later record": (lambda: edit(FOLDER.record(some_record()), format=9), "status runs/tiny", 1, ["got 9"]),
     "a pick without a target": (no_target, "pick runs/tiny", 2, ["expected a target, --max-drop or --min-accuracy"]),
     "a pick of a file that was cut": (cut(picked), "pick runs/tiny", 5, ["model.lcz: expected a whole packed model"]),
@@ -313,15 +317,28 @@ def test_a_pick_that_misses_its_target_exits_with_4_and_is_given(finished: Path)
     assert json.loads(FOLDER.pick.read_text())["meets_target"] is False
 
 
+COMMANDS = ("run", "status", "report", "compare", "pick", "export", "verify")
+
+
 def test_help_lists_the_commands_and_the_exit_codes() -> None:
     for arguments in (["--help"], []):
         said = lcsweep(*arguments)
         assert (said.code, said.err) == (0, "")
-        for word in ("run", "status", "report", "pick", "export", "verify", "5 an artifact failed verification", "130"):
+        for word in (
+            "run",
+            "status",
+            "report",
+            "compare",
+            "pick",
+            "export",
+            "verify",
+            "5 an artifact failed verification",
+            "130",
+        ):
             assert word in said.out
 
 
-@pytest.mark.parametrize("command", ["run", "status", "report", "pick", "export", "verify"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str) -> None:
     said = lcsweep(command, "--help")
     assert said.code == 0
@@ -472,6 +489,33 @@ def test_json_is_one_object_on_standard_output_and_nothing_else(finished: Path) 
     assert said["status"].json["pick"] == picked
     assert said["report"].json["choice"]["id"] == picked["id"]
     assert Path(said["report"].json["paths"]["html"]).is_file()
+
+
+@pytest.mark.parametrize("format", ["md", "csv", "parquet", "json"])
+def test_a_report_is_written_as_asked(finished: Path, format: str) -> None:
+    said = lcsweep("report", RUN, "--format", format)
+    assert (said.code, said.err) == (0, "")
+    name = "report.md" if format == "md" else f"records.{format}"
+    assert str(RUN / "report" / name) in said.out
+    written = {path.name for path in (RUN / "report").iterdir()}
+    assert written == ({name, "front.png"} if format == "md" else {name})
+    assert lcsweep("report", RUN, "--format", format, "--json").code == 0
+
+
+def test_a_comparison_is_printed_and_written_where_asked(finished: Path) -> None:
+    before = tree(finished)
+    said = lcsweep("compare", f"{RUN}:prune", f"{RUN}:low rank", RUN, "--min-accuracy", "0.01")
+    assert (said.code, said.err) == (0, "")
+    smallest = min(record["artifact_bytes"] for record in read_records(RUN))
+    for word in (f"{RUN}:low rank", "hypervolume", f"{smallest:,}", "Error: 1 \u2212 accuracy on the validation split"):
+        assert word in said.out
+    assert tree(finished) == before
+    facts = lcsweep("compare", f"{RUN}:prune", RUN, "--out", "new", "--max-drop", "0.3", "--json").json
+    assert [side["name"] for side in facts["sides"]] == [f"{RUN}:prune", str(RUN)]
+    assert [side["candidates"] for side in facts["sides"]] == [3, 7]
+    assert facts["sides"][1]["hypervolume"] >= facts["sides"][0]["hypervolume"]
+    assert facts["levels"][-1]["name"] == "target"
+    assert all(Path(path).is_file() for path in facts["paths"].values())
 
 
 def test_the_texts_say_what_matters(finished: Path) -> None:

@@ -227,9 +227,10 @@ def test_a_table_has_a_row_a_record_and_the_stated_columns(tmp_path: Path) -> No
     folder = SweepFolder(tmp_path)
     add(folder, record())
     add(folder, record("failed", id="b" * 16, seed=1))
-    add(folder, record(id="c" * 16, family="rank", configuration={"rank": 3}))
+    add(folder, record(id="c" * 16, family="rank", configuration={"rank": 3}, versions={"torch": "2.13.0"}))
     rows = table(tmp_path)
-    assert list(rows.columns) == [*COLUMNS, "knob.keep", "knob.size", "knob.rank"]
+    assert list(rows.columns) == [*COLUMNS, "knob.keep", "knob.size", "knob.rank", "schedule.epochs", "version.torch"]
+    assert {name: str(dtype) for name, dtype in rows.dtypes.items() if name in COLUMNS} == dict(COLUMNS)
     done, failed, other = (rows.iloc[number] for number in range(3))
     expected = {
         "id": ID,
@@ -252,8 +253,12 @@ def test_a_table_has_a_row_a_record_and_the_stated_columns(tmp_path: Path) -> No
         "gap": 0.004,
         "epochs": 2.0,
         "seconds": 1.5,
+        "direct_low": 0.2,
+        "reference_bytes": 6400,
+        "finished": "2026-01-01T00:00:00+00:00",
         "knob.keep": 0.05,
         "knob.size": 4,
+        "schedule.epochs": 2,
     }
     assert {name: done[name] for name in expected} == expected
     assert pd.isna(done["error"])
@@ -261,7 +266,25 @@ def test_a_table_has_a_row_a_record_and_the_stated_columns(tmp_path: Path) -> No
     assert (failed["status"], failed["seed"], failed["error"]) == ("failed", 1, "ValueError: no")
     unknown = ["artifact_bytes", "compression_ratio", "val_error", "val_low", "n_val", "gap"]
     assert failed[unknown].isna().all()
-    assert (other["knob.rank"], other["label"]) == (3, "rank 3")
+    assert (other["knob.rank"], other["label"], other["version.torch"]) == (3, "rank 3", "2.13.0")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        ((4, None), "Int64", [4, None]),
+        ((4, 0.5), "Float64", [4.0, 0.5]),
+        ((4, "float16"), "string", ["4", "float16"]),
+        ((True, 4), "string", ["True", "4"]),
+        ((None, None), "Float64", [None, None]),
+    ],
+)
+def test_a_knobs_column_has_one_type(tmp_path: Path, values: Any, dtype: str, expected: list[Any]) -> None:
+    for number, value in enumerate(values):
+        add(SweepFolder(tmp_path), record(id=f"{number:016x}", schedule={"value": value}, seed=number))
+    column = table(tmp_path)["schedule.value"]
+    assert str(column.dtype) == dtype
+    assert [None if pd.isna(value) else value for value in column] == expected
 
 
 def test_a_label_reads_as_people_do() -> None:

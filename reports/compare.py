@@ -1,0 +1,279 @@
+"""Sweeps, or parts of them, against one another: their fronts, hypervolumes and the bytes at equal error."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reports.findings import reference_of
+from reports.rows import Reference, series_name
+from sweep.pareto import Costs, front, hypervolume
+from sweep.pick import Candidate, Target, candidates
+from sweep.store import read_manifest, read_records
+
+_PART = {"model": "model", "loss": "loss, metric or augmentation", "reference": "training of the reference"}
+POINTS = (0.0, 0.005, 0.01, 0.02, 0.05)
+"""The errors at which sizes are compared: these above the first reference's."""
+_ROUNDING = 1e-12  # of a mean over seeds: no split has a million million examples
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the sweeps, or parts of sweeps, that are compared.
+
+    Attributes:
+        name: as it was given, DIR or DIR:PART.
+        parts: of its study -> hash: model, data, loss, reference.
+        target: the sweep's own.
+        found: its candidates, by size.
+        front: those of them that no other is both smaller and better than.
+        jobs_done: finished jobs.
+    """
+
+    name: str
+    study: str
+    parts: Mapping[str, str]
+    reference: Reference
+    target: Target | None
+    found: tuple[Candidate, ...]
+    front: tuple[Candidate, ...]
+    jobs_done: int
+
+    def smallest(self, threshold: float) -> Candidate | None:
+        """The candidate of fewest bytes whose mean accuracy over its seeds is `threshold` or more."""
+        return next((c for c in self.found if math.fsum(c.margins(threshold)) / len(c.seeds) >= -_ROUNDING), None)
+
+    @property
+    def best(self) -> Candidate | None:
+        """The candidate of least mean error."""
+        return min(self.found, key=lambda candidate: candidate.mean_error, default=None)
+
+    @property
+    def trained(self) -> set[int]:
+        """The numbers of seeds that its candidates have; but for direct compression, where they change nothing."""
+        return {len(candidate.seeds) for candidate in self.found if candidate.method != "dc"}
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """The fewest and the most seeds of a candidate; (0, 0) without one."""
+        counts = [len(candidate.seeds) for candidate in self.found] or [0]
+        return min(counts), max(counts)
+
+
+@dataclass(frozen=True)
+class Level:
+    """An error that is equal for all sides, and the smallest model of each that has no larger one, or None."""
+
+    name: str
+    error: float
+    reached: tuple[Candidate | None, ...]
+
+    def to_first(self, found: Candidate) -> float | None:
+        """The bytes of `found` over those of the first side's; None where that does not reach the level."""
+        first = self.reached[0]
+        return None if first is None else found.artifact_bytes / first.artifact_bytes
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sides or more, in the order given.
+
+    Attributes:
+        levels: by error, the least first.
+        corner: the point below which hypervolumes are measured: bytes of the largest reference, error of the loosest
+            level.
+        hypervolumes: of each side, in decades of bytes times points of error.
+        joint: how many of each side's candidates are on the front of all of them together.
+        notes: what is not the same for all sides, a sentence each.
+    """
+
+    sides: tuple[Side, ...]
+    levels: tuple[Level, ...]
+    corner: tuple[int, float]
+    hypervolumes: tuple[float, ...]
+    joint: tuple[int, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def short_names(self) -> tuple[str, ...]:
+        """What tells the sides apart: parts where all are of one sweep, else folders, from the one that holds all."""
+        split = [_split(side.name) for side in self.sides]
+        folders = [os.path.abspath(folder) for folder, _ in split]
+        parts = [part for _, part in split if part is not None]
+        if len(set(folders)) == 1 and len(parts) == len(split):
+            return tuple(parts)
+        common = os.path.commonpath([os.path.dirname(folder) for folder in folders])
+        shown = [os.path.relpath(folder, common) for folder in folders]
+        return tuple(f"{name}:{part}" if part else name for name, (_, part) in zip(shown, split, strict=True))
+
+
+def compare(given: Sequence[str], *, target: Target | None = None) -> Comparison:
+    """The comparison of the sweeps in `given`, each DIR or DIR:PART.
+
+    PART is a method, lc or dc, or a family as reports name it: "prune" by LC, "prune (dc)". `target` None takes that of
+    the first sweep that has one; a drop is from the first's reference. Sizes are comparable whatever the model was,
+    errors only on the same examples: ValueError when the data differ, or there are not two sides.
+    """
+    if len(given) < 2 or len(set(given)) < len(given):
+        raise ValueError(
+            f"expected two sweeps or more, each once, got {', '.join(given) or 'none'}; a part of one is DIR:PART"
+        )
+    sides = tuple(read_side(name) for name in given)
+    for side in sides[1:]:
+        if side.parts.get("data") != sides[0].parts.get("data"):
+            raise ValueError(
+                f"{side.name} and {sides[0].name}: their errors are on different data or splits; expected sweeps of "
+                "the same"
+            )
+    levels = _levels(sides, target=target)
+    corner = (max(side.reference.artifact_bytes for side in sides), levels[-1].error)
+    return Comparison(
+        sides=sides,
+        levels=levels,
+        corner=corner,
+        hypervolumes=tuple(_hypervolume(side.front, corner) for side in sides),
+        joint=_joint(sides),
+        notes=_notes(sides),
+    )
+
+
+def read_side(given: str) -> Side:
+    """The sweep, or the part of a sweep, that `given` names."""
+    folder, part = _split(given)
+    manifest, records = read_manifest(folder), read_records(folder)
+    if part is not None:
+        known = sorted({name for record in records for name in _names(record)})
+        records = [record for record in records if part in _names(record)]
+        if not records:
+            have = "; ".join(known) or "it has no results"
+            raise ValueError(f"{given}: expected a method or a family of the sweep ({have}), got {part!r}")
+    found = candidates(records)
+    reference = reference_of(manifest["reference"])
+    return Side(
+        name=given,
+        study=str(manifest["study"]),
+        parts=manifest["study_parts"],
+        reference=reference,
+        target=Target(**manifest["target"]) if manifest["target"] else None,
+        found=tuple(found),
+        front=tuple(c for c, best in zip(found, front(_costs(found)), strict=True) if best),
+        jobs_done=sum(record["status"] == "done" for record in records),
+    )
+
+
+def facts(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as plain values, unrounded: bytes, fractions, and for each side the models on its front."""
+    size, error = comparison.corner
+    sides = comparison.sides
+    measured = zip(sides, comparison.hypervolumes, comparison.joint, strict=True)
+    return {
+        "n": sides[0].reference.n,
+        "hypervolume": {"bytes": size, "error": error, "unit": "decades of bytes x points of error"},
+        "sides": [
+            {
+                "name": side.name,
+                "study": side.study,
+                "reference": {"bytes": side.reference.artifact_bytes, "error": side.reference.error},
+                "jobs_done": side.jobs_done,
+                "candidates": len(side.found),
+                "seeds": list(side.seeds),
+                "front": [_model(candidate, side) for candidate in side.front],
+                "on_joint_front": joint,
+                "hypervolume": volume,
+            }
+            for side, volume, joint in measured
+        ],
+        "levels": [
+            {
+                "name": level.name,
+                "error": level.error,
+                "smallest": [
+                    None if found is None else _model(found, side) | {"bytes_to_first": level.to_first(found)}
+                    for side, found in zip(sides, level.reached, strict=True)
+                ],
+            }
+            for level in comparison.levels
+        ],
+        "notes": list(comparison.notes),
+    }
+
+
+def _model(candidate: Candidate, side: Side) -> dict[str, Any]:
+    return {
+        "id": candidate.shipped,
+        "family": candidate.family,
+        "configuration": dict(candidate.configuration),
+        "method": candidate.method,
+        "artifact_bytes": candidate.artifact_bytes,
+        "compression_ratio": side.reference.artifact_bytes / candidate.artifact_bytes,
+        "mean_error": candidate.mean_error,
+        "errors": list(candidate.errors),
+        "seeds": list(candidate.seeds),
+    }
+
+
+def _split(given: str) -> tuple[Path, str | None]:
+    """The folder and the part that DIR or DIR:PART names; a folder may have a colon in its name."""
+    folder, colon, part = given.rpartition(":")
+    if Path(given).is_dir() or not colon or not Path(folder).is_dir():
+        return Path(given), None
+    return Path(folder), part
+
+
+def _names(record: Mapping[str, Any]) -> set[str]:
+    """The parts of a sweep that a record belongs to."""
+    return {record["method"], series_name(record["family"], method=record["method"])}
+
+
+def _levels(sides: Sequence[Side], *, target: Target | None) -> tuple[Level, ...]:
+    accuracy = sides[0].reference.accuracy
+    named = {accuracy - drop: _above(drop) for drop in POINTS}
+    aim = target or next((side.target for side in sides if side.target), None)
+    if aim is not None:
+        threshold = aim.threshold(accuracy)
+        same = next((known for known in named if abs(known - threshold) < _ROUNDING), threshold)
+        named[same] = f"{named[same]}, target" if same in named else "target"
+    return tuple(
+        Level(name, 1 - threshold, tuple(side.smallest(threshold) for side in sides))
+        for threshold, name in sorted(named.items(), reverse=True)
+        if threshold > 0
+    )
+
+
+def _above(drop: float) -> str:
+    return f"reference + {100 * drop:g} point{'s' if drop != 0.01 else ''}" if drop else "reference"
+
+
+def _costs(found: Sequence[Candidate]) -> Costs:
+    return np.array([[c.artifact_bytes, c.mean_error] for c in found], dtype=np.float64).reshape(-1, 2)
+
+
+def _hypervolume(found: Sequence[Candidate], corner: tuple[int, float]) -> float:
+    scaled = [[math.log10(c.artifact_bytes), 100 * c.mean_error] for c in found]
+    return hypervolume(
+        np.array(scaled, dtype=np.float64).reshape(-1, 2), np.array([math.log10(corner[0]), 100 * corner[1]])
+    )
+
+
+def _joint(sides: Sequence[Side]) -> tuple[int, ...]:
+    best = front(np.concatenate([_costs(side.found) for side in sides]))
+    ends = np.cumsum([len(side.found) for side in sides])
+    return tuple(int(part.sum()) for part in np.split(best, ends[:-1]))
+
+
+def _notes(sides: Sequence[Side]) -> tuple[str, ...]:
+    """What the sides do not share, each against the first."""
+    first, notes = sides[0], []
+    for side in sides[1:]:
+        other = [_PART[part] for part in _PART if side.parts.get(part) != first.parts.get(part)]
+        if other:
+            notes.append(f"{side.name} has another {' and another '.join(other)} than {first.name}.")
+        if side.reference.artifact_bytes != first.reference.artifact_bytes:
+            notes.append(f"{side.name}: a ratio is to its own reference, not to that of {first.name}.")
+    if len(set[int]().union(*(side.trained for side in sides))) > 1:
+        notes.append("Candidates differ in their number of seeds: the best of many results of one seed is a lucky one.")
+    return tuple(notes)

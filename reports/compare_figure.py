@@ -1,0 +1,226 @@
+"""The figure of a comparison: every side's candidates and front on one plot, each front named where it lies."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from reports.annotations import name_levels
+from reports.compare import Comparison, Side
+from reports.figures import LEFT, PLOT_HEIGHT, RIGHT, WIDTH, settings
+from reports.labels import label
+from reports.layers import draw_axes
+from reports.marks import CARD, INK, MUTED, Mark, marks
+from reports.numerals import count, percent
+from reports.placement import Box, Points, along, lattice, place
+from reports.scales import Window, error_window, size_window
+
+_TOP = 0.62  # inches above the plot
+_DASHES: Sequence[Any] = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
+_PAD = 5.0  # pixels at 100 dpi, as all below
+_CLEAR = 16.0
+
+
+def draw_comparison(comparison: Comparison) -> Figure:
+    """All fronts as staircases, told apart by colour, dashes and shape, and named beside their lines."""
+    with settings():
+        figure = Figure(figsize=(WIDTH, _TOP + PLOT_HEIGHT + 1.2), dpi=100, facecolor=CARD)
+        FigureCanvasAgg(figure)
+        axes = figure.add_axes((0, 0, 1, 1), label="compare")
+        looks = marks((side.name for side in comparison.sides), size=6.5)
+        size, error = _windows(comparison)
+        draw_axes(axes, size=size, error=error)
+        _draw_levels(axes, comparison)
+        for index, side in enumerate(comparison.sides):
+            _draw_side(axes, side, look=looks[side.name], index=index, edge=size.high)
+        _lay_out(figure, comparison, footer=_footer(comparison, error=error))
+        name_levels(figure, axes, _level_names(comparison))
+        _name_sides(figure, axes, comparison, looks=looks)
+    return figure
+
+
+def _windows(comparison: Comparison) -> tuple[Window, Window]:
+    found = [candidate for side in comparison.sides for candidate in side.found]
+    references = [side.reference for side in comparison.sides]
+    sizes = [reference.artifact_bytes for reference in references] + [c.artifact_bytes for c in found]
+    landmarks = [reference.error for reference in references] + [comparison.corner[1]]
+    extremes = [error for side in comparison.sides for c in side.front for error in (min(c.errors), c.worst_error)]
+    # Three times the loosest level would leave most of the plot to models that nobody compares.
+    landmarks = [error / 2 if error == comparison.corner[1] else error for error in landmarks]
+    return size_window(sizes), error_window([c.mean_error for c in found], landmarks=landmarks, extras=extremes)
+
+
+def _draw_levels(axes: Axes, comparison: Comparison) -> None:
+    for level in comparison.levels:
+        axes.axhline(level.error, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)), zorder=2, gid="level")
+    for reference in {side.reference for side in comparison.sides}:
+        axes.plot(
+            [reference.artifact_bytes],
+            [reference.error],
+            linestyle="none",
+            marker="*",
+            markersize=13,
+            color=INK,
+            markeredgecolor=CARD,
+            markeredgewidth=0.8,
+            zorder=6,
+            gid="reference",
+        )
+
+
+def _draw_side(axes: Axes, side: Side, *, look: Mark, index: int, edge: float) -> None:
+    """The candidates, pale off the front; bars over the seeds on it; the staircase, on to the `edge` of the plot."""
+    pale = [candidate for candidate in side.found if candidate not in side.front]
+    for kind, found, alpha, scale in (("dominated", pale, 0.3, 0.75), ("front", side.front, 1.0, 1.0)):
+        axes.plot(
+            [candidate.artifact_bytes for candidate in found],
+            [candidate.mean_error for candidate in found],
+            linestyle="none",
+            marker=look.shape,
+            markersize=scale * look.size,
+            color=look.colour,
+            markeredgecolor=CARD,
+            markeredgewidth=0.6,
+            alpha=alpha,
+            zorder=5 if kind == "front" else 3,
+            gid=f"{kind}-{index}",
+        )
+    bars = [candidate for candidate in side.front if len(candidate.seeds) > 1]
+    axes.plot(
+        [x for c in bars for x in (c.artifact_bytes, c.artifact_bytes, np.nan)],
+        [y for c in bars for y in (min(c.errors), c.worst_error, np.nan)],
+        color=look.colour,
+        linewidth=1.0,
+        alpha=0.8,
+        zorder=4,
+        gid=f"range-{index}",
+    )
+    steps = _steps(side, edge=edge)
+    if len(steps):
+        axes.plot(
+            *steps.T,
+            drawstyle="steps-post",
+            color=look.colour,
+            linewidth=1.6,
+            linestyle=_DASHES[index % len(_DASHES)],
+            zorder=3.8,
+            gid=f"staircase-{index}",
+        )
+
+
+def _steps(side: Side, *, edge: float) -> Points:
+    """The front (m, 2) by size, with its last error at `edge` bytes: a larger model need not be worse."""
+    corners = sorted({(float(c.artifact_bytes), c.mean_error) for c in side.front})
+    return np.array([*corners, (edge, corners[-1][1])] if corners else [], dtype=np.float64).reshape(-1, 2)
+
+
+def _level_names(comparison: Comparison) -> list[tuple[float, str, str]]:
+    levels = [comparison.levels[0], *(level for level in comparison.levels[1:] if "target" in level.name)]
+    return [(level.error, f"{level.name.split(', ')[-1]}\n{percent(level.error)}", MUTED) for level in levels]
+
+
+def _name_sides(figure: Figure, axes: Axes, comparison: Comparison, *, looks: Mapping[str, Mark]) -> None:
+    """Each front's name where its line is farthest from the others, over no point and no other name."""
+    box = axes.get_window_extent()
+    area = Box(box.x0 + _PAD, box.y0 + _PAD, box.width - 2 * _PAD, box.height - 2 * _PAD)
+    lines = [_pixels(axes, _steps(side, edge=axes.get_xlim()[1])) for side in comparison.sides]
+    taken = [_obstacles(axes, comparison), *lines]
+    for index, side in enumerate(comparison.sides):
+        if not len(lines[index]):
+            continue
+        anchor = _apart(lines[index], lines[:index] + lines[index + 1 :])
+        colour = looks[side.name].colour
+        words = f"{looks[side.name].glyph} {label(comparison.short_names[index], most=44)}"
+        text = figure.text(0, 0, words, fontsize=9, fontweight="bold", color=colour, va="bottom", zorder=12)
+        text.set_transform(figure.dpi_scale_trans)
+        canvas = figure.canvas
+        assert isinstance(canvas, FigureCanvasAgg)
+        extent = text.get_window_extent(canvas.get_renderer())
+        width, height = 1.03 * extent.width, float(extent.height)
+        spots = lattice(area, width=width, height=height, step=12.0)
+        near = np.hypot(*(np.clip(anchor, spots, spots + np.array([width, height])) - anchor).T) >= _CLEAR
+        spot = place(
+            width,
+            height,
+            spots=spots[near] if near.any() else spots,
+            anchor=(float(anchor[0]), float(anchor[1])),
+            obstacles=np.concatenate(taken),
+        )
+        text.set_position((spot.left / figure.dpi, spot.bottom / figure.dpi))
+        _lead(figure, spot, anchor, colour=colour)
+        taken.append(lattice(Box(spot.left, spot.bottom, width + 6, height + 6), width=0, height=0, step=6.0))
+
+
+def _obstacles(axes: Axes, comparison: Comparison) -> Points:
+    """What names should leave visible besides the fronts, in pixels (n, 2): points, bars, stars, level lines."""
+    data = [(side.reference.artifact_bytes, side.reference.error) for side in comparison.sides] * 3
+    data += [(c.artifact_bytes, c.mean_error) for side in comparison.sides for c in side.found]
+    pieces = [axes.transData.transform(np.array(data, dtype=np.float64))]
+    bars = [[(c.artifact_bytes, e) for e in (min(c.errors), c.worst_error)] for s in comparison.sides for c in s.front]
+    levels = [[(size, level.error) for size in axes.get_xlim()] for level in comparison.levels]
+    bends = [np.column_stack([axes.get_xlim(), line.get_ydata()]) for line in axes.lines if line.get_gid() == "bend"]
+    for ends in (*bars, *levels, *bends):
+        pieces.append(along(axes.transData.transform(np.array(ends, dtype=np.float64)), step=24.0))
+    return np.concatenate(pieces)
+
+
+def _pixels(axes: Axes, steps: Points) -> Points:
+    """Points (n, 2) every few pixels along a staircase."""
+    if not len(steps):
+        return np.empty((0, 2))
+    stairs = np.repeat(axes.transData.transform(steps), 2, axis=0)
+    return along(np.stack([stairs[1:, 0], stairs[:-1, 1]], axis=1), step=8.0)
+
+
+def _apart(line: Points, others: Sequence[Points]) -> Points:
+    """The point (2,) of `line` that is farthest from all `others`; its middle where there are none."""
+    rest = np.concatenate([*others, np.empty((0, 2))])
+    if not len(rest):
+        return np.asarray(line[len(line) // 2])
+    distances = np.hypot(*(line[:, None, :] - rest[None, :, :]).transpose(2, 0, 1)).min(axis=1)
+    return np.asarray(line[int(distances.argmax())])
+
+
+def _lead(figure: Figure, box: Box, anchor: Points, *, colour: str) -> None:
+    near = np.clip(anchor, (box.left, box.bottom), (box.left + box.width, box.bottom + box.height))
+    ends = np.stack([anchor, near], axis=1) / figure.dpi
+    figure.add_artist(Line2D(*ends, color=colour, linewidth=0.8, transform=figure.dpi_scale_trans, zorder=9))
+
+
+def _footer(comparison: Comparison, *, error: Window) -> str:
+    size, corner = comparison.corner
+    n = count(comparison.sides[0].reference.n)
+    names = [label(name, most=44) for name in comparison.short_names]
+    volumes = (f"{name} {volume:.3f}" for name, volume in zip(names, comparison.hypervolumes, strict=True))
+    notes = [label(note, most=200) for note in comparison.notes]
+    said = [
+        f"Error is 1 \u2212 accuracy on the validation split (n = {n}). A point is one configuration: the mean over "
+        "its seeds, with a bar from least to most. Lines are fronts; pale points are beaten within their own sweep; a "
+        "star is a reference. Size is the whole file that ships and loads (1\u00a0kB = 1000\u00a0bytes). Dotted: the "
+        "errors at which sizes are compared. Hypervolume, the area below "
+        f"{count(size)} bytes and error {percent(corner)}, in decades of bytes times points: {'; '.join(volumes)}."
+    ]
+    beyond = sum(c.mean_error > (error.bend or error.high) for side in comparison.sides for c in side.found)
+    if beyond:
+        said.append(f"Points where the scale is compressed: {count(beyond)}.")
+    return "\n".join(textwrap.wrap(" ".join([*said, *notes]), width=150))
+
+
+def _lay_out(figure: Figure, comparison: Comparison, *, footer: str) -> None:
+    """Sizes the figure to its footer, and writes title and footer. Heights in inches."""
+    bottom = 0.72 + 0.145 * (footer.count("\n") + 1)
+    height = _TOP + PLOT_HEIGHT + bottom
+    figure.set_size_inches(WIDTH, height)
+    for each in figure.axes:
+        each.set_position((LEFT / WIDTH, bottom / height, (WIDTH - LEFT - RIGHT) / WIDTH, PLOT_HEIGHT / height))
+    figure.text(LEFT / WIDTH, 0.1 / height, footer, fontsize=7.6, color=MUTED, va="bottom", linespacing=1.35)
+    studies = " and ".join(sorted({side.study for side in comparison.sides}))
+    title = f"Fronts compared: {label(studies, most=60)}"
+    figure.text(LEFT / WIDTH, 1 - 0.3 / height, title, fontsize=12.5, fontweight="bold", va="baseline")
+    words = "each sweep's smallest and best models; the lower and the farther left, the better"
+    figure.text(LEFT / WIDTH, 1 - 0.5 / height, words, fontsize=9, color=MUTED, va="baseline")

@@ -1,0 +1,134 @@
+"""A comparison in words: its two tables, for the terminal and for Markdown, and the files that show it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.compare import Comparison, Level, Side
+from reports.compare_figure import draw_comparison
+from reports.figures import FORMATS, encode
+from reports.markdown import escape, table
+from reports.numerals import count, percent, percent_range, ratio
+from reports.rows import series_name
+from reports.tables import NONE
+from sweep.pick import Candidate
+from sweep.store import write_whole
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under their headers; the columns in `right` hold numbers."""
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: frozenset[int]
+
+    @property
+    def lines(self) -> tuple[tuple[str, ...], ...]:
+        """The headers, then the rows."""
+        return (self.headers, *self.rows)
+
+
+def write_comparison(comparison: Comparison, out: Path) -> dict[str, str]:
+    """Writes compare.png, .svg, .pdf and compare.md into the folder `out`; kind -> path."""
+    figure = draw_comparison(comparison)
+    contents = {name: encode(figure, format=name) for name in FORMATS}
+    contents["md"] = page(comparison).encode("utf-8", "replace")
+    paths = {kind: out / f"compare.{kind}" for kind in contents}
+    for kind, content in contents.items():
+        write_whole(paths[kind], content)
+    return {kind: str(path) for kind, path in paths.items()}
+
+
+def page(comparison: Comparison) -> str:
+    """The comparison as Markdown, beside its figure."""
+    names = " and ".join(escape(side.name) for side in comparison.sides)
+    parts = [
+        f"### Fronts of {names}",
+        "![Validation error against bytes, a front for each sweep](compare.png)",
+        *(
+            table(shown.headers, [[escape(cell) for cell in row] for row in shown.rows], right=set(shown.right))
+            for shown in (sides_table(comparison), levels_table(comparison))
+        ),
+        *(escape(line) for line in meanings(comparison)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def sides_table(comparison: Comparison) -> Table:
+    """A row a side: what was run, its front and its hypervolume."""
+    fewest = _fewest(comparison)
+    rows = tuple(
+        (
+            side.name,
+            count(len(side.found)),
+            _seeds(side),
+            count(len(side.front)),
+            count(comparison.joint[index]),
+            f"{comparison.hypervolumes[index]:.3f}",
+            f"{fewest[index]} of {len(comparison.levels)}",
+            f"{count(side.reference.artifact_bytes)} bytes, error {percent(side.reference.error)}",
+        )
+        for index, side in enumerate(comparison.sides)
+    )
+    headers = ("sweep", "candidates", "seeds", "on its front", "on the joint front", "hypervolume", "smallest at")
+    return Table((*headers, "reference"), rows, frozenset(range(1, 7)))
+
+
+def levels_table(comparison: Comparison) -> Table:
+    """A row a level and side: the smallest model whose error is no larger than the level."""
+    rows = []
+    for level in comparison.levels:
+        title = f"{percent(level.error)} ({level.name})"
+        for index, (side, found) in enumerate(zip(comparison.sides, level.reached, strict=True)):
+            rows.append(("" if index else title, side.name, *_smallest(level, side, found)))
+    headers = ("error at most", "sweep", "bytes", "to the first", "ratio", "error", "seeds", "model")
+    return Table(headers, tuple(rows), frozenset(range(2, 7)))
+
+
+def meanings(comparison: Comparison) -> tuple[str, ...]:
+    """What the numbers are, then what the sides do not share."""
+    size, error = comparison.corner
+    n = comparison.sides[0].reference.n
+    return (
+        f"Error: 1 \u2212 accuracy on the validation split (n {count(n)}: one example is {percent(1 / n)}), the mean "
+        "over seeds (least to most). A front is the best of its candidates on that split, so it flatters all of them.",
+        f"Hypervolume: the area between a front and the point {count(size)} bytes, error {percent(error)}, in decades "
+        "of bytes (log10) times points of error; the more the better. Models beyond that point add nothing.",
+        "Smallest at: at how many of the errors no other sweep has a smaller model. These are mean errors; a pick may "
+        "ask a target of every seed.",
+        *comparison.notes,
+    )
+
+
+def _smallest(level: Level, side: Side, found: Candidate | None) -> tuple[str, ...]:
+    if found is None:
+        best = side.best
+        nearest = "no candidate" if best is None else f"not reached; its least error is {percent(best.mean_error)}"
+        return (NONE, NONE, NONE, NONE, NONE, nearest)
+    to_first = level.to_first(found)
+    error = percent(found.mean_error)
+    if len(found.seeds) > 1:
+        error += f" ({percent_range(min(found.errors), found.worst_error)})"
+    return (
+        count(found.artifact_bytes),
+        NONE if to_first is None else f"{to_first:.3f}",
+        ratio(side.reference.artifact_bytes / found.artifact_bytes),
+        error,
+        count(len(found.seeds)),
+        f"{series_name(found.family, method=found.method)}: {found.label}",
+    )
+
+
+def _fewest(comparison: Comparison) -> list[int]:
+    """Of each side, at how many levels no other has fewer bytes."""
+    counts = [0] * len(comparison.sides)
+    for level in comparison.levels:
+        least = min((found.artifact_bytes for found in level.reached if found), default=None)
+        for index, found in enumerate(level.reached):
+            counts[index] += found is not None and found.artifact_bytes == least
+    return counts
+
+
+def _seeds(side: Side) -> str:
+    low, high = side.seeds
+    return count(low) if low == high else f"{low} to {high}"

@@ -1,0 +1,139 @@
+"""A sweep's result for a pull request: a Markdown page with the front as a table, and the figure beside it."""
+
+from pathlib import Path
+from typing import Any
+
+from reports.figures import draw_front, encode
+from reports.findings import Findings, read_findings
+from reports.markdown import escape, table
+from reports.numerals import count, counted, percent, percent_range, points, ratio
+from reports.rows import Row
+from reports.tables import NONE, target_words
+from sweep.pick import By, Target
+from sweep.store import SweepFolder, write_whole
+
+_COLUMNS = (
+    *("", "Family", "Configuration", "Bytes", "Ratio", "Error", "95 % interval", "n", "Seeds", "MACs", "DC error"),
+)
+
+
+def write_digest(folder: Path, *, target: Target | None = None, by: By = "bytes") -> dict[str, Any]:
+    """Writes `report/report.md` and `report/front.png` into a sweep's folder; a summary for JSON.
+
+    `target` and `by` are those of `write_report`. ValueError when the folder is no sweep, or cannot be written.
+    """
+    findings = read_findings(folder, target=target, by=by)
+    report = SweepFolder(folder).report
+    contents = {
+        "front.png": encode(draw_front(findings), format="png"),
+        "report.md": digest(findings).encode("utf-8", "replace"),
+    }
+    for name, content in contents.items():
+        write_whole(report / name, content)
+    return {
+        "paths": {"md": str(report / "report.md"), "png": str(report / "front.png")},
+        "front": [row.candidate.shipped for row in findings.rows if row.on_front],
+        "pick": None if findings.pick is None else findings.pick.candidate.shipped,
+    }
+
+
+def digest(findings: Findings) -> str:
+    """The page: what was swept, the figure, the pick in words, the front as a table, what the columns are, versions."""
+    parts = [
+        f"### Compressed models of {escape(findings.study)}",
+        f"{_swept(findings)} {_reference(findings)}",
+        "![Validation error against the bytes of the packed model](front.png)",
+        _pick(findings),
+        _front(findings),
+        _meanings(findings),
+        _made_with(findings),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _swept(findings: Findings) -> str:
+    said = f"{counted(len(findings.rows), 'configuration')}, {counted(findings.jobs_done, 'job')} done"
+    return said + (f", {count(len(findings.failures))} failed." if findings.failures else ".")
+
+
+def _reference(findings: Findings) -> str:
+    reference = findings.reference
+    return (
+        f"Reference: {count(reference.artifact_bytes)} bytes, {count(reference.parameters)} parameters, "
+        f"{count(reference.macs)} MACs, validation error {percent(reference.error)} "
+        f"(95 % interval {percent_range(1 - reference.high, 1 - reference.low)}, n {count(reference.n)})."
+    )
+
+
+def _pick(findings: Findings) -> str:
+    words = target_words(findings)
+    if not words:
+        return "No target was given, so nothing is picked."
+    row, choice = findings.pick, findings.choice
+    if row is None or choice is None:
+        return f"**Target:** {words}. No model so far can be said to meet it or to miss it."
+    verdict = "meets it" if choice.feasible else f"misses it by {points(choice.shortfall)}"
+    name = f"**{escape(row.series)}: {escape(row.candidate.label)}**"
+    size = f"{count(row.candidate.artifact_bytes)} bytes, {ratio(row.compression_ratio)} smaller"
+    cost = f", {count(row.candidate.macs)} MACs" if choice.by == "macs" else ""
+    return (
+        f"**Target:** {words}.\n\n**{'Pick' if choice.feasible else 'Nearest miss'}** (fewest {_fewest(choice.by)}): "
+        f"{name}, {size}{cost}, validation error {_error(row)}; {verdict}. Job {escape(row.candidate.shipped)}."
+    )
+
+
+def _fewest(by: By) -> str:
+    return "MACs" if by == "macs" else "bytes"
+
+
+def _front(findings: Findings) -> str:
+    rows = sorted(
+        (row for row in findings.rows if row.on_front or row.picked), key=lambda row: row.candidate.artifact_bytes
+    )
+    if not rows:
+        return "No configuration has finished."
+    return table(_COLUMNS, [_cells(row, findings) for row in rows], right=set(range(3, len(_COLUMNS))))
+
+
+def _cells(row: Row, findings: Findings) -> list[str]:
+    candidate = row.candidate
+    met = findings.choice is not None and findings.choice.feasible
+    return [
+        ("pick" if met else "miss") if row.picked else "",
+        escape(row.series),
+        escape(candidate.label),
+        count(candidate.artifact_bytes),
+        ratio(row.compression_ratio),
+        _error(row),
+        percent_range(1 - row.high, 1 - row.low),
+        count(row.n),
+        count(len(candidate.seeds)),
+        count(candidate.macs),
+        NONE if candidate.direct_error is None else percent(candidate.direct_error),
+    ]
+
+
+def _error(row: Row) -> str:
+    errors = row.candidate.errors
+    mean = percent(row.candidate.mean_error)
+    return mean if len(errors) == 1 else f"{mean} ({percent_range(min(errors), max(errors))})"
+
+
+def _meanings(findings: Findings) -> str:
+    beside = " and, not on it, the pick" if any(row.picked and not row.on_front for row in findings.rows) else ""
+    said = [
+        f"The rows are the Pareto front{beside}: no other configuration is both smaller and better.",
+        "Error is 1 − accuracy on the validation split, the mean over the seeds (least to most); its interval is that "
+        "of the model that ships, the best seed's, on its n examples.",
+        "Bytes are those of the packed file that loads; the ratio is the reference's packed file over it.",
+        "DC error is that of direct compression, the same configuration before any training.",
+    ]
+    if findings.left_out:
+        said.append(f"{counted(findings.left_out, 'finished job')} left out: another seed of the configuration failed.")
+    return " ".join(said)
+
+
+def _made_with(findings: Findings) -> str:
+    made = ", ".join(f"{escape(name)} {escape(' or '.join(found))}" for name, found in findings.versions.items())
+    devices = f" on {escape(', '.join(findings.devices))}" if findings.devices else ""
+    return f"Study {escape(findings.reference_study)} ({escape(findings.study_hash)}){devices}; {made}."

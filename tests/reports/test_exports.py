@@ -1,0 +1,197 @@
+"""The records as files: the same values and columns in each format, all of them documented; and the Markdown page."""
+
+import builtins
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from markdown_it import MarkdownIt
+
+from reports.digest import digest, write_digest
+from reports.exports import ENCODERS, export_records
+from reports.findings import read_findings
+from sweep.pick import Target
+from sweep.store import COLUMNS, OPEN_COLUMNS, read_records, table
+from tests.reports import synthetic
+from tests.reports.conftest import MakeSweep
+
+DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "records.md"
+POINT = synthetic.Point("prune", {"keep": 0.001}, 100, 0.5, None)
+FAILURE = synthetic.failed(POINT, message='no, "=1"\nn\u00e9', trace="T")
+NAMES = ("a|b", "*bold*", "_it_", "<b>x</b><script>", "[l](http://x)", "![i](x)", "`c`", "a\\|b", "# h", "&lt;", "$x$")
+TYPES = {"string": "text", "Int64": "integer", "Float64": "number", "object": "text, JSON object"}
+
+
+def documented() -> dict[str, str]:
+    """Column -> type, as the table of docs/records.md has them, in its order."""
+    rows = [line.split(" | ") for line in DOCUMENTED.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    return {row[0].strip("| `"): row[1] for row in rows}
+
+
+def read(path: str) -> list[dict[str, Any]]:
+    """The rows of an exported file, None for what is null and the configuration as an object."""
+    match path.rpartition(".")[2]:
+        case "json":
+            return json.loads(Path(path).read_text(encoding="utf-8"))
+        case "csv":
+            with Path(path).open(encoding="utf-8", newline="") as file:
+                rows = [{name: _value(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
+        case _:
+            frame = pd.read_parquet(path)
+            rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [row | {"configuration": json.loads(row["configuration"])} for row in rows]
+
+
+def _value(name: str, text: str) -> Any:
+    number = COLUMNS.get(name) in ("Int64", "Float64") or name.startswith("knob.") or name == "schedule.epochs"
+    if not text or not number:
+        return text or None
+    return int(text) if COLUMNS.get(name) == "Int64" else float(text)
+
+
+def test_every_column_is_documented_with_its_type_and_nothing_else_is(make_sweep: MakeSweep) -> None:
+    opened = documented()
+    patterns = {f"{prefix}.<name>" for prefix in OPEN_COLUMNS}
+    fixed = {name: kind for name, kind in opened.items() if name not in patterns}
+    assert list(opened) == [*COLUMNS, *(f"{prefix}.<name>" for prefix in OPEN_COLUMNS)]
+    assert fixed == {name: TYPES[dtype] for name, dtype in COLUMNS.items()}
+    names = list(table(make_sweep(synthetic.grid(), failures=(FAILURE,))).columns)
+    assert [name for name in names if "." not in name] == list(fixed)
+    assert {re.sub(r"\..*", ".<name>", name) for name in names if "." in name} == patterns
+
+
+@pytest.mark.parametrize("format", list(ENCODERS))
+def test_a_row_a_job_with_its_values_in_full(make_sweep: MakeSweep, format: str) -> None:
+    folder = make_sweep(synthetic.grid(), seeds=2, failures=(FAILURE,))
+    summary = export_records(folder, format=format)
+    records, rows = read_records(folder), read(summary["path"])
+    assert summary == {"path": str(folder / "report" / f"records.{format}"), "rows": 75, "columns": list(rows[0])}
+    assert summary["columns"] == list(table(folder).columns)
+    assert [row["id"] for row in rows] == [record["id"] for record in records]
+    for row, record in zip(rows, records, strict=True):
+        as_they_are = (
+            "status",
+            "family",
+            "configuration",
+            "seed",
+            "artifact_bytes",
+            "macs",
+            "gap",
+            "seconds",
+            "device",
+        )
+        assert {name: row[name] for name in as_they_are} == {name: record[name] for name in as_they_are}
+        assert row["val_accuracy"] == (record["val"] or {}).get("accuracy")
+        assert row["direct_high"] == (record["direct"] or {}).get("high")
+        assert {knob: row[f"knob.{knob}"] for knob in record["configuration"]} == record["configuration"]
+        assert row["error"] == (record["error"] or {}).get("message")
+        assert row["schedule.epochs"] == 60.0
+        assert row["version.torch"] == "2.13.0"
+
+
+@pytest.mark.parametrize("format", list(ENCODERS))
+def test_no_records_are_a_file_without_rows(make_sweep: MakeSweep, format: str) -> None:
+    summary = export_records(make_sweep([]), format=format)
+    assert summary["columns"] == list(COLUMNS)
+    if format == "json":
+        assert json.loads(Path(summary["path"]).read_text()) == []
+    else:
+        frame = pd.read_csv(summary["path"]) if format == "csv" else pd.read_parquet(summary["path"])
+        assert (list(frame.columns), len(frame)) == (list(COLUMNS), 0)
+
+
+def test_whole_numbers_stay_whole_where_some_are_null(make_sweep: MakeSweep) -> None:
+    path = export_records(make_sweep(synthetic.grid(), failures=(FAILURE,)), format="csv")["path"]
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    first = dict(zip(lines[0].split(","), lines[1].split(","), strict=False))
+    assert first["seed"] == "0"
+    frame = pd.read_csv(path, dtype=str)
+    assert frame["artifact_bytes"].isna().sum() == 1
+    assert frame["artifact_bytes"].dropna().str.fullmatch(r"\d+").all()
+    assert frame["knob.rank"].dropna().str.fullmatch(r"\d+").all()
+
+
+def test_a_number_that_is_none_is_null_in_json(make_sweep: MakeSweep) -> None:
+    odd = synthetic.record(synthetic.grid()[0], seed=7, seeds=1, n_val=359) | {"gap": float("nan"), "seconds": 1e999}
+    path = export_records(make_sweep([], failures=(odd,)), format="json")["path"]
+    (row,) = json.loads(Path(path).read_text(), parse_constant=pytest.fail)
+    assert (row["gap"], row["seconds"]) == (None, None)
+
+
+def test_parquet_without_pyarrow_says_so_and_writes_nothing(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, found = make_sweep(synthetic.grid()), builtins.__import__
+
+    def refuse(name: str, *rest: Any) -> Any:
+        if name == "pyarrow":
+            raise ImportError(name)
+        return found(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(ValueError, match="expected pyarrow"):
+        export_records(folder, format="parquet")
+    assert not (folder / "report").exists()
+
+
+@pytest.mark.parametrize("format", ["xls", "html"])
+def test_another_format_is_refused(make_sweep: MakeSweep, format: str) -> None:
+    with pytest.raises(ValueError, match=f"expected a format among csv, parquet, json, got '{format}'"):
+        export_records(make_sweep([]), format=format)
+
+
+# The page for a pull request
+
+
+def rendered(page: str) -> tuple[list[list[str]], str]:
+    """What a Markdown page shows: the cells of its tables' rows, and the HTML."""
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
+    html = parser.render(page)
+    rows = re.findall(r"<tr>(.*?)</tr>", html, flags=re.DOTALL)
+    return [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, flags=re.DOTALL) for row in rows], html
+
+
+def test_the_page_has_the_front_the_pick_and_the_figure_beside_it(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid(), seeds=3, target={"max_drop": 0.01}, failures=(FAILURE,))
+    summary = write_digest(folder)
+    assert {path.name for path in (folder / "report").iterdir()} == {"report.md", "front.png"}
+    (header, *rows), html = rendered((folder / "report" / "report.md").read_text(encoding="utf-8"))
+    assert '<img src="front.png"' in html
+    assert (folder / "report" / "front.png").read_bytes().startswith(b"\x89PNG")
+    sizes = {record["id"]: record["artifact_bytes"] for record in read_records(folder)}
+    assert {len(row) for row in rows} == {len(header)}
+    assert [row[3] for row in rows] == sorted(
+        (f"{sizes[id]:,}" for id in summary["front"]), key=lambda s: int(s.replace(",", ""))
+    )
+    picks = [row for row in rows if row[0] == "pick"]
+    assert [row[3] for row in picks] == [f"{sizes[summary['pick']]:,}"]
+    assert f"Job {summary['pick']}" in html
+    assert "37 configurations, 111 jobs done, 1 failed." in html
+    assert "torch 2.13.0" in html
+
+
+def test_a_miss_is_called_one_and_no_target_is_said(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid())
+    rows, html = rendered(digest(read_findings(folder, target=Target(min_accuracy=0.99), by="bytes")))
+    assert [row[0] for row in rows if row[0]] == ["miss"]
+    assert "<strong>Nearest miss</strong>" in html
+    assert "No target was given" in rendered(digest(read_findings(folder, target=None, by="bytes")))[1]
+
+
+def test_an_empty_sweep_has_a_page(make_sweep: MakeSweep) -> None:
+    page = digest(read_findings(make_sweep([], target={"max_drop": 0.01}), target=None, by="bytes"))
+    assert "No configuration has finished." in rendered(page)[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_shows_as_text(make_sweep: MakeSweep, name: str) -> None:
+    folder = make_sweep([synthetic.Point(name, {"level": name}, 900, 0.03, None)], study=name)
+    rows, html = rendered(digest(read_findings(folder, target=None, by="bytes")))
+    shown = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    assert rows[1][1:4] == [shown, f"level {shown}", "900"]
+    assert f"<h3>Compressed models of {shown}</h3>" in html
+    assert not re.search(r"<(b|script|em|code|s|a)\b", html)
