@@ -12,6 +12,7 @@ from typing import Any
 
 from lc_core.artifact import encode, read
 from lc_core.training import train_reference
+from sweep import remote
 from sweep.fingerprint import study_parts
 from sweep.loading import StudyError, lasting_reference, load_splits, load_study, users_code
 from sweep.pick import Choice, NoTargetError, Target, candidates, choose
@@ -29,6 +30,7 @@ from sweep.store import (
     write_whole,
 )
 from sweep.study import Data, Study, check_levels
+from sweep.tracking import Tracker, Tracking
 from sweep.trial import (
     Job,
     Method,
@@ -63,6 +65,9 @@ class Options:
         method: "lc" or "dc".
         confirm: fresh seeds, at least, on which a search for a target confirms its winner.
         objectives: what a search without a target minimises.
+        gpus_per_job: a number, or a fraction of one.
+        url: of the cloud folder that `out` mirrors; None for a folder that is what it is.
+        tracker: "mlflow" or "wandb" hears of every LC step.
     """
 
     study: str
@@ -79,6 +84,9 @@ class Options:
     method: Method
     confirm: int = 0
     objectives: tuple[str, ...] = ("error", "bytes")
+    gpus_per_job: float = 0.0
+    url: str | None = None
+    tracker: Tracker | None = None
 
     @property
     def aimed(self) -> bool:
@@ -164,7 +172,10 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
     started = time.monotonic()
     options, folder, study = sweep.options, sweep.folder, sweep.workplace.study
     threshold = sweep.threshold if options.aimed else None
+    tracking = Tracking(options.tracker, study.name) if options.tracker else None
     with claimed(folder):
+        if options.url is not None:
+            remote.put(options.url, folder.reference.parent.name, folder.manifest.name)
         search = IndexedSearch(
             sweep.entries,
             study=study,
@@ -194,6 +205,9 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
                     workers=options.workers,
                     address=options.address,
                     watch=progress,
+                    gpus_per_job=options.gpus_per_job,
+                    url=options.url,
+                    tracking=tracking,
                 )
         finally:
             summary = search.summary() | {
@@ -202,6 +216,8 @@ def run(sweep: Sweep, *, watch: Callable[[IndexedSearch], AbstractContextManager
                 "seconds": time.monotonic() - started,
             }
             write_json(folder.search(options.search, method=options.method), summary)
+            if options.url is not None:
+                remote.put(options.url, folder.searches.name)
     return Outcome(summary, _choice(sweep) if sweep.target else None)
 
 

@@ -8,12 +8,15 @@ which Tune calls between two events; errors leave from there untouched, where Tu
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import os
 import re
 import shutil
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +27,12 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from sweep import trial
-from sweep.cluster import check_address, connected
+from sweep import parcel, remote, trial
+from sweep.cluster import check_address, check_shared, connected, room
 from sweep.process import Interruption, environment, redirected
 from sweep.progress import Watch
-from sweep.store import Record, SweepFolder, read_optional
+from sweep.store import Record, SweepFolder, read_optional, write_json
+from sweep.tracking import Tracking, trackers
 
 if TYPE_CHECKING:
     from sweep.search import Search
@@ -60,13 +64,17 @@ def run(
     workers: int,
     address: str | None,
     watch: Watch,
+    gpus_per_job: float = 0.0,
+    url: str | None = None,
+    tracking: Tracking | None = None,
 ) -> None:
     """Run what `search` asks for, at most `workers` jobs at once, until it has finished.
 
-    `folder` is the sweep's (every node sees it); `splits` go into the object store once and reach the workers
-    read-only. Without an `address` Ray is started here and ended again; "auto" or HOST:PORT joins a cluster. Meanwhile
-    this process's standard output and error are logs/ray.log in `folder`: what is for the user's eyes goes through
-    `watch`, which writes elsewhere (`progress.own_stream`).
+    `folder` is the sweep's, which every node sees, or the mirror of a cloud folder at `url`; `splits` go into the
+    object store once and reach the workers read-only. Without an `address` Ray is started here and ended again; "auto"
+    or HOST:PORT joins a cluster, whose nodes are sent the study. Meanwhile this process's standard output and error are
+    logs/ray.log in `folder`: what is for the user's eyes goes through `watch`, which writes elsewhere
+    (`progress.own_stream`). `tracking` hears of every LC step.
 
     On return or raise, every job that was asked for has been told: with its record, or with None when it was lost.
 
@@ -81,7 +89,7 @@ def run(
     sweep_folder = SweepFolder(folder)
     logs = sweep_folder.logs
     logs.mkdir(parents=True, exist_ok=True)
-    driver = _Driver(search, folder=sweep_folder, watch=watch, workers=workers)
+    driver = _Driver(search, folder=sweep_folder, watch=watch, workers=workers, url=url)
     try:
         wanted = DRIVER_ENVIRONMENT | {"TUNE_MAX_PENDING_TRIALS_PG": str(workers)}
         interruption = driver.interruption
@@ -89,12 +97,21 @@ def run(
             redirected(logs / "ray.log"),
             interruption.caught(),
             environment(wanted),
-            connected(address, workers),
+            _parcel(address, study_reference, user_folder) as sent,
+            connected(address, workers, parcel=sent),
         ):
             interruption.catch()  # again: ray.init puts its own handler on SIGTERM
-            data = ray.put(_Data(study_reference, user_folder, splits, str(folder.resolve())))
+            jobs = room(gpus_per_job).jobs
+            if address is None:
+                driver.workers = min(workers, jobs)
+            elif url is None:
+                check_shared(folder.resolve())
+            data = ray.put(
+                _Data(study_reference, user_folder, splits, str(folder.resolve()), url, tracking is not None)
+            )
             driver.step([])
-            _tune(driver, data, storage=logs / "tune")
+            with trackers(tracking) as callbacks:
+                _tune(driver, data, storage=logs / "tune", gpus=gpus_per_job, callbacks=callbacks)
     except _Stopped as stopped:
         if stopped.error is not None:
             raise stopped.error from None
@@ -120,9 +137,12 @@ class _Stopped(BaseException):
 class _Driver:
     """The search's side of a run: which jobs are with Tune, and what became of them."""
 
-    def __init__(self, search: Search, *, folder: SweepFolder, watch: Watch, workers: int) -> None:
+    def __init__(
+        self, search: Search, *, folder: SweepFolder, watch: Watch, workers: int, url: str | None = None
+    ) -> None:
         self.search = search
         self.folder = folder
+        self.url = url
         self.watch = watch
         self.workers = workers
         self.jobs: dict[str, trial.Job] = {}  # by Tune's trial id: asked for and not told yet
@@ -169,10 +189,16 @@ class _Driver:
             self.watch.on_start(job)
         report = self.results.pop(trial_id, None)
         if report is not None and "record" in report:
-            self._tell(trial_id, json.loads(report["record"]))
+            record = json.loads(report["record"])
+            if self.url is not None:
+                write_json(self.folder.record(job.id), record)
+            self._tell(trial_id, record)
         elif tune_trial.status == Trial.ERROR:
             cause = Path(tune_trial.error_file).read_text() if tune_trial.error_file else "no cause is known"
-            self._tell(trial_id, _give_up(job, self.folder, cause=cause))
+            record = _give_up(job, self.folder, cause=cause)
+            if self.url is not None:
+                record = remote.put_job(self.url, self.folder, job_id=job.id)
+            self._tell(trial_id, record)
         elif report is not None:
             self.watch.on_progress(job, report)
 
@@ -235,7 +261,9 @@ class _Steps(tune.Callback):
         return {}
 
 
-def _tune(driver: _Driver, data: ray.ObjectRef[_Data], *, storage: Path) -> None:
+def _tune(
+    driver: _Driver, data: ray.ObjectRef[_Data], *, storage: Path, gpus: float, callbacks: list[tune.Callback]
+) -> None:
     """Run the search to its end with a Tuner whose own files are temporary."""
 
     def lc_job(config: dict[str, Any]) -> dict[str, Any]:
@@ -244,24 +272,34 @@ def _tune(driver: _Driver, data: ray.ObjectRef[_Data], *, storage: Path) -> None
     shutil.rmtree(storage, ignore_errors=True)  # of a driver that was killed
     try:
         tune.Tuner(
-            tune.with_resources(lc_job, {"cpu": 1}),
+            tune.with_resources(lc_job, {"cpu": 1} | ({"gpu": gpus} if gpus else {})),
             tune_config=tune.TuneConfig(
                 search_alg=_Asker(driver),
                 num_samples=-1,
                 reuse_actors=True,
-                trial_name_creator=lambda tune_trial: str(tune_trial.trial_id),
+                trial_name_creator=lambda tune_trial: trial.Job.from_dict(tune_trial.config["job"]).label,
                 trial_dirname_creator=lambda tune_trial: str(tune_trial.trial_id),
             ),
             run_config=tune.RunConfig(
                 name="run",
                 storage_path=str(storage.resolve()),
                 failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
-                callbacks=[_Steps(driver)],
+                callbacks=[_Steps(driver), *callbacks],
                 verbose=0,
             ),
         ).fit()
     finally:
         shutil.rmtree(storage, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _parcel(address: str | None, study_reference: str, user_folder: str) -> Iterator[Path | None]:
+    """What nodes are sent; nothing to this machine."""
+    if address is None:
+        yield None
+        return
+    with parcel.packed(study_reference, user_folder=user_folder) as sent:
+        yield sent
 
 
 def _give_up(job: trial.Job, folder: SweepFolder, *, cause: str) -> Record:
@@ -288,23 +326,49 @@ class _Data:
     user_folder: str
     splits: dict[str, np.ndarray]
     folder: str
+    url: str | None
+    tracked: bool
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A worker process's workplace, and the cloud folder that its jobs' files are put in."""
+
+    workplace: trial.Workplace
+    url: str | None
+    seconds_between_reports: float
 
 
 @functools.lru_cache(maxsize=1)
-def _workplace(data: ray.ObjectRef[_Data]) -> trial.Workplace:
-    """The worker process's workplace, opened once: the same object in the store is the same content."""
+def _place(data: ray.ObjectRef[_Data]) -> _Place:
+    """The worker process's place, opened once: the same object in the store is the same content."""
     held: _Data = ray.get(data)
-    return trial.open_workplace(
-        held.study_reference, user_folder=held.user_folder, splits=held.splits, folder=held.folder
+    folder = held.folder
+    if held.url is not None:
+        folder = str(Path(tempfile.gettempdir(), f"lcsweep-{os.getuid()}", Path(held.folder).name))
+        reference = SweepFolder(Path(folder)).reference
+        remote.fetch_file(held.url, reference.relative_to(folder).as_posix(), to=reference)
+    workplace = trial.open_workplace(
+        held.study_reference,
+        user_folder=parcel.unpacked() or held.user_folder,
+        splits=held.splits,
+        folder=folder,
+        device=trial.job_device(ray.get_gpu_ids()),
     )
+    return _Place(workplace, held.url, 0.0 if held.tracked else SECONDS_BETWEEN_REPORTS)
 
 
 def _work(config: dict[str, Any], data: ray.ObjectRef[_Data]) -> dict[str, Any]:
     """Do the job in `config`; the last report is its record as JSON text (Tune would flatten a dict)."""
     job = trial.Job.from_dict(config["job"])
-    workplace = _workplace(data)
-    record = trial.run_job(job, workplace, report=_throttled(tune.report, seconds=SECONDS_BETWEEN_REPORTS))
-    return {"record": json.dumps(record), "done": True}
+    place = _place(data)
+    report = _throttled(tune.report, seconds=place.seconds_between_reports)
+    record = trial.run_job(job, place.workplace, report=report)
+    if place.url is not None:
+        record = remote.put_job(place.url, place.workplace.folder, job_id=job.id)
+        shutil.rmtree(place.workplace.folder.record(job.id).parent)
+    numbers = {name: record[name] for name in ("artifact_bytes", "macs", "seconds") if record[name] is not None}
+    return {"record": json.dumps(record), "done": True} | numbers
 
 
 def _throttled(report: Callable[[dict[str, Any]], None], *, seconds: float) -> Callable[[dict[str, Any]], None]:
