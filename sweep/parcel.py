@@ -15,6 +15,9 @@ from pathlib import Path
 from sweep.loading import StudyError
 
 FOLDER = "lcsweep_users_folder"  # a package without code, so that a worker finds where Ray unpacked it
+# Ray names a package by its content, and lays out the same content otherwise when it is a job's working directory, in
+# one place: with this file, ours is never the same.
+MARK = "sent_by_lcsweep"
 LARGEST_FILE = 1 << 20  # bytes: what is larger is data, which jobs get otherwise
 LARGEST = 20 << 20  # bytes of all files
 MOST_FILES = 5000
@@ -35,6 +38,8 @@ def packed(study_reference: str, *, user_folder: str) -> Iterator[Path | None]:
         return
     with tempfile.TemporaryDirectory(prefix="lcs-") as temporary:
         copy = Path(temporary, FOLDER)
+        copy.mkdir()
+        (copy / MARK).touch()
         for path in _files(Path(user_folder)):
             to = copy / path.relative_to(user_folder)
             to.parent.mkdir(parents=True, exist_ok=True)

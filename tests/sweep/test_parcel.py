@@ -9,7 +9,7 @@ from sweep import parcel
 from sweep.loading import StudyError, load_study
 from tests.sweep.tiny import folders_and_files, write_study
 
-SENT = ["beside.py", "labels.txt", "package", "package/__init__.py", "tiny.py"]
+SENT = ["beside.py", "labels.txt", "package", "package/__init__.py", parcel.MARK, "tiny.py"]
 
 
 @pytest.fixture
