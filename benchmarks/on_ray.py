@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from sweep import cluster, driver, runner, trial
+from sweep import cluster, driver, runner, trial, worker
 from sweep.process import environment
 from sweep.progress import Progress
 from sweep.store import Record
@@ -90,11 +90,12 @@ def _bare(sweep: driver.Sweep) -> Pace:
 
         @ray.remote(num_cpus=1)
         def do(job: dict[str, Any], held: list[Any]) -> Record:
-            workplace = runner._workplace(held[0])
+            workplace = worker.place_of(held[0]).workplace
             return trial.run_job(trial.Job.from_dict(job), workplace, report=lambda _: None)
 
         splits = trial.split_arrays(sweep.workplace.data)
-        data = runner._Data(options.study, options.user_folder, splits, str(sweep.folder.root.resolve()))
+        folder = str(sweep.folder.root.resolve())
+        data = worker.Data(options.study, options.user_folder, splits, folder, url=None, tracked=False)
         held, jobs = [ray.put(data)], [entry.jobs[0].as_dict() for entry in sweep.entries]
         ray.get([do.remote(job, held) for job in jobs[:WARM]])
         start, spent = time.perf_counter(), time.process_time()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweep import text
+from sweep import remote, text
 from sweep.pick import NoTargetError, Target
 from sweep.store import StoreError, SweepFolder, read_manifest, read_optional, read_records, write_whole
 
@@ -43,6 +43,13 @@ class MethodName(StrEnum):
     dc = "dc"
 
 
+class TrackerName(StrEnum):
+    """Who else hears of every LC step."""
+
+    mlflow = "mlflow"
+    wandb = "wandb"
+
+
 class ByName(StrEnum):
     """What a pick minimises."""
 
@@ -69,7 +76,9 @@ app = typer.Typer(
     "5 an artifact failed verification; 130 interrupted.",
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The sweep's folder, such as runs/digits_mlp.")]
+Folder = Annotated[
+    str, typer.Argument(metavar="DIR", help="The sweep's folder, such as runs/digits_mlp or s3://bucket/digits_mlp.")
+]
 MaxDrop = Annotated[
     float | None, typer.Option(metavar="F", help="At most this far below the reference's accuracy (0.01: one point).")
 ]
@@ -118,7 +127,7 @@ def run(
     min_accuracy: MinAccuracy = None,
     trials: Annotated[int | None, typer.Option(min=1, metavar="N", help="Start at most N jobs.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Jobs at once; a core each if unsaid.")
+        int | None, typer.Option(min=1, metavar="N", help="Jobs at once; as many as there is room for if unsaid.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, metavar="R", help="Seeds for each configuration.")] = 1,
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="The first seed.")] = 0,
@@ -127,11 +136,15 @@ def run(
     ] = 3,
     macs: Annotated[bool, typer.Option("--macs", help="Minimise MACs too, with --search pareto.")] = False,
     method: Annotated[MethodName, typer.Option(help="LC, or direct compression without training.")] = MethodName.lc,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The sweep's folder; runs/<study> if unsaid.")] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="The sweep's folder, or a URL; runs/<study> if unsaid.")
+    ] = None,
     storage: Annotated[
         str | None, typer.Option(metavar="URL", help="Optuna's storage; DIR/study.db if unsaid.")
     ] = None,
     address: Annotated[str | None, typer.Option(metavar="ADDR", help="A Ray cluster: auto or HOST:PORT.")] = None,
+    gpus_per_job: Annotated[float, typer.Option(min=0, metavar="F", help="GPUs of a job, or a part of one.")] = 0.0,
+    track: Annotated[TrackerName | None, typer.Option(help="Log every LC step there too.")] = None,
     data: DataFolder = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the jobs, their nominal bytes, time and disk; run none.")
@@ -147,21 +160,25 @@ def run(
     from sweep.progress import Progress
 
     _use_data(data)
+    url = out if out is not None and remote.is_url(out) else None
     options = driver.Options(
         study=study,
         user_folder=os.getcwd(),
         search=search.value,
         target=_target(max_drop, min_accuracy, relative=relative),
         trials=trials,
-        workers=workers or _cores(),
+        workers=_workers(workers, address, gpus_per_job),
         repeats=repeats,
         seed=seed,
-        out=out,
+        out=remote.begin(url) if url is not None else Path(out) if out is not None else None,
         storage=storage,
         address=address,
         method=method.value,
         confirm=confirm,
         objectives=("error", "bytes", "macs") if macs else ("error", "bytes"),
+        gpus_per_job=gpus_per_job,
+        url=url,
+        tracker=track.value if track else None,
     )
     if macs and search != SearchName.pareto:
         raise UsageError("--macs: expected --search pareto, whose objectives it adds to")
@@ -186,7 +203,7 @@ def run(
     _say(text.summary(outcome.summary))
     if outcome.choice is not None:
         _say(text.chosen(outcome.choice, sweep.manifest))
-    _say(text.what_next(sweep.folder.root, failed=outcome.summary["failed"]))
+    _say(text.what_next(url or sweep.folder.root, failed=outcome.summary["failed"]))
     if outcome.summary["failed"]:
         return SOME_FAILED
     missed = outcome.choice is not None and not outcome.choice.feasible
@@ -199,21 +216,22 @@ def status(folder: Folder, as_json: Json = False) -> int:
 
     Jobs done and failed, with the cause; what its searches did; the reference; the pick.
     """
-    manifest, records = read_manifest(folder), read_records(folder)
-    searches = [read_optional(path) or {} for path in sorted(SweepFolder(folder).searches.glob("*.json"))]
+    root = _local(folder, but_for=remote.LARGE)
+    manifest, records = read_manifest(root), read_records(root)
+    searches = [read_optional(path) or {} for path in sorted(SweepFolder(root).searches.glob("*.json"))]
     facts = {
-        "folder": str(folder),
+        "folder": folder if remote.is_url(folder) else str(root),
         "study": manifest["study"],
         "reference": manifest["reference"],
         "done": sum(record["status"] == "done" for record in records),
         "failed": [
             {name: record[name] for name in ("id", "family", "configuration", "seed", "error")}
-            | {"record": str(SweepFolder(folder).record(record["id"]))}
+            | {"record": str(SweepFolder(root).record(record["id"]))}
             for record in records
             if record["status"] == "failed"
         ],
         "searches": searches,
-        "pick": read_optional(SweepFolder(folder).pick),
+        "pick": read_optional(SweepFolder(root).pick),
     }
     _print(facts, text.status(facts, manifest), as_json=as_json)
     return DONE
@@ -237,24 +255,26 @@ def report(
     DIR/report/index.html, with front.png, front.svg and front.pdf beside it; or report.md with front.png; or
     records.csv, records.parquet or records.json, whose columns docs/records.md explains.
     """
-    manifest = read_manifest(folder)
+    root = _local(folder)
+    manifest = read_manifest(root)
     target = _target(max_drop, min_accuracy, relative=relative) or _own_target(manifest)
     match format:
         case FormatName.html:
             from reports import write_report
 
-            summary = write_report(folder, target=target, by=by.value)
+            summary = write_report(root, target=target, by=by.value)
             _print(summary, text.report(summary), as_json=as_json)
         case FormatName.md:
             from reports.digest import write_digest
 
-            summary = write_digest(folder, target=target, by=by.value)
+            summary = write_digest(root, target=target, by=by.value)
             _print(summary, text.digest(summary), as_json=as_json)
         case _:
             from reports.exports import export_records
 
-            summary = export_records(folder, format=format.value)
+            summary = export_records(root, format=format.value)
             _print(summary, text.exported(summary), as_json=as_json)
+    _put_back(folder, SweepFolder(root).report)
     return DONE
 
 
@@ -319,7 +339,8 @@ def pick(
     from sweep import prove
 
     _use_data(data)
-    manifest = read_manifest(folder)
+    root = _local(folder)
+    manifest = read_manifest(root)
     target = _target(max_drop, min_accuracy, relative=relative)
     if knee and (target is not None or confident):
         raise UsageError("--knee: expected no target beside it, got --max-drop, --min-accuracy or --confident")
@@ -327,9 +348,10 @@ def pick(
     if target is None and not knee:
         raise NoTargetError("pick")
     picked = prove.pick_model(
-        folder, target=target, by=by.value, user_folder=os.getcwd(), study_reference=study, confident=confident
+        root, target=target, by=by.value, user_folder=os.getcwd(), study_reference=study, confident=confident
     )
-    _print(picked, text.picked(picked, SweepFolder(folder).report / "index.html"), as_json=as_json)
+    _put_back(folder, SweepFolder(root).pick, SweepFolder(root).test)
+    _print(picked, text.picked(picked, SweepFolder(root).report / "index.html"), as_json=as_json)
     return DONE if picked["meets_target"] else NO_MODEL
 
 
@@ -349,8 +371,9 @@ def export(
     from lc_core.artifact import ArtifactError, read
     from sweep.prove import describe
 
-    record = _record_of(folder, trial)
-    path = SweepFolder(folder).artifact(record["id"])
+    root = _local(folder)
+    record = _record_of(root, trial)
+    path = SweepFolder(root).artifact(record["id"])
     facts = describe(path, read(path))
     if facts["sha256"] != record["artifact_sha256"]:
         raise ArtifactError(
@@ -361,7 +384,7 @@ def export(
     write_whole(out, path.read_bytes())
     facts |= {"file": str(out), "reference_bytes": record["reference_bytes"]}
     _print(facts, text.artifact(facts), as_json=as_json)
-    picked = read_optional(SweepFolder(folder).pick) if trial is None else None
+    picked = read_optional(SweepFolder(root).pick) if trial is None else None
     if picked is not None and not picked["meets_target"]:
         return _fail(f"exported the nearest miss: {text.verdict(picked)}", NO_MODEL)
     return DONE
@@ -424,6 +447,29 @@ def _record_of(folder: Path, trial: str | None) -> dict[str, Any]:
     if len(found) != 1:
         raise StoreError(f"{folder}: expected one finished job whose id starts with {wanted!r}, found {len(found)}")
     return found[0]
+
+
+def _local(folder: str, *, but_for: tuple[str, ...] = ()) -> Path:
+    """The sweep's folder on this machine's disk: itself, or the mirror of a URL's."""
+    return remote.bring(folder, but_for=but_for) if remote.is_url(folder) else Path(folder)
+
+
+def _put_back(where: str, *paths: Path) -> None:
+    """Puts files or folders of the mirror into the cloud folder, where it is one."""
+    if remote.is_url(where):
+        remote.put(where, *(path.name for path in paths))
+
+
+def _workers(wanted: int | None, address: str | None, gpus_per_job: float) -> int:
+    """Jobs at once: as many as wanted, or as there is room for."""
+    if address is None:
+        return wanted or _cores()
+    from sweep.cluster import survey
+
+    room = survey(address, gpus_per_job=gpus_per_job)
+    if not room.free:
+        _say(f"the cluster at {address} is busy: the jobs wait until it has room for one")
+    return wanted or room.jobs
 
 
 def _cores() -> int:

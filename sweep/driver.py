@@ -12,6 +12,7 @@ from typing import Any
 
 from lc_core.artifact import encode, read
 from lc_core.training import train_reference
+from sweep import remote
 from sweep.claim import claimed
 from sweep.estimate import Estimate, estimate
 from sweep.fingerprint import study_parts
@@ -31,6 +32,7 @@ from sweep.store import (
     write_whole,
 )
 from sweep.study import Data, Study, check_levels
+from sweep.tracking import Tracker, Tracking
 from sweep.trial import (
     Job,
     Method,
@@ -65,6 +67,9 @@ class Options:
         method: "lc" or "dc".
         confirm: fresh seeds, at least, on which a search for a target confirms its winner.
         objectives: what a search without a target minimises.
+        gpus_per_job: a number, or a fraction of one.
+        url: of the cloud folder that `out` mirrors; None for a folder that is what it is.
+        tracker: "mlflow" or "wandb" hears of every LC step.
     """
 
     study: str
@@ -81,6 +86,9 @@ class Options:
     method: Method
     confirm: int = 0
     objectives: tuple[str, ...] = ("error", "bytes")
+    gpus_per_job: float = 0.0
+    url: str | None = None
+    tracker: Tracker | None = None
 
     @property
     def aimed(self) -> bool:
@@ -195,14 +203,17 @@ def run(
     started = time.monotonic()
     options, folder, study = sweep.options, sweep.folder, sweep.workplace.study
     threshold = sweep.threshold if options.aimed else None
-    url = options.storage or index_url(folder.index)
-    with claimed(folder) as claim, storage_errors(url):
+    storage = options.storage or index_url(folder.index)
+    tracking = Tracking(options.tracker, study.name) if options.tracker else None
+    with claimed(folder) as claim, storage_errors(storage):
+        if options.url is not None:
+            remote.put(options.url, folder.reference.parent.name, folder.manifest.name)
         search = IndexedSearch(
             sweep.entries,
             study=study,
             name=options.search,
             index=open_index(
-                url,
+                storage,
                 study=study.name,
                 search=options.search,
                 target=sweep.target.as_dict() if sweep.target else {},
@@ -227,6 +238,9 @@ def run(
                     address=options.address,
                     watch=progress,
                     check=claim.check,
+                    gpus_per_job=options.gpus_per_job,
+                    url=options.url,
+                    tracking=tracking,
                 )
         finally:
             summary = search.summary() | {
@@ -236,6 +250,8 @@ def run(
             }
             write_json(folder.search(options.search, method=options.method), summary)
             search.write()
+            if options.url is not None:
+                remote.put(options.url, folder.searches.name)
     return Outcome(summary, _choice(sweep))
 
 

@@ -114,7 +114,11 @@ def _of_a_library(code: Callable[..., Any]) -> bool:
     return file is None or file.startswith(_LIBRARIES)
 
 
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+# An environment may see the packages of another one, whose folder is then in the path.
+_LIBRARIES = tuple(
+    {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    | {folder for folder in sys.path if folder.endswith(("/site-packages", "/dist-packages"))}
+)
 
 
 def _tensor(tensor: Tensor) -> str:

@@ -8,13 +8,11 @@ which Tune calls between two events; errors leave from there untouched, where Tu
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import json
 import re
 import shutil
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +22,19 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from sweep import trial
-from sweep.cluster import check_address, connected
+from sweep import parcel, remote, trial
+from sweep.cluster import check_address, check_shared, connected, room
 from sweep.process import Interruption, environment, redirected
 from sweep.progress import Watch
 from sweep.scratch import remove_dead
-from sweep.store import Record, SweepFolder, read_optional
+from sweep.store import Record, SweepFolder, read_optional, write_json
+from sweep.tracking import Tracking, trackers
+from sweep.worker import Data, work
 
 if TYPE_CHECKING:
     from sweep.search import Search
 
 ATTEMPTS = 3  # of one job whose worker dies, before it is a failed record
-SECONDS_BETWEEN_REPORTS = 0.5  # of one job: a report costs a round trip to the driver
 
 DRIVER_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -62,13 +61,17 @@ def run(
     address: str | None,
     watch: Watch,
     check: Callable[[], None] = lambda: None,
+    gpus_per_job: float = 0.0,
+    url: str | None = None,
+    tracking: Tracking | None = None,
 ) -> None:
     """Run what `search` asks for, at most `workers` jobs at once, until it has finished.
 
-    `folder` is the sweep's (every node sees it); `splits` go into the object store once and reach the workers
-    read-only. Without an `address` Ray is started here and ended again; "auto" or HOST:PORT joins a cluster. Meanwhile
-    this process's standard output and error are logs/ray.log in `folder`: what is for the user's eyes goes through
-    `watch`, which writes elsewhere (`progress.own_stream`). `check` is called between two events, and may raise.
+    `folder` is the sweep's, which every node sees, or the mirror of a cloud folder at `url`; `splits` go into the
+    object store once and reach the workers read-only. Without an `address` Ray is started here and ended again; "auto"
+    or HOST:PORT joins a cluster, whose nodes are sent the study. Meanwhile this process's standard output and error are
+    logs/ray.log in `folder`: what is for the user's eyes goes through `watch`, which writes elsewhere
+    (`progress.own_stream`). `check` is called between two events, and may raise; `tracking` hears of every LC step.
 
     On return or raise, every job that was asked for has been told: with its record, or with None when it was lost.
 
@@ -86,7 +89,7 @@ def run(
     if search.finished():
         return
     logs.mkdir(parents=True, exist_ok=True)
-    driver = _Driver(search, folder=sweep_folder, watch=watch, check=check, workers=workers)
+    driver = _Driver(search, folder=sweep_folder, watch=watch, check=check, workers=workers, url=url)
     try:
         wanted = DRIVER_ENVIRONMENT | {"TUNE_MAX_PENDING_TRIALS_PG": str(workers)}
         interruption = driver.interruption
@@ -94,20 +97,24 @@ def run(
             redirected(logs / "ray.log"),
             interruption.caught(),
             environment(wanted),
-            connected(address, workers),
+            _parcel(address, study_reference, user_folder) as sent,
+            connected(address, workers, parcel=sent),
         ):
             interruption.catch()  # again: ray.init puts its own handler on SIGTERM
-            data = ray.put(_Data(study_reference, user_folder, splits, str(folder.resolve())))
+            jobs = room(gpus_per_job).jobs
+            if address is None:
+                driver.workers = min(workers, jobs)
+            elif url is None:
+                check_shared(folder.resolve())
+            data = ray.put(Data(study_reference, user_folder, splits, str(folder.resolve()), url, tracking is not None))
             driver.step([])
-            _tune(driver, data, storage=storage)
+            with trackers(tracking) as callbacks:
+                _tune(driver, data, storage=storage, gpus=gpus_per_job, callbacks=callbacks)
     except _Stopped as stopped:
         if stopped.error is not None:
             raise stopped.error from None
     finally:
         driver.release()
-
-
-# On the driver
 
 
 class _Stopped(BaseException):
@@ -126,10 +133,18 @@ class _Driver:
     """The search's side of a run: which jobs are with Tune, and what became of them."""
 
     def __init__(
-        self, search: Search, *, folder: SweepFolder, watch: Watch, check: Callable[[], None], workers: int
+        self,
+        search: Search,
+        *,
+        folder: SweepFolder,
+        watch: Watch,
+        check: Callable[[], None],
+        workers: int,
+        url: str | None = None,
     ) -> None:
         self.search = search
         self.folder = folder
+        self.url = url
         self.watch = watch
         self.check = check
         self.workers = workers
@@ -178,10 +193,16 @@ class _Driver:
             self.watch.on_start(job)
         report = self.results.pop(trial_id, None)
         if report is not None and "record" in report:
-            self._tell(trial_id, json.loads(report["record"]))
+            record = json.loads(report["record"])
+            if self.url is not None:
+                write_json(self.folder.record(job.id), record)
+            self._tell(trial_id, record)
         elif tune_trial.status == Trial.ERROR:
             cause = Path(tune_trial.error_file).read_text() if tune_trial.error_file else "no cause is known"
-            self._tell(trial_id, _give_up(job, self.folder, cause=cause))
+            record = _give_up(job, self.folder, cause=cause)
+            if self.url is not None:
+                record = remote.put_job(self.url, self.folder, job_id=job.id)
+            self._tell(trial_id, record)
         elif report is not None:
             self.watch.on_progress(job, report)
 
@@ -244,32 +265,44 @@ class _Steps(tune.Callback):
         return {}
 
 
-def _tune(driver: _Driver, data: ray.ObjectRef[_Data], *, storage: Path) -> None:
+def _tune(
+    driver: _Driver, data: ray.ObjectRef[Data], *, storage: Path, gpus: float, callbacks: list[tune.Callback]
+) -> None:
     """Run the search to its end with a Tuner whose own files are temporary."""
 
     def lc_job(config: dict[str, Any]) -> dict[str, Any]:
-        return _work(config, data)
+        return work(config, data)
 
     try:
         tune.Tuner(
-            tune.with_resources(lc_job, {"cpu": 1}),
+            tune.with_resources(lc_job, {"cpu": 1} | ({"gpu": gpus} if gpus else {})),
             tune_config=tune.TuneConfig(
                 search_alg=_Asker(driver),
                 num_samples=-1,
                 reuse_actors=True,
-                trial_name_creator=lambda tune_trial: str(tune_trial.trial_id),
+                trial_name_creator=lambda tune_trial: trial.Job.from_dict(tune_trial.config["job"]).label,
                 trial_dirname_creator=lambda tune_trial: str(tune_trial.trial_id),
             ),
             run_config=tune.RunConfig(
                 name="run",
                 storage_path=str(storage.resolve()),
                 failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
-                callbacks=[_Steps(driver)],
+                callbacks=[_Steps(driver), *callbacks],
                 verbose=0,
             ),
         ).fit()
     finally:
         shutil.rmtree(storage, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _parcel(address: str | None, study_reference: str, user_folder: str) -> Iterator[Path | None]:
+    """What nodes are sent; nothing to this machine."""
+    if address is None:
+        yield None
+        return
+    with parcel.packed(study_reference, user_folder=user_folder) as sent:
+        yield sent
 
 
 def _give_up(job: trial.Job, folder: SweepFolder, *, cause: str) -> Record:
@@ -289,46 +322,3 @@ def _give_up(job: trial.Job, folder: SweepFolder, *, cause: str) -> Record:
     except OSError as error:  # the user is told; without a record, the same command runs the job again
         message += f"; and its record cannot be written: {error}"
         return trial.failure(job, message=message, traceback=cause)
-
-
-# On a worker
-
-
-@dataclass(frozen=True)
-class _Data:
-    """What every worker needs, once."""
-
-    study_reference: str
-    user_folder: str
-    splits: dict[str, np.ndarray]
-    folder: str
-
-
-@functools.lru_cache(maxsize=1)
-def _workplace(data: ray.ObjectRef[_Data]) -> trial.Workplace:
-    """The worker process's workplace, opened once: the same object in the store is the same content."""
-    held: _Data = ray.get(data)
-    return trial.open_workplace(
-        held.study_reference, user_folder=held.user_folder, splits=held.splits, folder=held.folder
-    )
-
-
-def _work(config: dict[str, Any], data: ray.ObjectRef[_Data]) -> dict[str, Any]:
-    """Do the job in `config`; the last report is its record as JSON text (Tune would flatten a dict)."""
-    job = trial.Job.from_dict(config["job"])
-    workplace = _workplace(data)
-    record = trial.run_job(job, workplace, report=_throttled(tune.report, seconds=SECONDS_BETWEEN_REPORTS))
-    return {"record": json.dumps(record), "done": True}
-
-
-def _throttled(report: Callable[[dict[str, Any]], None], *, seconds: float) -> Callable[[dict[str, Any]], None]:
-    """`report`, called at most once in `seconds`; what comes too early is dropped."""
-    last = time.monotonic()
-
-    def sometimes(progress: dict[str, Any]) -> None:
-        nonlocal last
-        if time.monotonic() - last >= seconds:
-            report(progress)
-            last = time.monotonic()
-
-    return sometimes

@@ -51,7 +51,7 @@ def summary(facts: Facts) -> str:
     return "\n".join(lines)
 
 
-def what_next(root: Path, *, failed: int) -> str:
+def what_next(root: Path | str, *, failed: int) -> str:
     """The commands that go on from here."""
     why = f"; why jobs failed: lcsweep status {root}" if failed else ""
     return f"next: lcsweep report {root}; lcsweep pick {root}{why}"

@@ -118,9 +118,20 @@ class Workplace:
     @functools.cached_property
     def reference_scores(self) -> Tensor:
         """The reference's accuracy on each example of the validation split, float64 (n,)."""
-        model = self.study.build_model()
+        model = self.build_model()
         model.load_state_dict(self.reference)
         return scores(model, self.data.val, study=self.study)["accuracy"]
+
+    def build_model(self) -> nn.Module:
+        """An untrained model where the data is."""
+        return self.study.build_model().to(self.data.train.inputs.device)
+
+    def on(self, device: str) -> "Workplace":
+        """This workplace with its data and reference on `device`, where its jobs then run."""
+        splits = (self.data.train, self.data.val, self.data.test)
+        data = Data(*(Split(split.inputs.to(device), split.targets.to(device)) for split in splits))
+        reference = {name: tensor.to(device) for name, tensor in self.reference.items()}
+        return replace(self, data=data, reference=reference, template=self.template.to(device))
 
     @staticmethod
     def make(study: Study, data: Data, *, folder: SweepFolder) -> "Workplace":
@@ -137,7 +148,14 @@ class Workplace:
         return Workplace(study, data, template.state_dict(), 0, folder, template, uses)
 
 
-def open_workplace(study_reference: str, *, user_folder: str, splits: dict[str, np.ndarray], folder: str) -> Workplace:
+def job_device(gpus: Sequence[object]) -> str:
+    """Where a job that was given these GPUs runs: on the first, where torch can use it."""
+    return "cuda" if gpus and torch.cuda.is_available() else "cpu"
+
+
+def open_workplace(
+    study_reference: str, *, user_folder: str, splits: dict[str, np.ndarray], folder: str, device: str = "cpu"
+) -> Workplace:
     """The workplace in a fresh process: imports the study, sets one torch thread.
 
     Args:
@@ -145,10 +163,11 @@ def open_workplace(study_reference: str, *, user_folder: str, splits: dict[str, 
         user_folder: appended to `sys.path`, after all that is there.
         splits: of `split_arrays`; may be read-only, and is never written to.
         folder: the sweep's.
+        device: where its jobs run.
     """
     settle_process()
     study = load_study(study_reference, user_folder=user_folder)
-    return Workplace.make(study, _data(splits), folder=SweepFolder(Path(folder)))
+    return Workplace.make(study, _data(splits), folder=SweepFolder(Path(folder))).on(device)
 
 
 def settle_process() -> None:
@@ -304,7 +323,7 @@ def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -
     random.seed(job.seed)
     np.random.seed(job.seed)  # noqa: NPY002 - a study's own code may draw from it
     torch.manual_seed(job.seed)
-    model, shipped = study.build_model(), study.build_model()
+    model, shipped = workplace.build_model(), workplace.build_model()
     model.load_state_dict(workplace.reference)
     tasks = study.tasks(model, family=job.family, configuration=job.configuration)
     kept = _checkpoints(job, tasks, workplace)
@@ -378,7 +397,7 @@ def _prove(path: Path, workplace: Workplace, *, claimed: dict[str, Any]) -> tupl
 
     With it the accuracy on each example of the validation split.
     """
-    model = workplace.study.build_model()
+    model = workplace.build_model()
     artifact = load(path, model)
     found = measure(model, workplace.data.val, study=workplace.study)
     if found != claimed:

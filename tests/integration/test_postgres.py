@@ -1,0 +1,110 @@
+"""A sweep whose index is in PostgreSQL: a real server, Debian's, started here and stopped again."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+import sqlalchemy
+
+from sweep.store import read_records
+from tests.sweep.tiny import Said, write_study
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The storage URL of an empty database, reached by a socket that only this machine's users see."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    assert found, "expected a PostgreSQL server in /usr/lib/postgresql: apt-get install postgresql"
+    programs = found[-1].parent
+    folder = Path(tempfile.mkdtemp(prefix="lcs-", dir="/tmp"))  # the path of a socket is short
+    user = "postgres" if os.geteuid() == 0 else None  # the server refuses to be root
+    if user is not None:
+        os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
+    data = folder / "data"
+    try:
+        subprocess.run(
+            [programs / "initdb", "-D", data, "-U", "lcsweep", "-A", "trust", "--no-sync"],
+            user=user, check=True, capture_output=True, cwd=folder,
+        )  # fmt: skip
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen(
+                [programs / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"],
+                user=user, stdout=log, stderr=log, cwd=folder,
+            )  # fmt: skip
+        try:
+            ready = [programs / "pg_isready", "--quiet", "-h", folder, "-U", "lcsweep", "-d", "postgres"]
+            deadline = time.monotonic() + 60
+            while subprocess.run(ready, check=False).returncode != 0:
+                assert server.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline, (folder / "log").read_text()
+                time.sleep(0.1)
+            yield f"postgresql+psycopg://lcsweep@/postgres?host={folder}"
+        finally:
+            server.terminate()
+            server.wait(timeout=60)
+    finally:
+        shutil.rmtree(folder)
+
+
+def lcsweep(here: Path, *arguments: str) -> Said:
+    """The command in a process of its own, whose connections end with it."""
+    call = [sys.executable, "-c", "import sys; from sweep.cli import main; sys.exit(main())", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run(call, cwd=here, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def swept(url: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said, Said]:
+    """A grid and a search through the command line, each with two workers, and what they said."""
+    here = tmp_path_factory.mktemp("postgres")
+    write_study(here)
+    usual = ("run", "tiny.py", "--storage", url, "--workers", "2")
+    grid = lcsweep(here, *usual)
+    search = lcsweep(here, *usual, "--search", "smallest", "--max-drop", "0.05", "--confirm", "0")
+    return here / "runs" / "tiny", grid, search
+
+
+def test_the_server_holds_every_job(url: str, swept: tuple[Path, Said, Said]) -> None:
+    root, grid, search = swept
+    assert (grid.code, search.code) == (0, 0), (grid, search)
+    assert not (root / "study.db").exists()
+    records = {record["id"]: record for record in read_records(root)}
+    storage = optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": sqlalchemy.NullPool})
+    names = sorted(optuna.get_all_study_names(storage))
+    assert [name.split()[1] for name in names] == ["grid", "smallest"]
+    studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
+    assert sorted(trial.user_attrs["job"] for trial in studies[1].trials) == sorted(records)
+    for trial in studies[0].trials:
+        record = records[trial.user_attrs["job"]]
+        assert trial.values == [1 - record["val"]["accuracy"], record["artifact_bytes"]]
+    trials = studies[1].trials
+    best = studies[1].best_trial
+    assert best.value == min(trial.values[0] for trial in trials if trial.constraints["shortfall"] <= 0)
+    storage.remove_session()
+
+
+def test_the_same_command_knows_what_is_done(url: str, swept: tuple[Path, Said, Said]) -> None:
+    root, _, _ = swept
+    again = lcsweep(root.parents[1], "run", "tiny.py", "--storage", url)
+    assert "0 jobs started" in again.out
+
+
+def test_a_server_that_is_not_there_is_one_line_without_the_password(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    said = lcsweep(tmp_path, "run", "tiny.py", "--storage", f"postgresql+psycopg://me:secret@/none?host={tmp_path}")
+    assert said.code == 1
+    assert said.err.startswith("lcsweep: postgresql+psycopg://me:***@/none?host=")
+    assert "expected a storage that Optuna can open" in said.err
+    assert "secret" not in said.err
+    assert said.err.count("\n") == 1
