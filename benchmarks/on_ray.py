@@ -32,7 +32,7 @@ class Noting(Progress):
     def __init__(self, **named: Any) -> None:
         super().__init__(**named)
         self.began: list[float] = []
-        self.ended: list[tuple[float, float, float]] = []  # wall clock, processor time, the job's own seconds
+        self.ends: list[tuple[float, float, float]] = []  # wall clock, processor time, the job's own seconds
 
     def on_start(self, job: trial.Job) -> None:
         super().on_start(job)
@@ -42,7 +42,7 @@ class Noting(Progress):
         super().on_finish(job, record)
         if record["status"] != "done":
             raise RuntimeError(f"a job failed: {record['error']}")
-        self.ended.append((time.perf_counter(), time.process_time(), record["seconds"]))
+        self.ends.append((time.perf_counter(), time.process_time(), record["seconds"]))
 
 
 def trivial(*, workers: int, jobs: int) -> tuple[Pace, Pace]:
@@ -66,13 +66,13 @@ def busy(*, workers: int, jobs: int, seconds: float) -> float:
         study_in(Path(folder, "study"), configurations=jobs, seconds=seconds) as study,
     ):
         seen = _run(prepared(study, workers=workers))
-    start, stop = sorted(seen.began)[workers - 1], sorted(seen.ended)[-workers][0]
-    inside = sum(max(0.0, min(end, stop) - max(end - own, start)) for end, _, own in seen.ended)
+    start, stop = sorted(seen.began)[workers - 1], sorted(seen.ends)[-workers][0]
+    inside = sum(max(0.0, min(end, stop) - max(end - own, start)) for end, _, own in seen.ends)
     return inside / (workers * (stop - start))
 
 
 def _ours(sweep: driver.Sweep) -> Pace:
-    (first, spent, _), *_, (last, spent_at_last, _) = _run(sweep).ended[WARM - 1 :]
+    (first, spent, _), *_, (last, spent_at_last, _) = _run(sweep).ends[WARM - 1 :]
     jobs = len(sweep.entries) - WARM
     return Pace((last - first) / jobs, (spent_at_last - spent) / jobs)
 

@@ -58,7 +58,7 @@ def replay(
             continue
         bar = bars(finished, needed=needed(finished, job))
         last = len(job.curve) - 1
-        ends[place] = next((step for step, least in enumerate(bar) if job.curve[step] <= least), None)
+        ends[place] = next((step for step, found in enumerate(job.curve) if bar.hopeless(step, found)), None)
         end = ends[place]
         if end is not None:
             stopped.append(jobs[place][0])

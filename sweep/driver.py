@@ -1,6 +1,7 @@
 """A sweep from its options to its records: the study, the reference, what is known, the search, the runner."""
 
 import dataclasses
+import functools
 import tempfile
 import time
 import uuid
@@ -23,10 +24,12 @@ from sweep.search import FOR_A_TARGET, Entry, IndexedSearch, SearchName, index_u
 from sweep.storage import storage_errors
 from sweep.store import (
     FORMAT,
+    Record,
     StoreError,
     SweepFolder,
     label,
     read_manifest,
+    read_optional,
     read_records,
     write_json,
     write_whole,
@@ -67,6 +70,7 @@ class Options:
         method: "lc" or "dc".
         confirm: fresh seeds, at least, on which a search for a target confirms its winner.
         objectives: what a search without a target minimises.
+        stop: whether hopeless jobs are stopped; never in a grid.
         gpus_per_job: a number, or a fraction of one.
         url: of the cloud folder that `out` mirrors; None for a folder that is what it is.
         tracker: "mlflow" or "wandb" hears of every LC step.
@@ -86,6 +90,7 @@ class Options:
     method: Method
     confirm: int = 0
     objectives: tuple[str, ...] = ("error", "bytes")
+    stop: bool = True
     gpus_per_job: float = 0.0
     url: str | None = None
     tracker: Tracker | None = None
@@ -225,6 +230,7 @@ def run(
             trials=options.trials,
             confirm=sweep.manifest["confirm"] if options.method == "lc" else 0,
             objectives=options.objectives,
+            curve_of=functools.partial(_curve, folder) if options.stop else None,
         )
         try:
             with watch(search) as progress:
@@ -253,6 +259,12 @@ def run(
             if options.url is not None:
                 remote.put(options.url, folder.searches.name)
     return Outcome(summary, _choice(sweep))
+
+
+def _curve(folder: SweepFolder, record: Record) -> list[float]:
+    """The accuracy at each LC step of a job whose diagnostics are there."""
+    found = read_optional(folder.diagnostics(record["id"]))
+    return [1 - step["val_error"] for step in found["steps"]] if found else []
 
 
 def _space_hash(sweep: Sweep) -> str:
@@ -357,7 +369,7 @@ def _refuse_other_plans(entries: Sequence[Entry], folder: SweepFolder) -> None:
     """StoreError where a record of one of `entries` was made when its family's plan said something else."""
     plans = {job.id: entry.plan for entry in entries for job in entry.jobs}
     for record in read_records(folder.root):
-        if record["status"] == "done" and record["plan"] != plans.get(record["id"], record["plan"]):
+        if record["status"] in ("done", "stopped") and record["plan"] != plans.get(record["id"], record["plan"]):
             what = f"family {record['family']}, {label(record['configuration'])}"
             raise StoreError(
                 f"{folder.root}: holds results of {what}, from when its plan said something else; give the family "

@@ -13,6 +13,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +162,7 @@ class _Driver:
             job = self.search.ask()
             if job is not None:
                 self.jobs[trial_id] = job
-                return {"job": job.as_dict()}
+                return {"job": job.as_dict(), "bars": asdict(self.search.bars(job))}
             if not self.jobs:
                 assert self.search.finished(), "the search starts nothing, waits for nothing and is not finished"
                 raise _Stopped

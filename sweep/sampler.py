@@ -22,6 +22,7 @@ Families = Mapping[str, Mapping[str, "Sequence[Level]"]]
 """Family -> knob -> its levels, loosest first."""
 Params = dict[str, "Level"]
 
+TOLD_OF = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 TRIES = 30  # a proposer's draws that are ruled out before the version space chooses
 
 
@@ -41,7 +42,8 @@ class SmallestSampler(BaseSampler):
         others: shortfalls by seed of configurations outside the space, which tell of the noise too.
 
     State is read from the study's trials, so that a study may go on in another process. A trial that fails sets its
-    configuration aside for the life of this sampler, unless its user attribute "lost" is set.
+    configuration aside for the life of this sampler, unless its user attribute "lost" is set. A trial that was pruned
+    needs its constraint too: what it would have come to at best.
     """
 
     def __init__(
@@ -152,7 +154,7 @@ class SmallestSampler(BaseSampler):
     def _known(self, study: optuna.Study) -> Known:
         results: dict[int, list[tuple[int, float]]] = {}
         running: Counter[int] = Counter()
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING)):
+        for trial in study.get_trials(deepcopy=False, states=TOLD_OF):
             number = self._proposed.get(trial.number)
             if number is None:
                 number = self._number.get(_key(trial.params))

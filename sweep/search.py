@@ -6,8 +6,9 @@ What draws works on a study in memory, made from the records. Only the driver wr
 
 import datetime
 import itertools
+import json
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -24,6 +25,7 @@ from sweep.index import Index
 from sweep.sampler import TRIES, Parameters, Params, SmallestSampler, as_params
 from sweep.smallest import skipped
 from sweep.space import Flags, spread
+from sweep.stopping import Bars, Finished, bars, needed_beside
 from sweep.storage import without_password
 from sweep.store import Record, StoreError, but_for_seed
 from sweep.study import Configuration, Level, Study
@@ -46,8 +48,12 @@ class Search(Protocol):
         """True when nothing will be asked any more, once no job is running."""
         ...
 
+    def bars(self, job: Job) -> Bars:
+        """What stops `job` while it runs; asked for when it starts."""
+        ...
+
     def tell(self, job: Job, record: Record | None) -> None:
-        """The job's record, done or failed; None when the job was lost and may be asked for again."""
+        """The job's record, done, stopped or failed; None when the job was lost and may be asked for again."""
         ...
 
 
@@ -94,6 +100,7 @@ class IndexedSearch:
         trials: at most so many jobs are started; None for no bound.
         confirm: fresh seeds of the winner, at least; 0 for none.
         objectives: what the index minimises where there is no target: of "error", "bytes" and "macs".
+        curve_of: a finished job's accuracy at each LC step, empty where it is not known; None stops no job.
     """
 
     def __init__(
@@ -108,6 +115,7 @@ class IndexedSearch:
         trials: int | None,
         confirm: int = 0,
         objectives: Sequence[str] = ("error", "bytes"),
+        curve_of: Callable[[Record], Sequence[float]] | None = None,
     ) -> None:
         self.entries, self.name, self.threshold, self.trials = entries, name, threshold, trials
         self.started = 0
@@ -122,11 +130,16 @@ class IndexedSearch:
         self._parameters = Parameters({family.name: family.knobs for family in study.families})
         self._distributions = self._parameters.distributions()
         done = [record for record in records if record["status"] == "done"]
-        known = [record for record in done if self._owner(record) is not None]
+        stopped = [record for record in records if record["status"] == "stopped" and self._holds(record)]
+        known = [record for record in (*done, *stopped) if self._owner(record) is not None]
         self._records = {record["id"]: record for record in known}
         self.known = len(self._records)
         proposer = TPESampler(seed=0) if name in ("tpe", "pareto") else None
         self._aimed = self._aim(study, done, confirm, proposer) if threshold is not None else None
+        self._curve_of = curve_of if name != "grid" else None  # a grid is there for all of its results
+        self._finished: dict[str, list[Finished]] = {}  # by schedule
+        for record in done:
+            self._note(record)
         self._left = _Left(entries, known=self._records)
         self._drawing = self._draw_from(known, proposer) if self._aimed or proposer else None
         self._harvest(known)
@@ -144,6 +157,17 @@ class IndexedSearch:
         self.started += 1
         return job
 
+    def bars(self, job: Job) -> Bars:
+        """Those of the first job of a configuration; later ones are to confirm it, and run to their end."""
+        number = self._numbers[_of(job.family, job.configuration)]
+        entry = self.entries[number]
+        seeds = [record for record in self._records.values() if self._owner(record) == number]
+        if not entry.fixed or seeds:
+            return Bars()
+        finished = self._finished.get(_schedule(job.schedule), [])
+        needed = needed_beside(finished, self._sizes(entry.nominal_bytes, entry.macs))
+        return bars(finished, needed=needed if self.threshold is None else self.threshold)
+
     def finished(self) -> bool:
         return not self._running and not self._ready()
 
@@ -153,6 +177,7 @@ class IndexedSearch:
             self._left.put_back(self._numbers[_of(job.family, job.configuration)], job)
         if record is not None:
             self._records[job.id] = record
+            self._note(record)
         frozen = self._frozen(job, record, since=running.since)
         self._index.add(frozen)
         if running.trial is None or self._drawing is None:
@@ -191,6 +216,7 @@ class IndexedSearch:
             "known": self.known,
             "started": self.started,
             "failed": sum(record["status"] == "failed" for record in self._records.values()),
+            "stopped": sum(record["status"] == "stopped" for record in self._records.values()),
             "skipped": ruled_out,
             "left": int(untouched.sum()) - sum(ruled_out.values()),
         }
@@ -212,6 +238,22 @@ class IndexedSearch:
             proposer=proposer,
             others=list(elsewhere.values()),
         )
+
+    def _note(self, record: Record) -> None:
+        """Keeps what a finished job's accuracies tell of others."""
+        if self._curve_of is None or record["status"] != "done" or record["method"] != "lc":
+            return
+        curve = tuple(self._curve_of(record))
+        if curve:
+            sizes = self._sizes(record["nominal_bytes"], record["macs"])
+            self._finished.setdefault(_schedule(record["schedule"]), []).append(Finished(sizes, curve))
+
+    def _sizes(self, nominal_bytes: int, macs: int) -> tuple[int, ...]:
+        return (nominal_bytes, macs) if "macs" in self._objectives else (nominal_bytes,)
+
+    def _holds(self, record: Record) -> bool:
+        """Whether a job that was stopped needs not run for this search either."""
+        return self.name == "pareto" or (self.threshold is not None and record["stopped"]["below"] <= self.threshold)
 
     def _ruled_out(self, untouched: Flags) -> dict[str, int]:
         return skipped(self._aimed.view(self._drawing), untouched=untouched) if self._aimed and self._drawing else {}
@@ -250,7 +292,10 @@ class IndexedSearch:
         self._index.write()
 
     def _frozen(self, job: Job, record: Record | None, *, since: datetime.datetime | None = None) -> FrozenTrial:
-        """The finished trial that stands for the job: complete, or failed where it failed or was lost.
+        """The finished trial that stands for the job: complete, failed where it failed or was lost.
+
+        One that was stopped is pruned, with the least that it would have missed the target by; without a target it is
+        one that failed.
 
         since: when the job was started; None for one that was known before.
         """
@@ -262,10 +307,18 @@ class IndexedSearch:
             facts["seconds"] = record["seconds"]
             if record["status"] == "failed":
                 facts["error"] = record["error"]["message"]
-        done = record if record is not None and record["status"] == "done" else None
-        shortfall = self.threshold - done["val"]["accuracy"] if done and self.threshold is not None else None
+        status = record["status"] if record is not None else "lost"
+        done = record if status == "done" else None
+        state = TrialState.COMPLETE if done else TrialState.FAIL
+        shortfall = None
+        if record is not None and status == "stopped":
+            facts["stopped"] = record["stopped"]
+            if self.threshold is not None:
+                state, shortfall = TrialState.PRUNED, self.threshold - record["stopped"]["below"]
+        elif done and self.threshold is not None:
+            shortfall = self.threshold - done["val"]["accuracy"]
         trial = optuna.trial.create_trial(
-            state=TrialState.COMPLETE if done else TrialState.FAIL,
+            state=state,
             params=params,
             distributions={name: self._distributions[name] for name in params},
             values=self._values(done) if done else None,
@@ -280,6 +333,10 @@ class IndexedSearch:
         columns = {"bytes": "artifact_bytes", "macs": "macs"}
         error = 1 - record["val"]["accuracy"]
         return [error if objective == "error" else record[columns[objective]] for objective in self._objectives]
+
+
+def _schedule(schedule: Mapping[str, Any]) -> str:
+    return json.dumps(schedule, sort_keys=True)
 
 
 @dataclass(frozen=True)

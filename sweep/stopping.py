@@ -23,6 +23,24 @@ NEVER = -1.0
 
 
 @dataclass(frozen=True)
+class Bars:
+    """What a job has to be above while it runs.
+
+    Attributes:
+        least: (steps + 1,) the accuracy of Delta(Theta) at or below which it is hopeless at each LC step; `NEVER` where
+            it is not; empty where nothing stops it.
+        below: what one that was stopped would have ended below.
+    """
+
+    least: tuple[float, ...] = ()
+    below: float = 0.0
+
+    def hopeless(self, step: int, accuracy: float) -> bool:
+        """Whether a job with this accuracy after that LC step is to be stopped."""
+        return bool(self.least) and accuracy <= self.least[step]
+
+
+@dataclass(frozen=True)
 class Finished:
     """A job that went to its end.
 
@@ -43,20 +61,20 @@ def needed_beside(finished: Sequence[Finished], sizes: tuple[int, ...]) -> float
     return max(rivals, default=None)
 
 
-def bars(finished: Sequence[Finished], *, needed: float | None) -> list[float]:
-    """At each LC step, the accuracy of Delta(Theta) at or below which a job is hopeless; `NEVER` where none is.
+def bars(finished: Sequence[Finished], *, needed: float | None) -> Bars:
+    """The bars of a job, from what others did.
 
-    `finished` are jobs of one schedule. `needed` is the least final accuracy that is of use; None where any is.
+    `finished` are jobs of its schedule. `needed` is the least final accuracy that is of use; None where any is.
     """
     if not finished or needed is None:
-        return []
+        return Bars()
     found = np.array([job.curve for job in finished], dtype=float)
     missed = found[:, -1] < needed - SHORT
     steps = found.shape[1] - 1
     if missed.sum() < BETTER:
-        return [NEVER] * (steps + 1)
+        return Bars()
     lowest = found[~missed].min(axis=0) - BEHIND if not missed.all() else np.full(steps + 1, np.inf)
     bar = np.minimum(np.sort(found[missed], axis=0)[-BETTER], lowest)
     bar[: math.ceil(FIRST * steps)] = NEVER
     bar[-1] = NEVER  # it has finished
-    return [float(accuracy) for accuracy in bar]
+    return Bars(tuple(float(accuracy) for accuracy in bar), needed - SHORT)

@@ -46,6 +46,8 @@ def summary(facts: Facts) -> str:
         counts.append(f"{never:,} of {facts['configurations']:,} configurations never had to run")
     if facts["left"]:
         counts.append(f"{facts['left']:,} configurations left")
+    if facts.get("stopped"):
+        counts.append(f"{facts['stopped']:,} stopped early")
     lines = [f"{facts['name']}: {', '.join([*counts, str(facts['failed']) + ' failed'])}, {facts['seconds']:.0f} s"]
     lines += [f"  {count:,} never had to run: {reason}" for reason, count in facts["skipped"].items()]
     return "\n".join(lines)
@@ -112,7 +114,8 @@ def _cost(cost: "Estimate", *, aimed: bool) -> list[str]:
 
 def status(facts: Facts, manifest: Facts) -> str:
     """How far a sweep is."""
-    lines = [reference(manifest), f"{_jobs(facts['done'])} done, {len(facts['failed']):,} failed"]
+    stopped = f", {facts['stopped']:,} stopped early" if facts["stopped"] else ""
+    lines = [reference(manifest), f"{_jobs(facts['done'])} done{stopped}, {len(facts['failed']):,} failed"]
     for job in facts["failed"]:
         what = f"{job['family']}: {label(job['configuration'])}, seed {job['seed']}"
         lines += [f"  failed: {what}: {job['error']['message']}", f"    traceback: {job['record']}"]

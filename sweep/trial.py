@@ -35,6 +35,7 @@ from sweep.attempt import new_attempt, publish
 from sweep.checkpoint import Checkpoint, Checkpoints
 from sweep.intervals import paired_drop, wilson
 from sweep.loading import load_study
+from sweep.stopping import Bars
 from sweep.store import FORMAT, Record, SweepFolder, label, write_json, write_whole
 from sweep.study import Configuration, Data, Split, Study
 
@@ -191,8 +192,13 @@ def split_arrays(data: Data) -> dict[str, np.ndarray]:
     return {f"{name}.{part}": tensor.cpu().numpy() for name, pair in pairs.items() for part, tensor in pair.items()}
 
 
-def run_job(job: Job, workplace: Workplace, *, report: Progress) -> Record:
+NO_BARS = Bars()
+
+
+def run_job(job: Job, workplace: Workplace, *, report: Progress, bars: Bars = NO_BARS) -> Record:
     """The job's published record; `report` hears of each LC step. What goes wrong in it becomes a failed record.
+
+    A job that falls to `bars` ends there, with a record that says stopped and no file.
 
     Raises:
         OSError, MemoryError, RuntimeError: a file could not be read or written, or there was no memory: the job may go
@@ -201,7 +207,7 @@ def run_job(job: Job, workplace: Workplace, *, report: Progress) -> Record:
     started = time.monotonic()
     attempt = new_attempt(workplace.folder, job.id)
     try:
-        result = _compress(job, workplace, attempt, report)
+        result = _compress(job, workplace, attempt, report, bars)
         known = _record(job, workplace.reference_bytes, workplace.reference_macs)
         write_json(attempt / "record.json", known | result | {"seconds": time.monotonic() - started})
     except Exception as error:  # whatever a user's model raises belongs in the record
@@ -318,7 +324,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
 
 
-def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -> dict[str, Any]:
+def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress, bars: Bars) -> dict[str, Any]:
     study, data = workplace.study, workplace.data
     random.seed(job.seed)
     np.random.seed(job.seed)  # noqa: NPY002 - a study's own code may draw from it
@@ -336,6 +342,11 @@ def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress) -
         steps.append({"step": state.step, "mu": state.mu, "loss": state.loss, "gap": state.gap, "val_error": error})
         report({"step": state.step, "steps": state.steps, "gap": state.gap, "val_error": error})
         kept.offer(state, steps, measured)
+        if bars.hopeless(state.step, measured[-1]["accuracy"]):
+            write_json(attempt / "diagnostics.json", {"steps": steps})
+            facts = {"step": state.step, "steps": state.steps, "accuracy": measured[-1]["accuracy"]}
+            stopped = facts | {"bar": bars.least[state.step], "below": bars.below}
+            return {"status": "stopped", "stopped": stopped, "plan": _plan_hash(tasks), "epochs": state.epochs}
     packed = encode(
         tasks, state.thetas, shipped.state_dict(), info=_info(job, workplace, accuracy=measured[-1]["accuracy"])
     )
@@ -449,6 +460,7 @@ def _record(job: Job, reference_bytes: int | None, reference_macs: int | None) -
         "versions": versions(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "error": None,
+        "stopped": None,
     } | dict.fromkeys(unknown)
 
 

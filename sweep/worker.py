@@ -18,6 +18,7 @@ import ray
 from ray import tune
 
 from sweep import parcel, remote, trial
+from sweep.stopping import Bars
 from sweep.store import SweepFolder
 
 SECONDS_BETWEEN_REPORTS = 0.5  # of one job: a report costs a round trip to the driver
@@ -68,7 +69,7 @@ def work(config: dict[str, Any], data: ray.ObjectRef[Data]) -> dict[str, Any]:
     job = trial.Job.from_dict(config["job"])
     place = place_of(data)
     report = _throttled(tune.report, seconds=place.seconds_between_reports)
-    record = trial.run_job(job, place.workplace, report=report)
+    record = trial.run_job(job, place.workplace, report=report, bars=Bars(**config["bars"]))
     if place.url is not None:
         record = remote.put_job(place.url, place.workplace.folder, job_id=job.id)
         shutil.rmtree(place.workplace.folder.record(job.id).parent)

@@ -42,15 +42,16 @@ def test_a_module_of_the_users_folder_is_sent_and_an_installed_one_is_not(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    for name in ("tiny", "studies.digits_mlp"):
+    (here / "tiny.py").rename(here / "only_here.py")  # other tests' folders have a tiny.py too
+    for name in ("only_here", "studies.digits_mlp"):
         monkeypatch.delitem(sys.modules, name, raising=False)
         load_study(name, user_folder=str(here))
-    with parcel.packed("tiny", user_folder=str(here)) as sent:
+    with parcel.packed("only_here", user_folder=str(here)) as sent:
         assert sent is not None
-        assert list(folders_and_files(sent)) == SENT
+        assert sorted(name.replace("only_here", "tiny") for name in folders_and_files(sent)) == SENT
     with parcel.packed("studies.digits_mlp", user_folder=str(here)) as sent:
         assert sent is None
-    monkeypatch.delitem(sys.modules, "tiny")
+    monkeypatch.delitem(sys.modules, "only_here")
 
 
 def test_a_study_outside_the_folder_is_refused(here: Path) -> None:

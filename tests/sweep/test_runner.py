@@ -20,6 +20,7 @@ import pytest
 from lc_core.artifact import encode
 from sweep import runner
 from sweep.loading import load_study
+from sweep.stopping import Bars
 from sweep.store import Record, SweepFolder, write_whole
 from sweep.trial import Job, open_workplace, run_job, split_arrays
 
@@ -89,6 +90,7 @@ class Listed:
         self.running: dict[str, Job] = {}
         self.told: dict[str, Record | None] = {}
         self.most_at_once = 0
+        self.stops: dict[str, Bars] = {}
 
     def ask(self) -> Job | None:
         if not self.waiting:
@@ -97,6 +99,9 @@ class Listed:
         self.running[job.id] = job
         self.most_at_once = max(self.most_at_once, len(self.running))
         return job
+
+    def bars(self, job: Job) -> Bars:
+        return self.stops.get(job.id, Bars())
 
     def finished(self) -> bool:
         return not self.waiting and not self.running

@@ -6,9 +6,11 @@ import itertools
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +19,7 @@ from sweep import checkpoint, trial
 from sweep.driver import Sweep
 from sweep.intervals import wilson
 from sweep.search import index_url, open_index
+from sweep.stopping import Bars
 from sweep.store import Record, read_records
 from sweep.trial import Job, Sizes, content_hash, job_sizes, open_workplace, run_job, split_arrays, versions
 from tests.sweep.tiny import STUDY, changed, prepared, write_study
@@ -36,7 +39,7 @@ FIELDS = {
         "plan",
     ),
     *("artifact_bytes", "artifact_sha256", "reference_bytes", "macs", "reference_macs", "val", "drop", "direct", "gap"),
-    *("epochs", "seconds", "device", "versions", "finished", "error"),
+    *("epochs", "seconds", "device", "versions", "finished", "error", "stopped"),
 }
 
 
@@ -56,6 +59,31 @@ def told(sweep: Sweep) -> tuple[Job, Record, list[dict[str, Any]]]:
     job = sweep.entries[-1].jobs[0]
     reports: list[dict[str, Any]] = []
     return job, run_job(job, sweep.workplace, report=reports.append), reports
+
+
+def test_a_job_that_falls_to_its_bar_ends_there_and_runs_again_without_one(tmp_path: Path) -> None:
+    sweep = begin(tmp_path)
+    job = sweep.entries[-1].jobs[0]
+    reports: list[dict[str, Any]] = []
+    run_job(job, sweep.workplace, report=reports.append)
+    steps = len(reports) - 1
+    curve = [1 - report["val_error"] for report in reports]
+    shutil.rmtree(sweep.folder.record(job.id).parent)
+    at = steps - 3
+    never = [-1.0] * (steps + 1)
+    above = Bars((*never[:at], float(np.nextafter(curve[at], 0)), *never[at + 1 :]), 0.9)
+    assert run_job(job, sweep.workplace, report=lambda _: None, bars=above)["status"] == "done"
+    shutil.rmtree(sweep.folder.record(job.id).parent)
+    bars = Bars((*never[:at], curve[at], *never[at + 1 :]), 0.9)
+    record = run_job(job, sweep.workplace, report=lambda _: None, bars=bars)
+    facts = {"step": at, "steps": steps, "accuracy": curve[at], "bar": curve[at], "below": 0.9}
+    assert (record["status"], record["stopped"], record["error"]) == ("stopped", facts, None)
+    assert record["val"] is None
+    assert not sweep.folder.artifact(job.id).exists()
+    kept = json.loads(sweep.folder.diagnostics(job.id).read_text())["steps"]
+    assert [1 - step["val_error"] for step in kept] == curve[: at + 1]
+    again = run_job(job, sweep.workplace, report=lambda _: None)
+    assert (again["status"], 1 - again["val"]["accuracy"]) == ("done", reports[-1]["val_error"])
 
 
 def raising(*, in_: str = "training") -> str:
@@ -260,7 +288,7 @@ def test_a_job_that_goes_wrong_is_a_failed_record_until_it_goes_right(tmp_path: 
     assert "\n" not in record["error"]["message"]
     assert record["error"]["traceback"].startswith("Traceback (most recent call last):\n")
     assert "sweep/trial.py" in record["error"]["traceback"]
-    unknown = ("artifact_bytes", "artifact_sha256", "val", "drop", "direct", "gap", "epochs", "macs")
+    unknown = ("artifact_bytes", "artifact_sha256", "val", "drop", "direct", "gap", "epochs", "macs", "stopped")
     assert {record[name] for name in unknown} == {None}
     assert record["seconds"] > 0
     assert read_records(sweep.folder.root) == [record]
