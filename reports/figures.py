@@ -1,4 +1,4 @@
-"""The Pareto figure: validation error against true bytes, with the front, the target, the reference and the pick."""
+"""The Pareto figure: validation error against true bytes or MACs, with the front, target, reference and pick."""
 
 import io
 import textwrap
@@ -12,13 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
 from reports.annotations import annotate
+from reports.costs import COSTS, Cost
 from reports.findings import Findings
 from reports.labels import label
-from reports.layers import draw_direct, draw_levels, draw_points, draw_scales, draw_staircase, windows
+from reports.layers import draw_direct, draw_levels, draw_points, draw_scales, draw_staircase, error_range, size_range
 from reports.legend import draw_legends
 from reports.marks import CARD, INK, MUTED, marks
 from reports.numerals import count, counted, percent
 from reports.scales import Window
+from reports.tables import rule_words
+from sweep.pick import By
 
 FORMATS = ("png", "svg", "pdf")
 WIDTH, PLOT_HEIGHT = 9.6, 4.6  # inches
@@ -45,23 +48,23 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
-def draw_front(findings: Findings) -> Figure:
-    """The Pareto figure of a sweep. Also drawn when nothing finished: the reference and the target alone."""
+def draw_front(findings: Findings, *, by: By = "bytes") -> Figure:
+    """The Pareto figure of a sweep, against what `by` names; when nothing finished, the reference and the target."""
     with _settings():
         figure = Figure(figsize=(WIDTH, TOP + PLOT_HEIGHT + 1.2), dpi=100, facecolor=CARD)
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1), label="front")
         looks = marks(findings.series, size=7.0)
-        size, error = windows(findings)
-        draw_scales(axes, findings, size=size, error=error)
-        draw_levels(axes, findings, error=error)
-        draw_points(axes, findings, looks=looks)
-        draw_staircase(axes, findings)
-        direct = draw_direct(axes, findings, looks=looks)
-        legends = draw_legends(figure, findings, looks=looks, direct=direct > 0, width=WIDTH - LEFT - 0.1)
-        footer = _footer(findings, error=error, direct=direct > 0)
+        cost, error = COSTS[by], error_range(findings)
+        draw_scales(axes, findings, cost=cost, size=size_range(findings, cost=cost), error=error)
+        draw_levels(axes, findings, cost=cost, error=error)
+        draw_points(axes, findings, cost=cost, looks=looks)
+        draw_staircase(axes, findings, cost=cost)
+        direct = draw_direct(axes, findings, cost=cost, looks=looks)
+        legends = draw_legends(figure, findings, cost=cost, looks=looks, direct=direct > 0, width=WIDTH - LEFT - 0.1)
+        footer = _footer(findings, cost=cost, error=error, direct=direct > 0)
         _lay_out(figure, legends=legends, footer=footer, findings=findings)
-        annotate(figure, axes, findings)
+        annotate(figure, axes, findings, cost=cost)
     return figure
 
 
@@ -89,7 +92,7 @@ def _settings() -> Iterator[None]:
         yield
 
 
-def _footer(findings: Findings, *, error: Window, direct: bool) -> str:
+def _footer(findings: Findings, *, cost: Cost, error: Window, direct: bool) -> str:
     """What the axes are, on which split, over how many seeds, and what lies where the scale is compressed."""
     low, high = findings.seeds_range
     seeds = counted(high, "seed") if low == high else f"{low} to {high} seeds"
@@ -97,17 +100,14 @@ def _footer(findings: Findings, *, error: Window, direct: bool) -> str:
     if findings.rows:
         spread = "." if high <= 1 else ": the mean, with a bar from the least to the most."
         said.append(f"A point is one configuration, {seeds}{spread}")
-    said.append(
-        "Size is the whole file that ships and loads (1\u00a0kB = 1000\u00a0bytes); "
-        f"the ratio is to the reference's own file, {count(findings.reference.artifact_bytes)} bytes."
-    )
+    said.append(cost.definition(findings.reference))
     if direct:
         said.append(
             "Arrows on the front lead from direct compression (DC), the same configuration before any training, "
-            "drawn at its LC file's size."
+            f"drawn at the {cost.noun} of its LC model."
         )
     if findings.threshold is not None:
-        said.append(f"Target: an accuracy of at least {percent(findings.threshold)} in every seed.")
+        said.append(f"Target: an accuracy of at least {percent(findings.threshold)}, {rule_words(findings)}.")
     if findings.left_out:
         jobs = "1 finished job is" if findings.left_out == 1 else f"{count(findings.left_out)} finished jobs are"
         said.append(f"{jobs} not drawn: another seed of the same configuration failed.")

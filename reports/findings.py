@@ -41,7 +41,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything a report says, with nothing left to compute but its looks. `rows` go by size, smallest first."""
+    """Everything a report says, with nothing left to compute but its looks. `rows` go by size, smallest first.
+
+    `repeats` and `confirm` are the seeds that a candidate needs (sweep.pick.Terms).
+    """
 
     folder: str
     study: str
@@ -53,6 +56,8 @@ class Findings:
     target: Target | None
     threshold: float | None
     choice: Choice | None
+    repeats: int
+    confirm: int
     rows: tuple[Row, ...]
     failures: tuple[Failure, ...]
     searches: tuple[Mapping[str, Any], ...]
@@ -91,6 +96,7 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
     reference = _reference(manifest["reference"])
     aim = target if target is not None else _own_target(manifest["target"])
     found = candidates(records)
+    repeats, confirm = manifest["repeats"], manifest.get("confirm", 0)
     choice = None
     if aim is not None and found:
         choice = choose(
@@ -98,8 +104,8 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
             target=aim,
             reference_accuracy=reference.accuracy,
             by=by,
-            repeats=manifest["repeats"],
-            confirm=manifest.get("confirm", 0),
+            repeats=repeats,
+            confirm=confirm,
         )
     threshold = None if aim is None else aim.threshold(reference.accuracy)
     by_id = {record["id"]: record for record in records}
@@ -114,6 +120,8 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
         target=aim,
         threshold=threshold,
         choice=choice,
+        repeats=repeats,
+        confirm=confirm,
         rows=rows_of(found, by_id=by_id, reference=reference, choice=choice),
         failures=tuple(_failure(record) for record in records if record["status"] == "failed"),
         searches=tuple(_read_folder(files.searches)),

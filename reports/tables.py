@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reports.findings import Findings
-from reports.numerals import count, percent, percent_range, ratio, seconds
+from reports.numerals import NO_BREAK, count, percent, percent_range, ratio, seconds
 from reports.rows import Row
+from sweep.noise import CONFIDENCE
 
 NONE = "\u2013"
 YES = "\u2713"
@@ -63,7 +64,7 @@ COLUMNS: Sequence[Column] = (
         lambda row: NONE if not row.seconds else seconds(row.seconds),
     ),
     Column("Front", "no other candidate is both smaller and better", "c", lambda row: YES if row.on_front else ""),
-    Column("Target", "every seed meets the target", "c", lambda row: YES if row.meets_target else ""),
+    Column("Target", "meets the target, with enough seeds", "c", lambda row: YES if row.meets_target else ""),
 )
 
 
@@ -78,3 +79,13 @@ def target_words(findings: Findings) -> str:
         drop = f"{100 * target.max_drop:.4g}"
         words += f" (the reference's {from_reference} less {drop} point{'' if drop == '1' else 's'})"
     return words
+
+
+def rule_words(findings: Findings) -> str:
+    """What the seeds of a candidate have to do to meet the target: sweep.pick.Candidate.meets, in words."""
+    if findings.confirm:
+        return (
+            f"cleared with {100 * CONFIDENCE:g}{NO_BREAK}% confidence by the mean of the seeds after the first, "
+            f"{findings.confirm} or more"
+        )
+    return "in every seed" + (f", of {findings.repeats} or more" if findings.repeats > 1 else "")

@@ -24,7 +24,7 @@ ARROWS = {
     "lc_core": ("lc_core",),
     "sweep": ("sweep", "lc_core"),
     "studies": ("studies", "sweep.study", "lc_core"),
-    "reports": ("reports", "sweep.store", "sweep.pareto", "sweep.pick"),
+    "reports": ("reports", "sweep.noise", "sweep.pareto", "sweep.pick", "sweep.store"),
 }
 ARROWS_OF_FILES = {"sweep/cli.py": ("sweep", "lc_core", "reports")}
 
