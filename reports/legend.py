@@ -8,7 +8,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from reports.costs import Cost
+from reports.costs import COSTS, Cost
 from reports.findings import Findings
 from reports.labels import label
 from reports.marks import CARD, FEASIBLE, INK, MUTED, Mark
@@ -58,6 +58,8 @@ def _signs(findings: Findings, *, cost: Cost, direct: bool) -> list[Line2D | Pat
         signs.append(Patch(facecolor=FEASIBLE, alpha=0.18, label="meets the target"))
     if findings.pick is not None:
         name = "pick" if findings.choice is not None and findings.choice.feasible else "nearest miss"
+        if findings.by != cost.key:
+            name += f" by {COSTS[findings.by].noun}"
         signs.append(dot(markersize=11, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6, label=name))
     return signs
 

@@ -14,8 +14,11 @@ YES = "\u2713"
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its title, a sentence on what it holds, how it is aligned, and the text of a row's cell."""
+    """One column: the key that the page's script knows it by, its title, a sentence on what it holds, how it is
+    aligned, and the text of a row's cell.
+    """
 
+    key: str
     title: str
     meaning: str
     align: str  # "n" for numbers, on the right; "c" for marks, in the centre; "" for words
@@ -30,41 +33,57 @@ def _error(row: Row) -> str:
 
 
 COLUMNS: Sequence[Column] = (
-    Column("Family", "how the model was compressed", "", lambda row: row.series),
-    Column("Configuration", "the family's knobs", "", lambda row: row.candidate.label),
-    Column("Seeds", "how many seeds were trained", "n", lambda row: count(len(row.candidate.seeds))),
-    Column("Error", "validation error, mean over the seeds (least to most)", "n", _error),
+    Column("family", "Family", "how the model was compressed", "", lambda row: row.series),
+    Column("configuration", "Configuration", "the family's knobs", "", lambda row: row.candidate.label),
+    Column("seeds", "Seeds", "how many seeds were trained", "n", lambda row: count(len(row.candidate.seeds))),
+    Column("error", "Error", "validation error, mean over the seeds (least to most)", "n", _error),
     Column(
+        "direct",
         "DC error",
         "validation error of direct compression: the same configuration before any training",
         "n",
         lambda row: NONE if row.candidate.direct_error is None else percent(row.candidate.direct_error),
     ),
     Column(
+        "nominal",
         "Nominal bytes",
         "bytes known before training, before zstd",
         "n",
         lambda row: NONE if row.nominal_bytes is None else count(row.nominal_bytes),
     ),
     Column(
-        "Artifact bytes", "bytes of the packed file that ships", "n", lambda row: count(row.candidate.artifact_bytes)
+        "bytes",
+        "Artifact bytes",
+        "bytes of the packed file that ships",
+        "n",
+        lambda row: count(row.candidate.artifact_bytes),
     ),
-    Column("Ratio", "the reference's packed file over the artifact's", "n", lambda row: ratio(row.compression_ratio)),
-    Column("MACs", "multiply-accumulates of one example", "n", lambda row: count(row.candidate.macs)),
     Column(
+        "ratio",
+        "Ratio",
+        "the reference's packed file over the artifact's",
+        "n",
+        lambda row: ratio(row.compression_ratio),
+    ),
+    Column("macs", "MACs", "multiply-accumulates of one example", "n", lambda row: count(row.candidate.macs)),
+    Column(
+        "gap",
         "Gap",
         "how far the weights end from their compressed form, relative; worst over the seeds",
         "n",
         lambda row: NONE if row.gap is None else percent(row.gap),
     ),
     Column(
+        "time",
         "Time",
         "time of the whole job, with its evaluation and packing, summed over the seeds",
         "n",
         lambda row: NONE if not row.seconds else seconds(row.seconds),
     ),
-    Column("Front", "no other candidate is both smaller and better", "c", lambda row: YES if row.on_front else ""),
-    Column("Target", "meets the target, with enough seeds", "c", lambda row: YES if row.meets_target else ""),
+    Column(
+        "front", "Front", "no other candidate is both smaller and better", "c", lambda row: YES if row.on_front else ""
+    ),
+    Column("target", "Target", "meets the target, with enough seeds", "c", lambda row: YES if row.meets_target else ""),
 )
 
 
@@ -85,7 +104,7 @@ def rule_words(findings: Findings) -> str:
     """What the seeds of a candidate have to do to meet the target: sweep.pick.Candidate.meets, in words."""
     if findings.confirm:
         return (
-            f"cleared with {100 * CONFIDENCE:g}{NO_BREAK}% confidence by the mean of the seeds after the first, "
+            f"with {100 * CONFIDENCE:g}{NO_BREAK}% confidence in the mean of the seeds after the first, "
             f"{findings.confirm} or more"
         )
     return "in every seed" + (f", of {findings.repeats} or more" if findings.repeats > 1 else "")

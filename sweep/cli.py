@@ -216,7 +216,7 @@ def report(
 ) -> int:
     """Draw the front and write the page.
 
-    DIR/report/index.html, and front.png, front.svg and front.pdf beside it.
+    DIR/report/index.html, and beside it the figures: front (against bytes) and macs, as .png, .svg and .pdf.
     """
     from reports import write_report
 
