@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from reports.encoding import settings
 from reports.findings import Findings, Job
@@ -96,6 +97,7 @@ def _settle(axes: Axes, *, title: str) -> None:
     axes.set_title(title, fontsize=9.5, loc="left", pad=6)
     axes.grid(color=GRID, linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.tick_params(labelsize=8.5)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -17,8 +17,8 @@ from reports.rows import Row
 from reports.scales import Values, Window, round_values
 
 WIDTH, HEIGHT = 9.6, 3.1  # inches
-PANELS = {"val_error": "validation error (%)", "loss": "loss of the L step"} | {
-    "gap": "gap: \u2016w \u2212 \u0394(\u0398)\u2016 / \u2016w\u2016"
+PANELS = {"val_error": "validation error (%)", "loss": "training loss of the L step"} | {
+    "gap": "gap: \u2016w \u2212 \u0394(\u0398)\u2016 / \u2016\u0394(\u0398)\u2016"
 }
 
 

@@ -161,6 +161,7 @@ function start(data) {
   document.getElementById("only").value = "all";
   by.addEventListener("change", () => {
     state.by = by.value;
+    state.sort = { key: state.by, down: false };
     decide();
     redraw();
   });

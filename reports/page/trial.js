@@ -79,8 +79,8 @@ function makeTrial({ data }) {
     const colour = data.series[row.series].colour;
     place.append(
       drawCurve("validation error, %", (v) => (100 * v).toFixed(2), CURVES.error, jobs, colour),
-      drawCurve("loss of the L step", short, CURVES.loss, jobs, colour),
-      drawCurve("gap, relative: \u2016w \u2212 \u0394(\u0398)\u2016 / \u2016w\u2016", short, CURVES.gap, jobs, colour),
+      drawCurve("training loss of the L step", short, CURVES.loss, jobs, colour),
+      drawCurve("gap: \u2016w \u2212 \u0394(\u0398)\u2016 / \u2016\u0394(\u0398)\u2016", short, CURVES.gap, jobs, colour),
       drawCurve("\u03bc", short, CURVES.mu, jobs, colour),
     );
   }
