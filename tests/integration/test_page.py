@@ -13,15 +13,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from reports.curves import curve_scripts, read_curves
 from reports.encoding import encode
 from reports.figures import draw_front
 from reports.findings import read_findings
-from reports.html import render
 from sweep.noise import least_mean, pooled
 from sweep.pick import Target, candidates, choose
-from sweep.store import SweepFolder, read_manifest, read_records, write_whole
-from tests.reports import synthetic
+from sweep.store import read_manifest, read_records, write_whole
+from tests.reports import pages, synthetic
 
 pytestmark = pytest.mark.slow
 
@@ -63,15 +61,9 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 
 
 def write_page(folder: Path, *, target: Target | None = None) -> None:
-    """What write_report writes, but for the figures, which take most of its time."""
-    findings = read_findings(folder, target=target, by="bytes")
-    scripts = curve_scripts(
-        read_curves(SweepFolder(folder), (job for row in findings.rows for job in row.candidate.ids))
-    )
-    for start, content in scripts.items():
-        write_whole(folder / "report" / "curves" / f"{start}.js", content)
+    """The page, and beside it what stands in for the figure where no script runs."""
+    pages.write_page(folder, target=target)
     write_whole(folder / "report" / "front.svg", "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>")
-    write_whole(folder / "report" / "index.html", render(findings, curves=scripts))
 
 
 @pytest.fixture
