@@ -74,8 +74,10 @@ function drawFrame(layer, { cost, error, scales, whole }) {
     const height = scales.y(error.bend);
     layer.append(svg("rect", { x: left, y: top, width: right - left, height: height - top, class: "bent" }));
     layer.append(svg("path", { d: `M${left} ${height}H${right}`, class: "bend" }));
-    layer.append(text(right + 7, (top + height) / 2 - 4, "compressed", { class: "quiet" }));
-    layer.append(text(right + 7, (top + height) / 2 + 11, `above ${(100 * error.bend).toFixed(0)} %`, { class: "quiet" }));
+    const centre = (top + height) / 2;
+    const limit = `above ${(100 * error.bend).toFixed(0)} %`;
+    layer.append(text(right + 7, centre - 4, "compressed", { class: "quiet" }));
+    layer.append(text(right + 7, centre + 11, limit, { class: "quiet" }));
   }
 }
 
@@ -92,8 +94,9 @@ function markOf(row, data, { x, y, size }) {
 // The front with its seeds' ranges, and arrows to it from direct compression.
 function drawFront(layer, rows, { data, cost, scales, hidden }) {
   const front = rows.filter((row) => row.fronts.has(cost.key));
-  const steps = cheapestFirst(front, cost.key).map((row) => [scales.x(row[cost.key]), scales.y(row.mean)]);
-  const stairs = steps.map(([x, y], place) => (place ? `H${x.toFixed(1)}V${y.toFixed(1)}` : `M${x.toFixed(1)} ${y.toFixed(1)}`));
+  const placed = (row) => [scales.x(row[cost.key]).toFixed(1), scales.y(row.mean).toFixed(1)];
+  const steps = cheapestFirst(front, cost.key).map(placed);
+  const stairs = steps.map(([x, y], place) => (place ? `H${x}V${y}` : `M${x} ${y}`));
   if (steps.length) layer.append(svg("path", { d: stairs.join(""), class: "stairs" }));
   for (const row of front) {
     if (hidden.has(row.series)) continue;
@@ -114,7 +117,8 @@ function drawFront(layer, rows, { data, cost, scales, hidden }) {
       layer.append(direct);
     }
     if (row.seeds.length > 1) {
-      layer.append(svg("path", { d: `M${x} ${scales.y(row.least)}V${scales.y(row.most)}`, class: "range", style: colour }));
+      const range = `M${x} ${scales.y(row.least)}V${scales.y(row.most)}`;
+      layer.append(svg("path", { d: range, class: "range", style: colour }));
     }
     layer.append(markOf(row, data, { x, y, size: 5 }));
   }

@@ -61,7 +61,8 @@ function makeFigure({ data, rows, open }) {
     if (row.direct !== null) lines.push(`direct compression ${percent(row.direct)}`);
     tip.replaceChildren(...lines.map((words) => Object.assign(document.createElement("div"), { textContent: words })));
     const side = x > WIDTH / 2 ? "right" : "left";
-    tip.style.cssText = `${side}:${(100 * (side === "left" ? x + 14 : WIDTH - x + 14)) / WIDTH}%;top:${(100 * (y + 12)) / HEIGHT}%`;
+    const inside = (100 * (side === "left" ? x + 14 : WIDTH - x + 14)) / WIDTH;
+    tip.style.cssText = `${side}:${inside}%;top:${(100 * (y + 12)) / HEIGHT}%`;
   }
 
   function nearest(event) {
@@ -82,11 +83,12 @@ function makeFigure({ data, rows, open }) {
   function press(event) {
     const front = cheapestFirst(visible, view.cost.key).filter((row) => row.fronts.has(view.cost.key));
     const at = front.indexOf(current);
-    const to = { ArrowRight: at + 1, ArrowLeft: at < 0 ? front.length - 1 : at - 1, Home: 0, End: front.length - 1 }[event.key];
+    const last = front.length - 1;
+    const to = { ArrowRight: at + 1, ArrowLeft: at < 0 ? last : at - 1, Home: 0, End: last }[event.key];
     if (event.key === "Escape") point(null);
     else if (event.key === "Enter" && current !== null) open(current);
     else if (to === undefined || front.length === 0) return;
-    else point(front[Math.min(Math.max(to, 0), front.length - 1)]);
+    else point(front[Math.min(Math.max(to, 0), last)]);
     event.preventDefault();
   }
 

@@ -27,6 +27,8 @@ function makeCard({ data }) {
     return words.join(" ");
   }
 
+  const interval = (low, high, n) => `95\u00a0% interval ${percentRange(low, high)}, n\u00a0=\u00a0${count(n)}`;
+
   function facts(choice, target) {
     const row = choice.row;
     const test = data.tests[row.ids[row.shipped]];
@@ -40,12 +42,12 @@ function makeCard({ data }) {
       macs: `${count(row.macs)} MACs`,
       ratio: ratio(row.ratio),
       accuracy: percent(row.accuracies[row.shipped]),
-      interval: `95\u00a0% interval ${percentRange(row.low, row.high)}, n\u00a0=\u00a0${count(row.n)}`,
+      interval: interval(row.low, row.high, row.n),
       seeds: several ? `seed ${row.seeds[row.shipped]} ships; ${row.seeds.length} seeds: ${range}` : "",
       verdict: choice.feasible ? "met" : "missed",
       asked: choice.feasible ? asked : `${short}; asked: ${asked}`,
       test: test ? percent(test[0]) : "",
-      "test-interval": test ? `95\u00a0% interval ${percentRange(test[1], test[2])}, n\u00a0=\u00a0${count(test[3])}` : "",
+      "test-interval": test ? interval(test[1], test[2], test[3]) : "",
     };
   }
 
@@ -58,7 +60,8 @@ function makeCard({ data }) {
       card.querySelector(`[data-part="${part}"]`).hidden = picked === null;
     }
     card.querySelector('[data-part="no-target"]').hidden = target !== null;
-    put("badge", target === null ? "No target" : picked === null ? "\u2717 No model can be told to miss or to meet it" : badge(choice, by));
+    const none = target === null ? "No target" : "\u2717 No model has seeds enough to tell";
+    put("badge", picked === null ? none : badge(choice, by));
     if (picked === null) return put("name", "");
     for (const [name, words] of Object.entries(facts(choice, target))) put(name, words);
     card.querySelector('[data-part="tested"]').hidden = !data.tests[picked.ids[picked.shipped]];
@@ -140,7 +143,8 @@ function start(data) {
     showCard(choice, { target, by, order });
     const row = choice?.row;
     const verdict = choice?.feasible ? "The pick" : "The nearest miss";
-    document.getElementById("told").textContent = row ? `${verdict}: ${row.name}, ${count(row[by])} ${by === "bytes" ? "bytes" : "MACs"}` : "";
+    const noun = data.costs.find((cost) => cost.key === by).noun;
+    document.getElementById("told").textContent = row ? `${verdict}: ${row.name}, ${count(row[by])} ${noun}` : "";
   }
 
   makeTarget({

@@ -138,7 +138,8 @@ function csvOf(rows, view) {
 }
 
 function download(words) {
-  const link = element("a", { download: "candidates.csv", href: URL.createObjectURL(new Blob([words], { type: "text/csv" })) });
+  const file = URL.createObjectURL(new Blob([words], { type: "text/csv" }));
+  const link = element("a", { download: "candidates.csv", href: file });
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  setTimeout(() => URL.revokeObjectURL(file), 10_000);
 }

@@ -31,7 +31,8 @@ function rangeOf(values) {
 
 // A small chart of one column over the LC steps, a line for each seed.
 function drawCurve(title, write, column, jobs, colour) {
-  const points = jobs.map((job) => job[CURVES.step].map((step, k) => [step, job[column][k]]).filter(([, v]) => v !== null));
+  const pairs = (job) => job[CURVES.step].map((step, k) => [step, job[column][k]]);
+  const points = jobs.map((job) => pairs(job).filter(([, value]) => value !== null));
   const values = points.flat().map(([, value]) => value);
   const node = svg("svg", { viewBox: "0 0 300 170", role: "img", "aria-label": `${title} over the LC steps` });
   const range = values.length ? rangeOf(values) : null;
@@ -55,7 +56,8 @@ function drawCurve(title, write, column, jobs, colour) {
 }
 
 function short(value) {
-  return Math.abs(value) >= 1e5 || (value !== 0 && Math.abs(value) < 1e-3) ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+  const plain = value === 0 || (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e5);
+  return plain ? String(Number(value.toPrecision(3))) : value.toExponential(1);
 }
 
 function makeTrial({ data }) {
@@ -90,7 +92,8 @@ function makeTrial({ data }) {
     const meets = threshold === null ? "" : accuracy - threshold >= 0 ? YES : "";
     const ships = place === row.shipped ? YES : "";
     const cells = [String(row.seeds[place]), percent(accuracy), meets, ships, row.ids[place]];
-    return element("tr", {}, ...cells.map((words, k) => element("td", { class: ["n", "n", "c", "c", "code"][k] }, words)));
+    const looks = ["n", "n", "c", "c", "code"];
+    return element("tr", {}, ...cells.map((words, k) => element("td", { class: looks[k] }, words)));
   }
 
   return function open(row, threshold) {

@@ -160,7 +160,7 @@ def test_the_page_picks_what_pick_picks(
                 assert f"--trial {expected.candidate.shipped} " in export, case
                 assert (verdict == "met") == expected.feasible, case
                 seen.add((expected.candidate.shipped, expected.feasible))
-    assert len(seen) > 5
+    assert len(seen) > 3
     assert {feasible for _, feasible in seen} == {True, False}
 
 

@@ -201,8 +201,8 @@ def tied(*, seeds: tuple[int, ...], draw: random.Random) -> list[dict[str, Any]]
                 accuracy = 344 / N_VAL  # every seed alike
             made["val"] = wilson(accuracy, N_VAL)
             made["artifact_bytes"] += draw.randrange(2)
-            if index % 7 == 3:  # direct compression, of which one seed is enough, and small
-                made |= {"method": "dc", "artifact_bytes": 900 + index}
+            if index % 7 == 3:  # direct compression, of which one seed is enough
+                made |= {"method": "dc", "artifact_bytes": 900 + 20 * index}
                 records.append(made)
                 break
             records.append(made)

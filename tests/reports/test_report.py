@@ -182,7 +182,7 @@ def test_page_asks_nothing_of_the_network(make_sweep: MakeSweep) -> None:
     html = (folder / "report" / "index.html").read_text()
     assert not {"link", "iframe", "object", "base", "a"} & set(page.tags)
     assert [value for name, value in page.attributes if name in ("href", "src")] == ["front.svg"]
-    assert html.replace("http://www.w3.org/2000/svg", "").count("http") == 0
+    assert "://" not in html.replace("http://www.w3.org/2000/svg", "")  # a name, of a namespace
     assert "@import" not in html
     assert "url(" not in html
     assert "default-src 'none'" in html
