@@ -254,6 +254,9 @@ def test_the_wheel_carries_every_source_and_template(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = tmp_path.glob("lcsweep-*.whl")
     shipped = set(zipfile.ZipFile(wheel).namelist())
-    templates = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.j2")}
+    found = (
+        path for kind in ("j2", "js", "css") for package in PACKAGES for path in (ROOT / package).rglob(f"*.{kind}")
+    )
+    templates = {path.relative_to(ROOT).as_posix() for path in found}
     assert templates
     assert {*SOURCES, *templates} <= shipped
