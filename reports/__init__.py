@@ -1,11 +1,18 @@
-"""Reports of a sweep: the Pareto figure and one page. Reads a sweep's files, trains nothing, and needs no torch."""
+"""Reports of a sweep: the Pareto figures and one page. Reads a sweep's files, trains nothing, and needs no torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from reports.figures import FORMATS, draw_front, encode
+from matplotlib.figure import Figure
+
+from reports.curves import Curves, curve_scripts, read_curves
+from reports.encoding import FORMATS, encode
+from reports.figures import draw_front
 from reports.findings import Findings, read_findings
 from reports.html import render
+from reports.progress import draw_progress
+from reports.run import draw_run
 from sweep.pick import By, Target
 from sweep.store import SweepFolder, write_whole
 
@@ -13,27 +20,50 @@ __all__ = ["write_report"]
 
 
 def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes") -> dict[str, Any]:
-    """Writes `report/` into a sweep's folder: index.html, front.png, front.svg, front.pdf; a summary for JSON.
+    """Writes `report/` into a sweep's folder: index.html, the figures, the jobs' curves; a summary for JSON.
 
+    The figures, each as .png, .svg and .pdf: front and macs, error against bytes and against MACs; progress, over the
+    sweep's jobs; run, the pick over its LC steps, where there is one. `curves/` has scripts that the page loads.
     `target` None takes the sweep's own, if it has one; `by` says what the pick is smallest in, "bytes" or "macs". Each
     file appears whole, by a rename. The same records give the same bytes. ValueError when the folder is no sweep, or
     cannot be written.
     """
-    if by not in ("bytes", "macs"):
+    if by not in get_args(By):
         raise ValueError(f"expected by to be 'bytes' or 'macs', got {by!r}; choose one of them")
+    files = SweepFolder(folder)
     findings = read_findings(folder, target=target, by=by)
-    figure = draw_front(findings)
-    contents = {f"front.{name}": encode(figure, format=name) for name in FORMATS}
-    contents["index.html"] = render(findings, svg=contents["front.svg"]).encode("utf-8", "replace")
+    curves = read_curves(files, (job for row in findings.rows for job in row.candidate.ids))
+    scripts = curve_scripts(curves)
+    contents = {
+        f"{name}.{format}": encode(figure, format=format)
+        for name, figure in _figures(findings, curves).items()
+        for format in FORMATS
+    }
+    contents["index.html"] = render(findings, curves=scripts).encode("utf-8", "replace")
+    for start, script in scripts.items():
+        _publish(files.report / "curves" / f"{start}.js", script)
     for name, content in contents.items():
-        _publish(SweepFolder(folder).report / name, content)
+        _publish(files.report / name, content)
     return _summary(findings, sizes={name: len(content) for name, content in contents.items()})
 
 
+def _figures(findings: Findings, curves: Mapping[str, Curves]) -> dict[str, Figure]:
+    """Every figure of the report by the name of its files."""
+    figures = {"front": draw_front(findings), "macs": draw_front(findings, by="macs")}
+    if findings.jobs:
+        figures["progress"] = draw_progress(findings)
+    if findings.pick is not None:
+        of_pick = {job: curves[job] for job in findings.pick.candidate.ids if job in curves}
+        if of_pick:
+            figures["run"] = draw_run(findings.pick, of_pick)
+    return figures
+
+
 def _publish(path: Path, content: bytes) -> None:
-    """The content at `path`, whole or not at all."""
+    """The content at `path`, whole or not at all; left alone where it is there already, as most curves are."""
     try:
-        write_whole(path, content)
+        if not (path.is_file() and path.read_bytes() == content):
+            write_whole(path, content)
     except OSError as error:
         raise ValueError(
             f"{path}: cannot be written ({error.strerror}); expected a folder that you may write to"
@@ -42,11 +72,10 @@ def _publish(path: Path, content: bytes) -> None:
 
 def _summary(findings: Findings, *, sizes: dict[str, int]) -> dict[str, Any]:
     report = SweepFolder(Path(findings.folder)).report
-    names = {"html": "index.html", "png": "front.png", "svg": "front.svg", "pdf": "front.pdf"}
     return {
         "study": findings.study,
-        "paths": {kind: str(report / name) for kind, name in names.items()},
-        "file_bytes": {kind: sizes[name] for kind, name in names.items()},
+        "paths": {_kind(name): str(report / name) for name in sizes},
+        "file_bytes": {_kind(name): size for name, size in sizes.items()},
         "jobs": {"done": findings.jobs_done, "failed": len(findings.failures)},
         "candidates": len(findings.rows),
         "front": [row.candidate.shipped for row in findings.rows if row.on_front],
@@ -73,3 +102,8 @@ def _choice(findings: Findings) -> dict[str, Any] | None:
         "macs": row.candidate.macs,
         "val": {"accuracy": row.shipped_accuracy, "low": row.low, "high": row.high, "n": row.n},
     }
+
+
+def _kind(name: str) -> str:
+    """What the summary calls a file: "html", or a figure by its format alone where it is the front."""
+    return name.removeprefix("index.").removeprefix("front.").replace(".", "_")

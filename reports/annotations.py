@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 
+from reports.costs import Cost
 from reports.findings import Findings
 from reports.labels import label
 from reports.marks import CARD, FEASIBLE, INK
@@ -22,12 +23,13 @@ _PAD = 6.0
 _LINE = 17.0
 
 
-def annotate(figure: Figure, axes: Axes, findings: Findings) -> None:
+def annotate(figure: Figure, axes: Axes, findings: Findings, *, cost: Cost) -> None:
     """Writes the labels into a figure whose size and axes are final."""
     box = axes.get_window_extent()
     area = Box(box.x0 + _MARGIN, box.y0 + _MARGIN, box.width - 2 * _MARGIN, box.height - 2 * _MARGIN)
     if findings.pick is not None:
-        _call_out(figure, axes, findings, pick=findings.pick, area=area, obstacles=_obstacles(axes, findings))
+        obstacles = _obstacles(axes, findings, cost=cost)
+        _call_out(figure, axes, findings, pick=findings.pick, cost=cost, area=area, obstacles=obstacles)
     levels = [(findings.reference.error, f"reference\n{percent(findings.reference.error)}", INK)]
     if findings.threshold is not None:
         levels.append((1 - findings.threshold, f"target\n\u2264 {percent(1 - findings.threshold)}", FEASIBLE))
@@ -47,20 +49,20 @@ def name_levels(figure: Figure, axes: Axes, levels: list[tuple[float, str, str]]
         text.set_position(((box.x1 + 6) / figure.dpi, (bottom + height) / figure.dpi))
 
 
-def _obstacles(axes: Axes, findings: Findings) -> Points:
+def _obstacles(axes: Axes, findings: Findings, *, cost: Cost) -> Points:
     """What labels should leave visible, in pixels (n, 2): points, seed ranges, DC, the star, the staircase."""
-    data = [(findings.reference.artifact_bytes, findings.reference.error)] * 3
+    data = [(cost.of_reference(findings.reference), findings.reference.error)] * 3
     for row in findings.rows:
-        size, weight = row.candidate.artifact_bytes, 3 if row.on_front else 2
+        size, weight = cost.of(row), 3 if cost.key in row.fronts else 2
         data += [(size, row.candidate.mean_error)] * weight
         if len(row.candidate.seeds) > 1:
             data += [(size, error) for error in row.candidate.errors]
-        if row.on_front and row.candidate.direct_error is not None:
+        if cost.key in row.fronts and row.candidate.direct_error is not None:
             data += [(size, row.candidate.direct_error)]
     pieces = [axes.transData.transform(data)]
     for row in findings.rows:
-        if row.on_front and row.candidate.direct_error is not None:
-            ends = [(row.candidate.artifact_bytes, e) for e in (row.candidate.mean_error, row.candidate.direct_error)]
+        if cost.key in row.fronts and row.candidate.direct_error is not None:
+            ends = [(cost.of(row), e) for e in (row.candidate.mean_error, row.candidate.direct_error)]
             pieces.append(along(axes.transData.transform(ends), step=12.0)[1:])
     for line in axes.get_lines():
         if line.get_gid() == "staircase":
@@ -70,12 +72,14 @@ def _obstacles(axes: Axes, findings: Findings) -> Points:
     return np.concatenate(pieces)
 
 
-def _call_out(figure: Figure, axes: Axes, findings: Findings, *, pick: Row, area: Box, obstacles: Points) -> None:
+def _call_out(
+    figure: Figure, axes: Axes, findings: Findings, *, pick: Row, cost: Cost, area: Box, obstacles: Points
+) -> None:
     """Rings the pick and says what it is in a box with a leader line."""
     assert findings.choice is not None
     candidate = pick.candidate
     axes.plot(
-        [candidate.artifact_bytes],
+        [cost.of(pick)],
         [candidate.mean_error],
         linestyle="none",
         marker="o",
@@ -89,7 +93,10 @@ def _call_out(figure: Figure, axes: Axes, findings: Findings, *, pick: Row, area
     error = f"error {percent(candidate.mean_error)}"
     if len(candidate.seeds) > 1:
         error += f" ({percent_range(min(candidate.errors), candidate.worst_error)}, {len(candidate.seeds)} seeds)"
-    lines = [f"{count(candidate.artifact_bytes)} bytes, {ratio(pick.compression_ratio)} smaller", error]
+    smaller = f"{ratio(pick.compression_ratio)} smaller"
+    if cost.key == "macs":
+        smaller += f", {count(candidate.macs)} MACs"
+    lines = [f"{count(candidate.artifact_bytes)} bytes, {smaller}", error]
     if not findings.choice.feasible:
         lines.append(f"misses the target by {points(findings.choice.shortfall)}")
     head = _text(figure, label(f"{pick.series}: {candidate.label}", most=46), size=9.2, weight="bold")
@@ -97,7 +104,7 @@ def _call_out(figure: Figure, axes: Axes, findings: Findings, *, pick: Row, area
     # Bold letters are wider in print than at the screen's resolution, where they are measured.
     width = 1.03 * max(_extent(figure, text)[0] for text in (head, *body)) + 2 * _PAD
     height = _LINE * (1 + len(body)) + 2 * _PAD
-    centre = axes.transData.transform((candidate.artifact_bytes, candidate.mean_error))
+    centre = axes.transData.transform((cost.of(pick), candidate.mean_error))
     ring = _RING * figure.dpi / 72 + 14
     spots = lattice(area, width=width, height=height, step=8.0)
     around = np.array([[centre[0] + ring * x, centre[1] + ring * y] for x in (-1, 0, 1) for y in (-1, 0, 1)])

@@ -12,7 +12,9 @@ from matplotlib.lines import Line2D
 
 from reports.annotations import name_levels
 from reports.compare import Comparison, Side
-from reports.figures import LEFT, PLOT_HEIGHT, RIGHT, WIDTH, settings
+from reports.costs import COSTS
+from reports.encoding import settings
+from reports.figures import LEFT, PLOT_HEIGHT, RIGHT, WIDTH
 from reports.labels import label
 from reports.layers import draw_axes
 from reports.marks import CARD, INK, MUTED, Mark, marks
@@ -34,7 +36,7 @@ def draw_comparison(comparison: Comparison) -> Figure:
         axes = figure.add_axes((0, 0, 1, 1), label="compare")
         looks = marks((side.name for side in comparison.sides), size=6.5)
         size, error = _windows(comparison)
-        draw_axes(axes, size=size, error=error)
+        draw_axes(axes, cost=COSTS["bytes"], size=size, error=error)
         _draw_levels(axes, comparison)
         for index, side in enumerate(comparison.sides):
             _draw_side(axes, side, look=looks[side.name], index=index, edge=size.high)

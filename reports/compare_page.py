@@ -5,7 +5,7 @@ from pathlib import Path
 
 from reports.compare import Comparison, Level, Side
 from reports.compare_figure import draw_comparison
-from reports.figures import FORMATS, encode
+from reports.encoding import FORMATS, encode
 from reports.markdown import escape, table
 from reports.numerals import count, percent, percent_range, ratio
 from reports.rows import series_name

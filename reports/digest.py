@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from reports.figures import draw_front, encode
+from reports.encoding import encode
+from reports.figures import draw_front
 from reports.findings import Findings, read_findings
 from reports.markdown import escape, table
 from reports.numerals import count, counted, percent, percent_range, points, ratio

@@ -26,6 +26,15 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Job:
+    """A job that is done, as one point: bytes of its file, validation error (a fraction)."""
+
+    id: str
+    artifact_bytes: int
+    error: float
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One look at the test split: of which model, and the accuracy with its 95 % interval and n (fractions)."""
 
@@ -41,7 +50,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything a report says, with nothing left to compute but its looks. `rows` go by size, smallest first."""
+    """Everything a report says, with nothing left to compute but its looks. `rows` go by size, smallest first.
+
+    `jobs` go by when they finished. `repeats` and `confirm` are the seeds that a candidate needs (sweep.pick.Terms).
+    """
 
     folder: str
     study: str
@@ -53,14 +65,20 @@ class Findings:
     target: Target | None
     threshold: float | None
     choice: Choice | None
+    repeats: int
+    confirm: int
     rows: tuple[Row, ...]
+    jobs: tuple[Job, ...]
     failures: tuple[Failure, ...]
     searches: tuple[Mapping[str, Any], ...]
     measurements: tuple[Measurement, ...]
     versions: Mapping[str, tuple[str, ...]]
     devices: tuple[str, ...]
     finished: str | None
-    jobs_done: int
+
+    @property
+    def jobs_done(self) -> int:
+        return len(self.jobs)
 
     @property
     def left_out(self) -> int:
@@ -91,6 +109,7 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
     reference = reference_of(manifest["reference"])
     aim = target if target is not None else _own_target(manifest["target"])
     found = candidates(records)
+    repeats, confirm = manifest["repeats"], manifest.get("confirm", 0)
     choice = chosen(records, manifest, target=aim, by=by) if aim is not None and found else None
     threshold = None if aim is None else aim.threshold(reference.accuracy)
     by_id = {record["id"]: record for record in records}
@@ -105,14 +124,16 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
         target=aim,
         threshold=threshold,
         choice=choice,
+        repeats=repeats,
+        confirm=confirm,
         rows=rows_of(found, by_id=by_id, reference=reference, choice=choice),
+        jobs=_jobs(records),
         failures=tuple(_failure(record) for record in records if record["status"] == "failed"),
         searches=tuple(_read_folder(files.searches)),
         measurements=_measurements(files.test, by_id=by_id),
         versions=_versions([manifest, *records]),
         devices=tuple(sorted({str(record["device"]) for record in records if record.get("device")})),
         finished=max((record["finished"] for record in records if record.get("finished")), default=None),
-        jobs_done=sum(record["status"] == "done" for record in records),
     )
 
 
@@ -132,6 +153,11 @@ def reference_of(content: Mapping[str, Any]) -> Reference:
 
 def _own_target(content: Mapping[str, Any] | None) -> Target | None:
     return Target(**content) if content else None
+
+
+def _jobs(records: Sequence[Record]) -> tuple[Job, ...]:
+    done = sorted((r for r in records if r["status"] == "done"), key=lambda r: (r["finished"] or "", r["id"]))
+    return tuple(Job(r["id"], r["artifact_bytes"], 1 - r["val"]["accuracy"]) for r in done)
 
 
 def _failure(record: Record) -> Failure:

@@ -1,21 +1,31 @@
-"""The report's page: one HTML file that needs nothing else, no network and no script."""
+"""The report's page: one HTML file that needs no network, and draws its figure itself where scripts run."""
 
-import re
+import base64
+import hashlib
 import shlex
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from reports import numerals
-from reports.findings import Findings, Measurement
-from reports.inline_svg import inline
+from reports.costs import COSTS
+from reports.figures import definitions
+from reports.findings import Failure, Findings, Measurement
+from reports.island import command_starts, island
 from reports.marks import marks
-from reports.tables import COLUMNS, target_words
+from reports.tables import COLUMNS, rule_words, target_words
+
+# The page's own script, in the order in which it is put together.
+SCRIPTS = ("words", "rows", "rule", "chart", "figure", "table", "trial", "target", "main")
 
 
-def render(findings: Findings, *, svg: bytes) -> str:
-    """The page of a sweep, its Pareto figure (an SVG that reports.figures encoded) inside. Every text is escaped."""
+def render(findings: Findings, *, curves: Iterable[str]) -> str:
+    """The page of a sweep. Every text is escaped. `curves` names the scripts of reports.curves beside it.
+
+    It stands alone, but for those and, where no script runs, for front.svg.
+    """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "count": numerals.count,
@@ -25,8 +35,8 @@ def render(findings: Findings, *, svg: bytes) -> str:
         "ratio": numerals.ratio,
         "duration": numerals.seconds,
     }
-    template = environment.from_string(files("reports").joinpath("template.html.j2").read_text(encoding="utf-8"))
-    return template.render(
+    script = page_script()
+    return environment.from_string(_asset("page.html.j2")).render(
         found=findings,
         pick=findings.pick,
         choice=findings.choice,
@@ -34,32 +44,50 @@ def render(findings: Findings, *, svg: bytes) -> str:
         columns=COLUMNS,
         marks=marks(findings.series, size=1.0),
         target=target_words(findings),
+        rule=rule_words(findings),
         commands=commands(findings),
-        looks_of_pick=looks_of_pick(findings),
+        look_of_pick=look_of_pick(findings),
+        failures=alike(findings.failures),
         percent_range=numerals.percent_range,
-        # The writer of inline() has escaped every text in it.
-        figure=Markup(inline(svg, title=f"Pareto front of {findings.study}", description=describe_figure(findings))),
+        hidden_unless=lambda shown: "" if shown else Markup(" hidden"),
+        description=describe_figure(findings),
+        definitions={by: definitions(findings, by=by) for by in COSTS},
+        style=Markup(_asset("page.css")),
+        script=Markup(script),
+        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        island=Markup(island(findings, curves=curves)),  # escapes what it holds itself
     )
+
+
+def page_script() -> str:
+    """The script of every page: its files in one strict scope, without their comments and indentation."""
+    lines = "\n".join(_asset(f"{name}.js") for name in SCRIPTS).splitlines()
+    kept = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("//")]
+    return "\n".join(["(() => {", '"use strict";', *kept, "})();"])
+
+
+def alike(failures: Sequence[Failure]) -> dict[str, list[Failure]]:
+    """The failures by what they say, the most frequent first."""
+    groups: dict[str, list[Failure]] = {}
+    for failure in failures:
+        groups.setdefault(failure.message, []).append(failure)
+    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
 
 
 def commands(findings: Findings) -> list[str]:
     """What to type to choose again and to export the choice, quoted for a shell."""
-    words = ["lcsweep", "pick", findings.folder, *_target_options(findings)]
-    if findings.by != "bytes":
-        words += ["--by", findings.by]
-    typed = [shlex.join(words)]
+    start = command_starts(findings)
+    options = _target_options(findings) + ([] if findings.by == "bytes" else ["--by", findings.by])
+    typed = [f"{start['pick']} {shlex.join(options)}"]
     if findings.pick is not None:
-        name = re.sub(r"[^\w.-]+", "_", findings.study).strip("._-") or "model"
-        shipped = findings.pick.candidate.shipped
-        typed.append(shlex.join(["lcsweep", "export", findings.folder, "--trial", shipped, "--out", f"{name}.lcz"]))
+        typed.append(f"{start['export']} --trial {shlex.quote(findings.pick.candidate.shipped)} {start['out']}")
     return typed
 
 
-def looks_of_pick(findings: Findings) -> list[Measurement]:
-    """The looks at the test split that the pick had; none before the first."""
-    if findings.pick is None:
-        return []
-    return [look for look in findings.measurements if look.id == findings.pick.candidate.shipped]
+def look_of_pick(findings: Findings) -> Measurement | None:
+    """The last look at the test split that the pick had; None before the first."""
+    shipped = None if findings.pick is None else findings.pick.candidate.shipped
+    return next((look for look in reversed(findings.measurements) if look.id == shipped), None)
 
 
 def describe_figure(findings: Findings) -> str:
@@ -91,4 +119,8 @@ def _target_options(findings: Findings) -> list[str]:
         return ["--max-drop", "0.01"]
     if target.min_accuracy is not None:
         return ["--min-accuracy", repr(target.min_accuracy)]
-    return ["--max-drop", repr(target.max_drop)]
+    return ["--max-drop", repr(target.max_drop), *(["--relative"] if target.relative else [])]
+
+
+def _asset(name: str) -> str:
+    return files("reports").joinpath("page", name).read_text(encoding="utf-8")

@@ -6,29 +6,35 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
+from reports.costs import Cost
 from reports.findings import Findings
 from reports.marks import CARD, FEASIBLE, GRID, INK, MUTED, Mark
-from reports.numerals import percent, round_bytes, round_ratio
+from reports.numerals import percent, round_ratio
 from reports.rows import Row
 from reports.scales import Window, error_window, round_values, size_window, small_values
 
 
-def windows(findings: Findings) -> tuple[Window, Window]:
-    """The ranges of the size axis (bytes) and of the error axis (fractions)."""
-    sizes = [findings.reference.artifact_bytes, *(row.candidate.artifact_bytes for row in findings.rows)]
+def size_range(findings: Findings, *, cost: Cost) -> Window:
+    """The range of the horizontal axis, in units of `cost`."""
+    sizes = [cost.of_reference(findings.reference), *(cost.of(row) for row in findings.rows)]
+    return size_window([max(size, 1) for size in sizes])
+
+
+def error_range(findings: Findings) -> Window:
+    """The range of the error axis (fractions): the same whatever the horizontal axis is."""
     landmarks = [findings.reference.error]
     if findings.threshold is not None:
         landmarks.append(1 - findings.threshold)
     if findings.pick is not None:
         landmarks.append(findings.pick.candidate.worst_error)
     errors = [row.candidate.mean_error for row in findings.rows]
-    extras = [row.candidate.direct_error for row in findings.rows if row.on_front]
+    extras = [row.candidate.direct_error for row in findings.rows if row.fronts]
     extras += [error for row in findings.rows for error in (min(row.candidate.errors), row.candidate.worst_error)]
     seen = [error for error in extras if error is not None]
-    return size_window(sizes), error_window(errors, landmarks=landmarks, extras=seen)
+    return error_window(errors, landmarks=landmarks, extras=seen)
 
 
-def draw_axes(axes: Axes, *, size: Window, error: Window) -> None:
+def draw_axes(axes: Axes, *, cost: Cost, size: Window, error: Window) -> None:
     """Ticks, grid and titles of the two axes, and where the error's is compressed."""
     axes.set_facecolor("none")
     axes.set_xscale("log")
@@ -37,7 +43,7 @@ def draw_axes(axes: Axes, *, size: Window, error: Window) -> None:
     axes.set_ylim(error.low, error.high)
     xs, ys = round_values(size, most=9), round_values(error, most=9)
     axes.xaxis.set_major_locator(FixedLocator(xs))
-    axes.set_xticks(xs, [round_bytes(x) for x in xs])
+    axes.set_xticks(xs, [cost.tick(x) for x in xs])
     axes.set_yticks(ys, [f"{100 * y:.4g}" for y in ys])
     axes.xaxis.set_minor_locator(FixedLocator(small_values(size)))
     axes.yaxis.set_minor_locator(FixedLocator(small_values(error)))
@@ -49,7 +55,7 @@ def draw_axes(axes: Axes, *, size: Window, error: Window) -> None:
     axes.grid(color=GRID, linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
     axes.spines["right"].set_visible(False)
-    axes.set_xlabel("size of the packed model file (bytes, log scale)", fontsize=9.5, labelpad=5)
+    axes.set_xlabel(cost.title, fontsize=9.5, labelpad=5)
     scale = "log scale" if error.log else "linear scale"
     axes.set_ylabel(f"validation error (%, {scale})", fontsize=9.5, labelpad=5)
     if error.bend is not None:
@@ -68,13 +74,13 @@ def draw_axes(axes: Axes, *, size: Window, error: Window) -> None:
         )
 
 
-def draw_scales(axes: Axes, findings: Findings, *, size: Window, error: Window) -> None:
-    """The axes, with the compression ratio on top, which mirrors the size axis."""
-    draw_axes(axes, size=size, error=error)
+def draw_scales(axes: Axes, findings: Findings, *, cost: Cost, size: Window, error: Window) -> None:
+    """The axes, with the ratio to the reference on top, which mirrors the horizontal one."""
+    draw_axes(axes, cost=cost, size=size, error=error)
     top = axes.twiny()
     top.set_facecolor("none")
     top.set_xscale("log")
-    whole = findings.reference.artifact_bytes
+    whole = cost.of_reference(findings.reference)
     top.set_xlim(whole / size.low, whole / size.high)
     ratios = round_values(Window(whole / size.high, whole / size.low, log=True), most=9)
     top.xaxis.set_major_locator(FixedLocator(ratios))
@@ -83,7 +89,7 @@ def draw_scales(axes: Axes, findings: Findings, *, size: Window, error: Window) 
     top.xaxis.set_minor_formatter(NullFormatter())
     top.tick_params(labelsize=9)
     top.spines["right"].set_visible(False)
-    top.set_xlabel("compression ratio (reference file / model file)", fontsize=9.5, labelpad=6)
+    top.set_xlabel(cost.ratio, fontsize=9.5, labelpad=6)
 
 
 def _share(error: Window) -> float:
@@ -92,7 +98,7 @@ def _share(error: Window) -> float:
     return float((bend - low) / (high - low))
 
 
-def draw_levels(axes: Axes, findings: Findings, *, error: Window) -> None:
+def draw_levels(axes: Axes, findings: Findings, *, cost: Cost, error: Window) -> None:
     """The target line with its feasible side shaded; the reference as a star, its level dotted."""
     if findings.threshold is not None:
         limit = 1 - findings.threshold
@@ -101,7 +107,7 @@ def draw_levels(axes: Axes, findings: Findings, *, error: Window) -> None:
     level = findings.reference.error
     axes.axhline(level, color=INK, linewidth=1.0, linestyle=(0, (1, 2)), zorder=2, gid="reference-level")
     axes.plot(
-        [findings.reference.artifact_bytes],
+        [cost.of_reference(findings.reference)],
         [level],
         linestyle="none",
         marker="*",
@@ -114,21 +120,21 @@ def draw_levels(axes: Axes, findings: Findings, *, error: Window) -> None:
     )
 
 
-def draw_points(axes: Axes, findings: Findings, *, looks: Mapping[str, Mark]) -> None:
+def draw_points(axes: Axes, findings: Findings, *, cost: Cost, looks: Mapping[str, Mark]) -> None:
     """Every candidate: pale where dominated, with bars from the least to the most error where it has several seeds."""
     for index, (series, look) in enumerate(looks.items()):
         for on_front in (False, True):
-            rows = [row for row in findings.rows if row.series == series and row.on_front == on_front]
-            _draw_group(axes, rows, look=look, index=index)
+            rows = [row for row in findings.rows if row.series == series and (cost.key in row.fronts) == on_front]
+            _draw_group(axes, rows, cost=cost, look=look, index=index)
 
 
-def _draw_group(axes: Axes, rows: list[Row], *, look: Mark, index: int) -> None:
+def _draw_group(axes: Axes, rows: list[Row], *, cost: Cost, look: Mark, index: int) -> None:
     if not rows:
         return
-    strong = rows[0].on_front
+    strong = cost.key in rows[0].fronts
     bars = [row for row in rows if len(row.candidate.seeds) > 1]
     axes.plot(
-        [x for row in bars for x in (row.candidate.artifact_bytes, row.candidate.artifact_bytes, np.nan)],
+        [x for row in bars for x in (cost.of(row), cost.of(row), np.nan)],
         [y for row in bars for y in (min(row.candidate.errors), row.candidate.worst_error, np.nan)],
         color=look.colour,
         linewidth=1.1,
@@ -137,7 +143,7 @@ def _draw_group(axes: Axes, rows: list[Row], *, look: Mark, index: int) -> None:
         gid=f"range-{index}",
     )
     axes.plot(
-        [row.candidate.artifact_bytes for row in rows],
+        [cost.of(row) for row in rows],
         [row.candidate.mean_error for row in rows],
         linestyle="none",
         marker=look.shape,
@@ -151,19 +157,19 @@ def _draw_group(axes: Axes, rows: list[Row], *, look: Mark, index: int) -> None:
     )
 
 
-def draw_staircase(axes: Axes, findings: Findings) -> None:
-    """The front: at each size, the least mean error of any model no larger."""
-    steps = [(row.candidate.artifact_bytes, row.candidate.mean_error) for row in findings.rows if row.on_front]
+def draw_staircase(axes: Axes, findings: Findings, *, cost: Cost) -> None:
+    """The front: at each cost, the least mean error of any model that costs no more."""
+    steps = [(cost.of(row), row.candidate.mean_error) for row in findings.rows if cost.key in row.fronts]
     if steps:
-        xs, ys = zip(*steps, strict=True)
+        xs, ys = zip(*sorted(steps), strict=True)
         axes.plot(xs, ys, drawstyle="steps-post", color=INK, linewidth=1.2, zorder=3.8, gid="staircase")
 
 
-def draw_direct(axes: Axes, findings: Findings, *, looks: Mapping[str, Mark]) -> int:
+def draw_direct(axes: Axes, findings: Findings, *, cost: Cost, looks: Mapping[str, Mark]) -> int:
     """Direct compression beside LC on the front, an arrow from the one to the other; how many were drawn."""
-    rows = [row for row in findings.rows if row.on_front and row.candidate.direct_error is not None]
+    rows = [row for row in findings.rows if cost.key in row.fronts and row.candidate.direct_error is not None]
     for row in rows:
-        size, look = row.candidate.artifact_bytes, looks[row.series]
+        size, look = cost.of(row), looks[row.series]
         axes.annotate(
             "",
             xy=(size, row.candidate.mean_error),

@@ -8,23 +8,28 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from reports.costs import COSTS, Cost
 from reports.findings import Findings
 from reports.labels import label
 from reports.marks import CARD, FEASIBLE, INK, MUTED, Mark
 
 
 def draw_legends(
-    figure: Figure, findings: Findings, *, looks: Mapping[str, Mark], direct: bool, width: float
+    figure: Figure, findings: Findings, *, cost: Cost, looks: Mapping[str, Mark], direct: bool, width: float
 ) -> list[tuple[Legend, float]]:
     """The legends, not yet in their place, each with its height; `width` is what they may take. Both in inches."""
     families = [
         Line2D([], [], linestyle="none", marker=look.shape, markersize=look.size, color=look.colour, label=series)
         for series, look in looks.items()
     ]
-    return [_fit(figure, handles, width=width) for handles in (families, _signs(findings, direct=direct)) if handles]
+    return [
+        _fit(figure, handles, width=width)
+        for handles in (families, _signs(findings, cost=cost, direct=direct))
+        if handles
+    ]
 
 
-def _signs(findings: Findings, *, direct: bool) -> list[Line2D | Patch]:
+def _signs(findings: Findings, *, cost: Cost, direct: bool) -> list[Line2D | Patch]:
     """What the other marks mean; only those that the figure has."""
 
     def dot(**look: object) -> Line2D:
@@ -33,7 +38,7 @@ def _signs(findings: Findings, *, direct: bool) -> list[Line2D | Patch]:
     signs: list[Line2D | Patch] = []
     if findings.rows:
         signs.append(Line2D([], [], color=INK, linewidth=1.2, label="Pareto front"))
-    if not all(row.on_front for row in findings.rows):
+    if not all(cost.key in row.fronts for row in findings.rows):
         signs.append(dot(markersize=6, color=MUTED, alpha=0.38, label="dominated"))
     if findings.seeds_range[1] > 1:
         signs.append(Line2D([], [], linestyle="none", marker="|", markersize=10, color=MUTED, label="range over seeds"))
@@ -53,6 +58,8 @@ def _signs(findings: Findings, *, direct: bool) -> list[Line2D | Patch]:
         signs.append(Patch(facecolor=FEASIBLE, alpha=0.18, label="meets the target"))
     if findings.pick is not None:
         name = "pick" if findings.choice is not None and findings.choice.feasible else "nearest miss"
+        if findings.by != cost.key:
+            name += f" by {COSTS[findings.by].noun}"
         signs.append(dot(markersize=11, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6, label=name))
     return signs
 

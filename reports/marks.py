@@ -19,17 +19,15 @@ GLYPHS = {
 # Shapes of equal nominal size look unequal: squares and crosses large, triangles small.
 _SHAPE_SCALE = {"o": 1.0, "s": 0.9, "^": 1.08, "D": 0.84, "v": 1.08, "P": 1.08, "X": 1.06, "p": 1.1, "h": 1.06}
 
-# Every colour of the figure and its variable on the page, whose style sheet holds the light and the dark value.
-THEME = {INK: "ink", MUTED: "muted", GRID: "grid", CARD: "card", FEASIBLE: "feasible"} | {
-    colour: f"series-{index}" for index, colour in enumerate(SERIES)
-}
-
 
 @dataclass(frozen=True)
 class Mark:
-    """How one series is drawn: colour (hex), marker shape (matplotlib's letter) and size (points)."""
+    """How one series is drawn: colour (hex, and the name of its variable in the page's style sheet, which has a light
+    and a dark value), marker shape (matplotlib's letter) and size (points).
+    """
 
     colour: str
+    variable: str
     shape: str
     size: float
 
@@ -38,17 +36,13 @@ class Mark:
         """The shape as a letter."""
         return GLYPHS[self.shape]
 
-    @property
-    def variable(self) -> str:
-        """The name of the colour in the page's style sheet."""
-        return THEME[self.colour]
-
 
 def marks(series: Iterable[str], *, size: float) -> dict[str, Mark]:
     """A mark for each name, in order; 77 names differ (7 colours, 11 shapes, taken round together)."""
     return {
         name: Mark(
             SERIES[index % len(SERIES)],
+            f"series-{index % len(SERIES)}",
             SHAPES[index % len(SHAPES)],
             size * _SHAPE_SCALE.get(SHAPES[index % len(SHAPES)], 1.0),
         )

@@ -50,6 +50,14 @@ def round_bytes(value: float) -> str:
     return f"{value:.4g}{NO_BREAK}B"
 
 
+def round_count(value: float) -> str:
+    """A count that is round already, as an axis tick: 500, 2 k, 1.5 M."""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= unit * 0.9999:
+            return f"{value / unit:.4g}{NO_BREAK}{name}"
+    return f"{value:.4g}"
+
+
 def seconds(duration: float) -> str:
     """A duration: 2.3 s, 74 s, 12 min, 3.4 h."""
     if duration < 10:

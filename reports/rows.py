@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from sweep.pareto import front
-from sweep.pick import Candidate, Choice
+from sweep.pick import By, Candidate, Choice
 
 Record = Mapping[str, Any]
 
@@ -34,8 +34,8 @@ class Reference:
 class Row:
     """One candidate and what the report says of it. `meets_target` is None when there is no target.
 
-    `nominal_bytes`, `low`, `high` (95 % interval of the accuracy) and `n` are the shipped job's; `gap` is the worst
-    over the seeds, `seconds` their sum.
+    `fronts` names the costs against which nothing beats its mean error. `nominal_bytes`, `low`, `high` (95 % interval
+    of the accuracy) and `n` are the shipped job's; `gap` is the worst over the seeds, `seconds` their sum.
     """
 
     candidate: Candidate
@@ -49,9 +49,14 @@ class Row:
     low: float
     high: float
     n: int
-    on_front: bool
+    fronts: frozenset[By]
     meets_target: bool | None
     picked: bool
+
+    @property
+    def on_front(self) -> bool:
+        """Whether no other candidate is both smaller, in bytes, and better."""
+        return "bytes" in self.fronts
 
 
 def series_name(family: str, *, method: str) -> str:
@@ -69,9 +74,11 @@ def rows_of(
     """A row for each candidate, in their order; `by_id` holds the jobs' records."""
     if not found:
         return ()
-    best = front(np.array([[c.artifact_bytes, c.mean_error] for c in found], dtype=np.float64))
+    costs: tuple[By, ...] = get_args(By)
+    best = {by: front(np.array([[c.cost(by), c.mean_error] for c in found], dtype=np.float64)) for by in costs}
+    meeting = None if choice is None else {candidate.shipped for candidate in choice.meeting}
     rows = []
-    for candidate, on_front in zip(found, best, strict=True):
+    for place, candidate in enumerate(found):
         jobs = [by_id[id] for id in candidate.ids]
         shipped = by_id[candidate.shipped]
         gaps = [job["gap"] for job in jobs if job.get("gap") is not None]
@@ -89,8 +96,8 @@ def rows_of(
                 low=shipped["val"]["low"],
                 high=shipped["val"]["high"],
                 n=shipped["val"]["n"],
-                on_front=bool(on_front),
-                meets_target=None if choice is None else candidate in choice.meeting,
+                fronts=frozenset(by for by in costs if best[by][place]),
+                meets_target=None if meeting is None else candidate.shipped in meeting,
                 picked=choice is not None and candidate == choice.candidate,
             )
         )

@@ -41,21 +41,21 @@ class Window:
         if self.bend is None:
             return placed
         bend = self._straight(np.asarray(self.bend))
-        return np.where(placed > bend, bend + self._slope() * (placed - bend), placed)
+        return np.where(placed > bend, bend + self.slope() * (placed - bend), placed)
 
     def inverse(self, places: Values) -> Values:
         """The values at these places: undoes `forward`."""
         straight = np.asarray(places, dtype=np.float64)
         if self.bend is not None:
             bend = self._straight(np.asarray(self.bend))
-            straight = np.where(straight > bend, bend + (straight - bend) / self._slope(), straight)
+            straight = np.where(straight > bend, bend + (straight - bend) / self.slope(), straight)
         return np.asarray(10.0**straight if self.log else straight)
 
     def _straight(self, values: Values) -> Values:
         shown = np.asarray(values, dtype=np.float64)
         return np.log10(np.maximum(shown, 1e-9)) if self.log else shown
 
-    def _slope(self) -> float:
+    def slope(self) -> float:
         """What a unit above the bend measures in units below it, so that the upper part takes its share."""
         assert self.bend is not None
         low, bend, high = (float(self._straight(np.asarray(v))) for v in (self.low, self.bend, self.high))
@@ -92,7 +92,7 @@ def error_window(errors: Sequence[float], *, landmarks: Sequence[float], extras:
     if not max(low, _ZERO) < bend <= high / _BEND_FROM:
         return window
     bent = Window(low, max(high, 1.05 if log else 1.0), log, bend)
-    return bent if bent._slope() < 1 else window
+    return bent if bent.slope() < 1 else window
 
 
 def round_values(window: Window, *, most: int) -> list[float]:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reports.findings import Findings
-from reports.numerals import count, percent, percent_range, ratio, seconds
+from reports.numerals import NO_BREAK, count, percent, percent_range, ratio, seconds
 from reports.rows import Row
+from sweep.noise import CONFIDENCE
 
 NONE = "\u2013"
 YES = "\u2713"
@@ -13,8 +14,11 @@ YES = "\u2713"
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its title, a sentence on what it holds, how it is aligned, and the text of a row's cell."""
+    """One column: the key that the page's script knows it by, its title, a sentence on what it holds, how it is
+    aligned, and the text of a row's cell.
+    """
 
+    key: str
     title: str
     meaning: str
     align: str  # "n" for numbers, on the right; "c" for marks, in the centre; "" for words
@@ -29,41 +33,57 @@ def _error(row: Row) -> str:
 
 
 COLUMNS: Sequence[Column] = (
-    Column("Family", "how the model was compressed", "", lambda row: row.series),
-    Column("Configuration", "the family's knobs", "", lambda row: row.candidate.label),
-    Column("Seeds", "how many seeds were trained", "n", lambda row: count(len(row.candidate.seeds))),
-    Column("Error", "validation error, mean over the seeds (least to most)", "n", _error),
+    Column("family", "Family", "how the model was compressed", "", lambda row: row.series),
+    Column("configuration", "Configuration", "the family's knobs", "", lambda row: row.candidate.label),
+    Column("seeds", "Seeds", "how many seeds were trained", "n", lambda row: count(len(row.candidate.seeds))),
+    Column("error", "Error", "validation error, mean over the seeds (least to most)", "n", _error),
     Column(
+        "direct",
         "DC error",
         "validation error of direct compression: the same configuration before any training",
         "n",
         lambda row: NONE if row.candidate.direct_error is None else percent(row.candidate.direct_error),
     ),
     Column(
+        "nominal",
         "Nominal bytes",
         "bytes known before training, before zstd",
         "n",
         lambda row: NONE if row.nominal_bytes is None else count(row.nominal_bytes),
     ),
     Column(
-        "Artifact bytes", "bytes of the packed file that ships", "n", lambda row: count(row.candidate.artifact_bytes)
+        "bytes",
+        "Artifact bytes",
+        "bytes of the packed file that ships",
+        "n",
+        lambda row: count(row.candidate.artifact_bytes),
     ),
-    Column("Ratio", "the reference's packed file over the artifact's", "n", lambda row: ratio(row.compression_ratio)),
-    Column("MACs", "multiply-accumulates of one example", "n", lambda row: count(row.candidate.macs)),
     Column(
+        "ratio",
+        "Ratio",
+        "the reference's packed file over the artifact's",
+        "n",
+        lambda row: ratio(row.compression_ratio),
+    ),
+    Column("macs", "MACs", "multiply-accumulates of one example", "n", lambda row: count(row.candidate.macs)),
+    Column(
+        "gap",
         "Gap",
         "how far the weights end from their compressed form, relative; worst over the seeds",
         "n",
         lambda row: NONE if row.gap is None else percent(row.gap),
     ),
     Column(
+        "time",
         "Time",
         "time of the whole job, with its evaluation and packing, summed over the seeds",
         "n",
         lambda row: NONE if not row.seconds else seconds(row.seconds),
     ),
-    Column("Front", "no other candidate is both smaller and better", "c", lambda row: YES if row.on_front else ""),
-    Column("Target", "every seed meets the target", "c", lambda row: YES if row.meets_target else ""),
+    Column(
+        "front", "Front", "no other candidate is both smaller and better", "c", lambda row: YES if row.on_front else ""
+    ),
+    Column("target", "Target", "meets the target, with enough seeds", "c", lambda row: YES if row.meets_target else ""),
 )
 
 
@@ -75,6 +95,16 @@ def target_words(findings: Findings) -> str:
     words = f"validation accuracy of at least {percent(threshold)}"
     if target.min_accuracy is None and target.max_drop is not None:
         from_reference = percent(findings.reference.accuracy)
-        drop = f"{100 * target.max_drop:.4g}"
+        drop = f"{100 * target.allowed(findings.reference.accuracy):.4g}"
         words += f" (the reference's {from_reference} less {drop} point{'' if drop == '1' else 's'})"
     return words
+
+
+def rule_words(findings: Findings) -> str:
+    """What the seeds of a candidate have to do to meet the target: sweep.pick.Candidate.meets, in words."""
+    if findings.confirm:
+        return (
+            f"with {100 * CONFIDENCE:g}{NO_BREAK}% confidence in the mean of the seeds after the first, "
+            f"{findings.confirm} or more"
+        )
+    return "in every seed" + (f", of {findings.repeats} or more" if findings.repeats > 1 else "")

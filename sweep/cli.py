@@ -257,7 +257,7 @@ def report(
 ) -> int:
     """Draw the front and write the page.
 
-    DIR/report/index.html, with front.png, front.svg and front.pdf beside it; or report.md with front.png; or
+    DIR/report/index.html, and beside it the figures, as .png, .svg and .pdf; or report.md with front.png; or
     records.csv, records.parquet or records.json, whose columns docs/records.md explains.
     """
     root = _local(folder)

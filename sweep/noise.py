@@ -46,7 +46,7 @@ def half_width(noise: Noise, *, n: int, confidence: float = CONFIDENCE) -> float
 
 def least_mean(results: Sequence[float], noise: Noise) -> float:
     """What the mean over all seeds is at least, with one-sided `CONFIDENCE`: mean - t sd / sqrt(n)."""
-    return sum(results) / len(results) - half_width(noise, n=len(results)) if results else -math.inf
+    return math.fsum(results) / len(results) - half_width(noise, n=len(results)) if results else -math.inf
 
 
 @functools.lru_cache(maxsize=4096)

@@ -9,6 +9,7 @@ from sweep.noise import UNKNOWN, Noise, least_mean, pooled
 from sweep.store import Record, but_for_seed, label
 
 By = Literal["bytes", "macs"]
+ROUNDING = 1e-12  # 97 of 100 less 0.01 is 0.96, in numbers that are not binary: no miss, less than any example's worth
 
 
 class NoTargetError(ValueError):
@@ -43,10 +44,10 @@ class Target:
             raise ValueError("relative: expected max_drop, which it is about, got min_accuracy")
 
     def threshold(self, reference_accuracy: float) -> float:
-        """The least accuracy that meets it."""
+        """The least accuracy that meets it, less what a difference of accuracies may be rounded by."""
         if self.min_accuracy is not None:
             return self.min_accuracy
-        return reference_accuracy - self.allowed(reference_accuracy)
+        return reference_accuracy - self.allowed(reference_accuracy) - ROUNDING
 
     def allowed(self, reference_accuracy: float) -> float:
         """The most that the drop may be; 0 where the target is an accuracy."""

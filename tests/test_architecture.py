@@ -24,7 +24,7 @@ ARROWS = {
     "lc_core": ("lc_core",),
     "sweep": ("sweep", "lc_core"),
     "studies": ("studies", "sweep.study", "lc_core"),
-    "reports": ("reports", "sweep.store", "sweep.pareto", "sweep.pick"),
+    "reports": ("reports", "sweep.noise", "sweep.pareto", "sweep.pick", "sweep.store"),
 }
 ARROWS_OF_FILES = {"sweep/cli.py": ("sweep", "lc_core", "reports")}
 
@@ -257,6 +257,9 @@ def test_the_wheel_carries_every_source_and_template(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = tmp_path.glob("lcsweep-*.whl")
     shipped = set(zipfile.ZipFile(wheel).namelist())
-    templates = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.j2")}
+    found = (
+        path for kind in ("j2", "js", "css") for package in PACKAGES for path in (ROOT / package).rglob(f"*.{kind}")
+    )
+    templates = {path.relative_to(ROOT).as_posix() for path in found}
     assert templates
     assert {*SOURCES, *templates} <= shipped

@@ -210,13 +210,11 @@ def test_what_is_exported_is_the_picked_file_and_does_what_it_claims(way: Way) -
     assert float(verified["info"]["val"]["accuracy"]) == picked["val"]["accuracy"]
 
 
-def test_the_report_is_one_page_and_three_figures(way: Way) -> None:
-    assert sorted(path.name for path in way.folder.report.iterdir()) == [
-        "front.pdf",
-        "front.png",
-        "front.svg",
-        "index.html",
-    ]
+def test_the_report_is_one_page_its_figures_and_the_curves_of_every_job(way: Way) -> None:
+    figures = {f"{name}.{kind}" for name in ("front", "macs", "progress", "run") for kind in ("pdf", "png", "svg")}
+    assert {path.name for path in way.folder.report.iterdir()} == {"index.html", "curves"} | figures
+    curves = "".join(path.read_text() for path in (way.folder.report / "curves").iterdir())
+    assert all(record["id"] in curves for record in way.records["smallest"])
     page = (way.folder.report / "index.html").read_text()
     assert not re.search(r"(src|href)=\"https?:", page)
     assert way.said["pick"].json["id"] in page

@@ -128,7 +128,13 @@ def write(path: Path, content: object) -> None:
 
 
 def write_sweep(
-    folder: Path, records: list[dict[str, Any]], *, target: dict[str, float] | None, study: str = "digits_mlp"
+    folder: Path,
+    records: list[dict[str, Any]],
+    *,
+    target: dict[str, float] | None,
+    study: str = "digits_mlp",
+    repeats: int = 1,
+    confirm: int = 0,
 ) -> Path:
     """A sweep's folder with its manifest and these records; the folder."""
     manifest = {
@@ -137,7 +143,8 @@ def write_sweep(
         "reference_study": f"studies.{study}",
         "user_folder": ".",
         "sweep": "0" * 32,
-        "repeats": 1,
+        "repeats": repeats,
+        "confirm": confirm,
         "study_parts": {},
         "study_hash": "0123456789abcdef",
         "metric": "accuracy",
@@ -176,3 +183,37 @@ def write_test(folder: Path, *, id: str, sha256: str, accuracy: float) -> None:
     """One look at the test split, as `pick` leaves it."""
     content = {"id": id, "artifact_sha256": sha256, **wilson(accuracy, 360), "finished": "2026-03-01T12:05:00+00:00"}
     write(folder / "test" / f"{sha256}.json", content)
+
+
+def tied(*, seeds: tuple[int, ...], draw: random.Random) -> list[dict[str, Any]]:
+    """Records of configurations with few sizes and few accuracies, so that much ties; `seeds` are how many one has."""
+    records = []
+    for index in range(60):
+        family, macs = draw.choice([("prune", MACS), ("low_rank", 4000), ("low_rank", 4400), ("quantize", MACS)])
+        point = Point(family, {"level": index, "scale": 1.0}, 1000 + 100 * draw.randrange(12), 0.03, 0.4, macs)
+        right = N_VAL - 7 - draw.randrange(20)
+        for seed in range(draw.choice(seeds)):
+            made = record(point, seed=seed, seeds=1, n_val=N_VAL)
+            accuracy = (right - draw.randrange(3)) / N_VAL
+            if index % 10 == 0:
+                accuracy = 0.95 + draw.random() / 40  # a score that is no count of right answers
+            if index % 10 == 1:
+                accuracy = 344 / N_VAL  # every seed alike
+            made["val"] = wilson(accuracy, N_VAL)
+            made["artifact_bytes"] += draw.randrange(2)
+            if index % 7 == 3:  # direct compression, of which one seed is enough
+                made |= {"method": "dc", "artifact_bytes": 900 + 20 * index}
+                records.append(made)
+                break
+            records.append(made)
+    return records
+
+
+def write_diagnostics(folder: Path, job: str) -> None:
+    """The LC steps of a job: direct compression and ten more."""
+    steps = [
+        {"step": k, "mu": 0.0 if k == 0 else 1e-3 * 1.3**k, "loss": None if k == 0 else 0.5 / (k + 1), "gap": 0.8**k}
+        | {"val_error": 0.5 / (k + 1)}
+        for k in range(11)
+    ]
+    write(folder / "artifacts" / job / "diagnostics.json", {"steps": steps})

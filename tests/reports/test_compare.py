@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from reports.compare import Comparison, compare, facts
 from reports.compare_figure import draw_comparison
 from reports.compare_page import levels_table, page, sides_table, write_comparison
-from reports.figures import encode
+from reports.encoding import encode
 from sweep.pick import Target
 from tests.reports import synthetic
 

@@ -6,10 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from reports.figures import draw_front, encode
+from reports.encoding import encode
+from reports.figures import draw_front
 from reports.findings import Findings, read_findings
-from reports.inline_svg import inline
-from sweep.pick import Target
+from sweep.pick import By, Target
 from tests.reports import synthetic
 from tests.reports.conftest import MakeSweep
 
@@ -126,20 +126,20 @@ def test_an_unknown_format_is_refused(make_sweep: MakeSweep) -> None:
         encode(figure, format="gif")
 
 
-def test_inline_svg_follows_the_theme_and_keeps_the_text(make_sweep: MakeSweep) -> None:
+@pytest.mark.parametrize("by", ["bytes", "macs"])
+def test_against_macs_the_same_holds(make_sweep: MakeSweep, by: By) -> None:
     found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.01})
-    svg = encode(draw_front(found), format="svg")
-    markup = inline(svg, title="a < b", description="c & d")
-    root = ElementTree.fromstring(markup)
-    assert "#" not in "".join(element.get("style", "").replace("url(#", "") for element in root.iter())
-    assert [root[0].text, root[1].text] == ["a < b", "c & d"]
-    names = {element.get("id") for element in root.iter()} - {None}
-    links = {element.get("href", "").removeprefix("#") for element in root.iter("use")}
-    assert links <= names
-    words = [text.strip() for text in ElementTree.fromstring(svg).itertext() if "validation error" in text]
-    assert words
-    assert all(word in markup for word in words)
-    assert len(markup) < 0.75 * len(svg)
+    figure = draw_front(found, by=by)
+    points = sorted((row.candidate.cost(by), row.candidate.mean_error) for row in found.rows)
+    assert sorted(map(tuple, marks_of(figure, "front", "dominated").tolist())) == points
+    unbeaten = {p for p in points if not any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in points)}
+    assert set(map(tuple, line(figure, "staircase").tolist())) == unbeaten
+    whole = {"bytes": synthetic.REFERENCE_BYTES, "macs": synthetic.MACS}[by]
+    assert line(figure, "reference").tolist() == [[whole, found.reference.error]]
+    top = next(axes for axes in figure.axes if axes is not front_axes(figure))
+    here = front_axes(figure).transData.transform((whole / 2, 0.03))[0]
+    assert top.transData.transform((2, 0.5))[0] == pytest.approx(here)
+    assert ("MACs" in front_axes(figure).get_xlabel()) == (by == "macs")
 
 
 def test_a_given_target_goes_before_the_sweeps_own(make_sweep: MakeSweep) -> None:

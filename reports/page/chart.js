@@ -1,0 +1,177 @@
+// The figure that answers: the cloud of dominated points on a canvas, all else as SVG above it.
+
+const WIDTH = 1040;
+const HEIGHT = 560;
+const PLOT = { left: 66, right: 944, top: 60, bottom: 500 };
+// Outlines of radius one or so, by matplotlib's letter.
+const SHAPES = {
+  o: "M-1 0A1 1 0 1 0 1 0A1 1 0 1 0-1 0Z",
+  s: "M-.9-.9H.9V.9H-.9Z",
+  "^": "M0-1.15L1.08.95H-1.08Z",
+  v: "M0 1.15L1.08-.95H-1.08Z",
+  D: "M0-1.2L1.2 0L0 1.2L-1.2 0Z",
+  P: "M-.4-1.08H.4V-.4H1.08V.4H.4V1.08H-.4V.4H-1.08V-.4H-.4Z",
+  X: "M0-.5L.6-1.1L1.1-.6L.5 0L1.1.6L.6 1.1L0 .5L-.6 1.1L-1.1.6L-.5 0L-1.1-.6L-.6-1.1Z",
+  p: "M0-1.15L1.09-.36L.68.93H-.68L-1.09-.36Z",
+  "<": "M-1.15 0L.95-1.08V1.08Z",
+  ">": "M1.15 0L-.95-1.08V1.08Z",
+  h: "M0-1.15L1-.58V.58L0 1.15L-1 .58V-.58Z",
+};
+const STAR = "M0-9L2.1-2.9L8.6-2.8L3.4 1.1L5.3 7.3L0 3.6L-5.3 7.3L-3.4 1.1L-8.6-2.8L-2.1-2.9Z";
+
+function svg(tag, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+// Where a value stands on an axis, from 0 to 1: reports.scales.Window.forward, scaled.
+function placer(axis) {
+  const straight = (v) => (axis.log ? Math.log10(Math.max(v, 1e-9)) : v);
+  const bend = axis.bend === null ? Infinity : straight(axis.bend);
+  const bent = (v) => (v > bend ? bend + axis.slope * (v - bend) : v);
+  const low = bent(straight(axis.low));
+  const span = bent(straight(axis.high)) - low;
+  return (v) => (bent(straight(v)) - low) / span;
+}
+
+function makeScales(cost, error) {
+  const across = placer(cost);
+  const up = placer(error);
+  return {
+    x: (v) => PLOT.left + across(Math.max(v, 1)) * (PLOT.right - PLOT.left),
+    y: (v) => PLOT.bottom - up(v) * (PLOT.bottom - PLOT.top),
+  };
+}
+
+function text(x, y, words, attributes = {}) {
+  return svg("text", { x, y, ...attributes }, words);
+}
+
+// Ticks, titles and the frame: what stands still while the target moves.
+function drawFrame(layer, { cost, error, scales, whole }) {
+  const { left, right, top, bottom } = PLOT;
+  for (const [value, words] of cost.ticks) {
+    layer.append(text(scales.x(value), bottom + 20, words, { "text-anchor": "middle" }));
+    layer.append(svg("path", { d: `M${scales.x(value)} ${bottom}v5`, class: "frame" }));
+  }
+  for (const [value, words] of cost.ratios) {
+    layer.append(text(scales.x(whole / value), top - 10, words, { "text-anchor": "middle" }));
+    layer.append(svg("path", { d: `M${scales.x(whole / value)} ${top}v-5`, class: "frame" }));
+  }
+  for (const [value, words] of error.ticks) {
+    layer.append(text(left - 9, scales.y(value) + 4.5, words, { "text-anchor": "end" }));
+    layer.append(svg("path", { d: `M${left} ${scales.y(value)}h-5`, class: "frame" }));
+  }
+  const middle = (left + right) / 2;
+  layer.append(text(middle, HEIGHT - 14, cost.title, { "text-anchor": "middle" }));
+  layer.append(text(middle, 20, cost.ratio, { "text-anchor": "middle" }));
+  const turned = `rotate(-90 18 ${(top + bottom) / 2})`;
+  layer.append(text(18, (top + bottom) / 2, error.title, { "text-anchor": "middle", transform: turned }));
+  layer.append(svg("path", { d: `M${left} ${top}V${bottom}H${right}M${left} ${top}H${right}`, class: "frame" }));
+  if (error.bend !== null) {
+    const height = scales.y(error.bend);
+    layer.append(svg("rect", { x: left, y: top, width: right - left, height: height - top, class: "bent" }));
+    layer.append(svg("path", { d: `M${left} ${height}H${right}`, class: "bend" }));
+    const centre = (top + height) / 2;
+    const limit = `above ${(100 * error.bend).toFixed(0)} %`;
+    layer.append(text(right + 7, centre - 4, "compressed", { class: "quiet" }));
+    layer.append(text(right + 7, centre + 11, limit, { class: "quiet" }));
+  }
+}
+
+function markOf(row, data, { x, y, size }) {
+  const series = data.series[row.series];
+  return svg("path", {
+    d: SHAPES[series.shape],
+    transform: `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(${size})`,
+    style: `fill:var(--${series.colour})`,
+    class: "mark",
+  });
+}
+
+// The front with its seeds' ranges, and arrows to it from direct compression.
+function drawFront(layer, rows, { data, cost, scales, hidden }) {
+  const front = rows.filter((row) => row.fronts.has(cost.key));
+  const placed = (row) => [scales.x(row[cost.key]).toFixed(1), scales.y(row.mean).toFixed(1)];
+  const steps = cheapestFirst(front, cost.key).map(placed);
+  const stairs = steps.map(([x, y], place) => (place ? `H${x}V${y}` : `M${x} ${y}`));
+  if (steps.length) layer.append(svg("path", { d: stairs.join(""), class: "stairs" }));
+  for (const row of front) {
+    if (hidden.has(row.series)) continue;
+    const x = scales.x(row[cost.key]);
+    const y = scales.y(row.mean);
+    const colour = `stroke:var(--${data.series[row.series].colour})`;
+    if (row.direct !== null) {
+      const from = scales.y(row.direct);
+      const down = Math.sign(y - from);
+      const tip = y - 8 * down;
+      if (Math.abs(y - from) > 10) {
+        const head = `M${x - 2.6} ${tip - 6 * down}L${x} ${tip}L${x + 2.6} ${tip - 6 * down}`;
+        layer.append(svg("path", { d: `M${x} ${from}V${tip}${head}`, class: "arrow", style: colour }));
+      }
+      const direct = markOf(row, data, { x, y: from, size: 3 });
+      direct.setAttribute("class", "direct");
+      direct.setAttribute("style", colour);
+      layer.append(direct);
+    }
+    if (row.seeds.length > 1) {
+      const range = `M${x} ${scales.y(row.least)}V${scales.y(row.most)}`;
+      layer.append(svg("path", { d: range, class: "range", style: colour }));
+    }
+    layer.append(markOf(row, data, { x, y, size: 5 }));
+  }
+}
+
+// The target with its feasible side, the reference's level, and their names beside the plot, never over one another.
+function drawLevels({ under, over }, { threshold, reference, scales, cost }) {
+  const { left, right, top, bottom } = PLOT;
+  const level = scales.y(1 - reference.accuracy);
+  const names = [[level, "reference", percent(1 - reference.accuracy), "ink"]];
+  if (threshold !== null) {
+    const asked = Math.min(Math.max(scales.y(1 - threshold), top), bottom);
+    under.append(svg("rect", { x: left, y: asked, width: right - left, height: bottom - asked, class: "feasible" }));
+    under.append(svg("path", { d: `M${left} ${asked}H${right}`, class: "target" }));
+    names.push([asked, "target", `\u2264 ${percent(1 - threshold)}`, "feasible-text"]);
+  }
+  under.append(svg("path", { d: `M${left} ${level}H${right}`, class: "reference" }));
+  over.append(svg("path", { d: STAR, transform: `translate(${scales.x(reference[cost.key])} ${level})`, class: "star" }));
+  let highest = Infinity;
+  for (const [height, first, second, colour] of names.sort((a, b) => b[0] - a[0])) {
+    const base = Math.min(height + 11, highest, bottom + 11);
+    over.append(text(right + 7, base - 14, first, { class: colour }), text(right + 7, base, second, { class: colour }));
+    highest = base - 33;
+  }
+}
+
+// The grid and what is dominated, pale, with the ranges of its seeds.
+function paintCloud(canvas, rows, { data, cost, error, scales }) {
+  const scale = Math.max(1.5, window.devicePixelRatio) * Math.max(1, canvas.clientWidth / WIDTH);
+  canvas.width = WIDTH * scale;
+  canvas.height = HEIGHT * scale;
+  const style = getComputedStyle(document.documentElement);
+  const pen = canvas.getContext("2d");
+  pen.scale(scale, scale);
+  pen.strokeStyle = style.getPropertyValue("--grid");
+  pen.lineWidth = 0.8;
+  pen.beginPath();
+  for (const [value] of cost.ticks) pen.rect(scales.x(value), PLOT.top, 0, PLOT.bottom - PLOT.top);
+  for (const [value] of error.ticks) pen.rect(PLOT.left, scales.y(value), PLOT.right - PLOT.left, 0);
+  pen.stroke();
+  const colours = data.series.map((series) => style.getPropertyValue(`--${series.colour}`));
+  const outlines = data.series.map((series) => new Path2D(SHAPES[series.shape]));
+  for (const row of rows) {
+    const x = scales.x(row[cost.key]);
+    pen.fillStyle = pen.strokeStyle = colours[row.series];
+    if (row.seeds.length > 1) {
+      pen.globalAlpha = 0.3;
+      pen.lineWidth = 1.2;
+      pen.strokeRect(x, scales.y(row.most), 0, scales.y(row.least) - scales.y(row.most));
+    }
+    pen.globalAlpha = 0.42;
+    pen.setTransform(4.2 * scale, 0, 0, 4.2 * scale, x * scale, scales.y(row.mean) * scale);
+    pen.fill(outlines[row.series]);
+    pen.setTransform(scale, 0, 0, scale, 0, 0);
+  }
+}

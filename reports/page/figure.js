@@ -1,0 +1,108 @@
+// The figure's state, and what a pointer or a key finds in it.
+
+function makeFigure({ data, rows, open }) {
+  const host = document.getElementById("chart");
+  const canvas = document.createElement("canvas");
+  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-labelledby": "chart-words" });
+  const still = svg("g", {});
+  const under = svg("g", {});
+  const over = svg("g", {});
+  const pointed = svg("circle", { r: 8.5, class: "pointed", visibility: "hidden" });
+  drawing.append(under, still, over, pointed);
+  const tip = document.getElementById("tip");
+  host.append(canvas, drawing, tip);
+  let view = null;
+  let visible = [];
+  let current = null;
+
+  function layOut(next) {
+    view = { ...next, data, error: data.error, scales: makeScales(next.cost, data.error) };
+    visible = rows.filter((row) => !view.hidden.has(row.series));
+    still.replaceChildren();
+    drawFrame(still, { ...view, whole: Math.max(data.reference[view.cost.key], 1) });
+    drawFront(still, rows, view);
+    paint();
+    point(null);
+  }
+
+  function paint() {
+    paintCloud(canvas, visible.filter((row) => !row.fronts.has(view.cost.key)), view);
+  }
+
+  // What moves with the target: its line, and the ring about the pick.
+  function mark(choice) {
+    const threshold = choice === null ? null : choice.threshold;
+    under.replaceChildren();
+    over.replaceChildren();
+    drawLevels({ under, over }, { ...view, threshold, reference: data.reference });
+    const row = choice === null ? null : choice.row;
+    if (row === null) return;
+    const [x, y] = placeOf(row);
+    if (view.hidden.has(row.series)) over.append(markOf(row, data, { x, y, size: 5 }));
+    over.append(svg("circle", { cx: x, cy: y, r: 12, class: "ring" }));
+  }
+
+  const placeOf = (row) => [view.scales.x(row[view.cost.key]), view.scales.y(row.mean)];
+
+  function point(row) {
+    current = row;
+    tip.hidden = row === null;
+    pointed.setAttribute("visibility", row === null ? "hidden" : "visible");
+    if (row === null) return;
+    const [x, y] = placeOf(row);
+    pointed.setAttribute("cx", x);
+    pointed.setAttribute("cy", y);
+    const range = row.seeds.length > 1 ? `, ${row.seeds.length} seeds` : `, seed ${row.seeds[0]}`;
+    const lines = [
+      row.name,
+      `${count(row.bytes)} bytes, ${ratio(row.ratio)} smaller; ${count(row.macs)} MACs`,
+      `validation error ${errorWords(row)}${range}, n = ${count(row.n)}`,
+    ];
+    if (row.direct !== null) lines.push(`direct compression ${percent(row.direct)}`);
+    tip.replaceChildren(...lines.map((words) => Object.assign(document.createElement("div"), { textContent: words })));
+    const side = x > WIDTH / 2 ? "right" : "left";
+    const inside = (100 * (side === "left" ? x + 14 : WIDTH - x + 14)) / WIDTH;
+    tip.style.cssText = `${side}:${inside}%;top:${(100 * (y + 12)) / HEIGHT}%`;
+  }
+
+  function nearest(event) {
+    const box = drawing.getBoundingClientRect();
+    const x = ((event.clientX - box.left) * WIDTH) / box.width;
+    const y = ((event.clientY - box.top) * HEIGHT) / box.height;
+    let best = null;
+    let least = 22 ** 2;
+    for (const row of visible) {
+      const [px, py] = placeOf(row);
+      // Of two at one distance, the one on the front.
+      const distance = (px - x) ** 2 + (py - y) ** 2 - (row.fronts.has(view.cost.key) ? 4 : 0);
+      if (distance < least) [best, least] = [row, distance];
+    }
+    return best;
+  }
+
+  function press(event) {
+    const front = cheapestFirst(visible, view.cost.key).filter((row) => row.fronts.has(view.cost.key));
+    const at = front.indexOf(current);
+    const last = front.length - 1;
+    const to = { ArrowRight: at + 1, ArrowLeft: at < 0 ? last : at - 1, Home: 0, End: last }[event.key];
+    if (event.key === "Escape") point(null);
+    else if (event.key === "Enter" && current !== null) open(current);
+    else if (to === undefined || front.length === 0) return;
+    else point(front[Math.min(Math.max(to, 0), last)]);
+    event.preventDefault();
+  }
+
+  host.addEventListener("pointermove", (event) => point(nearest(event)));
+  host.addEventListener("pointerleave", () => point(null));
+  host.addEventListener("click", (event) => {
+    const row = nearest(event);
+    if (row !== null) open(row);
+  });
+  host.addEventListener("keydown", press);
+  host.addEventListener("blur", () => point(null));
+  for (const query of ["(prefers-color-scheme: dark)", "print"]) {
+    window.matchMedia(query).addEventListener("change", () => view !== null && paint());
+  }
+  window.addEventListener("resize", () => view !== null && paint());
+  return { layOut, mark };
+}

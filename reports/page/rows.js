@@ -1,0 +1,39 @@
+// The data island read: rows as objects, in the order of bytes, MACs, mean error and job.
+
+function readRows(data) {
+  const at = (column, index) => (Array.isArray(column) ? column[index] : column);
+  const rows = [];
+  let level = 0;
+  let seed = 0;
+  for (let index = 0; index < data.count; index++) {
+    const row = { index };
+    for (const [name, column] of Object.entries(data.columns)) row[name] = at(column, index);
+    for (const [name, parts] of Object.entries(data.parts)) if (row[name] !== null) row[name] /= parts;
+    const [series, method, knobs] = data.forms[row.form];
+    row.levels = data.levels.slice(level, (level += knobs.length));
+    const last = seed + row.seeds;
+    row.accuracies = data.accuracies.slice(seed, last).map((v) => (Number.isInteger(v) ? v / row.n : v));
+    row.ids = data.ids.slice(seed, last);
+    row.seeds = row.ids.map((_, offset) => at(data.seeds, seed + offset));
+    seed = last;
+    row.series = series;
+    row.method = method;
+    row.family = data.series[series].name;
+    row.label = knobs.map((knob, place) => `${knob} ${row.levels[place]}`).join(", ");
+    row.name = `${row.family}: ${row.label}`;
+    row.errors = row.accuracies.map((accuracy) => 1 - accuracy);
+    row.mean = row.errors.reduce((sum, error) => sum + error, 0) / row.errors.length;
+    row.least = Math.min(...row.errors);
+    row.most = Math.max(...row.errors);
+    row.ratio = data.reference.bytes / row.bytes;
+    row.fronts = new Set();
+    rows.push(row);
+  }
+  for (const cost of data.costs) for (const index of cost.front) rows[index].fronts.add(cost.key);
+  return rows;
+}
+
+// The rows as a choice by `key` prefers them: a stable sort, so that ties go to the other cost, then to the lower error.
+function cheapestFirst(rows, key) {
+  return [...rows].sort((one, other) => one[key] - other[key]);
+}

@@ -1,0 +1,145 @@
+// The table of candidates: sorted, filtered, a hundred rows at first; and the same rows as a CSV file.
+
+const PAGE = 100;
+
+// Key of a column -> its value, by which it sorts, and its words. The page's head names the columns.
+const COLUMNS = {
+  family: [(row) => row.family, (row) => row.family],
+  configuration: [(row) => row.label, (row) => row.label],
+  seeds: [(row) => row.seeds.length, (row) => count(row.seeds.length)],
+  error: [(row) => row.mean, errorWords],
+  direct: [(row) => row.direct, (row) => percent(row.direct)],
+  nominal: [(row) => row.nominal, (row) => count(row.nominal)],
+  bytes: [(row) => row.bytes, (row) => count(row.bytes)],
+  ratio: [(row) => row.ratio, (row) => ratio(row.ratio)],
+  macs: [(row) => row.macs, (row) => count(row.macs)],
+  gap: [(row) => row.gap, (row) => percent(row.gap)],
+  time: [(row) => row.seconds, (row) => duration(row.seconds)],
+  front: [(row, view) => Number(row.fronts.has(view.by)), (row, view) => (row.fronts.has(view.by) ? YES : "")],
+  target: [(row, view) => Number(view.meets(row)), (row, view) => (view.meets(row) ? YES : "")],
+};
+
+function compare(one, other) {
+  if (typeof one === "string") return one.localeCompare(other, "en", { numeric: true });
+  return one - other;
+}
+
+// The rows that a view shows, in its order: those without a value last, ties in the order of `rows`.
+function rowsShown(rows, view) {
+  const wanted = view.filter.toLowerCase().split(/\s+/).filter(Boolean);
+  const kept = rows.filter((row) => {
+    if (view.hidden.has(row.series)) return false;
+    if (view.only === "front" && !row.fronts.has(view.by)) return false;
+    if (view.only === "target" && !view.meets(row)) return false;
+    const words = row.name.toLowerCase();
+    return wanted.every((word) => words.includes(word));
+  });
+  const value = COLUMNS[view.sort.key][0];
+  const turn = view.sort.down ? -1 : 1;
+  const keyed = kept.map((row) => [value(row, view), row]);
+  keyed.sort(([one], [other]) => {
+    if (one === null || other === null) return (one === null) - (other === null);
+    return turn * compare(one, other);
+  });
+  return keyed.map(([, row]) => row);
+}
+
+function element(tag, attributes, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+function glyphOf(row, data) {
+  const { colour, glyph } = data.series[row.series];
+  return element("span", { class: "glyph", style: `color:var(--${colour})`, "aria-hidden": "true" }, glyph);
+}
+
+function makeTable({ data, rows, open, change }) {
+  const heads = [...document.querySelectorAll("#candidates th[data-key]")];
+  const body = document.querySelector("#candidates tbody");
+  const told = document.getElementById("shown");
+  let limit = PAGE;
+  let shown = [];
+
+  for (const head of heads) {
+    const button = element("button", { type: "button", class: "head" }, ...head.childNodes);
+    button.addEventListener("click", () => {
+      limit = PAGE;
+      change((sort) => ({ key: head.dataset.key, down: sort.key === head.dataset.key && !sort.down }));
+    });
+    head.append(button);
+  }
+  document.getElementById("more").addEventListener("click", () => fill({ ...fill.view }, (limit += PAGE)));
+  document.getElementById("all").addEventListener("click", () => fill({ ...fill.view }, (limit = Infinity)));
+  document.getElementById("csv").addEventListener("click", () => download(csvOf(shown, fill.view)));
+
+  function line(row, view) {
+    const kind = row.fronts.has(view.by) ? "front" : "dominated";
+    const node = element("tr", { class: row === view.picked ? `${kind} ${view.feasible ? "picked" : "missed"}` : kind });
+    for (const head of heads) {
+      const [value, words] = COLUMNS[head.dataset.key];
+      const written = value(row, view) === null ? NONE : words(row, view);
+      const cell = element("td", head.className ? { class: head.className } : {});
+      if (head.dataset.key === "family") cell.append(glyphOf(row, data), written);
+      else if (head.dataset.key === "configuration") {
+        cell.className = "long";
+        const button = element("button", { type: "button", class: "open", title: `${row.name}: details` }, written);
+        button.addEventListener("click", () => open(row));
+        cell.append(button);
+      } else cell.append(written);
+      node.append(cell);
+    }
+    return node;
+  }
+
+  function fill(view) {
+    fill.view = view;
+    shown = rowsShown(rows, view);
+    for (const head of heads) {
+      const sorted = head.dataset.key === view.sort.key;
+      if (sorted) head.setAttribute("aria-sort", view.sort.down ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
+    }
+    const lines = shown.slice(0, limit).map((row) => line(row, view));
+    body.replaceChildren(...lines);
+    told.textContent = `${count(lines.length)} of ${counted(rows.length, "candidate")}` +
+      (lines.length < shown.length ? `; ${count(shown.length)} fit the filter` : "");
+    for (const id of ["more", "all"]) document.getElementById(id).hidden = lines.length === shown.length;
+  }
+
+  return fill;
+}
+
+// Every row that fits the filter, in the order of the table; numbers as they are, not as they are written on the page.
+function csvOf(rows, view) {
+  const columns = {
+    job: (row) => row.ids[row.shipped],
+    family: (row) => row.family,
+    configuration: (row) => row.label,
+    seeds: (row) => row.seeds.join(" "),
+    val_accuracies: (row) => row.accuracies.join(" "),
+    val_error_mean: (row) => row.mean,
+    n_val: (row) => row.n,
+    direct_error: (row) => row.direct,
+    nominal_bytes: (row) => row.nominal,
+    artifact_bytes: (row) => row.bytes,
+    compression_ratio: (row) => row.ratio,
+    macs: (row) => row.macs,
+    gap: (row) => row.gap,
+    seconds: (row) => row.seconds,
+    [`front_by_${view.by}`]: (row) => Number(row.fronts.has(view.by)),
+    meets_target: (row) => (view.threshold === null ? null : Number(view.meets(row))),
+  };
+  const quoted = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  const written = rows.map((row) => Object.values(columns).map((value) => quoted(String(value(row) ?? ""))));
+  return [Object.keys(columns), ...written].map((cells) => `${cells.join(",")}\r\n`).join("");
+}
+
+function download(words) {
+  const file = URL.createObjectURL(new Blob([words], { type: "text/csv" }));
+  const link = element("a", { download: "candidates.csv", href: file });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(file), 10_000);
+}

@@ -1,0 +1,61 @@
+// The target that the reader sets: a kind, a number and a slider. Its value is the one that stands in the command.
+
+// A slider's steps are hundredths of a point; `edge` is the error up to which the figure's scale is not compressed.
+function sliderRange(kind, { referenceAccuracy, edge }) {
+  if (kind === "min_accuracy") return [Math.floor(1e4 * (1 - edge)), 1e4];
+  return [0, Math.min(Math.max(Math.ceil(2e2 * (edge - 1 + referenceAccuracy)) * 50, 100), 1e4)];
+}
+
+function makeTarget({ data, change }) {
+  const [kind, number, slider, unit] = ["kind", "number", "slider", "unit"].map((id) => document.getElementById(id));
+  const referenceAccuracy = data.reference.accuracy;
+  const edge = Math.min(data.error.bend ?? data.error.high, 1);
+  let target = data.target;
+
+  function show() {
+    kind.value = target?.kind ?? "none";
+    for (const node of [number, slider, unit]) node.hidden = target === null;
+    if (target === null) return;
+    const [least, most] = sliderRange(target.kind, { referenceAccuracy, edge });
+    slider.min = least;
+    slider.max = most;
+    slider.value = Math.round(1e4 * target.value);
+    slider.setAttribute("aria-valuetext", `${number.value} ${unit.textContent}`);
+    unit.textContent = target.kind === "min_accuracy" ? "%" : "points";
+  }
+
+  function write() {
+    if (target !== null) number.value = String(Number((100 * target.value).toPrecision(12)));
+  }
+
+  function set(next) {
+    target = next;
+    show();
+    change(target);
+  }
+
+  kind.addEventListener("change", () => {
+    const accuracy = target === null ? referenceAccuracy - 0.01 : thresholdOf(target, referenceAccuracy);
+    const near = (value) => Math.min(Math.max(Math.round(1e4 * value), 0), 1e4) / 1e4;
+    const values = { max_drop: near(referenceAccuracy - accuracy), min_accuracy: near(accuracy) };
+    set(kind.value === "none" ? null : { kind: kind.value, value: values[kind.value] });
+    write();
+  });
+  slider.addEventListener("input", () => {
+    // A whole number over ten thousand is the double that its decimals are read as, here and on the command line.
+    target = { kind: target.kind, value: Number(slider.value) / 1e4 };
+    write();
+    set(target);
+  });
+  number.addEventListener("input", () => {
+    // The decimals moved by two places as text: 1.23 points are 0.0123 to the last bit.
+    const value = /^\d*\.?\d+$|^\d+\.$/.test(number.value) ? Number(`${number.value}e-2`) : NaN;
+    const valid = value >= 0 && value <= 1;
+    number.setCustomValidity(valid ? "" : "expected a number from 0 to 100");
+    number.reportValidity();
+    if (valid) set({ kind: target.kind, value });
+  });
+  write();
+  show();
+  return target;
+}

@@ -1,0 +1,118 @@
+// One candidate: its seeds, its command, and its way over the LC steps, read from a script beside the page.
+
+const CURVES = { step: 0, mu: 1, loss: 2, gap: 3, error: 4 };
+const scripts = new Map();
+const curves = {};
+window.lcsweepCurves = (jobs) => Object.assign(curves, jobs);
+
+// The curves of a job: its columns, or null where there are none. A script has those of all jobs that begin alike.
+async function curvesOf(job, there) {
+  const start = job.slice(0, 2);
+  if (!there.includes(start)) return null;
+  if (!scripts.has(start)) {
+    const script = element("script", { src: `curves/${start}.js` });
+    scripts.set(start, new Promise((resolve) => (script.onload = script.onerror = resolve)));
+    document.head.append(script);
+  }
+  await scripts.get(start);
+  return Object.hasOwn(curves, job) ? curves[job] : null;
+}
+
+// The range of some numbers: log where they are positive and spread, with a margin either way.
+function rangeOf(values) {
+  const low = Math.min(...values);
+  const high = Math.max(...values);
+  const log = low > 0 && high / low > 5;
+  const margin = log ? (high / low) ** 0.06 : (high - low || Math.abs(high) || 1) * 0.06;
+  return log
+    ? { low: low / margin, high: high * margin, log, bend: null }
+    : { low: low - margin, high: high + margin, log, bend: null };
+}
+
+// A small chart of one column over the LC steps, a line for each seed.
+function drawCurve(title, write, column, jobs, colour) {
+  const pairs = (job) => job[CURVES.step].map((step, k) => [step, job[column][k]]);
+  const points = jobs.map((job) => pairs(job).filter(([, value]) => value !== null));
+  const values = points.flat().map(([, value]) => value);
+  const node = svg("svg", { viewBox: "0 0 300 170", role: "img", "aria-label": `${title} over the LC steps` });
+  const range = values.length ? rangeOf(values) : null;
+  node.append(text(4, 14, range?.log ? `${title} (log scale)` : title, { class: "curve-title" }));
+  if (range === null) return node;
+  const up = placer(range);
+  const last = Math.max(...points.flat().map(([step]) => step), 1);
+  const x = (step) => 58 + (step / last) * 230;
+  const y = (value) => 142 - up(value) * 116;
+  node.append(svg("path", { d: "M58 26V142H288", class: "frame" }));
+  for (const value of new Set([Math.min(...values), Math.max(...values)])) {
+    node.append(text(53, y(value) + 4, write(value), { "text-anchor": "end" }));
+  }
+  for (const step of [0, last]) node.append(text(x(step), 158, String(step), { "text-anchor": "middle" }));
+  node.append(text(173, 158, "LC step", { "text-anchor": "middle", class: "quiet" }));
+  for (const line of points) {
+    const d = line.map(([step, value], k) => `${k ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+    node.append(svg("path", { d, class: "curve", style: `stroke:var(--${colour})` }));
+  }
+  return node;
+}
+
+function short(value) {
+  const plain = value === 0 || (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e5);
+  return plain ? String(Number(value.toPrecision(3))) : value.toExponential(1);
+}
+
+function makeTrial({ data }) {
+  const panel = document.getElementById("trial");
+  const part = (name) => panel.querySelector(`[data-part="${name}"]`);
+  let from = null;
+  part("close").addEventListener("click", () => {
+    panel.hidden = true;
+    from?.focus();
+  });
+
+  async function drawCurves(row) {
+    const place = part("curves");
+    place.replaceChildren();
+    part("no-curves").hidden = true;
+    const found = await Promise.all(row.ids.map((job) => curvesOf(job, data.curves)));
+    if (panel.dataset.row !== String(row.index)) return;
+    const jobs = found.filter((job) => job !== null);
+    part("no-curves").hidden = jobs.length > 0;
+    if (jobs.length === 0) return;
+    const colour = data.series[row.series].colour;
+    place.append(
+      drawCurve("validation error, %", (v) => (100 * v).toFixed(2), CURVES.error, jobs, colour),
+      drawCurve("training loss of the L step", short, CURVES.loss, jobs, colour),
+      drawCurve("gap: \u2016w \u2212 \u0394(\u0398)\u2016 / \u2016\u0394(\u0398)\u2016", short, CURVES.gap, jobs, colour),
+      drawCurve("\u03bc", short, CURVES.mu, jobs, colour),
+    );
+  }
+
+  function seedLine(row, place, threshold) {
+    const accuracy = row.accuracies[place];
+    const meets = threshold === null ? "" : accuracy - threshold >= 0 ? YES : "";
+    const ships = place === row.shipped ? YES : "";
+    const cells = [String(row.seeds[place]), percent(accuracy), meets, ships, row.ids[place]];
+    const looks = ["n", "n", "c", "c", "code"];
+    return element("tr", {}, ...cells.map((words, k) => element("td", { class: looks[k] }, words)));
+  }
+
+  return function open(row, threshold) {
+    from = document.activeElement;
+    panel.hidden = false;
+    panel.dataset.row = row.index;
+    part("name").replaceChildren(glyphOf(row, data), row.name);
+    const facts = [
+      `${count(row.bytes)} bytes, ${ratio(row.ratio)} smaller than the reference's ${count(data.reference.bytes)}`,
+      `${count(row.macs)} MACs`,
+      `validation error ${errorWords(row)}, n = ${count(row.n)}`,
+    ];
+    if (row.direct !== null) facts.push(`direct compression, before any training: ${percent(row.direct)}`);
+    if (row.gap !== null) facts.push(`gap at the end ${percent(row.gap)}`);
+    if (row.seconds !== null) facts.push(`${duration(row.seconds)} of work`);
+    part("facts").textContent = `${facts.join("; ")}.`;
+    part("seeds").replaceChildren(...row.seeds.map((_, place) => seedLine(row, place, threshold)));
+    part("command").textContent = `${data.commands.export} --trial ${row.ids[row.shipped]} ${data.commands.out}`;
+    drawCurves(row);
+    part("name").focus();
+  };
+}

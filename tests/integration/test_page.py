@@ -1,0 +1,406 @@
+"""The report's page in a real browser: Debian's Chromium, without a window."""
+
+import csv
+import io
+import math
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from reports.encoding import encode
+from reports.figures import draw_front
+from reports.findings import read_findings
+from sweep.noise import least_mean, pooled
+from sweep.pick import Target, candidates, choose
+from sweep.store import read_manifest, read_records, write_whole
+from tests.reports import pages, synthetic
+
+pytestmark = pytest.mark.slow
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.fail("no Chromium here: apt-get install chromium (Debian's package)", pytrace=False)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=120_000)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    """Opens a sweep's page; what it complains of on its console, and what it asks of a network, fails the test."""
+    complaints: list[str] = []
+    contexts = []
+
+    def open_(folder: Path, **options: Any) -> Page:
+        context = browser.new_context(viewport={"width": 1180, "height": 900}, **options)
+        context.set_default_timeout(60_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+        page.on("request", lambda request: request.url.startswith(("file:", "blob:")) or complaints.append(request.url))
+        page.goto((folder / "report" / "index.html").as_uri())
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def write_page(folder: Path, *, target: Target | None = None) -> None:
+    """The page, and beside it what stands in for the figure where no script runs."""
+    pages.write_page(folder, target=target)
+    write_whole(folder / "report" / "front.svg", "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A sweep of four families, two seeds a configuration, with a report and the curves of one job."""
+    records = [
+        synthetic.record(point, seed=seed, seeds=2, n_val=synthetic.N_VAL)
+        for point in synthetic.grid()
+        for seed in range(2)
+    ]
+    made = synthetic.write_sweep(tmp_path / "a sweep", records, target={"max_drop": 0.01})
+    for record in records[:4]:
+        synthetic.write_diagnostics(made, record["id"])
+    write_page(made)
+    return made
+
+
+def words(page: Page, part: str) -> str:
+    return page.locator(f"#choice [data-part='{part}']").inner_text().replace("\n", " ")
+
+
+def cells(page: Page, column: int) -> list[str]:
+    """The texts of one column of the table, from the top."""
+    return page.locator(f"#candidates tbody tr td:nth-child({column})").all_inner_texts()
+
+
+def percent_text(fraction: float) -> str:
+    """The decimals of a double, the point moved by two places: what a reader types to ask for just this one."""
+    return format(Decimal(repr(fraction)).scaleb(2), "f")
+
+
+ASK = """([kind, by, values]) => {
+  const set = (id, value, event) => {
+    const node = document.getElementById(id);
+    node.value = value;
+    node.dispatchEvent(new Event(event));
+  };
+  set("by", by, "change");
+  set("kind", kind, "change");
+  const part = (name) => document.querySelector(`#choice [data-part="${name}"]`).textContent;
+  return values.map((value) => {
+    set("number", value, "input");
+    return [part("pick-command"), part("export-command"), part("verdict"), document.getElementById("told").textContent];
+  });
+}"""
+
+
+def thresholds(found: list[Any]) -> list[float]:
+    """Accuracies at which a candidate is on the edge, to the last bit, and what lies just above and below."""
+    edges = {accuracy for candidate in found for accuracy in candidate.accuracies}
+    noise = pooled(candidate.accuracies for candidate in found if candidate.method == "lc")
+    edges |= {least_mean(candidate.accuracies[1:], noise) for candidate in found if len(candidate.accuracies) > 1}
+    known = [edge for edge in edges if 0 < edge < 1]
+    around = [f(edge) for edge in known for f in (lambda e: math.nextafter(e, 0), lambda e: math.nextafter(e, 1))]
+    return sorted({*known, *around, 0.0, 1.0})
+
+
+@pytest.mark.parametrize(
+    "seeds, repeats, confirm", [((1,), 1, 0), ((1, 2, 3), 2, 0), ((3,), 3, 0), ((1, 4, 5, 8), 1, 3), ((1, 2), 1, 3)]
+)
+def test_the_page_picks_what_pick_picks(
+    open_page: OpenPage, tmp_path: Path, seeds: tuple[int, ...], repeats: int, confirm: int
+) -> None:
+    draw = random.Random(f"{seeds} {repeats}")
+    records = synthetic.tied(seeds=seeds, draw=draw)
+    folder = synthetic.write_sweep(tmp_path / "tied", records, target=None, repeats=repeats, confirm=confirm)
+    write_page(folder)
+    page = open_page(folder)
+    found = candidates(read_records(folder))
+    accuracy = read_manifest(folder)["reference"]["val"]["accuracy"]
+    edges = thresholds(found)
+    assert len(edges) > 60
+    edges = sorted(draw.sample(edges, min(len(edges), 150)))
+    answers = {
+        "min_accuracy": edges,
+        "max_drop": sorted({drop for edge in edges if 0 <= (drop := accuracy - edge) <= 1} | {0.0, 0.01, 0.5}),
+    }
+    seen = set()
+    for by in ("bytes", "macs"):
+        for kind, values in answers.items():
+            said = page.evaluate(ASK, [kind, by, [percent_text(value) for value in values]])
+            for value, (pick, export, verdict, told) in zip(values, said, strict=True):
+                target = Target(**{kind: value})
+                expected = choose(
+                    found, target=target, reference_accuracy=accuracy, by=by, repeats=repeats, confirm=confirm
+                )
+                case = f"{by}, {kind} {value!r}: {told}"
+                typed = float(pick.split("--by")[0].split(f"--{kind.replace('_', '-')} ")[1])
+                assert typed == value, case
+                assert pick.endswith(" --by macs") == (by == "macs"), case
+                if expected.candidate is None:
+                    assert told == "", case
+                    continue
+                assert f"--trial {expected.candidate.shipped} " in export, case
+                assert (verdict == "met") == expected.feasible, case
+                seen.add((expected.candidate.shipped, expected.feasible))
+    assert len(seen) > 3
+    assert {feasible for _, feasible in seen} == {True, False}
+
+
+def test_the_slider_moves_the_pick_and_back_again(open_page: OpenPage, folder: Path) -> None:
+    page = open_page(folder)
+    parts = ("badge", "name", "facts", "pick-command", "export-command")
+    at_first = [words(page, part) for part in parts]
+    assert page.locator("#number").input_value() == "1"
+    page.locator("#slider").fill("350")
+    assert page.locator("#number").input_value() == "3.5"
+    expected = read_findings(folder, target=Target(max_drop=0.035), by="bytes").pick
+    assert expected is not None
+    size = expected.candidate.artifact_bytes
+    assert size < int(at_first[2].split()[2].replace(",", ""))
+    assert f"--trial {expected.candidate.shipped} " in words(page, "export-command")
+    assert words(page, "pick-command") == f"lcsweep pick '{folder}' --max-drop 0.035"
+    assert f"{size:,} bytes" in page.locator("#told").inner_text()
+    page.locator("#slider").fill("100")
+    assert [words(page, part) for part in parts] == at_first
+
+
+def test_what_the_script_writes_is_what_the_report_wrote(open_page: OpenPage, folder: Path) -> None:
+    """Every word of the card: by the template, without a script, and by the script."""
+    for target in (Target(max_drop=0.01), Target(min_accuracy=0.9999), Target(min_accuracy=0.5)):
+        write_page(folder, target=target)
+        plain, live = open_page(folder, java_script_enabled=False), open_page(folder)
+        parts = ["badge", "name", "facts", "chosen", "pick-command", "export-command"]
+        assert [words(plain, part) for part in parts] == [words(live, part) for part in parts]
+
+
+def test_a_family_that_is_hidden_still_counts_for_the_pick(open_page: OpenPage, folder: Path) -> None:
+    page = open_page(folder)
+    export, marks = words(page, "export-command"), page.locator("#chart .mark").count()
+    families = page.locator("#families input")
+    assert families.count() == 4
+    for index in range(3):
+        families.nth(index).uncheck()
+    assert set(cells(page, 1)) == {page.locator("#candidates tbody tr td").first.inner_text()}
+    assert page.locator("#shown").inner_text() == f"{len(cells(page, 1))} of 37 candidates"
+    assert page.locator("#chart .mark").count() < marks
+    assert words(page, "export-command") == export
+    for index in range(3):
+        families.nth(index).check()
+    assert page.locator("#chart .mark").count() == marks
+
+
+def test_the_table_sorts_and_filters(open_page: OpenPage, folder: Path) -> None:
+    page = open_page(folder)
+    sizes = [int(text.replace(",", "")) for text in cells(page, 7)]
+    assert sizes == sorted(sizes)
+    assert len(sizes) == 37
+    head = page.get_by_role("button", name="MACs")
+    head.click()
+    macs = [int(text.replace(",", "")) for text in cells(page, 9)]
+    assert macs == sorted(macs)
+    head.click()
+    assert page.locator("th[data-key=macs]").get_attribute("aria-sort") == "descending"
+    assert [int(text.replace(",", "")) for text in cells(page, 9)] == sorted(macs, reverse=True)
+    page.get_by_role("button", name="Configuration").click()
+    page.locator("#filter").fill("LOW rank")
+    ranks = [int(text.removeprefix("rank ")) for text in cells(page, 2)]
+    assert ranks == [2, 3, 4, 6, 8, 12, 16, 32]
+    page.locator("#filter").fill("")
+    page.locator("#only").select_option("target")
+    assert set(cells(page, 13)) == {"✓"}
+    page.locator("#only").select_option("front")
+    assert set(cells(page, 12)) == {"✓"}
+    page.locator("#filter").fill("no such family")
+    assert cells(page, 1) == []
+
+
+def test_the_download_has_the_rows_that_the_table_has(open_page: OpenPage, folder: Path) -> None:
+    page = open_page(folder)
+    page.locator("#filter").fill("prune")
+    page.get_by_role("button", name="Configuration").click()
+    with page.expect_download() as download:
+        page.locator("#csv").click()
+    assert download.value.suggested_filename == "candidates.csv"
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
+    by_id = {record["id"]: record for record in read_records(folder)}
+    found = {candidate.shipped: candidate for candidate in candidates(by_id.values())}
+    expected = {job for job, candidate in found.items() if "prune" in candidate.family}
+    assert {row["job"] for row in rows} == expected
+    assert [row["configuration"] for row in rows] == cells(page, 2)
+    for row in rows:
+        candidate, record = found[row["job"]], by_id[row["job"]]
+        assert [float(text) for text in row["val_accuracies"].split()] == list(candidate.accuracies)
+        assert float(row["val_error_mean"]) == pytest.approx(candidate.mean_error, rel=1e-14)
+        assert (int(row["artifact_bytes"]), int(row["macs"])) == (candidate.artifact_bytes, candidate.macs)
+        assert float(row["gap"]) == pytest.approx(max(by_id[job]["gap"] for job in candidate.ids), abs=1e-6)
+        assert row["configuration"] == candidate.label
+        assert float(row["compression_ratio"]) == record["reference_bytes"] / record["artifact_bytes"]
+
+
+def colours(page: Page) -> dict[str, Any]:
+    return page.evaluate(
+        """() => {
+          const style = (name) => getComputedStyle(document.querySelector(name));
+          const canvas = document.querySelector("#chart canvas");
+          const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+          const drawn = new Set();
+          for (let at = 0; at < pixels.length; at += 4) if (pixels[at + 3]) drawn.add(pixels.slice(at, at + 3).join());
+          return { ink: style("body").color, page: style("body").backgroundColor, drawn: drawn.size,
+                   text: style("#chart text").fill };
+        }"""
+    )
+
+
+def test_both_themes_and_print(open_page: OpenPage, folder: Path) -> None:
+    light, dark = (colours(open_page(folder, color_scheme=scheme)) for scheme in ("light", "dark"))
+    for name in ("ink", "page", "text"):
+        assert light[name] != dark[name]
+    assert min(light["drawn"], dark["drawn"]) > 20
+    page = open_page(folder, color_scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert colours(page)["text"] == light["text"]
+    assert not page.locator("#slider").is_visible()
+    assert page.locator("#chart").is_visible()
+    assert page.pdf().startswith(b"%PDF")
+
+
+def test_the_pointer_finds_a_point_and_a_click_opens_it(open_page: OpenPage, folder: Path) -> None:
+    page = open_page(folder)
+    page.locator("#chart .ring").scroll_into_view_if_needed()
+    ring = page.locator("#chart .ring").bounding_box()
+    assert ring is not None
+    page.mouse.move(ring["x"] + ring["width"] / 2, ring["y"] + ring["height"] / 2)
+    assert page.locator("#tip div").first.inner_text() == words(page, "name")
+    page.mouse.click(ring["x"] + ring["width"] / 2, ring["y"] + ring["height"] / 2)
+    assert words(page, "name") in page.locator("#trial h3").inner_text()
+    page.mouse.move(1, 1)
+    assert not page.locator("#tip").is_visible()
+
+
+def test_all_of_it_can_be_reached_by_the_keyboard(open_page: OpenPage, folder: Path) -> None:
+    page = open_page(folder)
+    reached = []
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
+    wanted = ["Copy", "kind", "number", "slider", "by", "chart", "filter", "only", "csv", "candidates", "Family"]
+    assert [name for name in reached if name in wanted][:12] == ["Copy", *wanted]
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll("input, select, button")].filter(
+          (node) => !(node.labels?.length || node.getAttribute("aria-label") || node.textContent.trim())
+        ).map((node) => node.outerHTML)"""
+    )
+    assert unnamed == []
+    page.locator("#chart").focus()
+    page.keyboard.press("ArrowRight")
+    first = page.locator("#tip div").first.inner_text()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#tip div").first.inner_text() != first
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    assert first in page.locator("#trial h3").inner_text()
+    page.locator("#trial [data-part=close]").press("Enter")
+    assert not page.locator("#trial").is_visible()
+    before = words(page, "pick-command")
+    page.locator("#slider").press("ArrowRight")
+    assert words(page, "pick-command") == before.replace("0.01", "0.0101")
+
+
+def test_a_candidate_opens_with_its_seeds_and_its_curves(open_page: OpenPage, folder: Path) -> None:
+    page = open_page(folder)
+    page.locator("#filter").fill("keep 0.5")
+    page.locator("button.open").first.click()
+    assert page.locator("#trial tbody tr").count() == 2
+    page.locator("#trial .curves svg").first.wait_for()
+    assert page.locator("#trial .curves svg").count() == 4
+    assert page.locator("#trial .curves .curve").count() == 8
+    page.locator("#filter").fill("quantize size 2")
+    page.locator("button.open").first.click()
+    page.locator("#trial [data-part=no-curves]").wait_for()
+    assert page.locator("#trial .curves svg").count() == 0
+
+
+def test_markup_in_names_is_text(open_page: OpenPage, tmp_path: Path) -> None:
+    script, image, lines = "</script><script>alert(1)</script>", "<img src=x onerror=alert(2)>", "a\u2028b\u2029c"
+    quote = '"><svg onload=alert(3)>'
+    points = [
+        synthetic.Point(script, {quote: image, lines: 1e-05}, 900, 0.03, 0.2),
+        synthetic.Point(quote, {"keep": script, "on": True, "scale": 2.0}, 1900, 0.028, 0.2),
+        synthetic.Point("__proto__", {"constructor": 3, "toString": 0.5}, 2900, 0.027, 0.2),
+    ]
+    records = [synthetic.record(point, seed=0, seeds=1, n_val=synthetic.N_VAL) for point in points]
+    failed = synthetic.failed(points[0], message=script, trace=image) | {"id": "f" * 16, "seed": 9}
+    folder = synthetic.write_sweep(tmp_path / image, [*records, failed], target={"max_drop": 0.01}, study=script)
+    records[0]["family"] = script
+    write_page(folder)
+    page = open_page(folder)
+    assert page.locator("img, #families svg svg, body script ~ script ~ script").count() == 0
+    labels = [
+        candidate.label for candidate in candidates(read_records(folder)) if candidate.family in (quote, "__proto__")
+    ]
+    page.locator("#filter").fill("scale")
+    assert cells(page, 2) == [labels[0]]
+    assert f"keep {script}, on True, scale 2.0" in labels[0]
+    page.locator("button.open").first.click()
+    assert page.locator("#trial h3").inner_text().endswith(f"{quote}: {labels[0]}")
+    page.locator("#filter").fill("__proto__")
+    assert cells(page, 2) == ["constructor 3, toString 0.5"]
+
+
+def test_without_a_script_there_is_the_figure_and_the_front(open_page: OpenPage, folder: Path) -> None:
+    findings = read_findings(folder, target=None, by="bytes")
+    write_whole(folder / "report" / "front.svg", encode(draw_front(findings), format="svg"))
+    page = open_page(folder, java_script_enabled=False)
+    figure = page.locator("figure img")
+    assert figure.evaluate("node => node.naturalWidth") > 500
+    assert "Pareto front has" in (figure.get_attribute("alt") or "")
+    assert not page.locator("#controls").is_visible()
+    assert len(cells(page, 1)) == sum(row.on_front or row.picked for row in findings.rows)
+
+
+def test_a_sweep_without_results_has_a_page_too(open_page: OpenPage, tmp_path: Path) -> None:
+    folder = synthetic.write_sweep(tmp_path / "empty", [], target=None)
+    write_page(folder)
+    page = open_page(folder)
+    assert "No job has finished" in page.locator("main").inner_text()
+    assert page.locator("figure img").is_visible()
+
+
+def test_ten_thousand_rows_answer_at_once(open_page: OpenPage, tmp_path: Path) -> None:
+    """The slider's work, in milliseconds, against the time that a list of as many rows takes to be made into text."""
+    points = synthetic.many(10_000)
+    records = [synthetic.record(point, seed=0, seeds=1, n_val=synthetic.N_VAL) for point in points]
+    folder = synthetic.write_sweep(tmp_path / "large", records, target={"max_drop": 0.01})
+    write_page(folder)
+    page = open_page(folder)
+    moved, frame = page.evaluate(
+        """() => {
+          const slider = document.getElementById("slider");
+          const frame = () => JSON.stringify(JSON.parse(document.getElementById("data").textContent));
+          const timed = (work) => { const from = performance.now(); work(); return performance.now() - from; };
+          const move = (to) => { slider.value = to; slider.dispatchEvent(new Event("input")); };
+          const middle = (times) => times.sort((a, b) => a - b)[times.length >> 1];
+          const pairs = Array.from({ length: 15 }, (_, k) => [timed(() => move(50 + 20 * k)), timed(frame)]);
+          return [middle(pairs.map(([a]) => a)), middle(pairs.map(([, b]) => b))];
+        }"""
+    )
+    assert moved < 5 * frame
+    assert page.locator("#candidates tbody tr").count() == 100
