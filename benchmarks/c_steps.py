@@ -35,7 +35,7 @@ from lc_core.training import Recipe, train_reference
 from optimum import distortion, optimum
 from rows import Row, options, speak
 from studies.mnist import load_mnist
-from sweep.trial import settle_process
+from sweep.workplace import settle_process
 
 EXAMPLES, EPOCHS = 20_000, 10
 """Training images of a recording, and passes over them of the reference and of the LC run: 20 LC steps."""

@@ -17,7 +17,7 @@ from lc_core.optimizers import Penalty
 from lc_core.training import Batches, train
 from rows import Row, compared, options, seconds, speak
 from studies.mnist_lenet300 import study
-from sweep.trial import settle_process
+from sweep.workplace import settle_process
 
 NAMES = ("gemm-share", "plain-loop")
 SHARE, WITHIN = 0.5, 1.05

@@ -33,7 +33,7 @@ from rows import Row, options, speak
 from studies.mnist import VAL, centred, load_mnist
 from studies.mnist_lenet300 import study
 from sweep.study import Split, accuracy
-from sweep.trial import settle_process
+from sweep.workplace import settle_process
 
 NEAR = 0.05
 """A row holds when its mean is within this many points of its figure."""

@@ -80,7 +80,8 @@ def cost_of(reader: str, root: Path) -> Cost:
 
 def _records(jobs: int, *, seed: int) -> Iterator[dict[str, Any]]:
     """Of four families of three knobs, as `trial` makes them; the error grows as the file shrinks, and scatters."""
-    from sweep.trial import Job, _record
+    from sweep.job import Job
+    from sweep.trial import _record
 
     draw = random.Random(seed)
     usual = _record(Job("0" * 16, "", {}, "lc", 0, {"epochs": 40, "lr": 0.1, "batch_size": 256}), 1_000_000, 250_000)
@@ -117,8 +118,8 @@ def _records(jobs: int, *, seed: int) -> Iterator[dict[str, Any]]:
 
 def search_of(records: Sequence[dict[str, Any]], root: Path) -> "IndexedSearch":
     """A grid over the configurations of `records`, all of them known, as a run begins it; its index is made anew."""
+    from sweep.job import Job
     from sweep.search import Entry, IndexedSearch, index_url, open_index
-    from sweep.trial import Job
 
     groups: dict[tuple[Any, ...], list[Job]] = {}
     levels: dict[str, dict[str, dict[Any, None]]] = {}

@@ -10,9 +10,11 @@ from typing import Any
 import ray
 
 from sweep import cluster, driver, runner, trial, worker
+from sweep.job import Job
 from sweep.process import environment
 from sweep.progress import Progress
 from sweep.store import Record
+from sweep.workplace import split_arrays
 from sweeps import prepared, study_in
 
 WARM = 20  # jobs before the clock starts: workers are up by then, and have imported torch
@@ -34,11 +36,11 @@ class Noting(Progress):
         self.began: list[float] = []
         self.ends: list[tuple[float, float, float]] = []  # wall clock, processor time, the job's own seconds
 
-    def on_start(self, job: trial.Job) -> None:
+    def on_start(self, job: Job) -> None:
         super().on_start(job)
         self.began.append(time.perf_counter())
 
-    def on_finish(self, job: trial.Job, record: Record) -> None:
+    def on_finish(self, job: Job, record: Record) -> None:
         super().on_finish(job, record)
         if record["status"] != "done":
             raise RuntimeError(f"a job failed: {record['error']}")
@@ -91,9 +93,9 @@ def _bare(sweep: driver.Sweep) -> Pace:
         @ray.remote(num_cpus=1)
         def do(job: dict[str, Any], held: list[Any]) -> Record:
             workplace = worker.place_of(held[0]).workplace
-            return trial.run_job(trial.Job.from_dict(job), workplace, report=lambda _: None)
+            return trial.run_job(Job.from_dict(job), workplace, report=lambda _: None)
 
-        splits = trial.split_arrays(sweep.workplace.data)
+        splits = split_arrays(sweep.workplace.data)
         folder = str(sweep.folder.root.resolve())
         data = worker.Data(options.study, options.user_folder, splits, folder, url=None, tracked=False)
         held, jobs = [ray.put(data)], [entry.jobs[0].as_dict() for entry in sweep.entries]

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from sweep.intervals import wilson
+from sweep.job import Job
 from sweep.progress import Watch
 from sweep.search import Search
 from sweep.store import Record
-from sweep.trial import Job, _record
+from sweep.trial import _record
 
 N_VAL = 10_000
 

@@ -28,8 +28,10 @@ from lc_core.optimizers import Optimizer
 from lc_core.training import train_reference
 from rows import Row, options, speak
 from studies.mnist_lenet300 import study
-from sweep import trial
+from sweep import measure, trial
+from sweep.job import Job
 from sweep.store import SweepFolder
+from sweep.workplace import Workplace, settle_process
 
 NAMES = ("training-share", "evaluation-share", "peak-memory")
 TRAINING, EVALUATION, MEMORY = 0.9, 0.05, 500.0
@@ -51,16 +53,16 @@ study = dataclasses.replace(
 
 def shares() -> tuple[Counter[str], float]:
     """Seconds of one job by what they went to, and in all."""
-    trial.settle_process()
+    settle_process()
     data, model = study.load_data(), study.seeded_model()
     recipe = dataclasses.replace(study.reference, epochs=5)
     train_reference(model, data.train.inputs, data.train.targets, loss=study.loss, recipe=recipe)
     spent: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as timing:
-        blank = trial.Workplace.untrained(study, data, folder=SweepFolder(Path(folder)))
+        blank = Workplace.untrained(study, data, folder=SweepFolder(Path(folder)))
         place = dataclasses.replace(blank, reference=model.state_dict(), reference_bytes=1)
         schedule = dataclasses.asdict(dataclasses.replace(study.schedule, epochs=EPOCHS))
-        job = trial.Job("benchmark", "quantize", {"size": 2}, "lc", 0, schedule)
+        job = Job("benchmark", "quantize", {"size": 2}, "lc", 0, schedule)
         for holder, name, kind in (
             (nn.Sequential, "forward", "forward"),
             (torch.Tensor, "backward", "backward"),
@@ -68,7 +70,7 @@ def shares() -> tuple[Counter[str], float]:
             (Optimizer, "zero_grad", "optimizer"),
             (trial, "deploy", "evaluation"),
             (trial, "measure", "evaluation"),
-            (trial, "predict", "forward in evaluation"),
+            (measure, "predict", "forward in evaluation"),
         ):
             whole = getattr(holder, name)
             timing.enter_context(mock.patch.object(holder, name, timed(whole, spent, kind)))

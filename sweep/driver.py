@@ -17,7 +17,9 @@ from sweep import remote
 from sweep.claim import claimed
 from sweep.estimate import Estimate, estimate
 from sweep.fingerprint import study_parts
+from sweep.job import Job, Method, content_hash, versions
 from sweep.loading import StudyError, lasting_reference, load_splits, load_study, users_code
+from sweep.measure import measure
 from sweep.pick import Choice, NoTargetError, Target, chosen
 from sweep.progress import Progress
 from sweep.search import FOR_A_TARGET, Entry, IndexedSearch, SearchName, index_url, open_index
@@ -36,17 +38,8 @@ from sweep.store import (
 )
 from sweep.study import Data, Study, check_levels
 from sweep.tracking import Tracker, Tracking
-from sweep.trial import (
-    Job,
-    Method,
-    Workplace,
-    content_hash,
-    job_sizes,
-    measure,
-    settle_process,
-    split_arrays,
-    versions,
-)
+from sweep.trial import job_sizes
+from sweep.workplace import Workplace, settle_process, split_arrays
 
 Say = Callable[[str], None]
 

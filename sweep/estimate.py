@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from lc_core.algorithm import deploy, run_lc
 from lc_core.schedule import Schedule
 from lc_core.training import DivergedError, predict
+from sweep.job import Job
 from sweep.search import Entry
-from sweep.trial import Job, Workplace, settle_process
+from sweep.workplace import Workplace, settle_process
 
 FACTS_BYTES = 8192  # of a job's record and diagnostics, as file systems count
 STATES = 4  # arrays as large as the weights in a checkpoint: w, Delta(Theta), lambda, momentum

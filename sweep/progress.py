@@ -17,7 +17,7 @@ from sweep.sizes import told
 from sweep.store import Record, label
 
 if TYPE_CHECKING:
-    from sweep.trial import Job
+    from sweep.job import Job
 
 
 class Watch(Protocol):

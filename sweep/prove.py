@@ -14,11 +14,13 @@ from lc_core.artifact import Artifact, ArtifactError, load, read
 from lc_core.entropy import coded_sizes
 from sweep.fingerprint import study_parts
 from sweep.intervals import wilson
+from sweep.job import content_hash
 from sweep.loading import StudyError, load_splits, load_study
+from sweep.measure import drop, measure, scores
 from sweep.pick import By, Candidate, Target, chosen
 from sweep.store import Record, StoreError, SweepFolder, read_manifest, read_optional, read_records, write_json
 from sweep.study import Data, Study
-from sweep.trial import content_hash, drop, measure, scores, settle_process
+from sweep.workplace import settle_process
 
 
 def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from ray.tune.search import Searcher
 
 from sweep import parcel, remote, trial
 from sweep.cluster import check_address, check_shared, connected, room
+from sweep.job import Job
 from sweep.process import Interruption, environment, redirected
 from sweep.progress import Watch
 from sweep.scratch import remove_dead
@@ -149,7 +150,7 @@ class _Driver:
         self.watch = watch
         self.check = check
         self.workers = workers
-        self.jobs: dict[str, trial.Job] = {}  # by Tune's trial id: asked for and not told yet
+        self.jobs: dict[str, Job] = {}  # by Tune's trial id: asked for and not told yet
         self.started: set[str] = set()
         self.results: dict[str, dict[str, Any]] = {}  # the last unseen report
         self.interruption = Interruption()
@@ -281,7 +282,7 @@ def _tune(
                 search_alg=_Asker(driver),
                 num_samples=-1,
                 reuse_actors=True,
-                trial_name_creator=lambda tune_trial: trial.Job.from_dict(tune_trial.config["job"]).label,
+                trial_name_creator=lambda tune_trial: Job.from_dict(tune_trial.config["job"]).label,
                 trial_dirname_creator=lambda tune_trial: str(tune_trial.trial_id),
             ),
             run_config=tune.RunConfig(
@@ -306,7 +307,7 @@ def _parcel(address: str | None, study_reference: str, user_folder: str) -> Iter
         yield sent
 
 
-def _give_up(job: trial.Job, folder: SweepFolder, *, cause: str) -> Record:
+def _give_up(job: Job, folder: SweepFolder, *, cause: str) -> Record:
     """The record that holds for a job that Tune gave up: failed, unless a worker published it and then died.
 
     Where it cannot be written it is known to this run alone.

@@ -22,6 +22,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sweep.index import Index
+from sweep.job import Job
 from sweep.sampler import TRIES, Parameters, Params, SmallestSampler, as_params
 from sweep.smallest import skipped
 from sweep.space import Flags, spread
@@ -29,7 +30,6 @@ from sweep.stopping import Bars, Finished, bars, needed_beside
 from sweep.storage import without_password
 from sweep.store import Record, StoreError, but_for_seed
 from sweep.study import Configuration, Level, Study
-from sweep.trial import Job
 
 SearchName = Literal["grid", "smallest", "tpe", "pareto"]
 FOR_A_TARGET = ("smallest", "tpe")

@@ -1,195 +1,35 @@
 """One LC job, from its configuration to its published record. Plain Python: no Ray."""
 
-import ctypes
 import datetime
-import functools
 import hashlib
-import importlib.metadata
 import itertools
-import json
-import platform
 import random
 import shutil
-import sys
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lc_core.accounting import Uses, count_macs, layer_uses
 from lc_core.algorithm import LCState, deploy, run_lc
-from lc_core.artifact import Artifact, ArtifactError, encode, load, nominal_bytes, read
-from lc_core.compression import Compressed
+from lc_core.artifact import Artifact, ArtifactError, encode, load, nominal_bytes
 from lc_core.schedule import Schedule
-from lc_core.surgery import cut_weights
 from lc_core.task import CompressionTask
-from lc_core.training import DivergedError, predict
+from lc_core.training import predict
 from sweep.attempt import new_attempt, publish
 from sweep.checkpoint import Checkpoint, Checkpoints
-from sweep.intervals import paired_drop, wilson
-from sweep.loading import load_study
+from sweep.job import Job, content_hash, versions
+from sweep.measure import drop, measure, scores
 from sweep.stopping import Bars
-from sweep.store import FORMAT, Record, SweepFolder, label, write_json, write_whole
-from sweep.study import Configuration, Data, Split, Study
+from sweep.store import FORMAT, Record, SweepFolder, write_json, write_whole
+from sweep.workplace import Workplace
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, KEPT_BYTES = -1, -3, 1 << 25  # the first two are glibc's own, of malloc.h
-Method = Literal["lc", "dc"]
 Progress = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a job does; equal jobs have equal ids.
-
-    Attributes:
-        study_hash: of the study's model, data, loss and reference.
-        family: of the study.
-        configuration: the levels of the family's knobs.
-        method: "lc", or "dc" for direct compression alone.
-        seed: of the order of the batches.
-        schedule: of the LC run, as a dict.
-    """
-
-    study_hash: str
-    family: str
-    configuration: Configuration
-    method: Method
-    seed: int
-    schedule: dict[str, Any]
-
-    @functools.cached_property
-    def id(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of what the job does."""
-        return content_hash({field.name: getattr(self, field.name) for field in fields(self)})  # asdict copies all
-
-    @property
-    def label(self) -> str:
-        """The job in words."""
-        untrained = " (direct compression)" if self.method == "dc" else ""
-        return f"{self.family}: {label(self.configuration)}, seed {self.seed}{untrained}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON data; `from_dict` is its inverse."""
-        return asdict(self)
-
-    @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> "Job":
-        return Job(**data)
-
-
-@dataclass(frozen=True, eq=False)
-class Workplace:
-    """What a process needs to do jobs.
-
-    Attributes:
-        study: the study.
-        data: its splits.
-        reference: the reference's parameters and buffers, by name.
-        reference_bytes: of the reference's own packed file.
-        folder: the sweep's.
-        template: an untrained model, for names and shapes.
-        uses: of `lc_core.accounting.layer_uses`.
-    """
-
-    study: Study
-    data: Data
-    reference: dict[str, Tensor]
-    reference_bytes: int
-    folder: SweepFolder
-    template: nn.Module
-    uses: Uses
-
-    @property
-    def reference_macs(self) -> int:
-        """Multiply-accumulates of the reference for one example."""
-        return self.macs((), ())
-
-    def macs(self, tasks: Sequence[CompressionTask], thetas: Sequence[Compressed]) -> int:
-        """Multiply-accumulates for one example of the model compressed to `thetas`, groups that went cut out of it."""
-        weights = cut_weights(self.template, self.data.train.inputs[:1], tasks=tasks, thetas=thetas)
-        return count_macs(self.uses, weights, tasks=tasks, thetas=thetas)
-
-    @functools.cached_property
-    def reference_scores(self) -> Tensor:
-        """The reference's accuracy on each example of the validation split, float64 (n,)."""
-        model = self.build_model()
-        model.load_state_dict(self.reference)
-        return scores(model, self.data.val, study=self.study)["accuracy"]
-
-    def build_model(self) -> nn.Module:
-        """An untrained model where the data is."""
-        return self.study.build_model().to(self.data.train.inputs.device)
-
-    def on(self, device: str) -> "Workplace":
-        """This workplace with its data and reference on `device`, where its jobs then run."""
-        splits = (self.data.train, self.data.val, self.data.test)
-        data = Data(*(Split(split.inputs.to(device), split.targets.to(device)) for split in splits))
-        reference = {name: tensor.to(device) for name, tensor in self.reference.items()}
-        return replace(self, data=data, reference=reference, template=self.template.to(device))
-
-    @staticmethod
-    def make(study: Study, data: Data, *, folder: SweepFolder) -> "Workplace":
-        """The workplace of a sweep whose reference is in its folder."""
-        artifact = read(folder.reference)
-        reference, size = artifact.weights(), artifact.file_bytes
-        return replace(Workplace.untrained(study, data, folder=folder), reference=reference, reference_bytes=size)
-
-    @staticmethod
-    def untrained(study: Study, data: Data, *, folder: SweepFolder) -> "Workplace":
-        """The workplace of a sweep without a reference: its jobs have sizes, but cannot be done."""
-        template = study.seeded_model()
-        uses = layer_uses(template, data.train.inputs[:1])
-        return Workplace(study, data, template.state_dict(), 0, folder, template, uses)
-
-
-def job_device(gpus: Sequence[object]) -> str:
-    """Where a job that was given these GPUs runs: on the first, where torch can use it."""
-    return "cuda" if gpus and torch.cuda.is_available() else "cpu"
-
-
-def open_workplace(
-    study_reference: str, *, user_folder: str, splits: dict[str, np.ndarray], folder: str, device: str = "cpu"
-) -> Workplace:
-    """The workplace in a fresh process: imports the study, sets one torch thread.
-
-    Args:
-        study_reference: as the user named the study.
-        user_folder: appended to `sys.path`, after all that is there.
-        splits: of `split_arrays`; may be read-only, and is never written to.
-        folder: the sweep's.
-        device: where its jobs run.
-    """
-    settle_process()
-    study = load_study(study_reference, user_folder=user_folder)
-    return Workplace.make(study, _data(splits), folder=SweepFolder(Path(folder))).on(device)
-
-
-def settle_process() -> None:
-    """One torch thread, and denormal numbers flushed to zero, so that every process computes the same numbers.
-
-    Freed memory is kept for the next batch, where the C library can be told so: to be given fresh pages for every
-    activation and gradient takes a tenth of a small network's training.
-    """
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
-        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
-
-
-def split_arrays(data: Data) -> dict[str, np.ndarray]:
-    """The splits as named arrays, to share them with other processes without a copy."""
-    splits = {"train": data.train, "val": data.val, "test": data.test}
-    pairs = {name: {"inputs": split.inputs, "targets": split.targets} for name, split in splits.items()}
-    return {f"{name}.{part}": tensor.cpu().numpy() for name, pair in pairs.items() for part, tensor in pair.items()}
 
 
 NO_BARS = Bars()
@@ -267,61 +107,6 @@ def job_sizes(job: Job, workplace: Workplace) -> Sizes:
     size = nominal_bytes(tasks, weights, info=_info(job, workplace, accuracy=0.0))
     macs = workplace.macs(tasks, [task.outline_or_dense() for task in tasks])
     return Sizes(size, macs, fixed=all(task.outline() is not None for task in tasks), plan=_plan_hash(tasks))
-
-
-def measure(model: nn.Module, split: Split, *, study: Study) -> dict[str, Any]:
-    """The study's metrics of `model` on `split`, n, and the 95 % interval of the accuracy.
-
-    Raises:
-        DivergedError: an output is NaN or infinite.
-    """
-    means = {name: float(score.mean()) for name, score in scores(model, split, study=study).items()}
-    n = len(split.targets)
-    low, high = wilson(means["accuracy"], n=n)
-    return means | {"n": n, "low": low, "high": high}
-
-
-def scores(model: nn.Module, split: Split, *, study: Study) -> dict[str, Tensor]:
-    """Metric -> its score of each example of `split`, float64 (n,). DivergedError as `measure`."""
-    outputs = predict(model, split.inputs)
-    if not bool(torch.isfinite(outputs).all()):
-        raise DivergedError("the model's outputs hold NaN or infinity")
-    return {
-        name: _checked(name, metric(outputs, split.targets), len(outputs)) for name, metric in study.metrics.items()
-    }
-
-
-def drop(reference: Tensor, found: Tensor) -> dict[str, float]:
-    """From scores `reference` (n,) to `found` (n,) on the same examples: the drop of their mean, its 95 % interval."""
-    change = reference - found
-    lost, won = float(change.clamp(min=0).sum()), float((-change).clamp(min=0).sum())
-    low, high = paired_drop(lost, won, n=len(change))
-    return {"drop": (lost - won) / len(change), "low": low, "high": high}
-
-
-def _checked(name: str, score: Tensor, n: int) -> Tensor:
-    if tuple(score.shape) != (n,):
-        raise ValueError(
-            f"metric {name!r}: expected a score for each of {n} examples, shape ({n},), got shape {tuple(score.shape)}"
-        )
-    score = score.double()
-    if not bool(((score >= 0) & (score <= 1)).all()):  # NaN too
-        raise ValueError(
-            f"metric {name!r}: expected scores in [0, 1], got {float(score.min())} to {float(score.max())}"
-        )
-    return score
-
-
-def content_hash(data: Any) -> str:
-    """16 hexadecimal digits of the SHA-256 of JSON data, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Versions of what decides numbers."""
-    packages = ("lcsweep", "torch", "numpy", "scikit-learn", "optuna", "ray")
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
 
 
 def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress, bars: Bars) -> dict[str, Any]:
@@ -462,13 +247,3 @@ def _record(job: Job, reference_bytes: int | None, reference_macs: int | None) -
         "error": None,
         "stopped": None,
     } | dict.fromkeys(unknown)
-
-
-def _data(arrays: Mapping[str, np.ndarray]) -> Data:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # it is never written to
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    train, val, test = (
-        Split(tensors[f"{name}.inputs"], tensors[f"{name}.targets"]) for name in ("train", "val", "test")
-    )
-    return Data(train, val, test)

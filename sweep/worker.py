@@ -18,8 +18,10 @@ import ray
 from ray import tune
 
 from sweep import parcel, remote, trial
+from sweep.job import Job
 from sweep.stopping import Bars
 from sweep.store import SweepFolder
+from sweep.workplace import Workplace, job_device, open_workplace
 
 SECONDS_BETWEEN_REPORTS = 0.5  # of one job: a report costs a round trip to the driver
 
@@ -40,7 +42,7 @@ class Data:
 class Place:
     """A worker process's workplace, and the cloud folder that its jobs' files are put in."""
 
-    workplace: trial.Workplace
+    workplace: Workplace
     url: str | None
     seconds_between_reports: float
 
@@ -54,19 +56,19 @@ def place_of(data: ray.ObjectRef[Data]) -> Place:
         folder = str(Path(tempfile.gettempdir(), f"lcsweep-{os.getuid()}", Path(held.folder).name))
         reference = SweepFolder(Path(folder)).reference
         remote.fetch_file(held.url, reference.relative_to(folder).as_posix(), to=reference)
-    workplace = trial.open_workplace(
+    workplace = open_workplace(
         held.study_reference,
         user_folder=parcel.unpacked() or held.user_folder,
         splits=held.splits,
         folder=folder,
-        device=trial.job_device(ray.get_gpu_ids()),
+        device=job_device(ray.get_gpu_ids()),
     )
     return Place(workplace, held.url, 0.0 if held.tracked else SECONDS_BETWEEN_REPORTS)
 
 
 def work(config: dict[str, Any], data: ray.ObjectRef[Data]) -> dict[str, Any]:
     """Do the job in `config`; the last report is its record as JSON text (Tune would flatten a dict)."""
-    job = trial.Job.from_dict(config["job"])
+    job = Job.from_dict(config["job"])
     place = place_of(data)
     report = _throttled(tune.report, seconds=place.seconds_between_reports)
     record = trial.run_job(job, place.workplace, report=report, bars=Bars(**config["bars"]))

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sweep.job import Job
 from sweep.pick import candidates
 from sweep.store import Record, read_records
-from sweep.trial import Job
 from tests.benchmarks.conftest import FOLDER
 
 

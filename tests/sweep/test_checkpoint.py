@@ -17,7 +17,8 @@ from lc_core.task import CompressionTask, Governed
 from sweep import checkpoint, trial
 from sweep.checkpoint import Checkpoints
 from sweep.driver import Sweep
-from sweep.trial import Job, run_job
+from sweep.job import Job
+from sweep.trial import run_job
 from tests.contract.test_compressions import FAMILIES
 from tests.contract.weights import draw
 from tests.sweep.tiny import STUDY, changed, prepared, write_study

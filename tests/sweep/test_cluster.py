@@ -11,7 +11,8 @@ import ray
 import torch
 from ray.cluster_utils import Cluster
 
-from sweep import cluster, trial
+from sweep import cluster
+from sweep.workplace import job_device
 from tests.sweep.tiny import prepared, write_study
 
 
@@ -39,7 +40,7 @@ def test_a_job_runs_on_the_gpu_that_it_was_given(
     given: list[int], usable: bool, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: usable)
-    assert trial.job_device(given) == device
+    assert job_device(given) == device
 
 
 def test_a_workplace_moves_as_a_whole(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from sweep.driver import Sweep
 from sweep.fingerprint import study_parts
 from sweep.store import Record
 from sweep.study import Data, Split
-from sweep.trial import Workplace, run_job
+from sweep.trial import run_job
+from sweep.workplace import Workplace
 from tests.sweep.tiny import STUDY, changed, prepared, write_study
 
 IMPORTED = changed("import Chain", "import Chain, Distillation")

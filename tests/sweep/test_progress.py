@@ -9,10 +9,10 @@ from typing import Any, TextIO
 
 import pytest
 
+from sweep.job import Job
 from sweep.process import own_stream, redirected
 from sweep.progress import Progress, better, duration
 from sweep.store import Record
-from sweep.trial import Job
 
 
 def job(seed: int = 0) -> Job:

@@ -19,10 +19,12 @@ import pytest
 
 from lc_core.artifact import encode
 from sweep import runner
+from sweep.job import Job
 from sweep.loading import load_study
 from sweep.stopping import Bars
 from sweep.store import Record, SweepFolder, write_whole
-from sweep.trial import Job, open_workplace, run_job, split_arrays
+from sweep.trial import run_job
+from sweep.workplace import open_workplace, split_arrays
 
 STUDY = """
     import os

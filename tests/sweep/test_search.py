@@ -13,12 +13,12 @@ from optuna.trial import TrialState
 
 from lc_core import Codebook
 from sweep import index
+from sweep.job import Job
 from sweep.search import CONSTRAINT, LEGACY_CONSTRAINTS, Entry, IndexedSearch, open_index
 from sweep.smallest import TIGHTER
 from sweep.stopping import Bars
 from sweep.store import Record, StoreError
 from sweep.study import Configuration, Family, Study
-from sweep.trial import Job
 from tests.sweep.test_study import make_study
 from tests.sweep.tiny import folders_and_files
 

@@ -18,10 +18,13 @@ from lc_core.artifact import load, read
 from sweep import checkpoint, trial
 from sweep.driver import Sweep
 from sweep.intervals import wilson
+from sweep.job import Job, content_hash, versions
+from sweep.measure import measure, scores
 from sweep.search import index_url, open_index
 from sweep.stopping import Bars
 from sweep.store import Record, read_records
-from sweep.trial import Job, Sizes, content_hash, job_sizes, open_workplace, run_job, split_arrays, versions
+from sweep.trial import Sizes, job_sizes, run_job
+from sweep.workplace import open_workplace, split_arrays
 from tests.sweep.tiny import STUDY, changed, prepared, write_study
 
 FIELDS = {
@@ -400,16 +403,16 @@ def test_torch_says_that_there_is_no_memory_in_the_words_that_are_looked_for() -
 def test_a_measurement_says_what_it_is_of(sweep: Sweep) -> None:
     model = sweep.workplace.study.build_model()
     model.load_state_dict(sweep.workplace.reference)
-    measured = trial.measure(model, sweep.workplace.data.val, study=sweep.workplace.study)
+    measured = measure(model, sweep.workplace.data.val, study=sweep.workplace.study)
     assert measured == sweep.manifest["reference"]["val"]
     assert set(measured) == {"accuracy", "n", "low", "high"}
-    each = trial.scores(model, sweep.workplace.data.val, study=sweep.workplace.study)
+    each = scores(model, sweep.workplace.data.val, study=sweep.workplace.study)
     assert float(each["accuracy"].mean()) == measured["accuracy"]
     assert each["accuracy"].dtype == torch.float64
     with torch.no_grad():
         next(model.parameters()).fill_(math.nan)
     with pytest.raises(trial.DivergedError, match="NaN"):
-        trial.measure(model, sweep.workplace.data.val, study=sweep.workplace.study)
+        measure(model, sweep.workplace.data.val, study=sweep.workplace.study)
 
 
 METRICS = {
