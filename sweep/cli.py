@@ -4,14 +4,30 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sweep import remote, text
-from sweep.pick import NoTargetError, Target
+from sweep.arguments import (
+    ByName,
+    DataFolder,
+    Folder,
+    FormatName,
+    Json,
+    MaxDrop,
+    MethodName,
+    MinAccuracy,
+    Relative,
+    SearchName,
+    TrackerName,
+    UsageError,
+    own_target,
+    target_of,
+    use_data,
+)
+from sweep.pick import NoTargetError
 from sweep.store import StoreError, SweepFolder, read_manifest, read_optional, read_records, write_whole
 
 if TYPE_CHECKING:
@@ -23,50 +39,6 @@ DONE, ERROR, USAGE, SOME_FAILED, NO_MODEL, NOT_VERIFIED, INTERRUPTED = 0, 1, 2, 
 CommandLineError: type[Any] = typer.BadParameter.__mro__[2]  # ClickException, which typer vendors and does not export
 
 
-class UsageError(ValueError):
-    """A command line that makes no sense as a whole."""
-
-
-class SearchName(StrEnum):
-    """How the next job is chosen."""
-
-    grid = "grid"
-    smallest = "smallest"
-    tpe = "tpe"
-    pareto = "pareto"
-
-
-class MethodName(StrEnum):
-    """What a job does."""
-
-    lc = "lc"
-    dc = "dc"
-
-
-class TrackerName(StrEnum):
-    """Who else hears of every LC step."""
-
-    mlflow = "mlflow"
-    wandb = "wandb"
-
-
-class ByName(StrEnum):
-    """What a pick minimises."""
-
-    bytes = "bytes"
-    macs = "macs"
-
-
-class FormatName(StrEnum):
-    """What a report is written as."""
-
-    html = "html"
-    md = "md"
-    csv = "csv"
-    parquet = "parquet"
-    json = "json"
-
-
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -75,24 +47,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 error; 2 usage; 3 some jobs failed; 4 no model meets the target; "
     "5 an artifact failed verification; 130 interrupted.",
 )
-
-Folder = Annotated[
-    str, typer.Argument(metavar="DIR", help="The sweep's folder, such as runs/digits_mlp or s3://bucket/digits_mlp.")
-]
-MaxDrop = Annotated[
-    float | None, typer.Option(metavar="F", help="At most this far below the reference's accuracy (0.01: one point).")
-]
-Relative = Annotated[
-    bool, typer.Option("--relative", help="--max-drop is a part of the reference's accuracy, not absolute.")
-]
-MinAccuracy = Annotated[float | None, typer.Option(metavar="F", help="At least this accuracy, a fraction.")]
-
-DATA = "LCSWEEP_DATA"
-DataFolder = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", exists=True, file_okay=False, envvar=DATA, help="Where studies find data."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -162,13 +116,13 @@ def run(
     from sweep.process import own_stream
     from sweep.progress import Progress
 
-    _use_data(data)
+    use_data(data)
     url = out if out is not None and remote.is_url(out) else None
     options = driver.Options(
         study=study,
         user_folder=os.getcwd(),
         search=search.value,
-        target=_target(max_drop, min_accuracy, relative=relative),
+        target=target_of(max_drop, min_accuracy, relative=relative),
         trials=trials,
         workers=_workers(workers, address, gpus_per_job),
         repeats=repeats,
@@ -262,7 +216,7 @@ def report(
     """
     root = _local(folder)
     manifest = read_manifest(root)
-    target = _target(max_drop, min_accuracy, relative=relative) or _own_target(manifest)
+    target = target_of(max_drop, min_accuracy, relative=relative) or own_target(manifest)
     match format:
         case FormatName.html:
             from reports import write_report
@@ -311,7 +265,7 @@ def compare(
     from reports.compare import compare as compare_sweeps
     from reports.compare import facts
 
-    comparison = compare_sweeps(sweeps, target=_target(max_drop, min_accuracy, relative=relative))
+    comparison = compare_sweeps(sweeps, target=target_of(max_drop, min_accuracy, relative=relative))
     paths = {} if out is None else compare_page.write_comparison(comparison, out)
     tables = (compare_page.sides_table(comparison), compare_page.levels_table(comparison))
     words = text.compared([(table.lines, table.right) for table in tables], compare_page.meanings(comparison), paths)
@@ -343,13 +297,13 @@ def pick(
     """
     from sweep import prove
 
-    _use_data(data)
+    use_data(data)
     root = _local(folder)
     manifest = read_manifest(root)
-    target = _target(max_drop, min_accuracy, relative=relative)
+    target = target_of(max_drop, min_accuracy, relative=relative)
     if knee and (target is not None or confident):
         raise UsageError("--knee: expected no target beside it, got --max-drop, --min-accuracy or --confident")
-    target = None if knee else target or _own_target(manifest)
+    target = None if knee else target or own_target(manifest)
     if target is None and not knee:
         raise NoTargetError("pick")
     picked = prove.pick_model(
@@ -410,33 +364,10 @@ def verify(
 
     if not file.is_file():
         raise UsageError(f"{file}: no such file; expected a packed model, such as one made by lcsweep export")
-    _use_data(data)
+    use_data(data)
     facts = prove.verify(file, study_reference=study, user_folder=os.getcwd())
     _print(facts, text.artifact(facts), as_json=as_json)
     return DONE
-
-
-def _target(max_drop: float | None, min_accuracy: float | None, *, relative: bool) -> Target | None:
-    if max_drop is None and min_accuracy is None:
-        if relative:
-            raise UsageError("--relative: expected --max-drop, which it is about")
-        return None
-    try:
-        return Target(max_drop=max_drop, min_accuracy=min_accuracy, relative=relative)
-    except ValueError as error:
-        raise UsageError(
-            str(error).replace("max_drop", "--max-drop").replace("min_accuracy", "--min-accuracy")
-        ) from error
-
-
-def _use_data(folder: Path | None) -> None:
-    """Has studies look there, in this process and in those that Ray starts from it."""
-    if folder is not None:
-        os.environ[DATA] = str(folder.resolve())
-
-
-def _own_target(manifest: dict[str, Any]) -> Target | None:
-    return Target(**manifest["target"]) if manifest["target"] else None
 
 
 def _record_of(folder: Path, trial: str | None) -> dict[str, Any]:
