@@ -133,4 +133,5 @@ def _linear_values(low: float, high: float, *, most: int) -> list[float]:
     scale = 10.0 ** math.floor(math.log10(rough))
     step = next(scale * factor for factor in (1, 2, 2.5, 5, 10, 20) if scale * factor >= rough)
     first = math.ceil(low / step - 1e-9)
-    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
+    values = (index * step for index in range(first, math.floor(high / step + 1e-9) + 1))
+    return [min(max(value, low), high) for value in values]  # a rounding error inside

@@ -42,7 +42,7 @@ def every_form() -> dict[str, Compressed]:
     codes = torch.arange(40) % 3
     pairs = (torch.arange(20)[:, None] * 4 + torch.tensor([1, 3])).reshape(-1)
     byte = torch.uint8
-    corrections = Sparse((8, 50), pairs[:3], Dense(numbers(3)))
+    corrections = Sparse((20, 20), pairs[:3], Dense(numbers(3)))
     return {
         "dense": Dense(numbers(2, 3)),
         "gaps": Sparse((20, 20), torch.arange(4, 400, 45), Dense(numbers(9))),
@@ -52,7 +52,7 @@ def every_form() -> dict[str, Compressed]:
         "symmetric": Uniform((8, 5), (codes * 3).to(byte), torch.tensor([0.25]), None, 3),
         "zeros": Uniform((8, 5), codes.to(byte), numbers(8).abs() + 1, (torch.arange(8) % 3).to(byte), 2),
         "cast": Rounded(numbers(4, 4).half(), torch.float32),
-        "sum": Summed((Quantized((8, 50), torch.arange(400) % 2, numbers(2)), corrections)),
+        "sum": Summed((Quantized((20, 20), torch.arange(400) % 2, numbers(2)), corrections)),
         "channel": Factored((9, 2, 3, 3), Dense(numbers(9, 2)), Dense(numbers(2, 18))),
         "spatial": Factored((6, 4, 3, 3), Dense(numbers(18, 1)), Dense(numbers(1, 12)), "spatial"),
         "tucker": Tucker((6, 5, 3), Dense(numbers(2, 2, 3)), Dense(numbers(6, 2)), Dense(numbers(5, 2))),

@@ -22,7 +22,7 @@ from tests.sweep.tiny import changed, prepared, run_all, write_study
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-RAY = [sys.executable, "-c", "import sys; from ray.scripts.scripts import main; sys.argv[0] = 'ray'; main()"]
+RAY = [sys.executable, "-u", "-c", "import sys; from ray.scripts.scripts import main; sys.argv[0] = 'ray'; main()"]
 LCSWEEP = [sys.executable, "-c", "import sys; from sweep.cli import main; sys.exit(main())"]
 
 # Says on which node and from which file each job ran, and what of a GPU it had.

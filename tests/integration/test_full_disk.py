@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from sweep import checkpoint, runner
@@ -64,7 +65,8 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, disk: Path, monkeypatch: pyte
         assert read_records(sweep.folder.root) == []
         assert not list(sweep.folder.artifacts.iterdir())
         threading.Timer(2, (disk / "fill").unlink).start()
-        index.tell(index.ask(), (0.1, 100))  # waits for room
+        index.add(optuna.trial.create_trial(values=[0.1, 100]))
+        index.write()  # waits for room
         assert not (disk / "fill").exists()
         assert run_job(job, sweep.workplace, report=report)["status"] == "done"
         assert steps[21:] == list(range(9, 21))

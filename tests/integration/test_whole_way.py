@@ -118,6 +118,11 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Way:
     return way
 
 
+def finished(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that went to their end: a search stops hopeless ones."""
+    return [record for record in records if record["status"] == "done"]
+
+
 def test_a_configuration_that_raises_is_a_failed_record_and_the_rest_are_done(way: Way) -> None:
     said, records = way.said["spoilt"], way.records["spoilt"]
     assert said.code == 3, said
@@ -195,7 +200,7 @@ def test_the_pick_is_the_smallest_file_that_meets_the_target_whoever_made_it(way
     picked = way.said["pick"].json
     records = way.records["pick"]
     threshold = way.said["status"].json["reference"]["val"]["accuracy"] - 0.03
-    meeting = [record for record in records if record["val"]["accuracy"] >= threshold]
+    meeting = [record for record in finished(records) if record["val"]["accuracy"] >= threshold]
     assert picked["id"] == min(meeting, key=lambda record: record["artifact_bytes"])["id"]
     assert picked["meets_target"]
     assert picked["test"]["looks"] == 2
@@ -214,14 +219,14 @@ def test_the_report_is_one_page_its_figures_and_the_curves_of_every_job(way: Way
     figures = {f"{name}.{kind}" for name in ("front", "macs", "progress", "run") for kind in ("pdf", "png", "svg")}
     assert {path.name for path in way.folder.report.iterdir()} == {"index.html", "curves"} | figures
     curves = "".join(path.read_text() for path in (way.folder.report / "curves").iterdir())
-    assert all(record["id"] in curves for record in way.records["smallest"])
+    assert all(record["id"] in curves for record in finished(way.records["smallest"]))
     page = (way.folder.report / "index.html").read_text()
     assert not re.search(r"(src|href)=\"https?:", page)
     assert way.said["pick"].json["id"] in page
 
 
 def test_every_file_loads_and_has_the_bytes_of_its_record(way: Way) -> None:
-    for record in way.records["smallest"]:
+    for record in finished(way.records["smallest"]):
         artifact = read(way.folder.artifact(record["id"]))
         assert artifact.file_bytes == record["artifact_bytes"]
         assert artifact.payload_bytes == record["nominal_bytes"]

@@ -52,14 +52,16 @@ PICK = {
     "seeds": [0],
     "target": {"max_drop": 0.1, "min_accuracy": None},
 }
-FACTS = {"done": 1, "failed": [], "searches": [], "pick": PICK}
+FACTS = {"done": 1, "failed": [], "stopped": 0, "searches": [], "pick": PICK}
 HELD = {"bytes": 1_200, "payload_bytes": 1_300, "dense_bytes": 1_100, "coded": {}, "parameters": 5, "info": {}}
 FILE = HELD | {"file": "model.lcz", "sha256": "0" * 64}
 
 
 def test_wherever_a_size_is_told_a_larger_one_is_larger() -> None:
     manifest = {"study": "tiny", "reference": REFERENCE}
-    candidate = Candidate("quantize", {"size": 256}, "lc", ("abc",), (0,), (0.9,), "abc", 1_200, 7, None)
+    candidate = Candidate(
+        "quantize", {"size": 256}, "lc", ("abc",), (0,), (0.9,), (0.8,), (None,), "abc", 1_200, 7, None
+    )
     choice = Choice(candidate, feasible=True, shortfall=0.0, threshold=0.8, by="bytes")
     lines = {
         "pick": text.picked(PICK, Path("no such page")),
