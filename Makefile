@@ -1,7 +1,7 @@
 # `make` lists the targets. Everything runs inside .venv, which the first target that needs it makes.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo format lint types test test-slow check bench clean
+.PHONY: help setup demo format lint types test test-slow test-cluster check bench clean
 
 # The Python that makes .venv: make setup PYTHON=python3.12
 PYTHON ?= python3
@@ -38,10 +38,13 @@ types: setup  ## Check the types
 	mypy
 
 test: setup  ## Run the fast tests
-	OMP_NUM_THREADS=1 pytest -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 pytest -m "not slow and not cluster" $(ARGS)
 
 test-slow: setup  ## Run the slow tests
 	OMP_NUM_THREADS=1 pytest -m slow $(ARGS)
+
+test-cluster: setup  ## Run the tests on clusters of several Ray nodes, on an idle machine
+	OMP_NUM_THREADS=1 pytest -m cluster $(ARGS)
 
 check: lint types test  ## Everything that a change must pass: lint, types, test
 

@@ -12,14 +12,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from sweep.store import SweepFolder, read_records
 from tests.sweep.tiny import changed, prepared, run_all, write_study
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 RAY = [sys.executable, "-u", "-c", "import sys; from ray.scripts.scripts import main; sys.argv[0] = 'ray'; main()"]
@@ -49,7 +49,7 @@ def prune(configuration):
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     """A user's folder whose study imports a module beside it; a job takes seconds."""
-    text = changed("Schedule(epochs=2", "Schedule(epochs=100")
+    text = changed("Schedule(epochs=2", "Schedule(epochs=400")
     text = changed("def prune(configuration):\n", TOLD.replace("TOLD", repr(str(tmp_path / "told"))), text=text)
     for grid in (', grid={"keep": (0.5, 0.1, 0.01)}', ', grid={"keep": (0.3,), "size": (4,)}'):
         text = changed(grid, "", text=text)
@@ -72,25 +72,28 @@ class Nodes:
 
     def start(self, *arguments: str) -> int:
         """Starts a node; its number."""
-        process = subprocess.Popen(
-            [*RAY, "start", "--block", "--num-cpus=1", "--disable-usage-stats", *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        )  # fmt: skip
-        self.groups.append(process.pid)
-        assert process.stdout is not None
-        lines = []
-        with process.stdout as out:
-            for line in out:
-                lines.append(line)
-                if "Ray runtime started" in line:
-                    break
+        with tempfile.TemporaryFile("w+") as said:  # not a pipe, which would have to be read for ever
+            process = subprocess.Popen(
+                [*RAY, "start", "--block", "--num-cpus=1", "--disable-usage-stats", *arguments],
+                stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+            self.groups.append(process.pid)
+            deadline = time.monotonic() + 120
+            while "Ray runtime started" not in (lines := _text(said)):
+                assert process.poll() is None, lines
+                assert time.monotonic() < deadline, lines
+                time.sleep(0.2)
         process.returncode = 0  # nobody waits for it: it is killed
-        assert "Ray runtime started" in lines[-1], "".join(lines)
         return len(self.groups) - 1
 
     def kill(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.groups[number], signal.SIGKILL)
+
+
+def _text(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def two_nodes() -> Iterator[Any]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_the_room_of_a_cluster(two_nodes: Cluster) -> None:
     assert cluster.room(0.0) == cluster.Room(jobs=8, free=8)
     assert cluster.room(0.25).jobs == 4
@@ -83,7 +83,7 @@ def test_the_room_of_a_cluster(two_nodes: Cluster) -> None:
         cluster.room(1.5)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_folder_that_a_node_does_not_see_is_found_before_any_job(
     two_nodes: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +99,7 @@ def test_a_folder_that_a_node_does_not_see_is_found_before_any_job(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_another_version_on_a_node_is_named(
     two_nodes: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +108,7 @@ def test_another_version_on_a_node_is_named(
         cluster.check_shared(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_at_most_four_quarters_of_a_gpu_run_at_once(two_nodes: Cluster) -> None:
     """What the jobs ask of Ray, by Ray's own count; the runner's part is in tests/integration/test_cluster.py."""
 
