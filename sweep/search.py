@@ -136,6 +136,7 @@ class IndexedSearch:
         self.known = len(self._records)
         proposer = TPESampler(seed=0) if name in ("tpe", "pareto") else None
         self._aimed = self._aim(study, done, confirm, proposer) if threshold is not None else None
+        self._tried = {self._owner(record) for record in known}
         self._curve_of = curve_of if name != "grid" else None  # a grid is there for all of its results
         self._finished: dict[str, list[Finished]] = {}  # by schedule
         for record in done:
@@ -161,8 +162,7 @@ class IndexedSearch:
         """Those of the first job of a configuration; later ones are to confirm it, and run to their end."""
         number = self._numbers[_of(job.family, job.configuration)]
         entry = self.entries[number]
-        seeds = [record for record in self._records.values() if self._owner(record) == number]
-        if not entry.fixed or seeds:
+        if self._curve_of is None or not entry.fixed or number in self._tried:
             return Bars()
         finished = self._finished.get(_schedule(job.schedule), [])
         needed = needed_beside(finished, self._sizes(entry.nominal_bytes, entry.macs))
@@ -177,6 +177,7 @@ class IndexedSearch:
             self._left.put_back(self._numbers[_of(job.family, job.configuration)], job)
         if record is not None:
             self._records[job.id] = record
+            self._tried.add(self._numbers[_of(job.family, job.configuration)])
             self._note(record)
         frozen = self._frozen(job, record, since=running.since)
         self._index.add(frozen)
@@ -206,7 +207,7 @@ class IndexedSearch:
 
         A configuration that nothing is known of was ruled out (`skipped`, which takes a target) or is left.
         """
-        touched = {self._owner(record) for record in self._records.values()} | self._begun
+        touched = self._tried | self._begun
         untouched = np.array([number not in touched for number in range(len(self.entries))])
         ruled_out = self._ruled_out(untouched)
         return {
