@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from lc_core.artifact import load, read
+from lc_core.training import DivergedError
 from sweep import checkpoint, trial
 from sweep.driver import Sweep
 from sweep.intervals import wilson
@@ -411,7 +412,7 @@ def test_a_measurement_says_what_it_is_of(sweep: Sweep) -> None:
     assert each["accuracy"].dtype == torch.float64
     with torch.no_grad():
         next(model.parameters()).fill_(math.nan)
-    with pytest.raises(trial.DivergedError, match="NaN"):
+    with pytest.raises(DivergedError, match="NaN"):
         measure(model, sweep.workplace.data.val, study=sweep.workplace.study)
 
 
