@@ -90,7 +90,7 @@ def test_growth_holds_up_to_n_log_n() -> None:
     assert not growth("store", 100_000, [(1.0, 2.0, 14.0)], costs).holds
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_all_of_it_runs_in_small() -> None:
     told = subprocess.run(
         [sys.executable, str(FOLDER / "orchestration.py"), "--small", "--json"], stdout=subprocess.PIPE, check=True
