@@ -43,7 +43,7 @@ test: setup  ## Run the fast tests
 test-slow: setup  ## Run the slow tests
 	OMP_NUM_THREADS=1 pytest -m slow $(ARGS)
 
-test-cluster: setup  ## Run the tests on clusters of several Ray nodes, on an idle machine
+test-cluster: setup  ## Run the tests that want an idle machine: several Ray nodes, all of the memory
 	OMP_NUM_THREADS=1 pytest -m cluster $(ARGS)
 
 check: lint types test  ## Everything that a change must pass: lint, types, test

@@ -431,7 +431,7 @@ def test_a_job_that_stumbles_goes_on_from_its_checkpoint_up_to_a_bound(
     assert not (tmp_path / "out" / "checkpoints").exists() or not list((tmp_path / "out" / "checkpoints").iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_job_that_takes_all_memory_is_given_up_with_the_cause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
