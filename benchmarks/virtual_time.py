@@ -9,6 +9,7 @@ import heapq
 import json
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from sweep.job import Job
 from sweep.progress import Watch
 from sweep.search import Search
 from sweep.store import Record
+from sweep.tracking import Tracking
 from sweep.trial import _record
 
 N_VAL = 10_000
@@ -54,6 +56,10 @@ class Simulated:
         workers: int,
         address: str | None,
         watch: Watch,
+        check: Callable[[], None] = lambda: None,
+        gpus_per_job: float = 0.0,
+        url: str | None = None,
+        tracking: Tracking | None = None,
     ) -> None:
         """Does what `search` asks for, as `runner.run` does."""
         now = work = 0.0  # virtual: until when the driver is busy; of jobs that have been started

@@ -121,7 +121,6 @@ class IndexedSearch:
         self.started = 0
         self._objectives = ("bytes",) if threshold is not None else objectives
         self._begun: set[int] = set()  # configurations of which this run began a job
-        self._records: dict[str, Record] = {}
         self._running: dict[str, _Running] = {}
         self._index = index
         self._numbers = {_of(entry.family, entry.configuration): number for number, entry in enumerate(entries)}
@@ -165,8 +164,10 @@ class IndexedSearch:
         if self._curve_of is None or not entry.fixed or number in self._tried:
             return Bars()
         finished = self._finished.get(_schedule(job.schedule), [])
-        needed = needed_beside(finished, self._sizes(entry.nominal_bytes, entry.macs))
-        return bars(finished, needed=needed if self.threshold is None else self.threshold)
+        needed = self.threshold
+        if needed is None:
+            needed = needed_beside(finished, self._sizes(entry.nominal_bytes, entry.macs))
+        return bars(finished, needed=needed)
 
     def finished(self) -> bool:
         return not self._running and not self._ready()
