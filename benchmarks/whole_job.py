@@ -70,6 +70,7 @@ def shares() -> tuple[Counter[str], float]:
             (Optimizer, "zero_grad", "optimizer"),
             (trial, "deploy", "evaluation"),
             (trial, "measure", "evaluation"),
+            (trial, "scores", "evaluation"),
             (measure, "predict", "forward in evaluation"),
         ):
             whole = getattr(holder, name)

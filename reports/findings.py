@@ -110,7 +110,7 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
     aim = target if target is not None else _own_target(manifest["target"])
     found = candidates(records)
     repeats, confirm = manifest["repeats"], manifest.get("confirm", 0)
-    choice = chosen(records, manifest, target=aim, by=by) if aim is not None and found else None
+    choice = chosen(found, manifest, target=aim, by=by) if aim is not None and found else None
     threshold = None if aim is None else aim.threshold(reference.accuracy)
     by_id = {record["id"]: record for record in records}
     return Findings(

@@ -20,7 +20,7 @@ from sweep.fingerprint import study_parts
 from sweep.job import Job, Method, content_hash, versions
 from sweep.loading import StudyError, lasting_reference, load_splits, load_study, users_code
 from sweep.measure import measure
-from sweep.pick import Choice, NoTargetError, Target, chosen
+from sweep.pick import Choice, NoTargetError, Target, candidates, chosen
 from sweep.progress import Progress
 from sweep.search import FOR_A_TARGET, Entry, IndexedSearch, SearchName, index_url, open_index
 from sweep.storage import storage_errors
@@ -278,8 +278,8 @@ def _load(options: Options) -> tuple[Study, Data, SweepFolder]:
 
 
 def _choice(sweep: Sweep) -> Choice | None:
-    records = read_records(sweep.folder.root)
-    return chosen(records, sweep.manifest, target=sweep.target) if sweep.target else None
+    found = candidates(read_records(sweep.folder.root))
+    return chosen(found, sweep.manifest, target=sweep.target) if sweep.target else None
 
 
 def _entries(workplace: Workplace, options: Options, study_hash: str) -> tuple[Entry, ...]:

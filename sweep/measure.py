@@ -16,8 +16,13 @@ def measure(model: nn.Module, split: Split, *, study: Study) -> dict[str, Any]:
     Raises:
         DivergedError: an output is NaN or infinite.
     """
-    means = {name: float(score.mean()) for name, score in scores(model, split, study=study).items()}
-    n = len(split.targets)
+    return summary(scores(model, split, study=study))
+
+
+def summary(found: dict[str, Tensor]) -> dict[str, Any]:
+    """What `measure` gives, of scores that are there."""
+    means = {name: float(score.mean()) for name, score in found.items()}
+    n = len(found["accuracy"])
     low, high = wilson(means["accuracy"], n=n)
     return means | {"n": n, "low": low, "high": high}
 

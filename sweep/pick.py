@@ -243,15 +243,14 @@ def choose(
 
 
 def chosen(
-    records: Iterable[Record],
+    found: Sequence[Candidate],
     manifest: Mapping[str, Any],
     *,
     target: Target | None,
     by: By = "bytes",
     confident: bool = False,
 ) -> Choice:
-    """The choice among a sweep's `records`, on the terms of its manifest; without a target, the knee of the front."""
-    found = candidates(records)
+    """The choice among a sweep's candidates, on the terms of its manifest; without a target, the knee of the front."""
     if target is not None:
         return choose(
             found,

@@ -17,7 +17,7 @@ from sweep.intervals import wilson
 from sweep.job import content_hash
 from sweep.loading import StudyError, load_splits, load_study
 from sweep.measure import drop, measure, scores
-from sweep.pick import By, Candidate, Target, chosen
+from sweep.pick import By, Candidate, Target, candidates, chosen
 from sweep.store import Record, StoreError, SweepFolder, read_manifest, read_optional, read_records, write_json
 from sweep.study import Data, Study
 from sweep.workplace import settle_process
@@ -60,7 +60,7 @@ def pick_model(
         StudyError: the study cannot be loaded, or has changed.
     """
     folder, manifest, records = SweepFolder(root), read_manifest(root), read_records(root)
-    choice = chosen(records, manifest, target=target, by=by, confident=confident)
+    choice = chosen(candidates(records), manifest, target=target, by=by, confident=confident)
     if choice.candidate is None:
         confirm = manifest.get("confirm", 0)
         seeds = 1 + confirm if confirm else manifest["repeats"]

@@ -24,7 +24,7 @@ from lc_core.training import predict
 from sweep.attempt import new_attempt, publish
 from sweep.checkpoint import Checkpoint, Checkpoints
 from sweep.job import Job, content_hash, versions
-from sweep.measure import drop, measure, scores
+from sweep.measure import drop, measure, scores, summary
 from sweep.stopping import Bars
 from sweep.store import FORMAT, Record, SweepFolder, write_json, write_whole
 from sweep.workplace import Workplace
@@ -195,10 +195,11 @@ def _prove(path: Path, workplace: Workplace, *, claimed: dict[str, Any]) -> tupl
     """
     model = workplace.build_model()
     artifact = load(path, model)
-    found = measure(model, workplace.data.val, study=workplace.study)
+    right = scores(model, workplace.data.val, study=workplace.study)
+    found = summary(right)
     if found != claimed:
         raise ArtifactError(f"the packed file measures {found}, the model that it was made from {claimed}")
-    return artifact, scores(model, workplace.data.val, study=workplace.study)["accuracy"]
+    return artifact, right["accuracy"]
 
 
 def _info(job: Job, workplace: Workplace, *, accuracy: float) -> dict[str, Any]:

@@ -294,11 +294,11 @@ def test_without_a_target_the_choice_is_the_knee_of_the_front() -> None:
         record(size / 10_000, accuracy=accuracy, size=size, macs=macs, id=str(size)) for accuracy, size, macs in facts
     ]
     manifest = {"reference": {"val": {"accuracy": 0.93}}, "repeats": 1}
-    choice = chosen(records, manifest, target=None)
+    choice = chosen(candidates(records), manifest, target=None)
     assert choice.candidate is not None
     assert (choice.candidate.shipped, choice.feasible) == ("100", True)
     assert chosen([], manifest, target=None).candidate is None
-    assert chosen(records, manifest, target=AT_90).candidate == choice.candidate
+    assert chosen(candidates(records), manifest, target=AT_90).candidate == choice.candidate
 
 
 # As many seeds as were asked for
