@@ -60,7 +60,7 @@ def unpack_codes(packed: Tensor, *, width: int, count: int) -> Tensor:
 
 def elias_fano_bits(count: int, universe: int) -> int:
     """Bits of the Elias-Fano code of `count` indices below `universe`, its two arrays rounded up to whole bytes."""
-    return _elias_fano_bits(count, universe, _elias_fano_width(count, universe))
+    return _elias_fano_bits(count, universe, elias_fano_width(count, universe))
 
 
 def pack_elias_fano(support: Tensor, *, universe: int) -> dict[str, Tensor]:
@@ -71,7 +71,7 @@ def pack_elias_fano(support: Tensor, *, universe: int) -> dict[str, Tensor]:
     "Quasi-succinct indices", WSDM 2013, section 3).
     """
     count = support.numel()
-    width = _elias_fano_width(count, universe)
+    width = elias_fano_width(count, universe)
     size = byte_count(_high_bits(count, universe, width))
     if support.device.type == "meta":
         high = torch.empty(size, dtype=torch.uint8, device="meta")
@@ -85,7 +85,7 @@ def pack_elias_fano(support: Tensor, *, universe: int) -> dict[str, Tensor]:
 
 def unpack_elias_fano(low: Tensor, high: Tensor, *, count: int, universe: int) -> Tensor:
     """The inverse of `pack_elias_fano`: int64 (count,), ascending. ValueError where the arrays are not such a code."""
-    width = _elias_fano_width(count, universe)
+    width = elias_fano_width(count, universe)
     ones = _set_bits(high, length=byte_count(_high_bits(count, universe, width)) * 8, count=count)
     support = ((ones - torch.arange(count)) << width) | unpack_codes(low, width=width, count=count)
     if count and (int(support[-1]) >= universe or bool((support[1:] <= support[:-1]).any())):
@@ -165,7 +165,7 @@ def _overlaps(width: int) -> Iterator[tuple[int, int, int]]:
             yield place, byte, place * width - 8 * byte
 
 
-def _elias_fano_width(count: int, universe: int) -> int:
+def elias_fano_width(count: int, universe: int) -> int:
     """The number of low bits that makes the code smallest."""
     return min(range(universe.bit_length() + 1), key=lambda width: _elias_fano_bits(count, universe, width))
 

@@ -54,6 +54,27 @@ def cut_channels(model: nn.Module, example: Tensor) -> tuple[nn.Module, dict[str
     return small, stays
 
 
+def kept_slices(model: nn.Module, example: Tensor) -> dict[str, tuple[Tensor, ...]]:
+    """Parameter -> ascending indices of the slices of it that `cut` leaves, for each of its first dimensions.
+
+    Raises:
+        ValueError: torch.fx cannot trace the model.
+    """
+    whole = copy.deepcopy(model).eval()
+    flow = Flow(trace(whole), example)
+    needed = _needed(flow)
+    names = {id(module): name for name, module in whole.named_modules()}
+    kept: dict[str, tuple[Tensor, ...]] = {}
+    for mixer in flow.mixers:
+        rows, columns = (needed[channels.slots].nonzero().reshape(-1) for channels in (mixer.outputs, mixer.inputs))
+        kept |= {f"{mixer.name}.weight": (rows, columns), f"{mixer.name}.bias": (rows,)}
+    for follower in flow.followers:
+        rows = needed[follower.outputs.slots].nonzero().reshape(-1)
+        module = follower.module
+        kept |= {f"{names[id(module)]}.{name}": (rows,) for name, _ in module.named_parameters()}
+    return kept
+
+
 def cut_weights(
     model: nn.Module, example: Tensor, *, tasks: Sequence[CompressionTask], thetas: Sequence[Compressed]
 ) -> dict[str, Tensor]:
