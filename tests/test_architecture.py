@@ -29,13 +29,15 @@ ARROWS = {
 ARROWS_OF_FILES = {"sweep/cli.py": ("sweep", "lc_core", "reports")}
 
 CORE_LIBRARIES = {"numpy", "safetensors", "sklearn", "torch", "zstandard"}
+# The extra `onnx` (google.protobuf comes with it), which only files of that name may import.
+ONNX_LIBRARIES, ONNX_FILES = {"google", "onnx", "onnxruntime", "onnxscript"}, "lc_core/onnx*.py"
 # What only the named files may import, whole or through an attribute.
 ONLY = {
     "ray": {"sweep/cluster.py", "sweep/runner.py", "sweep/tracking.py", "sweep/worker.py"},
     "optuna.samplers": {"sweep/sampler.py", "sweep/search.py"},
 }
 NOT_IN_REPORTS = ("optuna", "ray", "torch")
-HEAVY = ("matplotlib", "optuna", "pandas", "ray", "torch")
+HEAVY = ("matplotlib", "onnx", "onnxruntime", "onnxscript", "optuna", "pandas", "ray", "torch")
 
 TOP_LEVEL = {"pyproject.toml", "sweep", "lc_core", "studies", "tests", "reports", "README.md"}
 ALSO_ALLOWED = {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile"} | {
@@ -94,13 +96,16 @@ def violations(source: str, *, file: str) -> Iterator[str]:
     """What `file` imports against the design, a line each."""
     package = file.split("/")[0]
     ours = ARROWS_OF_FILES.get(file, ARROWS[package])
+    libraries = CORE_LIBRARIES | (ONNX_LIBRARIES if fnmatch.fnmatch(file, ONNX_FILES) else set())
     for line, name in imported(source, file=file):
         where = f"{file}:{line} imports {name}"
         top = name.split(".")[0]
         if top in (*PACKAGES, "tests", "benchmarks") and not within(name, ours):
             yield f"{where}; of ours it may import {', '.join(ours)}"
-        if package == "lc_core" and top not in {"lc_core", *CORE_LIBRARIES, *sys.stdlib_module_names}:
-            yield f"{where}; the core imports {', '.join(sorted(CORE_LIBRARIES))} and the standard library"
+        if package == "lc_core" and top not in {"lc_core", *libraries, *sys.stdlib_module_names}:
+            yield f"{where}; the core imports {', '.join(sorted(libraries))} and the standard library"
+        if package != "lc_core" and top in ONNX_LIBRARIES:
+            yield f"{where}; only {ONNX_FILES} may"
         if package == "reports" and top in NOT_IN_REPORTS:
             yield f"{where}; reports read files and train nothing"
         for module, files in ONLY.items():
@@ -125,6 +130,8 @@ def test_imports_follow_the_arrows(file: str) -> None:
         ("lc_core/task.py", "from sweep import store"),
         ("lc_core/task.py", "from ..sweep import store"),
         ("lc_core/deep/task.py", "import importlib\nimportlib.import_module('optuna')"),
+        ("lc_core/artifact.py", "def f():\n    from onnx import helper"),
+        ("sweep/ship.py", "import onnxruntime"),
         ("sweep/cli.py", "import ray"),
         ("sweep/cli.py", "from studies import digits_mlp"),
         ("sweep/store.py", "from optuna.samplers import TPESampler"),
@@ -152,6 +159,7 @@ def test_a_wrong_import_is_found(file: str, source: str) -> None:
             "import math\nimport torch.nn.functional as F\nfrom sklearn.cluster import KMeans\nfrom . import pruning",
         ),
         ("lc_core/deep/task.py", "from ..task import gather\nfrom .other import x"),
+        ("lc_core/onnx_file.py", "import onnx\nimport onnxruntime\nfrom google.protobuf.message import Message"),
         ("sweep/runner.py", "from ray import tune\nfrom sweep.trial import Job\nfrom lc_core import artifact"),
         ("sweep/search.py", "import optuna\noptuna.samplers.TPESampler()"),
         ("sweep/store.py", "import optuna\noptuna.storages.RDBStorage"),
@@ -235,6 +243,10 @@ def test_status_loads_nothing_heavy(tmp_path: Path, flags: list[str]) -> None:
     folder = tmp_path / "digits_mlp"
     write_sweep(folder)
     assert loaded_by(run_command(["status", str(folder), *flags]), cwd=tmp_path) & set(HEAVY) == set()
+
+
+def test_the_core_works_without_the_extra(tmp_path: Path) -> None:
+    assert loaded_by("import lc_core, lc_core.runnable, sweep.prove", cwd=tmp_path) & ONNX_LIBRARIES <= {"google"}
 
 
 def test_reports_load_neither_torch_nor_ray(tmp_path: Path) -> None:
