@@ -72,6 +72,20 @@ class FormatName(StrEnum):
     json = "json"
 
 
+class FileFormatName(StrEnum):
+    """How a model is written."""
+
+    lcz = "lcz"
+    onnx = "onnx"
+
+
+class Int8Name(StrEnum):
+    """How activations are quantized to eight bits."""
+
+    static = "static"
+    dynamic = "dynamic"
+
+
 def target_of(max_drop: float | None, min_accuracy: float | None, *, relative: bool) -> Target | None:
     """The target that the options say; None where they say none."""
     if max_drop is None and min_accuracy is None:

@@ -13,8 +13,10 @@ from sweep import remote, text
 from sweep.arguments import (
     ByName,
     DataFolder,
+    FileFormatName,
     Folder,
     FormatName,
+    Int8Name,
     Json,
     MaxDrop,
     MethodName,
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 DONE, ERROR, USAGE, SOME_FAILED, NO_MODEL, NOT_VERIFIED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
+
+EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx"}
+"""Library -> the extra that brings it."""
 
 CommandLineError: type[Any] = typer.BadParameter.__mro__[2]  # ClickException, which typer vendors and does not export
 
@@ -58,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), USAGE)
     except CommandLineError as error:
         return _fail(error.format_message().replace("Value error, ", ""), USAGE)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        return _fail(f"{error.name} is not installed; it comes with pip install 'lcsweep[{EXTRAS[error.name]}]'", ERROR)
     except (ValueError, OSError) as error:
         if os.environ.get("LCSWEEP_DEBUG"):
             raise
@@ -317,21 +326,58 @@ def pick(
 @app.command()
 def export(
     folder: Folder,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the packed file goes.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the file goes.")],
     trial: Annotated[
         str | None, typer.Option(metavar="ID", help="A job, by the start of its id; the pick if unsaid.")
     ] = None,
+    form: Annotated[
+        FileFormatName, typer.Option("--format", help="The packed file as it is, or an ONNX file that stands alone.")
+    ] = FileFormatName.lcz,
+    int8: Annotated[
+        Int8Name | None, typer.Option(help="ONNX: also compute in eight bits, ranges calibrated or taken in each run.")
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(metavar="STUDY", help="ONNX: the study, where it is no longer where it was.")
+    ] = None,
+    data: DataFolder = None,
     as_json: Json = False,
 ) -> int:
-    """Copy a packed model out of a sweep.
+    """Take a model out of a sweep.
 
-    After proof of its bytes, hash and decoding. Exit code 4 when it is a pick that missed its target.
+    After proof of its bytes, hash and decoding; an ONNX file (which needs the study) after proof of its outputs too.
+    Exit code 4 when it is a pick that missed its target.
     """
+    root = _local(folder)
+    record = _record_of(root, trial)
+    if form == FileFormatName.onnx:
+        from sweep import ship
+
+        use_data(data)
+        facts = ship.export_onnx(
+            root,
+            record,
+            out=out,
+            int8=None if int8 is None else int8.value,
+            study_reference=study,
+            user_folder=os.getcwd(),
+        )
+        _print(facts, text.onnx_file(facts), as_json=as_json)
+    elif int8:
+        raise UsageError("--int8: expected --format onnx, whose files it is for")
+    else:
+        facts = _export_packed(root, record, out)
+        _print(facts, text.artifact(facts), as_json=as_json)
+    picked = read_optional(SweepFolder(root).pick) if trial is None else None
+    if picked is not None and not picked["meets_target"]:
+        return _fail(f"exported the nearest miss: {text.verdict(picked)}", NO_MODEL)
+    return DONE
+
+
+def _export_packed(root: Path, record: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Copies the packed file of a job to `out`; what it is."""
     from lc_core.artifact import ArtifactError, read
     from sweep.prove import describe
 
-    root = _local(folder)
-    record = _record_of(root, trial)
     path = SweepFolder(root).artifact(record["id"])
     facts = describe(path, read(path))
     if facts["sha256"] != record["artifact_sha256"]:
@@ -341,30 +387,31 @@ def export(
     if out.exists() and out.read_bytes() != path.read_bytes():
         raise StoreError(f"{out}: there is another file of that name; expected a new one: move it away or name another")
     write_whole(out, path.read_bytes())
-    facts |= {"file": str(out), "reference_bytes": record["reference_bytes"]}
-    _print(facts, text.artifact(facts), as_json=as_json)
-    picked = read_optional(SweepFolder(root).pick) if trial is None else None
-    if picked is not None and not picked["meets_target"]:
-        return _fail(f"exported the nearest miss: {text.verdict(picked)}", NO_MODEL)
-    return DONE
+    return facts | {"file": str(out), "reference_bytes": record["reference_bytes"]}
 
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A packed model, .lcz.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A packed model, .lcz, or an exported one, .onnx.")],
     study: Annotated[str | None, typer.Option(metavar="STUDY", help="Also prove the outputs, with this study.")] = None,
     data: DataFolder = None,
     as_json: Json = False,
 ) -> int:
-    """Prove a packed model.
+    """Prove a packed model, or an ONNX file of one.
 
     Its bytes, hash and decoding; with the study, its outputs too. Runs nothing that the file names.
     """
-    from sweep import prove
-
     if not file.is_file():
         raise UsageError(f"{file}: no such file; expected a packed model, such as one made by lcsweep export")
     use_data(data)
+    if file.suffix == ".onnx":
+        from sweep import ship
+
+        facts = ship.verify_onnx(file, study_reference=study, user_folder=os.getcwd())
+        _print(facts, text.onnx_file(facts), as_json=as_json)
+        return DONE
+    from sweep import prove
+
     facts = prove.verify(file, study_reference=study, user_folder=os.getcwd())
     _print(facts, text.artifact(facts), as_json=as_json)
     return DONE

@@ -33,9 +33,7 @@ def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict
     artifact = read(path)
     facts = describe(path, artifact)
     if study_reference is not None:
-        study = load_study(study_reference, user_folder=user_folder)
-        data = load_splits(study)
-        _same_study(artifact, study, data, path=path, study_reference=study_reference)
+        study, data = same_study(artifact.info, path=path, study_reference=study_reference, user_folder=user_folder)
         prove_outputs(path, study, data)
         facts["outputs"] = "as claimed"
     return facts
@@ -216,10 +214,18 @@ def _model(path: Path, study: Study) -> tuple[nn.Module, Artifact]:
     return model, load(path, model)
 
 
-def _same_study(artifact: Artifact, study: Study, data: Data, *, path: Path, study_reference: str) -> None:
-    made_from = artifact.info.get("study_hash")
+def same_study(info: Mapping[str, Any], *, path: Path, study_reference: str, user_folder: str) -> tuple[Study, Data]:
+    """The study that the model in `path`, of which its file says `info`, was made from, and its data.
+
+    Raises:
+        StudyError: it cannot be loaded, or is another.
+    """
+    study = load_study(study_reference, user_folder=user_folder)
+    data = load_splits(study)
+    made_from = info.get("study_hash")
     if content_hash(study_parts(study, data)) != made_from:
         raise StudyError(
-            f"study {study_reference!r}: not the one that {path} was made from (study {artifact.info.get('study')!r}, "
+            f"study {study_reference!r}: not the one that {path} was made from (study {info.get('study')!r}, "
             f"hash {made_from}); expected the same model, data, loss and reference"
         )
+    return study, data

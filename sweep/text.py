@@ -249,6 +249,34 @@ def _coded(sizes: Facts) -> str:
     )
 
 
+def onnx_file(facts: Facts) -> str:
+    """What an ONNX file is."""
+    claims = {"study": "?", "family": "?", "job": "?", "configuration": {}, "weights": "?"} | facts["claims"]
+    rows = [("file", f"{facts['file']}: {facts['bytes']:,} bytes"), ("sha256", facts["sha256"])]
+    if "payload_bytes" in facts:
+        sizes = f"{facts['payload_bytes']:,} bytes, {facts['packed_bytes']:,} under zstd"
+        rows.append(("packed file", sizes))
+    rows += [
+        ("made by", f"{claims['study']}, {claims['family']}: {label(claims['configuration'])} (job {claims['job']})"),
+        ("weights", claims["weights"]),
+    ]
+    if facts.get("decoded_at_run"):
+        rows.append(("decoding", f"not all at load: {', '.join(facts['decoded_at_run'])} in every run"))
+    if "parity" in facts:
+        from_torch = f"{facts['parity']:.1e} of the largest output from torch's, at most"
+        rows.append(("outputs", from_torch if claims["weights"] == "as packed" else f"{from_torch}, before int8"))
+    if "val" in claims:
+        proof = "proved" if "outputs" in facts else "claimed; --study STUDY proves it"
+        accuracy = f"accuracy {float(claims['val']['accuracy']):.2%} (n {claims['val']['n']}), {proof}"
+        before = f"; the packed model's {facts['packed_val']['accuracy']:.2%}" if "packed_val" in facts else ""
+        rows.append(("validation", accuracy + before))
+    if "test" in facts:
+        rows.append(
+            ("test", f"accuracy {facts['test']['accuracy']:.2%} (n {facts['test']['n']}), as the packed model's")
+        )
+    return _table(rows, right=set())
+
+
 def describe_target(target: Target) -> str:
     """A target in words."""
     if target.max_drop is not None and target.relative:
