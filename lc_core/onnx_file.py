@@ -19,7 +19,8 @@ from google.protobuf.message import DecodeError, Message
 from onnx import ModelProto, StringStringEntryProto, TensorProto, checker, inliner, shape_inference
 from torch import Tensor, nn
 
-from lc_core.artifact import LARGEST_RATIO, SLACK, ArtifactError
+from lc_core.artifact import ArtifactError
+from lc_core.limits import most
 from lc_core.onnx_functions import DOMAIN, OPSET
 
 FORMAT = 1
@@ -155,7 +156,7 @@ def _check_sizes(model: ModelProto, file_bytes: int) -> None:
     for value in inferred.graph.value_info:
         sizes = [max(size.dim_value, 1) for size in value.type.tensor_type.shape.dim]
         total += int(np.prod(sizes, dtype=object)) if sizes else 1
-    if total > LARGEST_RATIO * file_bytes + SLACK:
+    if total > most(file_bytes):
         raise ValueError(f"it makes {total} numbers of {file_bytes} bytes")
 
 
