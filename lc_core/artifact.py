@@ -138,11 +138,19 @@ def load(path: str | Path, model: nn.Module) -> Artifact:
     """
     artifact = read(path)
     try:
+        fill(model, artifact)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    return artifact
+
+
+def fill(model: nn.Module, artifact: Artifact) -> None:
+    """Writes the weights of `artifact` into `model`. ArtifactError where that has other parameters."""
+    try:
         model.load_state_dict(artifact.weights())
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         reason = " ".join(str(error).split())
-        raise ArtifactError(f"{path}: does not fit the model {type(model).__name__}: {reason}") from error
-    return artifact
+        raise ArtifactError(f"does not fit the model {type(model).__name__}: {reason}") from error
 
 
 _ORDER = {

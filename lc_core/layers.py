@@ -1,59 +1,89 @@
 """The layers that a Theta runs as: two for low rank, three or more for Tucker and CP, FFTs for circulant blocks."""
 
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor, nn
 
 from lc_core.circulant import Circulated
 from lc_core.combination import Summed
-from lc_core.compression import Compressed
+from lc_core.compression import numel
 from lc_core.cp import Kruskal
 from lc_core.lowrank import Factored
 from lc_core.tensors import Tucker
+from lc_core.weights import Product, Weight, factor_weights
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d
 
 
-def as_layers(
-    theta: Compressed, layer: Layer, *, rows: Tensor, columns: Tensor, bias: Tensor | None
-) -> nn.Module | None:
-    """What gives the outputs of `layer` in the structure of `theta`; None where that has none.
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """What runs in the place of a layer.
+
+    Attributes:
+        module: gives the layer's outputs.
+        weights: name in `module` -> how it is stored; of those parameters that are.
+    """
+
+    module: nn.Module
+    weights: dict[str, Weight]
+
+
+def as_layers(weight: Weight, layer: Layer, *, bias: Tensor | None, spectral: bool) -> Layers | None:
+    """What gives the outputs of `layer` in the structure of its `weight`; None where that has none.
 
     Args:
-        theta: whose Delta(Theta), cut to `rows` and `columns`, is the layer's weight; of one group.
+        weight: whose Theta has the shape of a layer's weight; slices of it may have been cut out. Of one group.
         layer: its strides, padding and dilation; left as it is.
-        rows: (n,) bool, which outputs of Delta(Theta) the layer has.
-        columns: (m,) bool, which inputs.
         bias: of the layers that it becomes, together.
+        spectral: whether circulant blocks count as structure.
     """
-    match theta:
-        case Factored(scheme="channel", rank=rank, shape=shape):
-            first = theta.right.decompress().reshape(rank, *shape[1:])[:, columns]
-            whole = tuple(range(len(shape) - 2))
-            return nn.Sequential(_like(layer, first, along=whole), _last(layer, theta.left.decompress()[rows], bias))
-        case Factored(scheme="spatial", rank=rank, shape=(n, m, height, width)):
-            across = theta.right.decompress().reshape(rank, m, 1, width)[:, columns]
-            down = theta.left.decompress().reshape(n, height, rank, 1)[rows].transpose(1, 2)
-            return nn.Sequential(_like(layer, across, along=(1,)), _like(layer, down, along=(0,), bias=bias))
-        case Tucker(core=core, left=left, right=right):
-            whole = tuple(range(len(theta.shape) - 2))
-            first = _pointwise(right.decompress()[columns].T, layer)
-            middle = _like(layer, core.decompress(), along=whole)
-            return nn.Sequential(_like(layer, first), middle, _last(layer, left.decompress()[rows], bias))
-        case Kruskal(factors=(outputs, inputs, *kernel), rank=rank):
-            first = _pointwise(inputs.decompress()[columns].T, layer)
-            along = [
-                _like(layer, _along(factor.decompress().T, place, of=len(kernel)), along=(place,), groups=rank)
-                for place, factor in enumerate(kernel)
-            ]
-            return nn.Sequential(_like(layer, first), *along, _last(layer, outputs.decompress()[rows], bias))
-        case Circulated():
-            return Spectral(theta, layer, rows=rows, columns=columns, bias=bias)
+    match weight.theta:
+        case Factored() | Tucker() | Kruskal() as product:
+            return _in_factors(product, weight, layer, bias=bias)
+        case Circulated() as theta if spectral:
+            rows, columns = (weight.picked.get(axis, torch.arange(theta.shape[axis])) for axis in (0, 1))
+            if bool((rows < 0).any() or (columns < 0).any()):
+                return None
+            return Layers(Spectral(theta, layer, rows=rows, columns=columns, bias=bias), {})
         case Summed(terms=terms):
-            biases = [bias, *[None] * (len(terms) - 1)]
-            each = [as_layers(t, layer, rows=rows, columns=columns, bias=b) for t, b in zip(terms, biases, strict=True)]
-            known = [module for module in each if module is not None]
-            return Added(known) if len(known) == len(each) else None
+            modules: list[nn.Module] = []
+            weights: dict[str, Weight] = {}
+            for number, term in enumerate(terms):
+                part = as_layers(replace(weight, theta=term), layer, bias=None if number else bias, spectral=spectral)
+                if part is None:
+                    return None
+                modules.append(part.module)
+                weights |= {f"terms.{number}.{name}": each for name, each in part.weights.items()}
+            return Layers(Added(modules), weights)
     return None
+
+
+def _in_factors(product: Product, weight: Weight, layer: Layer, *, bias: Tensor | None) -> Layers | None:
+    """Layers of the factors, one after the other; None where there are none."""
+    weights = factor_weights(product, weight.picked)
+    if not all(numel(each.shape) for each in weights):
+        return None
+    made, channels = [], layer.weight.shape[1]
+    for number, (each, along) in enumerate(zip(weights, _striding(product), strict=True)):
+        last = bias if number == len(weights) - 1 else None
+        made.append(_like(layer, each.tensor(), along=along, groups=channels // each.shape[1], bias=last))
+        channels = each.shape[0]
+    return Layers(nn.Sequential(*made), {f"{number}.weight": each for number, each in enumerate(weights)})
+
+
+def _striding(product: Product) -> list[tuple[int, ...]]:
+    """For each layer of a product, the dimensions of a kernel along which it strides and pads."""
+    kernel = tuple(range(len(product.shape) - 2))
+    match product:
+        case Factored(scheme="spatial"):
+            return [(1,), (0,)]
+        case Factored():
+            return [kernel, ()]
+        case Tucker():
+            return [(), kernel, ()]
+        case Kruskal():
+            return [(), *[(place,) for place in kernel], ()]
 
 
 class Added(nn.Module):
@@ -81,6 +111,8 @@ class Spectral(nn.Module):
     Attributes:
         block: b, how many channels are transformed together.
         blocks: how many blocks of outputs there are, and of inputs.
+        rows: which outputs the layer has, of those of the blocks.
+        columns: which inputs.
     """
 
     real: Tensor
@@ -102,8 +134,8 @@ class Spectral(nn.Module):
         parts = torch.cat([outwards, torch.cat([between.imag, between.real], dim=2)], dim=1)
         self.inner = _at_each(layer, parts) if len(parts) else None
         self.register_buffer("real", torch.tensor(real, device=exact.device), persistent=False)
-        self.register_buffer("rows", rows.nonzero().reshape(-1), persistent=False)
-        self.register_buffer("columns", columns.nonzero().reshape(-1), persistent=False)
+        self.register_buffer("rows", rows.to(exact.device), persistent=False)
+        self.register_buffer("columns", columns.to(exact.device), persistent=False)
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
         self.linear = isinstance(layer, nn.Linear)
 
@@ -163,22 +195,6 @@ def _at_each(layer: Layer, weight: Tensor) -> nn.Module:
     frequencies = len(weight)
     along = tuple(range(weight.ndim - 3))
     return AtEachFrequency(_like(layer, weight.flatten(0, 1), along=along, groups=frequencies), frequencies)
-
-
-def _last(layer: Layer, weight: Tensor, bias: Tensor | None) -> nn.Module:
-    return _like(layer, _pointwise(weight, layer), bias=bias)
-
-
-def _pointwise(weight: Tensor, layer: Layer) -> Tensor:
-    """(outputs, inputs) as a kernel of one position."""
-    return weight.reshape(*weight.shape, *[1] * (layer.weight.ndim - 2))
-
-
-def _along(vectors: Tensor, place: int, *, of: int) -> Tensor:
-    """(r, d) as kernels of one channel each along dimension `place` of `of`."""
-    sizes = [1] * of
-    sizes[place] = vectors.shape[1]
-    return vectors.reshape(len(vectors), 1, *sizes)
 
 
 def _like(

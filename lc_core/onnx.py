@@ -13,7 +13,7 @@ from lc_core.onnx_decoders import Decoder
 from lc_core.onnx_file import Runtime, folded
 from lc_core.onnx_functions import DOMAIN, OPSET, needed
 from lc_core.onnx_graph import INPUT, IR_VERSION, open_graph
-from lc_core.runnable import runnable
+from lc_core.restructure import restructured
 from lc_core.training import predict
 
 TOLERANCE = 1e-5
@@ -35,7 +35,7 @@ def build(artifact: Artifact, model: nn.Module, example: Tensor) -> ModelProto:
         ArtifactError: the model has other parameters than the file.
         ValueError: torch cannot export the model.
     """
-    running = runnable(artifact, model, example)
+    running = restructured(artifact, model, example, spectral=False)
     graph = open_graph(running.model, example, names=list(running.weights))
     decoder = Decoder()
     values = {each.name: decoder.weight(each.name, running.weights[each.name]) for each in graph.input[1:]}

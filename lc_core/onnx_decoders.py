@@ -14,7 +14,6 @@ from lc_core.circulant import Circulated
 from lc_core.combination import Summed
 from lc_core.compression import Compressed, Dense, numel
 from lc_core.cp import Kruskal
-from lc_core.factor_layers import Weight
 from lc_core.lowrank import Factored
 from lc_core.onnx_functions import DOMAIN, aligned
 from lc_core.packing import code_width, elias_fano_width, pack_codes, unpack_combinations
@@ -23,6 +22,7 @@ from lc_core.quantization import Quantized
 from lc_core.support import pack_support
 from lc_core.tensors import Tucker
 from lc_core.uniform import Uniform
+from lc_core.weights import Weight
 
 DTYPES = {
     torch.float32: TensorProto.FLOAT,

@@ -5,19 +5,33 @@ and codes have no structure that torch could use: they save bytes, not time.
 """
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from lc_core.accounting import layer_macs, layer_uses, stored_by_name
-from lc_core.artifact import Artifact, load
-from lc_core.compression import Compressed, Dense, dense_macs
-from lc_core.graph import parameter_name, trace
-from lc_core.layers import Layer, as_layers
-from lc_core.lowrank import Factored
-from lc_core.structured import Grouped, Part
-from lc_core.surgery import Stays, check_outputs, cut_channels
+from lc_core.accounting import layer_macs, layer_uses
+from lc_core.artifact import Artifact, fill, load
+from lc_core.compression import Dense, dense_macs
+from lc_core.graph import LAYERS, parameter_name
+from lc_core.layers import as_layers
+from lc_core.structured import Grouped
+from lc_core.surgery import check_outputs, cut_channels
+from lc_core.weights import Weight, stored_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Restructured:
+    """A model in its structure, and what its numbers are made of.
+
+    Attributes:
+        model: as it runs.
+        weights: name -> how the packed file stores it; the floating-point parameters and buffers, all of them.
+    """
+
+    model: nn.Module
+    weights: dict[str, Weight]
 
 
 def load_structured(path: str | Path, model: nn.Module, example: Tensor) -> nn.Module:
@@ -35,62 +49,61 @@ def load_structured(path: str | Path, model: nn.Module, example: Tensor) -> nn.M
         ArtifactError: as `lc_core.load`.
         ValueError: the outputs differ.
     """
-    whole = copy.deepcopy(model)
-    artifact = load(path, whole)
-    small, stays = _without_groups(whole, artifact, example)
-    thetas = _whole_thetas(artifact)
+    artifact = load(path, whole := copy.deepcopy(model))
+    return _restructured(artifact, whole, example, spectral=True).model
+
+
+def restructured(artifact: Artifact, model: nn.Module, example: Tensor, *, spectral: bool = True) -> Restructured:
+    """As `load_structured`, of a file that was read, with how each tensor is stored.
+
+    Args:
+        spectral: whether circulant blocks run by FFT; else they run as the dense weights that they make.
+    """
+    fill(whole := copy.deepcopy(model), artifact)
+    return _restructured(artifact, whole, example, spectral=spectral)
+
+
+def _restructured(artifact: Artifact, whole: nn.Module, example: Tensor, *, spectral: bool) -> Restructured:
+    stored = stored_weights(artifact)
+    small = _without_groups(whole, artifact, example, stored)
     uses = layer_uses(small, example[:1])
     for name, layer in list(small.named_modules()):
         weight = parameter_name(name, "weight")
-        if type(layer) not in (nn.Linear, nn.Conv1d, nn.Conv2d) or weight not in thetas or weight not in uses:
+        if type(layer) not in LAYERS or weight not in stored or weight not in uses:
             continue
-        theta, shape = thetas[weight], tuple(layer.weight.shape)
-        if sum(layer_macs(theta, shape, use) - dense_macs(shape, use) for use in uses[weight]) < 0:
-            small = _replaced(small, name, _structured(theta, layer, stays.get(name)))
+        theta, shape = stored[weight].theta, tuple(layer.weight.shape)
+        if len(theta.shape) != len(shape):
+            continue  # a part of what several share
+        if sum(layer_macs(theta, shape, use) - dense_macs(shape, use) for use in uses[weight]) >= 0:
+            continue
+        made = as_layers(stored[weight], layer, bias=layer.bias, spectral=spectral)
+        if made is not None:
+            small = _replaced(small, name, made.module.train(layer.training))
+            del stored[weight]
+            stored |= {parameter_name(name, inner): each for inner, each in made.weights.items()}
     check_outputs(copy.deepcopy(whole).eval(), copy.deepcopy(small).eval(), example)
-    return small
+    floats = {name: tensor for name, tensor in small.state_dict().items() if tensor.is_floating_point()}
+    return Restructured(small, {name: stored.get(name) or Weight.of(Dense(floats[name])) for name in floats})
 
 
-def _without_groups(whole: nn.Module, artifact: Artifact, example: Tensor) -> tuple[nn.Module, dict[str, Stays]]:
-    """A copy of `whole` without its pruned groups, and what stays of its layers; all where none were pruned."""
+def _without_groups(whole: nn.Module, artifact: Artifact, example: Tensor, stored: dict[str, Weight]) -> nn.Module:
+    """A copy of `whole` without its pruned groups; `stored` then has what stays."""
     if not any(isinstance(theta, Grouped) for theta in artifact.thetas):
-        return copy.deepcopy(whole), {}
+        return copy.deepcopy(whole)
     try:
-        trace(whole)
+        small, stays = cut_channels(whole, example)
     except ValueError:
-        return copy.deepcopy(whole), {}
-    return cut_channels(whole, example)
-
-
-def _whole_thetas(artifact: Artifact) -> dict[str, Compressed]:
-    """Parameter -> Theta of all of it; of what pruned groups leave, filled up with zeros where it has factors."""
-    stored = stored_by_name(artifact.governed, artifact.thetas)
-    for governed, theta in zip(artifact.governed, artifact.thetas, strict=True):
-        if isinstance(theta, Grouped):
-            for name, part in zip(governed.names, theta.parts, strict=True):
-                stored[name] = _filled(stored[name], part, part.own(theta.kept))
-    return stored
-
-
-def _filled(theta: Compressed, part: Part, kept: Tensor) -> Compressed:
-    match theta:
-        case Factored(left=left, right=right, scheme="channel", rank=rank):
-            outer, inner = left.decompress(), right.decompress().reshape(rank, *theta.shape[1:])
-            if part.axis == 0:
-                outer = outer.new_zeros(part.shape[0], rank).index_copy(0, kept, outer)
-            else:
-                inner = inner.new_zeros(rank, *part.shape[1:]).index_copy(1, kept, inner)
-            return Factored(part.shape, Dense(outer), Dense(inner.flatten(1)), "channel")
-    return theta
-
-
-def _structured(theta: Compressed, layer: Layer, stays: Stays | None) -> nn.Module:
-    """What `layer` becomes; itself where `theta` has no structure."""
-    n, m = theta.shape[:2]
-    if stays is None:
-        stays = Stays(torch.ones(n, dtype=torch.bool), torch.ones(m, dtype=torch.bool))
-    made = as_layers(theta, layer, rows=stays.rows, columns=stays.columns, bias=layer.bias)
-    return layer if made is None else made.train(layer.training)
+        return copy.deepcopy(whole)
+    for name, tensor in small.state_dict().items():
+        if name not in stored:
+            continue
+        if tensor.dim() == 1:  # constants of what went may be in it now
+            del stored[name]
+            continue
+        for axis, kept in enumerate(stays.get(name, ())):
+            stored[name] = stored[name].pick(axis, kept.cpu())
+        assert torch.equal(stored[name].tensor(), tensor.cpu()), name
+    return small
 
 
 def _replaced(model: nn.Module, name: str, made: nn.Module) -> nn.Module:

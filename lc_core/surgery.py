@@ -2,27 +2,19 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from lc_core.channels import Follower, Mixer, kernels
+from lc_core.channels import Channels, Follower, Mixer, kernels
 from lc_core.compression import Compressed
 from lc_core.flow import Flow
-from lc_core.graph import trace
+from lc_core.graph import parameter_name, trace
 from lc_core.structured import Grouped
 from lc_core.task import CompressionTask
 
 TOLERANCE = 1e-4
-
-
-@dataclass(frozen=True, eq=False)
-class Stays:
-    """Which of a layer's outputs stay, (n,) bool, and which of its inputs, (m,) bool."""
-
-    rows: Tensor
-    columns: Tensor
 
 
 def cut(model: nn.Module, example: Tensor) -> nn.Module:
@@ -44,35 +36,22 @@ def cut(model: nn.Module, example: Tensor) -> nn.Module:
     return cut_channels(model, example)[0]
 
 
-def cut_channels(model: nn.Module, example: Tensor) -> tuple[nn.Module, dict[str, Stays]]:
-    """As `cut`; also what stays of each layer that it understands, by the layer's name."""
+def cut_channels(model: nn.Module, example: Tensor) -> tuple[nn.Module, dict[str, tuple[Tensor, ...]]]:
+    """As `cut`; also which outputs and inputs stay of each weight that it understands, ascending, by its name."""
     whole, small = copy.deepcopy(model).eval(), copy.deepcopy(model).eval()
-    stays = _operate(Flow(trace(small), example))
+    flow = Flow(trace(small), example)
+    needed = _operate(flow)
     check_outputs(whole, small, example)
     for given, made in zip(model.modules(), small.modules(), strict=True):
         made.training = given.training
-    return small, stays
-
-
-def kept_slices(model: nn.Module, example: Tensor) -> dict[str, tuple[Tensor, ...]]:
-    """Parameter -> ascending indices of the slices of it that `cut` leaves, for each of its first dimensions.
-
-    Raises:
-        ValueError: torch.fx cannot trace the model.
-    """
-    whole = copy.deepcopy(model).eval()
-    flow = Flow(trace(whole), example)
-    needed = _needed(flow)
-    names = {id(module): name for name, module in whole.named_modules()}
-    kept: dict[str, tuple[Tensor, ...]] = {}
-    for mixer in flow.mixers:
-        rows, columns = (needed[channels.slots].nonzero().reshape(-1) for channels in (mixer.outputs, mixer.inputs))
-        kept |= {f"{mixer.name}.weight": (rows, columns), f"{mixer.name}.bias": (rows,)}
-    for follower in flow.followers:
-        rows = needed[follower.outputs.slots].nonzero().reshape(-1)
-        module = follower.module
-        kept |= {f"{names[id(module)]}.{name}": (rows,) for name, _ in module.named_parameters()}
-    return kept
+    names = {id(module): name for name, module in small.named_modules()}
+    layers: list[tuple[str, tuple[Channels, ...]]] = []
+    layers += [(mixer.name, (mixer.outputs, mixer.inputs)) for mixer in flow.mixers]
+    layers += [(names[id(follower.module)], (follower.outputs,)) for follower in flow.followers]
+    return small, {
+        parameter_name(name, "weight"): tuple(needed[each.slots].nonzero().reshape(-1) for each in channels)
+        for name, channels in layers
+    }
 
 
 def cut_weights(
@@ -129,15 +108,14 @@ def _alike(flow: Flow, weight: str, *, axis: int) -> bool:
     return False
 
 
-def _operate(flow: Flow) -> dict[str, Stays]:
-    """Cuts the layers of the model that was traced, in place; what stays of each, by its name."""
+def _operate(flow: Flow) -> Tensor:
+    """Cuts the layers of the model that was traced, in place; (slots,) which slots stay."""
     needed = _needed(flow)
-    stays = {mixer.name: Stays(needed[mixer.outputs.slots], needed[mixer.inputs.slots]) for mixer in flow.mixers}
     for mixer in flow.mixers:
-        _cut_mixer(mixer, rows=stays[mixer.name].rows, columns=stays[mixer.name].columns)
+        _cut_mixer(mixer, rows=needed[mixer.outputs.slots], columns=needed[mixer.inputs.slots])
     for follower in flow.followers:
         _cut_follower(follower, inputs=needed[follower.inputs.slots], outputs=needed[follower.outputs.slots])
-    return stays
+    return needed
 
 
 def _needed(flow: Flow) -> Tensor:

@@ -246,7 +246,7 @@ def test_status_loads_nothing_heavy(tmp_path: Path, flags: list[str]) -> None:
 
 
 def test_the_core_works_without_the_extra(tmp_path: Path) -> None:
-    assert loaded_by("import lc_core, lc_core.runnable, sweep.prove", cwd=tmp_path) & ONNX_LIBRARIES <= {"google"}
+    assert loaded_by("import lc_core, sweep.prove", cwd=tmp_path) & ONNX_LIBRARIES <= {"google"}
 
 
 def test_reports_load_neither_torch_nor_ray(tmp_path: Path) -> None:

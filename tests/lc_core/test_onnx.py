@@ -28,7 +28,6 @@ from lc_core import (
 from lc_core.artifact import Artifact, ArtifactError, encode
 from lc_core.artifact import read as read_packed
 from lc_core.compression import Dense
-from lc_core.factor_layers import Weight
 from lc_core.onnx import build, decoded_at_run, parity
 from lc_core.onnx_decoders import Decoder
 from lc_core.onnx_file import Runtime, folded, read, seal
@@ -36,8 +35,9 @@ from lc_core.onnx_functions import DOMAIN, OPSET, needed
 from lc_core.onnx_graph import open_graph
 from lc_core.onnx_int8 import quantized
 from lc_core.packing import pack_codes
-from lc_core.runnable import runnable
+from lc_core.restructure import restructured
 from lc_core.task import Plan
+from lc_core.weights import Weight
 from studies.digits_zoo import ROWS, DigitsNet
 from tests.lc_core.models import compressed, mlp, randn, seeded
 
@@ -202,7 +202,7 @@ def test_factors_run_as_layers_that_give_the_same(stride, padding, dilation, mod
     whole = seeded(model, seed=0)
     whole(inputs)
     artifact = pack(whole, {"0": compression})
-    made = runnable(artifact, whole, inputs)
+    made = restructured(artifact, whole, inputs)
     assert isinstance(made.model[0], nn.Sequential)
     whole.load_state_dict(artifact.weights())
     torch.testing.assert_close(made.model(inputs), whole(inputs), rtol=1e-4, atol=1e-5)
@@ -210,14 +210,14 @@ def test_factors_run_as_layers_that_give_the_same(stride, padding, dilation, mod
 
 def test_factors_that_save_no_work_run_as_the_dense_layer(pack):
     model, inputs = mlp(), randn(5, 6)
-    made = runnable(pack(model, {"0": Chain(LowRank(5), Codebook(2))}), model, inputs)
+    made = restructured(pack(model, {"0": Chain(LowRank(5), Codebook(2))}), model, inputs)
     assert isinstance(made.model[0], nn.Linear)
 
 
 def test_groups_are_cut_out_and_what_stays_keeps_its_form(pack):
     model, inputs = seeded(lambda: nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 4)), seed=1), randn(5, 20)
     artifact = pack(model, {"0": Chain(GroupPruning(0.5), Codebook(4)), "2": Codebook(2)})
-    made = runnable(artifact, model, inputs)
+    made = restructured(artifact, model, inputs)
     weights = {name: tuple(tensor.shape) for name, tensor in made.model.state_dict().items()}
     assert weights == {"0.weight": (15, 20), "0.bias": (15,), "2.weight": (4, 15), "2.bias": (4,)}
     assert {name for name, weight in made.weights.items() if isinstance(weight.theta, Dense)} == {"0.bias", "2.bias"}
@@ -234,7 +234,7 @@ def test_a_model_that_is_not_traced_keeps_its_groups_and_runs(pack):
 
     model, inputs = seeded(Branching, seed=0), randn(5, 20)
     artifact = pack(model, {"last": Chain(GroupPruning(0.5, axis="input"), Codebook(4)), "first": L0Pruning(0.1)})
-    made = runnable(artifact, model, inputs)
+    made = restructured(artifact, model, inputs)
     assert made.weights["last.weight"].shape == (4, 30)
     names = ("first.weight", "last.weight")
     for name, got in zip(names, decode([made.weights[name] for name in names]), strict=True):

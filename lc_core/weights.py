@@ -1,19 +1,18 @@
-"""A layer whose weight is a product of factors, as the smaller layers that it runs as."""
+"""The tensors of a model as they are made of what a packed file stores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lc_core.compression import Compressed, Use, dense_macs, numel
+from lc_core.artifact import Artifact
+from lc_core.compression import Compressed, numel
 from lc_core.cp import Kruskal
 from lc_core.lowrank import Factored
-from lc_core.structured import Part
+from lc_core.structured import Grouped, Part
 from lc_core.tensors import Tucker
 
-Layer = nn.Linear | nn.Conv1d | nn.Conv2d
 Product = Factored | Tucker | Kruskal
 
 
@@ -80,15 +79,34 @@ class Weight:
         return replace(self, shape=shape, picked=others)
 
 
-def runs_in_factors(product: Product, uses: Sequence[Use]) -> bool:
-    """Whether a layer of this weight takes fewer multiply-accumulates as layers of its factors."""
-    if not uses or not all(numel(weight.shape) for weight in factor_weights(product)):
-        return False
-    return sum(map(product.macs, uses)) < sum(dense_macs(product.shape, use) for use in uses)
+def stored_weights(artifact: Artifact) -> dict[str, Weight]:
+    """Parameter under a Theta -> how it is made of it."""
+    stored: dict[str, Weight] = {}
+    for governed, theta in zip(artifact.governed, artifact.thetas, strict=True):
+        if isinstance(theta, Grouped):
+            for name, part, values in zip(governed.names, theta.parts, theta.values, strict=True):
+                stored[name] = Weight.of(values, part, theta.kept)
+            continue
+        first = 0
+        for name, shape in zip(governed.names, governed.shapes, strict=True):
+            stored[name] = Weight(theta, shape, shape, first=first)
+            first += numel(shape)
+    return stored
 
 
-def factor_weights(product: Product) -> list[Weight]:
-    """The weights of the layers that run one after the other in the place of one whose weight is `product`."""
+def factor_weights(product: Product, picked: Mapping[int, Tensor] | None = None) -> list[Weight]:
+    """The weights of the layers that run one after the other in the place of one whose weight is `product`.
+
+    With `picked` slices of that weight, as `Weight` has them: of outputs from the last layer, of inputs from the first.
+    """
+    weights = _factors(product)
+    for axis, each in (picked or {}).items():
+        place = len(weights) - 1 if axis == 0 else 0
+        weights[place] = weights[place].repicked(axis, each)
+    return weights
+
+
+def _factors(product: Product) -> list[Weight]:
     ones = [1] * (len(product.shape) - 2)
     match product:
         case Factored(scheme="spatial", rank=r):  # row (i, a) of the left factor is output i, row a of the kernel
@@ -114,48 +132,3 @@ def factor_weights(product: Product) -> list[Weight]:
                 shape = (r, 1, *ones[:place], factor.shape[0], *ones[place + 1 :])
                 weights.append(Weight(factor, factor.shape, shape, order=(1, 0)))
             return [*weights, Weight(outputs, outputs.shape, (*outputs.shape, *ones))]
-
-
-def layers_of(layer: Layer, weights: Sequence[Weight]) -> nn.Sequential:
-    """Layers of `weights`, one after the other, in the place of `layer`; the last has its bias.
-
-    Of each dimension of a kernel, the layer with the longest one (the first of them) strides and pads as `layer` does.
-    """
-    sizes = [[weight.shape[dim] for weight in weights] for dim in range(2, layer.weight.dim())]
-    doing = [each.index(max(each)) for each in sizes]
-    made: list[Layer] = []
-    channels = layer.weight.shape[1]
-    for number, weight in enumerate(weights):
-        made.append(_layer(layer, weight.tensor(), channels=channels, does=[place == number for place in doing]))
-        channels = weight.shape[0]
-    made[-1].bias = layer.bias
-    return nn.Sequential(*made)
-
-
-def _layer(layer: Layer, weight: Tensor, *, channels: int, does: Sequence[bool]) -> Layer:
-    """A layer of this weight on so many channels, without a bias, that does what `layer` does along some dimensions."""
-    outputs, inputs, *kernel = weight.shape
-    made: Layer
-    if isinstance(layer, nn.Linear):
-        made = nn.Linear(inputs, outputs, bias=False, device="meta")
-    else:
-
-        def along(values: tuple[int, ...], *, otherwise: int) -> tuple[int, ...]:
-            return tuple(value if mine else otherwise for value, mine in zip(values, does, strict=True))
-
-        kind: Any = type(layer)
-        made = kind(
-            channels,
-            outputs,
-            tuple(kernel),
-            stride=along(layer.stride, otherwise=1),
-            padding=layer.padding if isinstance(layer.padding, str) else along(layer.padding, otherwise=0),
-            dilation=along(layer.dilation, otherwise=1),
-            groups=channels // inputs,
-            bias=False,
-            padding_mode=layer.padding_mode,
-            device="meta",
-        )
-    made.weight = nn.Parameter(weight, requires_grad=layer.weight.requires_grad)
-    made.train(layer.training)
-    return made
