@@ -6,11 +6,13 @@ from typing import Any, get_args
 
 from matplotlib.figure import Figure
 
-from reports.curves import Curves, curve_scripts, read_curves
+from reports.anatomy import draw_anatomy
+from reports.curves import Curves, curve_scripts, read_curves, read_layers
 from reports.encoding import FORMATS, encode
 from reports.figures import draw_front
 from reports.findings import Findings, read_findings
 from reports.html import render
+from reports.marks import marks
 from reports.progress import draw_progress
 from reports.run import draw_run
 from sweep.pick import By, Target
@@ -23,7 +25,8 @@ def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes"
     """Writes `report/` into a sweep's folder: index.html, the figures, the jobs' curves; a summary for JSON.
 
     The figures, each as .png, .svg and .pdf: front and macs, error against bytes and against MACs; progress, over the
-    sweep's jobs; run, the pick over its LC steps, where there is one. `curves/` has scripts that the page loads.
+    sweep's jobs; where there is a pick, run, its way over the LC steps, and layers, what it is made of. `curves/` has
+    scripts that the page loads.
     `target` None takes the sweep's own, if it has one; `by` says what the pick is smallest in, "bytes" or "macs". Each
     file appears whole, by a rename. The same records give the same bytes. ValueError when the folder is no sweep, or
     cannot be written.
@@ -36,7 +39,7 @@ def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes"
     scripts = curve_scripts(curves)
     contents = {
         f"{name}.{format}": encode(figure, format=format)
-        for name, figure in _figures(findings, curves).items()
+        for name, figure in _figures(findings, curves, files).items()
         for format in FORMATS
     }
     contents["index.html"] = render(findings, curves=scripts).encode("utf-8", "replace")
@@ -47,7 +50,7 @@ def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes"
     return _summary(findings, sizes={name: len(content) for name, content in contents.items()})
 
 
-def _figures(findings: Findings, curves: Mapping[str, Curves]) -> dict[str, Figure]:
+def _figures(findings: Findings, curves: Mapping[str, Curves], files: SweepFolder) -> dict[str, Figure]:
     """Every figure of the report by the name of its files."""
     figures = {"front": draw_front(findings), "macs": draw_front(findings, by="macs")}
     if findings.jobs:
@@ -56,6 +59,10 @@ def _figures(findings: Findings, curves: Mapping[str, Curves]) -> dict[str, Figu
         of_pick = {job: curves[job] for job in findings.pick.candidate.ids if job in curves}
         if of_pick:
             figures["run"] = draw_run(findings.pick, of_pick)
+        layers = read_layers(files, findings.pick.candidate.shipped)
+        if layers:
+            look = marks(findings.series, size=7.0)[findings.pick.series]
+            figures["layers"] = draw_anatomy(findings.pick, layers, look=look)
     return figures
 
 

@@ -1,21 +1,23 @@
 """The words inside the Pareto figure: the pick's callout, where it hides no point, and the names of
 the level lines, in the right margin."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
-from matplotlib.text import Text
 
 from reports.costs import Cost
 from reports.findings import Findings
 from reports.labels import label
-from reports.marks import CARD, FEASIBLE, INK
+from reports.marks import CARD, FEASIBLE, INK, Mark
+from reports.names import name_points
 from reports.numerals import count, percent, percent_range, points, ratio
 from reports.placement import Box, Points, along, lattice, place
 from reports.rows import Row
+from reports.words import extent, write
 
 _RING = 8.5  # points: the radius of the ring about the pick
 _MARGIN = 6.0  # pixels at 100 dpi, as all below
@@ -23,26 +25,35 @@ _PAD = 6.0
 _LINE = 17.0
 
 
-def annotate(figure: Figure, axes: Axes, findings: Findings, *, cost: Cost) -> None:
+def annotate(figure: Figure, axes: Axes, findings: Findings, *, cost: Cost, looks: Mapping[str, Mark]) -> None:
     """Writes the labels into a figure whose size and axes are final."""
     box = axes.get_window_extent()
     area = Box(box.x0 + _MARGIN, box.y0 + _MARGIN, box.width - 2 * _MARGIN, box.height - 2 * _MARGIN)
+    obstacles = _obstacles(axes, findings, cost=cost)
+    taken: list[Box] = []
     if findings.pick is not None:
-        obstacles = _obstacles(axes, findings, cost=cost)
-        _call_out(figure, axes, findings, pick=findings.pick, cost=cost, area=area, obstacles=obstacles)
+        called, leader = _call_out(
+            figure, axes, findings, pick=findings.pick, cost=cost, area=area, obstacles=obstacles
+        )
+        taken.append(called)
+        obstacles = np.concatenate([obstacles, leader])
     levels = [(findings.reference.error, f"reference\n{percent(findings.reference.error)}", INK)]
     if findings.threshold is not None:
         levels.append((1 - findings.threshold, f"target\n\u2264 {percent(1 - findings.threshold)}", FEASIBLE))
     name_levels(figure, axes, levels)
+    lines = [error for error, _, _ in levels]
+    name_points(
+        figure, axes, findings, cost=cost, looks=looks, area=area, obstacles=obstacles, taken=taken, levels=lines
+    )
 
 
 def name_levels(figure: Figure, axes: Axes, levels: list[tuple[float, str, str]]) -> None:
     """Names level lines (error, words, colour) right of the axes, at their height but never over one another."""
     box = axes.get_window_extent()
-    texts = [(level, _text(figure, words, size=8.8, colour=colour)) for level, words, colour in sorted(levels)]
+    texts = [(level, write(figure, words, size=8.8, colour=colour)) for level, words, colour in sorted(levels)]
     lowest = box.y0
     for level, text in texts:
-        height = _extent(figure, text)[1]
+        height = extent(figure, text)[1]
         middle = float(axes.transData.transform((axes.get_xlim()[1], level))[1])
         bottom = max(min(middle, box.y1) - height / 2, lowest)
         lowest = bottom + height + 5
@@ -74,8 +85,8 @@ def _obstacles(axes: Axes, findings: Findings, *, cost: Cost) -> Points:
 
 def _call_out(
     figure: Figure, axes: Axes, findings: Findings, *, pick: Row, cost: Cost, area: Box, obstacles: Points
-) -> None:
-    """Rings the pick and says what it is in a box with a leader line."""
+) -> tuple[Box, Points]:
+    """Rings the pick and says what it is in a box with a leader line; where the box is, and the line as points."""
     assert findings.choice is not None
     candidate = pick.candidate
     axes.plot(
@@ -97,12 +108,14 @@ def _call_out(
     if cost.key == "macs":
         smaller += f", {count(candidate.macs)} MACs"
     lines = [f"{count(candidate.artifact_bytes)} bytes, {smaller}", error]
+    if findings.knees.get(cost.key) is pick:
+        lines.append("at the knee of the front")
     if not findings.choice.feasible:
         lines.append(f"misses the target by {points(findings.choice.shortfall)}")
-    head = _text(figure, label(f"{pick.series}: {candidate.label}", most=46), size=9.2, weight="bold")
-    body = [_text(figure, line, size=8.8) for line in lines]
+    head = write(figure, label(f"{pick.series}: {candidate.label}", most=46), size=9.2, weight="bold")
+    body = [write(figure, line, size=8.8) for line in lines]
     # Bold letters are wider in print than at the screen's resolution, where they are measured.
-    width = 1.03 * max(_extent(figure, text)[0] for text in (head, *body)) + 2 * _PAD
+    width = 1.03 * max(extent(figure, text)[0] for text in (head, *body)) + 2 * _PAD
     height = _LINE * (1 + len(body)) + 2 * _PAD
     centre = axes.transData.transform((cost.of(pick), candidate.mean_error))
     ring = _RING * figure.dpi / 72 + 14
@@ -116,25 +129,12 @@ def _call_out(
         obstacles=np.concatenate([obstacles, np.repeat(around, 4, axis=0)]),
     )
     _draw_box(figure, box)
-    _draw_leader(figure, box, (float(centre[0]), float(centre[1])))
+    leader = _draw_leader(figure, box, (float(centre[0]), float(centre[1])))
     for index, text in enumerate((head, *body)):
         text.set_verticalalignment("baseline")
         baseline = box.bottom + height - _PAD - _LINE * (index + 0.72)
         text.set_position(((box.left + _PAD) / figure.dpi, baseline / figure.dpi))
-
-
-def _text(figure: Figure, words: str, *, size: float, weight: str = "normal", colour: str = INK) -> Text:
-    text = Text(0, 0, words, fontsize=size, fontweight=weight, color=colour, va="top", linespacing=1.3, zorder=12)
-    text.set_transform(figure.dpi_scale_trans)
-    figure.add_artist(text)
-    return text
-
-
-def _extent(figure: Figure, text: Text) -> tuple[float, float]:
-    canvas = figure.canvas
-    assert isinstance(canvas, FigureCanvasAgg)
-    extent = text.get_window_extent(canvas.get_renderer())
-    return float(extent.width), float(extent.height)
+    return box, leader
 
 
 def _draw_box(figure: Figure, box: Box) -> None:
@@ -156,8 +156,8 @@ def _draw_box(figure: Figure, box: Box) -> None:
     )
 
 
-def _draw_leader(figure: Figure, box: Box, centre: tuple[float, float]) -> None:
-    """A line from the nearest place of the box to the ring; none when they touch."""
+def _draw_leader(figure: Figure, box: Box, centre: tuple[float, float]) -> Points:
+    """A line from the nearest place of the box to the ring, none when they touch; on to the centre, as points."""
     near = np.clip(centre, (box.left, box.bottom), (box.left + box.width, box.bottom + box.height))
     away = np.array(near) - centre
     length = float(np.hypot(*away))
@@ -169,3 +169,4 @@ def _draw_leader(figure: Figure, box: Box, centre: tuple[float, float]) -> None:
         )
         line.set_zorder(9)
         figure.add_artist(line)
+    return along(np.array([centre, near]), step=6.0)

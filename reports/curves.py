@@ -38,10 +38,20 @@ def curve_scripts(curves: Mapping[str, Curves]) -> dict[str, bytes]:
     }
 
 
+def read_layers(folder: SweepFolder, job: str) -> list[Mapping[str, Any]]:
+    """What the job's model is made of, as lc_core.anatomy has it; nothing where it left none."""
+    return _diagnostics(folder, job, "layers")
+
+
 def _steps(folder: SweepFolder, job: str) -> list[Mapping[str, Any]]:
-    """The job's LC steps; none where it left no diagnostics, or has a name that no job of ours has."""
+    """The job's LC steps; none where it left no diagnostics."""
+    return _diagnostics(folder, job, "steps")
+
+
+def _diagnostics(folder: SweepFolder, job: str, name: str) -> list[Mapping[str, Any]]:
+    """Nothing too for a name that no job of ours has."""
     content = read_optional(folder.diagnostics(job)) if _JOB.fullmatch(job) else None
-    return [] if content is None else [step for step in content.get("steps", []) if isinstance(step, Mapping)]
+    return [] if content is None else [each for each in content.get(name, []) if isinstance(each, Mapping)]
 
 
 def _rounded(value: object) -> float | None:

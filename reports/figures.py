@@ -11,7 +11,16 @@ from reports.costs import COSTS
 from reports.encoding import settings
 from reports.findings import Findings
 from reports.labels import label
-from reports.layers import draw_direct, draw_levels, draw_points, draw_scales, draw_staircase, error_range, size_range
+from reports.layers import (
+    draw_direct,
+    draw_knee,
+    draw_levels,
+    draw_points,
+    draw_scales,
+    draw_staircase,
+    error_range,
+    size_range,
+)
 from reports.legend import draw_legends
 from reports.marks import CARD, MUTED, marks
 from reports.numerals import count, counted, percent
@@ -34,11 +43,12 @@ def draw_front(findings: Findings, *, by: By = "bytes") -> Figure:
         draw_levels(axes, findings, cost=cost, error=error)
         draw_points(axes, findings, cost=cost, looks=looks)
         draw_staircase(axes, findings, cost=cost)
+        draw_knee(axes, findings, cost=cost)
         direct = draw_direct(axes, findings, cost=cost, looks=looks)
         legends = draw_legends(figure, findings, cost=cost, looks=looks, direct=direct > 0, width=WIDTH - LEFT - 0.1)
         below = _footer(findings, by=by)
         _lay_out(figure, legends=legends, below=below, findings=findings)
-        annotate(figure, axes, findings, cost=cost)
+        annotate(figure, axes, findings, cost=cost, looks=looks)
     return figure
 
 

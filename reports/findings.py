@@ -6,10 +6,11 @@ Reads files only: the store's records through sweep.store, and the JSON that sea
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from reports.rows import Record, Reference, Row, rows_of, series_name
-from sweep.pick import By, Choice, Target, candidates, chosen
+from sweep.pareto import knee
+from sweep.pick import By, Choice, Target, candidates, chosen, own_target
 from sweep.store import SweepFolder, label, read_manifest, read_optional, read_records
 
 
@@ -91,6 +92,16 @@ class Findings:
         return next((row for row in self.rows if row.picked), None)
 
     @property
+    def knees(self) -> dict[By, Row]:
+        """For each cost, the row at the bend of its front; none where a front has fewer than three."""
+        found: dict[By, Row] = {}
+        for by in get_args(By):
+            rows = [row for row in self.rows if by in row.fronts]
+            if len(rows) > 2:
+                found[by] = rows[knee([(row.candidate.cost(by), row.candidate.mean_error) for row in rows])]
+        return found
+
+    @property
     def series(self) -> tuple[str, ...]:
         """The names of the series, in the order of the alphabet, so that a resumed sweep keeps its colours."""
         return tuple(sorted({row.series for row in self.rows}))
@@ -107,7 +118,7 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
     files = SweepFolder(folder)
     manifest, records = read_manifest(folder), read_records(folder)
     reference = reference_of(manifest["reference"])
-    aim = target if target is not None else _own_target(manifest["target"])
+    aim = target if target is not None else own_target(manifest)
     found = candidates(records)
     repeats, confirm = manifest["repeats"], manifest.get("confirm", 0)
     choice = chosen(found, manifest, target=aim, by=by) if aim is not None and found else None
@@ -149,10 +160,6 @@ def reference_of(content: Mapping[str, Any]) -> Reference:
         high=val["high"],
         n=val["n"],
     )
-
-
-def _own_target(content: Mapping[str, Any] | None) -> Target | None:
-    return Target(**content) if content else None
 
 
 def _jobs(records: Sequence[Record]) -> tuple[Job, ...]:

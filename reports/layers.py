@@ -165,6 +165,24 @@ def draw_staircase(axes: Axes, findings: Findings, *, cost: Cost) -> None:
         axes.plot(xs, ys, drawstyle="steps-post", color=INK, linewidth=1.2, zorder=3.8, gid="staircase")
 
 
+def draw_knee(axes: Axes, findings: Findings, *, cost: Cost) -> None:
+    """A square about the front's knee."""
+    row = findings.knees.get(cost.key)
+    if row is not None:
+        axes.plot(
+            [cost.of(row)],
+            [row.candidate.mean_error],
+            linestyle="none",
+            marker="s",
+            markersize=11.5,
+            markerfacecolor="none",
+            markeredgecolor=MUTED,
+            markeredgewidth=1.1,
+            zorder=6,
+            gid="knee",
+        )
+
+
 def draw_direct(axes: Axes, findings: Findings, *, cost: Cost, looks: Mapping[str, Mark]) -> int:
     """Direct compression beside LC on the front, an arrow from the one to the other; how many were drawn."""
     rows = [row for row in findings.rows if cost.key in row.fronts and row.candidate.direct_error is not None]

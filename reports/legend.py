@@ -56,6 +56,10 @@ def _signs(findings: Findings, *, cost: Cost, direct: bool) -> list[Line2D | Pat
     )
     if findings.threshold is not None:
         signs.append(Patch(facecolor=FEASIBLE, alpha=0.18, label="meets the target"))
+    if cost.key in findings.knees:
+        knee = dot(markersize=9.5, markerfacecolor="none", markeredgecolor=MUTED, label="knee of the front")
+        knee.set_marker("s")
+        signs.append(knee)
     if findings.pick is not None:
         name = "pick" if findings.choice is not None and findings.choice.feasible else "nearest miss"
         if findings.by != cost.key:

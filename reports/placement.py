@@ -1,5 +1,6 @@
 """Where a label goes so that it hides no point: the cheapest spot on a lattice, in pixels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -43,6 +44,45 @@ def place(width: float, height: float, *, spots: Points, anchor: tuple[float, fl
         cost += weight * (_ON_POINT * inside + _ON_LEADER * (crossed & ~inside))
     best = int(np.argmin(cost))
     return Box(float(left[best]), float(bottom[best]), width, height)
+
+
+def beside(
+    width: float, height: float, *, own: Points, away: float, area: Box, obstacles: Points, taken: Sequence[Box]
+) -> Box | None:
+    """A box of this width and height beside one of the points `own` (n, 2); None where none is free.
+
+    It lies inside `area`, on a side of the point or at a corner, `away` pixels from it, and hides none of `obstacles`
+    and none of the boxes `taken`; of several that do, the first side of the first point.
+    """
+    aside, slant = -away - width, 0.7 * away
+    sides = ((away, -height / 2), (aside, -height / 2), (-width / 2, away), (-width / 2, -away - height))
+    corners = [(right, up) for right in (slant, -slant - width) for up in (slant, -slant - height)]
+    for x, y in own:
+        for right, up in (*sides, *corners):
+            box = Box(float(x + right), float(y + up), width, height)
+            if _within(box, area) and not _hides(box, obstacles) and not any(_meet(box, other) for other in taken):
+                return box
+    return None
+
+
+def _within(box: Box, area: Box) -> bool:
+    return (
+        box.left >= area.left
+        and box.bottom >= area.bottom
+        and box.left + box.width <= area.left + area.width
+        and box.bottom + box.height <= area.bottom + area.height
+    )
+
+
+def _hides(box: Box, points: Points) -> bool:
+    x, y = points[:, 0], points[:, 1]
+    inside = (x >= box.left - _PADDING) & (x <= box.left + box.width + _PADDING)
+    return bool((inside & (y >= box.bottom - _PADDING) & (y <= box.bottom + box.height + _PADDING)).any())
+
+
+def _meet(one: Box, other: Box) -> bool:
+    across = one.left < other.left + other.width and other.left < one.left + one.width
+    return across and one.bottom < other.bottom + other.height and other.bottom < one.bottom + one.height
 
 
 def lattice(area: Box, *, width: float, height: float, step: float) -> Points:

@@ -1,6 +1,7 @@
 """The way of one candidate over its LC steps: validation error, loss, gap and mu, a line for each seed."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from reports.curves import STEP, Curves
 from reports.encoding import settings
 from reports.labels import label
-from reports.marks import CARD, GRID, MUTED, SERIES
+from reports.marks import CARD, GRID, INK, MUTED, SERIES
 from reports.numerals import count
 from reports.rows import Row
 from reports.scales import Values, Window, round_values
@@ -30,9 +31,17 @@ def draw_run(row: Row, curves: Mapping[str, Curves]) -> Figure:
         for place, name in enumerate(PANELS):
             axes = figure.add_axes((0.07 + 0.318 * place, 0.22, 0.225, 0.515), label=name)
             _draw_panel(axes, name, row=row, curves=curves)
-        seeds, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(seeds, names, loc="upper right", ncols=8, fontsize=8.5, frameon=False, bbox_to_anchor=(0.97, 1.0))
-        title = f"{row.series}: {label(row.candidate.label, most=60)}"
+        names = {str(line.get_label()): line for line in figure.axes[0].get_lines()}
+        figure.legend(
+            list(names.values()),
+            list(names),
+            loc="upper right",
+            ncols=8,
+            fontsize=8.5,
+            frameon=False,
+            bbox_to_anchor=(0.97, 1.0),
+        )
+        title = f"{row.series}: {label(row.candidate.label, most=45)}"
         figure.text(0.07, 0.91, title, fontsize=12, fontweight="bold", va="baseline")
         words = (
             f"Error is 1 \u2212 accuracy on the validation split (n = {count(row.n)}). Dotted: \u03bc, on the right."
@@ -49,7 +58,7 @@ def _draw_panel(axes: Axes, name: str, *, row: Row, curves: Mapping[str, Curves]
         steps, values, mu = (_array(columns[STEP.index(column)]) for column in ("step", name, "mu"))
         values = 100 * values if name == "val_error" else values
         seed = row.candidate.seeds[row.candidate.ids.index(job)]
-        axes.plot(steps, values, color=SERIES[index % len(SERIES)], linewidth=1.2, label=f"seed {seed}", gid=job)
+        axes.plot(steps, values, gid=job, **_look(index, seed, of=len(curves), ships=job == row.candidate.shipped))
         beside.plot(steps, np.where(mu > 0, mu, np.nan), color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), gid="mu")
         shown.append(values)
         strengths.append(mu)
@@ -65,6 +74,15 @@ def _draw_panel(axes: Axes, name: str, *, row: Row, curves: Mapping[str, Curves]
     axes.set_facecolor("none")
     axes.set_title(PANELS[name], fontsize=9.2, loc="left")
     axes.set_xlabel("LC step (0: direct compression)", fontsize=8.5)
+
+
+def _look(index: int, seed: int, *, of: int, ships: bool) -> dict[str, Any]:
+    """A colour for each seed; where there are more than colours, the one that ships in ink and the others alike."""
+    if of <= len(SERIES):
+        return {"color": SERIES[index], "linewidth": 1.2, "label": f"seed {seed}"}
+    if ships:
+        return {"color": INK, "linewidth": 1.4, "zorder": 3, "label": f"seed {seed}, which ships"}
+    return {"color": SERIES[0], "linewidth": 0.7, "alpha": 0.4, "label": f"the other {of - 1} seeds"}
 
 
 def _scale(axes: Axes, values: Values) -> None:

@@ -3,7 +3,7 @@
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -104,8 +104,3 @@ def use_data(folder: Path | None) -> None:
     """Has studies look there, in this process and in those that Ray starts from it."""
     if folder is not None:
         os.environ[DATA] = str(folder.resolve())
-
-
-def own_target(manifest: dict[str, Any]) -> Target | None:
-    """The target of the sweep's study."""
-    return Target(**manifest["target"]) if manifest["target"] else None

@@ -25,11 +25,10 @@ from sweep.arguments import (
     SearchName,
     TrackerName,
     UsageError,
-    own_target,
     target_of,
     use_data,
 )
-from sweep.pick import NoTargetError
+from sweep.pick import NoTargetError, own_target
 from sweep.store import StoreError, SweepFolder, read_manifest, read_optional, read_records, write_whole
 
 if TYPE_CHECKING:

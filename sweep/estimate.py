@@ -12,7 +12,7 @@ from sweep.job import Job
 from sweep.search import Entry
 from sweep.workplace import Workplace, settle_process
 
-FACTS_BYTES = 8192  # of a job's record and diagnostics, as file systems count
+FACTS_BYTES = 16384  # of a job's record and diagnostics, as file systems count
 STATES = 4  # arrays as large as the weights in a checkpoint: w, Delta(Theta), lambda, momentum
 
 

@@ -59,6 +59,11 @@ class Target:
         return {name: value for name, value in pairs.items() if value is not None}
 
 
+def own_target(manifest: Mapping[str, Any]) -> Target | None:
+    """The target of a sweep's study, as its manifest has it."""
+    return Target(**manifest["target"]) if manifest["target"] else None
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One configuration over its seeds.

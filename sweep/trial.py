@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lc_core.algorithm import LCState, deploy, run_lc
+from lc_core.anatomy import anatomy
 from lc_core.artifact import Artifact, ArtifactError, encode, load, nominal_bytes
 from lc_core.schedule import Schedule
 from lc_core.task import CompressionTask
@@ -137,7 +138,8 @@ def _compress(job: Job, workplace: Workplace, attempt: Path, report: Progress, b
     )
     write_whole(attempt / "model.lcz", packed)
     artifact, right = _prove(attempt / "model.lcz", workplace, claimed=measured[-1])
-    write_json(attempt / "diagnostics.json", {"steps": steps})
+    layers = anatomy([task.governed for task in tasks], state.thetas, workplace.reference)
+    write_json(attempt / "diagnostics.json", {"steps": steps, "layers": layers})
     sizes = job_sizes(job, workplace)
     expected, found = sizes.nominal_bytes, artifact.payload_bytes
     assert found == expected if sizes.fixed else found <= expected, f"{expected} nominal bytes, {found} before zstd"

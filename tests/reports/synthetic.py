@@ -216,4 +216,13 @@ def write_diagnostics(folder: Path, job: str) -> None:
         | {"val_error": 0.5 / (k + 1)}
         for k in range(11)
     ]
-    write(folder / "artifacts" / job / "diagnostics.json", {"steps": steps})
+    layers = [layer(f"fc{k}.weight", [30, 20], kept=600 // k, ranks=[], codes=k) for k in (1, 2, 3)]
+    write(folder / "artifacts" / job / "diagnostics.json", {"steps": steps, "layers": layers})
+
+
+def layer(name: str, shape: list[int], *, kept: int, ranks: list[int], codes: int) -> dict[str, Any]:
+    """What a layer of a compressed model is made of, as lc_core.anatomy has it."""
+    counts = [round(100 * math.exp(-((k - 40) ** 2) / 300)) for k in range(80)]
+    values = [[-0.3 + 0.6 * (k + 1) / (codes + 1), 10 * (k + 1)] for k in range(codes)]
+    seen = {"histogram": {"low": -0.5, "high": 0.5, "counts": counts}, "values": values}
+    return {"name": name, "shape": shape, "kept": kept, "bits": 1.25, "ranks": ranks} | seen

@@ -6,9 +6,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from reports.anatomy import draw_anatomy
 from reports.encoding import encode
 from reports.figures import draw_front
 from reports.findings import Findings, read_findings
+from reports.marks import marks
+from sweep import pareto
 from sweep.pick import By, Target
 from tests.reports import synthetic
 from tests.reports.conftest import MakeSweep
@@ -149,3 +152,62 @@ def test_a_given_target_goes_before_the_sweeps_own(make_sweep: MakeSweep) -> Non
     assert own.pick is not None
     assert given.pick is not None
     assert given.pick.candidate.artifact_bytes < own.pick.candidate.artifact_bytes
+
+
+def names_of(figure: Figure) -> dict[str, Text]:
+    """The texts of the figure by their words; those of its legends left out."""
+    return {text.get_text(): text for text in figure.findobj(Text) if text.figure is figure and text in figure.artists}
+
+
+def test_families_are_named_beside_their_points_and_the_knee_is_marked(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.05})
+    figure = draw_front(found)
+    figure.draw_without_rendering()
+    named = names_of(figure)
+    assert set(found.series) & set(named)
+    places = front_axes(figure).transData.transform(marks_of(figure, "front", "dominated"))
+    boxes = [named[name].get_window_extent() for name in (*found.series, "knee") if name in named]
+    for number, box in enumerate(boxes):
+        assert not any(box.x0 <= x <= box.x1 and box.y0 <= y <= box.y1 for x, y in places)
+        assert not any(box.overlaps(other) for other in boxes[:number])
+    knee = found.knees["bytes"]
+    costs = [(row.candidate.artifact_bytes, row.candidate.mean_error) for row in found.rows]
+    assert found.rows[pareto.knee(costs)] == knee
+    assert line(figure, "knee").tolist() == [[knee.candidate.artifact_bytes, knee.candidate.mean_error]]
+
+
+def test_a_front_of_two_has_no_knee(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid()[:1])
+    assert found.knees == {}
+
+
+def test_layers_are_drawn_as_they_are(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.05})
+    assert found.pick is not None
+    layers = [
+        synthetic.layer("first.weight", [30, 20], kept=150, ranks=[5], codes=3),
+        synthetic.layer("last.weight", [10, 30], kept=300, ranks=[], codes=0),
+    ]
+    figure = draw_anatomy(found.pick, layers, look=marks(found.series, size=7.0)[found.pick.series])
+    shares = {
+        axes.get_label(): [patch.get_width() for patch in axes.patches if patch.get_gid() == axes.get_label()]
+        for axes in figure.axes
+    }
+    assert shares["weights kept"] == pytest.approx([0.25, 1.0])
+    assert shares["rank"] == pytest.approx([0.25, 0.0])
+    assert shares["bits a weight"] == pytest.approx([1.25 / 32] * 2)
+    words = {text.get_text() for text in figure.findobj(Text)}
+    assert {"25 %", "5 of 20", "first.weight\n30\u00d720", "many values"} <= words
+    stems = next(axes for axes in figure.axes if axes.get_label() == "values of first.weight").collections[0]
+    assert [path.vertices[0][0] for path in stems.get_paths()] == pytest.approx([v for v, _ in layers[0]["values"]])
+
+
+def test_of_very_many_layers_the_largest_are_drawn_and_the_others_counted(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.05})
+    assert found.pick is not None
+    layers = [synthetic.layer(f"l{k}.weight", [k + 1, 20], kept=20, ranks=[], codes=2) for k in range(40)]
+    figure = draw_anatomy(found.pick, layers, look=marks(found.series, size=7.0)[found.pick.series])
+    words = " ".join(text.get_text() for text in figure.findobj(Text))
+    assert "16 smaller layers not drawn, of 40" in words
+    assert "l16.weight" in words
+    assert "l15.weight" not in words

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reports.placement import Box, along, lattice, place
+from reports.placement import Box, along, beside, lattice, place
 
 AREA = Box(0, 0, 400, 300)
 
@@ -47,3 +47,35 @@ def test_along_keeps_the_ends() -> None:
     assert line[0] == pytest.approx([0, 0])
     assert line[-1] == pytest.approx([30, 40])
     assert np.hypot(*np.diff(line, axis=0).T).max() <= 5.0 + 1e-9
+
+
+def test_a_name_stands_beside_one_of_its_points_and_hides_nothing() -> None:
+    draw = np.random.default_rng(1)
+    placed = 0
+    for _ in range(200):
+        points = draw.uniform((0, 0), (400, 300), size=(40, 2))
+        taken = [Box(*draw.uniform((0, 0), (300, 250)), 80, 30)]
+        box = beside(60, 14, own=points[:5], away=9, area=AREA, obstacles=points, taken=taken)
+        if box is None:
+            continue
+        placed += 1
+        assert covers(box, points) == 0
+        assert 0 <= box.left <= 340
+        assert 0 <= box.bottom <= 286
+        right, top = box.left + 60, box.bottom + 14
+        other = taken[0]
+        assert (
+            right <= other.left or box.left >= other.left + 80 or top <= other.bottom or box.bottom >= other.bottom + 30
+        )
+        across = np.maximum(np.maximum(box.left - points[:5, 0], points[:5, 0] - right), 0)
+        up = np.maximum(np.maximum(box.bottom - points[:5, 1], points[:5, 1] - top), 0)
+        assert np.hypot(across, up).min() <= 9 + 1e-9
+    assert placed > 100
+
+
+def test_a_name_without_room_has_no_place() -> None:
+    points = np.mgrid[0:400:8, 0:300:8].reshape(2, -1).T.astype(float)
+    assert beside(60, 14, own=points[:50], away=9, area=AREA, obstacles=points, taken=[]) is None
+    alone = np.array([[200.0, 150.0]])
+    assert beside(60, 14, own=alone, away=9, area=AREA, obstacles=alone, taken=[Box(0, 0, 400, 300)]) is None
+    assert beside(60, 14, own=alone, away=9, area=AREA, obstacles=alone, taken=[]) == Box(209, 143, 60, 14)

@@ -1,0 +1,96 @@
+"""Names beside points: the families', each by one of its own, and the knee's. None hides a point or another name."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from reports.costs import Cost
+from reports.findings import Findings
+from reports.labels import label
+from reports.marks import MUTED, Mark
+from reports.placement import Box, Points, along, beside
+from reports.rows import Row
+from reports.words import extent, write
+
+_NEAR, _FAR = 9.0, 15.0  # pixels at 100 dpi between a point and its name
+MOST = 10  # series that are named beside their points; more of them have their names in the legend alone
+
+
+def name_points(
+    figure: Figure,
+    axes: Axes,
+    findings: Findings,
+    *,
+    cost: Cost,
+    looks: Mapping[str, Mark],
+    area: Box,
+    obstacles: Points,
+    taken: Sequence[Box],
+    levels: Sequence[float],
+) -> None:
+    """Writes the names into a figure whose size and axes are final, where there is room.
+
+    Boxes that are `taken` are not free, and no name stands on the lines at the error `levels`.
+    """
+    taken = list(taken)
+    obstacles = np.concatenate([obstacles, *[_level(axes, level, area) for level in levels]])
+    knee = findings.knees.get(cost.key)
+    if knee is not None and not knee.picked:
+        _name(figure, axes, [knee], "knee", cost=cost, area=area, obstacles=obstacles, taken=taken, colour=MUTED)
+    if len(looks) > MOST:
+        return
+    for series, look in looks.items():
+        rows = [row for row in findings.rows if row.series == series and cost.of(row) is not None]
+        rows.sort(key=lambda row: (cost.key not in row.fronts, -cost.of(row)))
+        _name(
+            figure,
+            axes,
+            rows,
+            label(series, most=28),
+            cost=cost,
+            area=area,
+            obstacles=obstacles,
+            taken=taken,
+            colour=_darker(look.colour),
+        )
+
+
+def _level(axes: Axes, error: float, area: Box) -> Points:
+    """A level line as points."""
+    height = float(axes.transData.transform((axes.get_xlim()[0], error))[1])
+    return along(np.array([[area.left, height], [area.left + area.width, height]]), step=8.0)
+
+
+def _name(
+    figure: Figure,
+    axes: Axes,
+    rows: Sequence[Row],
+    words: str,
+    *,
+    cost: Cost,
+    area: Box,
+    obstacles: Points,
+    taken: list[Box],
+    colour: tuple[float, float, float] | str,
+) -> None:
+    text = write(figure, words, size=8.4, weight="bold", colour=colour)
+    width, height = extent(figure, text)
+    own = axes.transData.transform([(cost.of(row), row.candidate.mean_error) for row in rows])
+    tried = (
+        beside(width, height, own=own, away=away, area=area, obstacles=obstacles, taken=taken) for away in (_NEAR, _FAR)
+    )
+    box = next((found for found in tried if found is not None), None)
+    if box is None:
+        text.remove()
+        return
+    taken.append(box)
+    text.set_position((box.left / figure.dpi, (box.bottom + box.height) / figure.dpi))
+
+
+def _darker(colour: str) -> tuple[float, float, float]:
+    """The colour as letters need it on white."""
+    red, green, blue = (0.72 * part for part in to_rgb(colour))
+    return red, green, blue
