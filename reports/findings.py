@@ -27,6 +27,21 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """A job that was stopped as hopeless: after which of its LC steps, with which accuracy (a fraction) there, and what
+    it would have ended below."""
+
+    id: str
+    series: str
+    label: str
+    seed: int
+    step: int
+    steps: int
+    accuracy: float
+    below: float
+
+
+@dataclass(frozen=True)
 class Job:
     """A job that is done, as one point: bytes of its file, validation error (a fraction)."""
 
@@ -71,6 +86,7 @@ class Findings:
     rows: tuple[Row, ...]
     jobs: tuple[Job, ...]
     failures: tuple[Failure, ...]
+    stops: tuple[Stop, ...]
     searches: tuple[Mapping[str, Any], ...]
     measurements: tuple[Measurement, ...]
     versions: Mapping[str, tuple[str, ...]]
@@ -140,6 +156,7 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
         rows=rows_of(found, by_id=by_id, reference=reference, choice=choice),
         jobs=_jobs(records),
         failures=tuple(_failure(record) for record in records if record["status"] == "failed"),
+        stops=tuple(_stop(record) for record in records if record["status"] == "stopped"),
         searches=tuple(_read_folder(files.searches)),
         measurements=_measurements(files.test, by_id=by_id),
         versions=_versions([manifest, *records]),
@@ -175,6 +192,16 @@ def _failure(record: Record) -> Failure:
         seed=record["seed"],
         message=record["error"]["message"],
         traceback=record["error"].get("traceback") or "",
+    )
+
+
+def _stop(record: Record) -> Stop:
+    return Stop(
+        id=record["id"],
+        series=series_name(record["family"], method=record["method"]),
+        label=label(record["configuration"]),
+        seed=record["seed"],
+        **{name: record["stopped"][name] for name in ("step", "steps", "accuracy", "below")},
     )
 
 

@@ -49,6 +49,8 @@ def draw_progress(findings: Findings) -> Figure:
         title = "The jobs of " + label(findings.study, most=60)
         figure.text(LEFT / WIDTH, 1 - 0.3 / height, title, fontsize=12.5, fontweight="bold", va="baseline")
         told = f"{counted(len(findings.jobs), 'job')} done, {count(len(findings.failures))} failed"
+        if findings.stops:
+            told += f", {count(len(findings.stops))} stopped early"
         figure.text(LEFT / WIDTH, 1 - 0.5 / height, told, fontsize=9, color=MUTED, va="baseline")
         figure.text(LEFT / WIDTH, 0.1 / height, words, fontsize=7.6, color=MUTED, va="bottom", linespacing=1.35)
     return figure
@@ -78,11 +80,13 @@ def smallest_so_far(jobs: Sequence[Job], *, threshold: float) -> list[float]:
 
 
 def reasons_of(findings: Findings) -> list[tuple[str, int, str]]:
-    """(reason, jobs or configurations, colour): what searches never started, then what failed, the most first."""
+    """(reason, jobs or configurations, colour): what searches never started or stopped, then what failed."""
     skipped: Counter[str] = Counter()
     for search in findings.searches:
         for reason, number in (search.get("skipped") or {}).items():
             skipped[f"never started: {reason}"] += number
+    if findings.stops:
+        skipped["stopped early: others that did better there missed what is needed"] += len(findings.stops)
     failed = Counter(f"failed: {failure.message}" for failure in findings.failures)
     groups = ((skipped, SERIES[0]), (failed, SERIES[1]))
     return [(reason, number, colour) for group, colour in groups for reason, number in group.most_common()]
