@@ -107,15 +107,16 @@ class Findings:
         """The row that was chosen: the smallest that meets the target, else the nearest miss; None without either."""
         return next((row for row in self.rows if row.picked), None)
 
+    def knee(self, by: By) -> Row | None:
+        """The row that a pick without a target takes, at the bend of the front; None without rows."""
+        rows = [row for row in self.rows if by in row.fronts]
+        return rows[knee([(row.candidate.cost(by), row.candidate.mean_error) for row in rows])] if rows else None
+
     @property
     def knees(self) -> dict[By, Row]:
-        """For each cost, the row at the bend of its front; none where a front has fewer than three."""
-        found: dict[By, Row] = {}
-        for by in get_args(By):
-            rows = [row for row in self.rows if by in row.fronts]
-            if len(rows) > 2:
-                found[by] = rows[knee([(row.candidate.cost(by), row.candidate.mean_error) for row in rows])]
-        return found
+        """For each cost, that row, where the front has three and so a bend."""
+        bent = (by for by in get_args(By) if sum(by in row.fronts for row in self.rows) > 2)
+        return {by: row for by in bent if (row := self.knee(by)) is not None}
 
     @property
     def series(self) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ from reports.findings import Findings
 from reports.layers import error_range, size_range
 from reports.marks import marks
 from reports.numerals import round_ratio
-from reports.rows import Row
+from reports.rows import Reference, Row
 from reports.scales import Window, round_values
 from reports.tables import rule_words
+from sweep.intervals import Z95, paired_drop, wilson
 from sweep.noise import CONFIDENCE, student
 
 # What is only shown: whole numbers of such parts of one, finer than the page writes them.
@@ -34,12 +35,13 @@ def island(findings: Findings, *, curves: Iterable[str]) -> str:
     is for show alone has as many digits as are shown.
     """
     rows = sorted(findings.rows, key=lambda row: (*_costs(row), row.candidate.mean_error, row.candidate.shipped))
+    lost = lost_answers(rows, findings.reference)
     content = {
         "n": findings.reference.n,
         "reference": {"bytes": findings.reference.artifact_bytes, "macs": findings.reference.macs}
         | {"accuracy": findings.reference.accuracy},
         "rule": {"repeats": findings.repeats, "confirm": findings.confirm, "student": _student(findings)}
-        | {"words": rule_words(findings)},
+        | {"words": rule_words(findings), "z": Z95, "square": Z95**2, "bounds": lost is not None},
         "target": _target(findings),
         "by": findings.by,
         "commands": command_starts(findings),
@@ -47,6 +49,7 @@ def island(findings: Findings, *, curves: Iterable[str]) -> str:
         "costs": [_cost_axis(findings, cost, rows=rows) for cost in COSTS.values()],
         "series": _series(findings),
         **_columns(rows, findings),
+        "lost": lost,
         "tests": {look.id: [look.accuracy, look.low, look.high, look.n] for look in findings.measurements},
         "curves": list(curves),
     }
@@ -83,6 +86,7 @@ def _cost_axis(findings: Findings, cost: Cost, *, rows: Sequence[Row]) -> dict[s
         "ticks": [[value, cost.tick(value)] for value in round_values(window, most=9)],
         "ratios": [[value, round_ratio(value)] for value in ratios],
         "front": [index for index, row in enumerate(rows) if cost.key in row.fronts],
+        "knee": next((index for index, row in enumerate(rows) if row == findings.knee(cost.key)), None),
     }
 
 
@@ -152,6 +156,33 @@ def _accuracy(accuracy: float, n: int) -> float | int:
     """The number of right answers of n, where their share is this accuracy to the last bit; else the accuracy."""
     right = round(accuracy * n)
     return right if right / n == accuracy else accuracy
+
+
+def lost_answers(rows: Sequence[Row], reference: Reference) -> list[float | int | None] | None:
+    """For each job, how many of the reference's right answers it loses: with its accuracy that makes the bound of its
+    drop, to the last bit. Where it does not, the bound; None where there is none.
+
+    None in place of all where the bounds of accuracies are not those that the page's script makes.
+    """
+    found: list[float | int | None] = []
+    for row in rows:
+        candidate, n = row.candidate, row.n
+        if any(low != wilson(right, n=n)[0] for right, low in zip(candidate.accuracies, candidate.lows, strict=True)):
+            return None
+        found += [_lost(a, high, reference, n) for a, high in zip(candidate.accuracies, candidate.drops, strict=True)]
+    return found
+
+
+def _lost(accuracy: float, high: float | None, reference: Reference, n: int) -> float | int | None:
+    """Undoes sweep.intervals.paired_drop."""
+    if high is None:
+        return None
+    less = round(reference.accuracy * n) - round(accuracy * n)
+    half = high - less / (n + 2)
+    apart = (half * (n + 2) / Z95) ** 2 + less**2 / (n + 2)  # lost + won + 1
+    lost = round((apart - 1 + less) / 2)
+    fits = lost >= max(less, 0) and paired_drop(lost, lost - less, n=n)[1] == high
+    return lost if fits else high
 
 
 def _level(level: object) -> int | float | str:

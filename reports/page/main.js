@@ -1,12 +1,15 @@
 // One view of the sweep: what the reader asks, and everything that follows from it.
 
+const BOUND = "by the 95\u00a0% bound of every seed";
+
 function makeCard({ data }) {
   const card = document.getElementById("choice");
   const put = (name, words) => {
     card.querySelector(`[data-part="${name}"]`).textContent = words;
   };
 
-  function badge(choice, by) {
+  function badge(choice, { target, by }) {
+    if (target.kind === "knee") return "\u2713 At the knee of the front";
     if (!choice.feasible) return "\u2717 No model meets the target: the nearest miss";
     return by === "bytes"
       ? "\u2713 Smallest model that meets the target"
@@ -14,6 +17,7 @@ function makeCard({ data }) {
   }
 
   function why(choice, by, order) {
+    if (choice.threshold === null) return "";
     const noun = data.costs.find((cost) => cost.key === by).noun;
     const words = [];
     const smaller = order.slice(0, order.indexOf(choice.row)).reverse().find((row) => !choice.meeting.has(row));
@@ -29,12 +33,14 @@ function makeCard({ data }) {
 
   const interval = (low, high, n) => `95\u00a0% interval ${percentRange(low, high)}, n\u00a0=\u00a0${count(n)}`;
 
-  function facts(choice, target) {
+  function facts(choice, { target, confident }) {
     const row = choice.row;
     const test = data.tests[row.ids[row.shipped]];
     const several = row.seeds.length > 1;
     const range = percentRange(Math.min(...row.accuracies), Math.max(...row.accuracies));
-    const asked = `${targetWords(target, choice.threshold, data.reference.accuracy)}, ${data.rule.words}`;
+    const bent = target.kind === "knee";
+    const words = bent ? "" : targetWords(target, choice.threshold, data.reference.accuracy);
+    const asked = bent ? "no target" : `${words}, ${data.rule.words}${confident ? `, ${BOUND}` : ""}`;
     const short = Number.isFinite(choice.shortfall) ? `short by ${points(choice.shortfall)}` : "not to be told yet";
     return {
       name: row.name,
@@ -44,26 +50,33 @@ function makeCard({ data }) {
       accuracy: percent(row.accuracies[row.shipped]),
       interval: interval(row.low, row.high, row.n),
       seeds: several ? `seed ${row.seeds[row.shipped]} ships; ${row.seeds.length} seeds: ${range}` : "",
-      verdict: choice.feasible ? "met" : "missed",
+      verdict: bent ? "knee" : choice.feasible ? "met" : "missed",
       asked: choice.feasible ? asked : `${short}; asked: ${asked}`,
       test: test ? percent(test[0]) : "",
       "test-interval": test ? interval(test[1], test[2], test[3]) : "",
     };
   }
 
-  return function show(choice, { target, by, order }) {
-    const option = target === null ? "--max-drop 0.01" : `--${target.kind.replace("_", "-")} ${target.value}`;
+  function optionsOf({ target, by, confident }) {
+    const smallest = by === "bytes" ? "" : ` --by ${by}`;
+    if (target === null) return `--max-drop 0.01${smallest}`;
+    if (target.kind === "knee") return `--knee${smallest}`;
+    return `--${target.kind.replace("_", "-")} ${target.value}${smallest}${confident ? " --confident" : ""}`;
+  }
+
+  return function show(choice, asked) {
+    const { target, by, order } = asked;
     const picked = choice?.row ?? null;
-    put("pick-command", `${data.commands.pick} ${option}${by === "bytes" ? "" : ` --by ${by}`}`);
+    put("pick-command", `${data.commands.pick} ${optionsOf(asked)}`);
     card.className = `card choice ${picked === null ? "" : choice.feasible ? "meets" : "misses"}`;
     for (const part of ["facts", "chosen", "export-command"]) {
       card.querySelector(`[data-part="${part}"]`).hidden = picked === null;
     }
     card.querySelector('[data-part="no-target"]').hidden = target !== null;
     const none = target === null ? "No target" : "\u2717 No model has seeds enough to tell";
-    put("badge", picked === null ? none : badge(choice, by));
+    put("badge", picked === null ? none : badge(choice, asked));
     if (picked === null) return put("name", "");
-    for (const [name, words] of Object.entries(facts(choice, target))) put(name, words);
+    for (const [name, words] of Object.entries(facts(choice, asked))) put(name, words);
     card.querySelector('[data-part="tested"]').hidden = !data.tests[picked.ids[picked.shipped]];
     put("why", why(choice, by, order));
     put("export-command", `${data.commands.export} --trial ${picked.ids[picked.shipped]} ${data.commands.out}`);
@@ -104,7 +117,7 @@ function copyButtons() {
 function start(data) {
   const rows = readRows(data);
   const orders = Object.fromEntries(data.costs.map((cost) => [cost.key, cheapestFirst(rows, cost.key)]));
-  const state = { by: data.by, target: data.target, sort: { key: data.by, down: false }, filter: "", only: "all" };
+  const state = { by: data.by, target: data.target, confident: false, sort: { key: data.by, down: false }, filter: "", only: "all" };
   let choice = null;
   let pending = 0;
   const trial = makeTrial({ data });
@@ -136,11 +149,13 @@ function start(data) {
   }
 
   function decide() {
-    const { target, by } = state;
+    const { target, by, confident } = state;
     const order = orders[by];
-    const asked = { target, by, rule: data.rule, referenceAccuracy: data.reference.accuracy };
-    choice = target === null ? null : choose(order, asked);
-    showCard(choice, { target, by, order });
+    const asked = { target, by, confident, rule: data.rule, referenceAccuracy: data.reference.accuracy };
+    if (target === null) choice = null;
+    else if (target.kind === "knee") choice = bendOf(rows[data.costs.find((cost) => cost.key === by).knee]);
+    else choice = choose(order, asked);
+    showCard(choice, { target, by, order, confident });
     const row = choice?.row;
     const verdict = choice?.feasible ? "The pick" : "The nearest miss";
     const noun = data.costs.find((cost) => cost.key === by).noun;
@@ -168,6 +183,14 @@ function start(data) {
     state.sort = { key: state.by, down: false };
     decide();
     redraw();
+  });
+  const confident = document.getElementById("confident");
+  confident.checked = false;
+  confident.addEventListener("change", () => {
+    state.confident = confident.checked;
+    decide();
+    figure.mark(choice);
+    list();
   });
   document.getElementById("filter").addEventListener("input", (event) => {
     state.filter = event.target.value;

@@ -13,6 +13,7 @@ function readRows(data) {
     row.levels = data.levels.slice(level, (level += knobs.length));
     const last = seed + row.seeds;
     row.accuracies = data.accuracies.slice(seed, last).map((v) => (Number.isInteger(v) ? v / row.n : v));
+    row.lost = data.rule.bounds ? data.lost.slice(seed, last) : [];
     row.ids = data.ids.slice(seed, last);
     row.seeds = row.ids.map((_, offset) => at(data.seeds, seed + offset));
     seed = last;

@@ -55,13 +55,45 @@ function enoughSeeds(row, rule) {
   return row.method === "dc" || row.seeds.length >= (rule.confirm ? 1 + rule.confirm : rule.repeats);
 }
 
+// The lower 95 % bound of an accuracy: sweep.intervals.wilson.
+function lowOf(accuracy, n, { z, square }) {
+  const centre = accuracy + square / (2 * n);
+  const half = z * Math.sqrt((accuracy * (1 - accuracy)) / n + square / (4 * n * n));
+  return Math.max((centre - half) / (1 + square / n), 0);
+}
+
+// The upper 95 % bound of a drop, of the answers that a model lost and won: sweep.intervals.paired_drop.
+function dropOf(lost, less, n, { z }) {
+  const total = n + 2;
+  const [away, back] = [lost + 0.5, lost - less + 0.5];
+  const spread = Math.max(away + back - ((away - back) * (away - back)) / total, 0);
+  return (away - back) / total + (z * Math.sqrt(spread)) / total;
+}
+
+// By how much the 95 % bound of each seed clears what is asked of it.
+function boundsOf(row, terms) {
+  if (!terms.confident) return [];
+  if (terms.target.kind === "min_accuracy") {
+    return row.accuracies.map((accuracy) => lowOf(accuracy, row.n, terms) - terms.threshold);
+  }
+  const right = Math.round(terms.referenceAccuracy * row.n);
+  return row.accuracies.map((accuracy, place) => {
+    const lost = row.lost[place];
+    if (lost === null) return -Infinity;
+    const less = right - Math.round(accuracy * row.n);
+    return terms.target.value - (Number.isInteger(lost) ? dropOf(lost, less, row.n, terms) : lost);
+  });
+}
+
 // By how much a row clears the threshold: its worst seed does, or where winners are confirmed, its mean at least.
 function marginOf(row, terms) {
   const margins = row.accuracies.map((accuracy) => accuracy - terms.threshold);
-  if (!terms.confirm || row.method === "dc" || !enoughSeeds(row, terms)) return Math.min(...margins);
+  const bounds = boundsOf(row, terms);
+  if (!terms.confirm || row.method === "dc" || !enoughSeeds(row, terms)) return Math.min(...margins, ...bounds);
   const fresh = margins.slice(1);
   if (terms.noise === null) return -Infinity;
-  return fsum(fresh) / fresh.length - (terms.student * terms.noise) / Math.sqrt(fresh.length);
+  const mean = fsum(fresh) / fresh.length - (terms.student * terms.noise) / Math.sqrt(fresh.length);
+  return Math.min(mean, ...bounds);
 }
 
 // Which of two rows is the better miss at one margin: the one that costs less, then the first by the name of its job.
@@ -70,11 +102,16 @@ function missesFirst(one, other, by) {
   return one.ids[one.shipped] < other.ids[other.shipped];
 }
 
+// Without a target: the row at the knee of the front.
+function bendOf(row) {
+  return { threshold: null, margins: new Map(), meeting: new Set(), feasible: true, row, runnerUp: null, shortfall: 0 };
+}
+
 // The row of least `by` that meets the target, else the nearest miss. `order` are the rows, cheapest first.
-function choose(order, { target, by, rule, referenceAccuracy }) {
+function choose(order, { target, by, rule, referenceAccuracy, confident }) {
   const threshold = thresholdOf(target, referenceAccuracy);
   const noise = rule.confirm ? pooledNoise(order, threshold) : null;
-  const terms = { ...rule, threshold, noise };
+  const terms = { ...rule, threshold, noise, target, referenceAccuracy, confident };
   const margins = new Map(order.map((row) => [row, marginOf(row, terms)]));
   const meeting = order.filter((row) => enoughSeeds(row, rule) && margins.get(row) >= 0);
   const found = { threshold, margins, meeting: new Set(meeting), feasible: meeting.length > 0 };

@@ -8,14 +8,17 @@ function sliderRange(kind, { referenceAccuracy, edge }) {
 
 function makeTarget({ data, change }) {
   const [kind, number, slider, unit] = ["kind", "number", "slider", "unit"].map((id) => document.getElementById(id));
+  const bound = document.getElementById("bound");
   const referenceAccuracy = data.reference.accuracy;
   const edge = Math.min(data.error.bend ?? data.error.high, 1);
   let target = data.target;
 
   function show() {
     kind.value = target?.kind ?? "none";
-    for (const node of [number, slider, unit]) node.hidden = target === null;
-    if (target === null) return;
+    const asked = target !== null && target.kind !== "knee";
+    for (const node of [number, slider, unit]) node.hidden = !asked;
+    bound.hidden = !asked || !data.rule.bounds;
+    if (!asked) return;
     const [least, most] = sliderRange(target.kind, { referenceAccuracy, edge });
     slider.min = least;
     slider.max = most;
@@ -25,7 +28,7 @@ function makeTarget({ data, change }) {
   }
 
   function write() {
-    if (target !== null) number.value = String(Number((100 * target.value).toPrecision(12)));
+    if (target !== null && target.kind !== "knee") number.value = String(Number((100 * target.value).toPrecision(12)));
   }
 
   function set(next) {
@@ -35,10 +38,11 @@ function makeTarget({ data, change }) {
   }
 
   kind.addEventListener("change", () => {
-    const accuracy = target === null ? referenceAccuracy - 0.01 : thresholdOf(target, referenceAccuracy);
+    const known = target !== null && target.kind !== "knee";
+    const accuracy = known ? thresholdOf(target, referenceAccuracy) : referenceAccuracy - 0.01;
     const near = (value) => Math.min(Math.max(Math.round(1e4 * value), 0), 1e4) / 1e4;
     const values = { max_drop: near(referenceAccuracy - accuracy), min_accuracy: near(accuracy) };
-    set(kind.value === "none" ? null : { kind: kind.value, value: values[kind.value] });
+    set(kind.value === "none" ? null : { kind: kind.value, value: values[kind.value] ?? null });
     write();
   });
   slider.addEventListener("input", () => {

@@ -2,10 +2,11 @@
 
 import csv
 import io
+import itertools
 import math
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from reports.encoding import encode
 from reports.figures import draw_front
 from reports.findings import read_findings
 from sweep.noise import least_mean, pooled
-from sweep.pick import Target, candidates, choose
+from sweep.pick import Target, candidates, choose, chosen
 from sweep.store import read_manifest, read_records, write_whole
 from tests.reports import pages, synthetic
 
@@ -95,7 +96,7 @@ def percent_text(fraction: float) -> str:
     return format(Decimal(repr(fraction)).scaleb(2), "f")
 
 
-ASK = """([kind, by, values]) => {
+ASK = """([kind, by, confident, values]) => {
   const set = (id, value, event) => {
     const node = document.getElementById(id);
     node.value = value;
@@ -103,6 +104,8 @@ ASK = """([kind, by, values]) => {
   };
   set("by", by, "change");
   set("kind", kind, "change");
+  document.getElementById("confident").checked = confident;
+  document.getElementById("confident").dispatchEvent(new Event("change"));
   const part = (name) => document.querySelector(`#choice [data-part="${name}"]`).textContent;
   return values.map((value) => {
     set("number", value, "input");
@@ -116,9 +119,14 @@ def thresholds(found: list[Any]) -> list[float]:
     edges = {accuracy for candidate in found for accuracy in candidate.accuracies}
     noise = pooled(candidate.accuracies for candidate in found if candidate.method == "lc")
     edges |= {least_mean(candidate.accuracies[1:], noise) for candidate in found if len(candidate.accuracies) > 1}
+    return around(edges)
+
+
+def around(edges: Iterable[float]) -> list[float]:
+    """Those of `edges` that are fractions, with what lies just above and below, and the ends."""
     known = [edge for edge in edges if 0 < edge < 1]
-    around = [f(edge) for edge in known for f in (lambda e: math.nextafter(e, 0), lambda e: math.nextafter(e, 1))]
-    return sorted({*known, *around, 0.0, 1.0})
+    beside = [f(edge) for edge in known for f in (lambda e: math.nextafter(e, 0), lambda e: math.nextafter(e, 1))]
+    return sorted({*known, *beside, 0.0, 1.0})
 
 
 @pytest.mark.parametrize(
@@ -141,27 +149,59 @@ def test_the_page_picks_what_pick_picks(
         "min_accuracy": edges,
         "max_drop": sorted({drop for edge in edges if 0 <= (drop := accuracy - edge) <= 1} | {0.0, 0.01, 0.5}),
     }
-    seen = set()
-    for by in ("bytes", "macs"):
+    bounds = {
+        "min_accuracy": around(low for candidate in found for low in candidate.lows),
+        "max_drop": around(high for candidate in found for high in candidate.drops if high is not None),
+    }
+    seen: dict[bool, set[tuple[str, bool]]] = {False: set(), True: set()}
+    for by, confident in itertools.product(("bytes", "macs"), (False, True)):
         for kind, values in answers.items():
-            said = page.evaluate(ASK, [kind, by, [percent_text(value) for value in values]])
+            if confident:
+                values = sorted(draw.sample(bounds[kind], min(len(bounds[kind]), 150)))
+            said = page.evaluate(ASK, [kind, by, confident, [percent_text(value) for value in values]])
             for value, (pick, export, verdict, told) in zip(values, said, strict=True):
                 target = Target(**{kind: value})
                 expected = choose(
-                    found, target=target, reference_accuracy=accuracy, by=by, repeats=repeats, confirm=confirm
+                    found,
+                    target=target,
+                    reference_accuracy=accuracy,
+                    by=by,
+                    repeats=repeats,
+                    confirm=confirm,
+                    confident=confident,
                 )
                 case = f"{by}, {kind} {value!r}: {told}"
-                typed = float(pick.split("--by")[0].split(f"--{kind.replace('_', '-')} ")[1])
+                typed = float(pick.split(f"--{kind.replace('_', '-')} ")[1].split()[0])
                 assert typed == value, case
-                assert pick.endswith(" --by macs") == (by == "macs"), case
+                assert (" --by macs" in pick) == (by == "macs"), case
+                assert pick.endswith(" --confident") == confident, case
                 if expected.candidate is None:
                     assert told == "", case
                     continue
                 assert f"--trial {expected.candidate.shipped} " in export, case
                 assert (verdict == "met") == expected.feasible, case
-                seen.add((expected.candidate.shipped, expected.feasible))
-    assert len(seen) > 3
-    assert {feasible for _, feasible in seen} == {True, False}
+                seen[confident].add((expected.candidate.shipped, expected.feasible))
+    for answered in seen.values():
+        assert len(answered) > 3
+        assert {feasible for _, feasible in answered} == {True, False}
+
+
+def test_without_a_target_the_page_picks_the_knee_that_pick_picks(open_page: OpenPage, folder: Path) -> None:
+    page = open_page(folder)
+    at_first = words(page, "name")
+    for by in ("bytes", "macs"):
+        page.locator("#by").select_option(by)
+        page.locator("#kind").select_option("knee")
+        expected = chosen(candidates(read_records(folder)), read_manifest(folder), target=None, by=by).candidate
+        assert expected is not None
+        assert f"--trial {expected.shipped} " in words(page, "export-command")
+        assert words(page, "pick-command").startswith(f"lcsweep pick '{folder}' --knee")
+        assert not page.locator("#slider").is_visible()
+        assert not page.locator("#confident").is_visible()
+    assert words(page, "name") != ""
+    page.locator("#by").select_option("bytes")
+    page.locator("#kind").select_option("max_drop")
+    assert words(page, "name") == at_first
 
 
 def test_the_slider_moves_the_pick_and_back_again(open_page: OpenPage, folder: Path) -> None:

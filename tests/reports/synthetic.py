@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweep import intervals
+
 REFERENCE_BYTES = 64_000
 PARAMETERS = 17_226
 MACS = 17_024
@@ -27,11 +29,17 @@ class Point:
 
 
 def wilson(accuracy: float, n: int) -> dict[str, float | int]:
-    """The 95 % Wilson interval of an accuracy seen on n examples, as records hold it."""
-    z = 1.959964
-    centre = (accuracy + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(accuracy * (1 - accuracy) / n + z * z / (4 * n * n))
-    return {"accuracy": accuracy, "n": n, "low": centre - half, "high": centre + half}
+    """An accuracy seen on n examples with its 95 % interval, as records hold it."""
+    low, high = intervals.wilson(accuracy, n=n)
+    return {"accuracy": accuracy, "n": n, "low": low, "high": high}
+
+
+def drop(accuracy: float, n: int, *, lost: float) -> dict[str, float]:
+    """The drop from the reference's accuracy, of whose right answers a model loses this many at least."""
+    less = (1 - 9 / N_VAL) * n - accuracy * n
+    lost = max(lost, less)
+    low, high = intervals.paired_drop(round(lost), round(lost) - round(less), n=n)
+    return {"drop": less / n, "low": low, "high": high}
 
 
 def grid() -> list[Point]:
@@ -103,6 +111,7 @@ def record(point: Point, *, seed: int, seeds: int, n_val: int) -> dict[str, Any]
         "macs": point.macs,
         "reference_macs": MACS,
         "val": wilson(accuracy, n_val),
+        "drop": drop(accuracy, n_val, lost=draw.randrange(9)),
         "direct": direct,
         "gap": 0.002 + draw.random() * 0.006,
         "epochs": 60.0,
@@ -200,6 +209,9 @@ def tied(*, seeds: tuple[int, ...], draw: random.Random) -> list[dict[str, Any]]
             if index % 10 == 1:
                 accuracy = 344 / N_VAL  # every seed alike
             made["val"] = wilson(accuracy, N_VAL)
+            made["drop"] = drop(accuracy, N_VAL, lost=draw.randrange(25)) if index % 13 else None
+            if index % 10 == 0 and made["drop"]:
+                made["drop"]["high"] += draw.random() / 100  # of scores that are not right or wrong
             made["artifact_bytes"] += draw.randrange(2)
             if index % 7 == 3:  # direct compression, of which one seed is enough
                 made |= {"method": "dc", "artifact_bytes": 900 + 20 * index}
