@@ -25,6 +25,7 @@ NAMES = {
     "stopping": "front-saved front-stopped drop-0.5-saved drop-0.5-stopped drop-1-saved drop-2-stopped",
     "orchestration": "trivial-job workers-busy eight-busy store-growth status-growth pick-growth front-growth "
     "resume-growth simulated-busy simulated-saturation simulated-search",
+    "report": "report-100 report-1000 report-10000",
 }
 
 
