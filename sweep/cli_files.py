@@ -1,0 +1,119 @@
+"""The commands about files of models: `export`, `verify`. Heavy imports are inside the commands."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sweep import remote, text
+from sweep.arguments import DataFolder, FileFormatName, Folder, Int8Name, Json, UsageError, use_data
+from sweep.cli_answers import DONE, NO_MODEL, fail, show
+from sweep.store import StoreError, SweepFolder, read_manifest, read_optional, read_records, write_whole
+
+
+def export(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the file goes.")],
+    trial: Annotated[
+        str | None, typer.Option(metavar="ID", help="A job, by the start of its id; the pick if unsaid.")
+    ] = None,
+    form: Annotated[
+        FileFormatName, typer.Option("--format", help="The packed file as it is, or an ONNX file that stands alone.")
+    ] = FileFormatName.lcz,
+    int8: Annotated[
+        Int8Name | None, typer.Option(help="ONNX: also compute in eight bits, ranges calibrated or taken in each run.")
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(metavar="STUDY", help="ONNX: the study, where it is no longer where it was.")
+    ] = None,
+    data: DataFolder = None,
+    as_json: Json = False,
+) -> int:
+    """Take a model out of a sweep.
+
+    After proof of its bytes, hash and decoding; an ONNX file (which needs the study) after proof of its outputs too.
+    Exit code 4 when it is a pick that missed its target.
+    """
+    root = remote.local(folder)
+    record = _record_of(root, trial)
+    if form == FileFormatName.onnx:
+        from sweep import ship
+
+        use_data(data)
+        facts = ship.export_onnx(
+            root,
+            record,
+            out=out,
+            int8=None if int8 is None else int8.value,
+            study_reference=study,
+            user_folder=os.getcwd(),
+        )
+        show(facts, text.onnx_file(facts), as_json=as_json)
+    elif int8:
+        raise UsageError("--int8: expected --format onnx, whose files it is for")
+    else:
+        facts = _export_packed(root, record, out)
+        show(facts, text.artifact(facts), as_json=as_json)
+    picked = read_optional(SweepFolder(root).pick) if trial is None else None
+    if picked is not None and not picked["meets_target"]:
+        return fail(f"exported the nearest miss: {text.verdict(picked)}", NO_MODEL)
+    return DONE
+
+
+def _export_packed(root: Path, record: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Copies the packed file of a job to `out`; what it is."""
+    from lc_core.artifact import ArtifactError, read
+    from sweep.prove import describe
+
+    path = SweepFolder(root).artifact(record["id"])
+    facts = describe(path, read(path))
+    if facts["sha256"] != record["artifact_sha256"]:
+        raise ArtifactError(
+            f"{path}: expected SHA-256 {record['artifact_sha256']}, as its record says, got {facts['sha256']}"
+        )
+    if out.exists() and out.read_bytes() != path.read_bytes():
+        raise StoreError(f"{out}: there is another file of that name; expected a new one: move it away or name another")
+    write_whole(out, path.read_bytes())
+    return facts | {"file": str(out), "reference_bytes": record["reference_bytes"]}
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A packed model, .lcz, or an exported one, .onnx.")],
+    study: Annotated[str | None, typer.Option(metavar="STUDY", help="Also prove the outputs, with this study.")] = None,
+    data: DataFolder = None,
+    as_json: Json = False,
+) -> int:
+    """Prove a packed model, or an ONNX file of one.
+
+    Its bytes, hash and decoding; with the study, its outputs too. Runs nothing that the file names.
+    """
+    if not file.is_file():
+        raise UsageError(f"{file}: no such file; expected a packed model, such as one made by lcsweep export")
+    use_data(data)
+    if file.suffix == ".onnx":
+        from sweep import ship
+
+        facts = ship.verify_onnx(file, study_reference=study, user_folder=os.getcwd())
+        show(facts, text.onnx_file(facts), as_json=as_json)
+        return DONE
+    from sweep import prove
+
+    facts = prove.verify(file, study_reference=study, user_folder=os.getcwd())
+    show(facts, text.artifact(facts), as_json=as_json)
+    return DONE
+
+
+def _record_of(folder: Path, trial: str | None) -> dict[str, Any]:
+    """The record of the job whose id starts with `trial`; of the pick without one."""
+    read_manifest(folder)
+    wanted = trial
+    if wanted is None:
+        picked = read_optional(SweepFolder(folder).pick)
+        if picked is None:
+            raise StoreError(f"{folder}: nothing was picked yet; run lcsweep pick {folder}, or name a job with --trial")
+        wanted = picked["id"]
+    found = [r for r in read_records(folder) if r["id"].startswith(wanted) and r["status"] == "done"]
+    if len(found) != 1:
+        raise StoreError(f"{folder}: expected one finished job whose id starts with {wanted!r}, found {len(found)}")
+    return found[0]
