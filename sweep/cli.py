@@ -18,6 +18,7 @@ from sweep.arguments import (
     MaxDrop,
     MethodName,
     MinAccuracy,
+    PickByName,
     Relative,
     SearchName,
     TrackerName,
@@ -283,7 +284,9 @@ def pick(
     max_drop: MaxDrop = None,
     relative: Relative = False,
     min_accuracy: MinAccuracy = None,
-    by: Annotated[ByName, typer.Option(help="What to minimise.")] = ByName.bytes,
+    by: Annotated[
+        PickByName, typer.Option(help="What to minimise; latency is that of models that bench has measured.")
+    ] = PickByName.bytes,
     confident: Annotated[
         bool, typer.Option("--confident", help="The 95 % bound must meet the target, in every seed.")
     ] = False,
@@ -318,7 +321,7 @@ def pick(
     return DONE if picked["meets_target"] else NO_MODEL
 
 
-for command in (cli_files.export, cli_files.verify):
+for command in (cli_files.export, cli_files.verify, cli_files.bench):
     app.command()(command)
 
 

@@ -17,6 +17,11 @@ def say(words: str) -> None:
     print(words, flush=True)
 
 
+def progress(words: str) -> None:
+    """Prints what is under way, apart from the result."""
+    print(words, file=sys.stderr, flush=True)
+
+
 def fail(message: str, code: int) -> int:
     """Prints an error; gives the exit code."""
     print(f"lcsweep: {message}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The commands about files of models: `export`, `verify`. Heavy imports are inside the commands."""
+"""The commands about files of models: `export`, `verify`, `bench`. Heavy imports are inside the commands."""
 
 import os
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from sweep import remote, text
+from sweep import remote, text, text_latency
 from sweep.arguments import DataFolder, FileFormatName, Folder, Int8Name, Json, UsageError, use_data
-from sweep.cli_answers import DONE, NO_MODEL, fail, show
+from sweep.cli_answers import DONE, NO_MODEL, fail, progress, show
 from sweep.store import StoreError, SweepFolder, read_manifest, read_optional, read_records, write_whole
 
 
@@ -101,6 +101,53 @@ def verify(
 
     facts = prove.verify(file, study_reference=study, user_folder=os.getcwd())
     show(facts, text.artifact(facts), as_json=as_json)
+    return DONE
+
+
+def bench(
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="DIR|FILE...", help="A sweep's folder; or packed models, .lcz, and ONNX files, .onnx."),
+    ],
+    trial: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Of DIR, this job, and no others but further --trial; the front and the pick."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Turns that each model takes.")] = 30,
+    study: Annotated[
+        str | None, typer.Option(metavar="STUDY", help="The study: of packed files, or where it moved to.")
+    ] = None,
+    data: DataFolder = None,
+    as_json: Json = False,
+) -> int:
+    """Measure latency, throughput and peak memory.
+
+    In ONNX Runtime and in torch, on one thread and all, in batches of 1 and 64, beside the dense reference in the same
+    run. Of a sweep: the models on the front and the pick; what is found stays in DIR/latency, for pick --by latency.
+    """
+    from sweep import bench as measuring
+
+    use_data(data)
+    folders = [name for name in what if remote.is_url(name) or not name.endswith((".lcz", ".onnx"))]
+    if folders and len(what) > 1:
+        raise UsageError(f"bench: expected one sweep's folder, or files (.lcz, .onnx), got {' '.join(what)}")
+    if folders:
+        root = remote.local(what[0])
+        facts = measuring.bench_sweep(
+            root, trials=trial or [], rounds=rounds, study_reference=study, user_folder=os.getcwd(), say=progress
+        )
+        remote.put_back(what[0], SweepFolder(root).latency("any").parent)
+    elif trial:
+        raise UsageError("--trial: expected a sweep's folder, whose jobs it names")
+    else:
+        files = [Path(name) for name in what]
+        for file in files:
+            if not file.is_file():
+                raise UsageError(f"{file}: no such file; expected a packed model, .lcz, or an ONNX file, .onnx")
+        facts = measuring.bench_files(
+            files, rounds=rounds, study_reference=study, user_folder=os.getcwd(), say=progress
+        )
+    show(facts, text_latency.latency(facts), as_json=as_json)
     return DONE
 
 

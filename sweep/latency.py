@@ -8,8 +8,9 @@ what runs are given.
 import math
 import random
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 WARM_UP = 10
 """Calls of each contestant before the first that counts."""
@@ -19,15 +20,15 @@ TURN = 0.02
 """Seconds of a contestant's turn in a round, at most, unless one sample takes longer."""
 SAMPLES = 10
 """Of a turn, at most."""
-FASTER = 0.95
-"""A ratio of latencies up to which a model counts as faster."""
 
 Call = Callable[[], object]
 Clock = Callable[[], float]
+Who = TypeVar("Who", bound=Hashable)
+"""A contestant."""
 
 
 @dataclass(frozen=True)
-class Timings:
+class Timings(Generic[Who]):
     """Seconds of a call.
 
     Attributes:
@@ -35,19 +36,23 @@ class Timings:
         calls: that make one sample.
     """
 
-    rounds: Mapping[str, Sequence[Sequence[float]]]
+    rounds: Mapping[Who, Sequence[Sequence[float]]]
     calls: int
 
-    def quantile(self, name: str, share: float) -> float:
+    def quantile(self, name: Who, share: float) -> float:
         """The least sample that at least `share` of a contestant's samples do not exceed."""
         samples = sorted(sample for turn in self.rounds[name] for sample in turn)
         return samples[max(math.ceil(share * len(samples)) - 1, 0)]
 
-    def count(self, name: str) -> int:
+    def count(self, name: Who) -> int:
         """A contestant's samples."""
         return sum(len(turn) for turn in self.rounds[name])
 
-    def ratio(self, name: str, *, over: str) -> tuple[float, float, float]:
+    def mean(self, name: Who) -> float:
+        """Seconds of a call of a contestant, over all."""
+        return statistics.fmean(sample for turn in self.rounds[name] for sample in turn)
+
+    def ratio(self, name: Who, *, over: Who) -> tuple[float, float, float]:
         """How many times as long `name` takes as `over`, and the 95 % interval: of medians in the same rounds.
 
         The interval is that of the median of the rounds' ratios, by the binomial distribution of how many lie below.
@@ -59,13 +64,13 @@ class Timings:
 
 
 def timed(
-    contestants: Mapping[str, Call],
+    contestants: Mapping[Who, Call],
     *,
     rounds: int,
     clock: Clock,
     seed: int = 0,
-    prepare: Callable[[str], object] = lambda name: None,
-) -> Timings:
+    prepare: Callable[[Who], object] = lambda name: None,
+) -> Timings[Who]:
     """Times the calls of all contestants, in rounds.
 
     In its turn a contestant runs once for nothing, so that caches hold what it needs and not what the one before did,
@@ -81,7 +86,7 @@ def timed(
     costs = [_warmed(call, name, clock, prepare) for name, call in contestants.items()]
     calls = max(1, math.ceil(LEAST / max(min(costs), 1e-9)))
     samples = min(max(int(TURN / (calls * max(costs))), 1), SAMPLES)
-    found: dict[str, list[list[float]]] = {name: [] for name in contestants}
+    found: dict[Who, list[list[float]]] = {name: [] for name in contestants}
     order, draw = list(contestants), random.Random(seed)
     for _ in range(rounds):
         draw.shuffle(order)
@@ -92,7 +97,7 @@ def timed(
     return Timings(found, calls)
 
 
-def _warmed(call: Call, name: str, clock: Clock, prepare: Callable[[str], object]) -> float:
+def _warmed(call: Call, name: Who, clock: Clock, prepare: Callable[[Who], object]) -> float:
     """Seconds of a call once it is warm."""
     prepare(name)
     return statistics.median(_sample(call, 1, clock) for _ in range(WARM_UP))

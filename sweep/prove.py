@@ -17,7 +17,8 @@ from sweep.intervals import wilson
 from sweep.job import content_hash
 from sweep.loading import StudyError, load_splits, load_study
 from sweep.measure import drop, measure, scores
-from sweep.pick import By, Candidate, Target, candidates, chosen
+from sweep.pick import Candidate, PickBy, Target, among, candidates, chosen
+from sweep.sizes import faster
 from sweep.store import Record, StoreError, SweepFolder, read_manifest, read_optional, read_records, write_json
 from sweep.study import Data, Study
 from sweep.workplace import settle_process
@@ -43,7 +44,7 @@ def pick_model(
     root: Path,
     *,
     target: Target | None,
-    by: By,
+    by: PickBy,
     user_folder: str,
     study_reference: str | None = None,
     confident: bool = False,
@@ -58,7 +59,10 @@ def pick_model(
         StudyError: the study cannot be loaded, or has changed.
     """
     folder, manifest, records = SweepFolder(root), read_manifest(root), read_records(root)
-    choice = chosen(candidates(records), manifest, target=target, by=by, confident=confident)
+    found = candidates(records)
+    choice = chosen(found, manifest, target=target, by=by, confident=confident)
+    if choice.candidate is None and found:
+        raise StoreError(f"{root}: expected models whose latency was measured, found none; run lcsweep bench {root}")
     if choice.candidate is None:
         confirm = manifest.get("confirm", 0)
         seeds = 1 + confirm if confirm else manifest["repeats"]
@@ -83,6 +87,9 @@ def pick_model(
         "target": target.as_dict() if target else None,
         "confident": confident,
         "by": by,
+        "measured": [len(among(found, "latency")), len(found)],
+        "latency": record.get("latency"),
+        "faster": faster(record),
         "runner_up": _beside(choice.runner_up),
         "next_smaller": _beside(choice.next_smaller, shortfall=choice.next_smaller_shortfall),
         "artifact": str(folder.artifact(record["id"])),
@@ -97,7 +104,7 @@ def _beside(candidate: Candidate | None, *, shortfall: float = 0.0) -> dict[str,
     """What a pick says of another candidate."""
     if candidate is None:
         return None
-    what = ("family", "configuration", "artifact_bytes", "macs")
+    what = ("family", "configuration", "artifact_bytes", "macs", "latency")
     return {name: getattr(candidate, name) for name in what} | {
         "id": candidate.shipped,
         "seeds": len(candidate.seeds),

@@ -83,6 +83,9 @@ class SweepFolder:
     def test(self) -> Path:
         return self.root / "test"
 
+    def latency(self, job_id: str) -> Path:
+        return self.root / "latency" / f"{job_id}.json"
+
     @property
     def pick(self) -> Path:
         return self.root / "pick.json"
@@ -141,12 +144,25 @@ def read_manifest(root: Path) -> dict[str, Any]:
 
 
 def read_records(root: Path) -> list[Record]:
-    """All records of the sweep in `root`, done and failed, ordered by family, configuration and seed."""
+    """All records of the sweep in `root`, done and failed, ordered by family, configuration and seed.
+
+    What `lcsweep bench` found of a job's file, as it is now, is in it as "latency" (docs/latency.md).
+    """
     folder = SweepFolder(root)
     names = sorted(p.name for p in folder.artifacts.iterdir()) if folder.artifacts.is_dir() else []
     found = [read_record(folder.record(name)) for name in names if not name.startswith(".")]
     records = [record for record in found if record is not None]
+    _add_latency(records, folder)
     return sorted(records, key=lambda r: (r["family"], json.dumps(r["configuration"]), r["method"], r["seed"]))
+
+
+def _add_latency(records: list[Record], folder: SweepFolder) -> None:
+    """Writes into `records` what was measured of their files."""
+    known = {path.stem: path for path in folder.latency("any").parent.glob("[!.]*.json")}
+    for record in records:
+        found = read_optional(known[record["id"]]) if record["id"] in known else None
+        if found is not None and found.get("artifact_sha256") == record["artifact_sha256"]:
+            record["latency"] = found
 
 
 def read_optional(path: Path) -> dict[str, Any] | None:
