@@ -9,6 +9,7 @@ import typer
 from sweep import remote, text, text_latency
 from sweep.arguments import DataFolder, FileFormatName, Folder, Int8Name, Json, UsageError, use_data
 from sweep.cli_answers import DONE, NO_MODEL, fail, progress, show
+from sweep.sizes import faster
 from sweep.store import StoreError, SweepFolder, read_manifest, read_optional, read_records, write_whole
 
 
@@ -25,7 +26,10 @@ def export(
         Int8Name | None, typer.Option(help="ONNX: also compute in eight bits, ranges calibrated or taken in each run.")
     ] = None,
     study: Annotated[
-        str | None, typer.Option(metavar="STUDY", help="ONNX: the study, where it is no longer where it was.")
+        str | None,
+        typer.Option(
+            metavar="STUDY", help="Also prove a packed file's outputs, with this study; ONNX: where it moved to."
+        ),
     ] = None,
     data: DataFolder = None,
     as_json: Json = False,
@@ -53,7 +57,8 @@ def export(
     elif int8:
         raise UsageError("--int8: expected --format onnx, whose files it is for")
     else:
-        facts = _export_packed(root, record, out)
+        use_data(data)
+        facts = _export_packed(root, record, out, study)
         show(facts, text.artifact(facts), as_json=as_json)
     picked = read_optional(SweepFolder(root).pick) if trial is None else None
     if picked is not None and not picked["meets_target"]:
@@ -61,13 +66,13 @@ def export(
     return DONE
 
 
-def _export_packed(root: Path, record: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Copies the packed file of a job to `out`; what it is."""
-    from lc_core.artifact import ArtifactError, read
-    from sweep.prove import describe
+def _export_packed(root: Path, record: dict[str, Any], out: Path, study: str | None) -> dict[str, Any]:
+    """Copies the packed file of a job to `out` after its proof; what it is."""
+    from lc_core.artifact import ArtifactError
+    from sweep.prove import verify
 
     path = SweepFolder(root).artifact(record["id"])
-    facts = describe(path, read(path))
+    facts = verify(path, study_reference=study, user_folder=os.getcwd())
     if facts["sha256"] != record["artifact_sha256"]:
         raise ArtifactError(
             f"{path}: expected SHA-256 {record['artifact_sha256']}, as its record says, got {facts['sha256']}"
@@ -75,7 +80,8 @@ def _export_packed(root: Path, record: dict[str, Any], out: Path) -> dict[str, A
     if out.exists() and out.read_bytes() != path.read_bytes():
         raise StoreError(f"{out}: there is another file of that name; expected a new one: move it away or name another")
     write_whole(out, path.read_bytes())
-    return facts | {"file": str(out), "reference_bytes": record["reference_bytes"]}
+    known = {name: record.get(name) for name in ("reference_bytes", "macs", "reference_macs", "latency")}
+    return facts | {"file": str(out)} | known | {"faster": faster(record)}
 
 
 def verify(

@@ -151,18 +151,26 @@ def read_records(root: Path) -> list[Record]:
     folder = SweepFolder(root)
     names = sorted(p.name for p in folder.artifacts.iterdir()) if folder.artifacts.is_dir() else []
     found = [read_record(folder.record(name)) for name in names if not name.startswith(".")]
-    records = [record for record in found if record is not None]
-    _add_latency(records, folder)
+    measured = {path.stem: path for path in folder.latency("any").parent.glob("[!.]*.json")}
+    records = [
+        _with_latency(record, measured[record["id"]]) if record["id"] in measured else record
+        for record in found
+        if record is not None
+    ]
     return sorted(records, key=lambda r: (r["family"], json.dumps(r["configuration"]), r["method"], r["seed"]))
 
 
-def _add_latency(records: list[Record], folder: SweepFolder) -> None:
-    """Writes into `records` what was measured of their files."""
-    known = {path.stem: path for path in folder.latency("any").parent.glob("[!.]*.json")}
-    for record in records:
-        found = read_optional(known[record["id"]]) if record["id"] in known else None
-        if found is not None and found.get("artifact_sha256") == record["artifact_sha256"]:
-            record["latency"] = found
+def read_job(folder: SweepFolder, job_id: str) -> Record | None:
+    """The record of a job, as `read_records` has it; None where there is none."""
+    record = read_record(folder.record(job_id))
+    return record and _with_latency(record, folder.latency(job_id))
+
+
+def _with_latency(record: Record, path: Path) -> Record:
+    """`record` with what was measured of its file, if that is of the file as it is now."""
+    found = read_optional(path)
+    fits = found is not None and found.get("artifact_sha256") == record["artifact_sha256"]
+    return record | {"latency": found} if fits else record
 
 
 def read_optional(path: Path) -> dict[str, Any] | None:

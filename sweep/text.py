@@ -173,6 +173,7 @@ def picked(facts: Facts, page: Path) -> str:
         ),
         ("MACs", f"{facts['macs']:,} of the reference's {facts['reference_macs']:,}"),
         ("speed", speed(facts)),
+        *_parity(facts),
         ("validation", f"{_accuracy(val)}{_by_seed(facts['accuracies'])}"),
         ("test", f"{_accuracy(test)}; reference {test['reference_accuracy']:.2%}"),
         (
@@ -248,7 +249,19 @@ def artifact(facts: Facts) -> str:
         rows.append(
             ("validation", f"accuracy {float(info['val']['accuracy']):.2%} (n {info['val'].get('n', '?')}), {proof}")
         )
+    rows += _parity(facts)
+    if "test" in facts:
+        rows.append(("test", f"accuracy {facts['test']['accuracy']:.2%} (n {facts['test']['n']}), as measured before"))
+    if "macs" in facts:
+        rows.append(("speed", speed(facts)))
     return table(rows, right=set())
+
+
+def _parity(facts: Facts) -> list[tuple[str, str]]:
+    """How far ONNX Runtime is from torch, where that was measured."""
+    if facts.get("parity") is not None:
+        return [("ONNX Runtime", f"outputs {facts['parity']:.1e} of the largest from torch's, at most")]
+    return [("ONNX Runtime", f"not compared: {facts['no_parity']}")] if "no_parity" in facts else []
 
 
 def _coded(sizes: Facts) -> str:

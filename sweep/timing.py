@@ -66,7 +66,7 @@ def measured(models: Sequence[Model], site: Site) -> dict[str, Any]:
     for threads in sorted({1, cores}):
         for batch in BATCHES:
             site.say(f"latency: batches of {batch}, {_threads(threads)}, {site.rounds} rounds")
-            for name, row in _timed_rows(models, site, threads=threads, batch=batch):
+            for name, row in timed_rows(models, site, threads=threads, batch=batch):
                 rows[name].append(row)
     torch.set_num_threads(1)
     found = {}
@@ -92,7 +92,7 @@ def machine(cores: int) -> dict[str, Any]:
     return {"cpu": _cpu(), "cores": cores, "system": platform.system(), "versions": {n: version(n) for n in names}}
 
 
-def _timed_rows(
+def timed_rows(
     models: Sequence[Model], site: Site, *, threads: int, batch: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and row of each model in each form; on one thread, batches of one, with denormal numbers kept too."""
