@@ -3,6 +3,7 @@
 Reading runs nothing that a file names, and opens no file but the one that it is given.
 """
 
+import functools
 import hashlib
 import json
 import tempfile
@@ -76,22 +77,28 @@ def read(path: str | Path) -> OnnxFile:
 
 
 class Runtime(nn.Module):
-    """An ONNX file as a model: ONNX Runtime computes it, on one thread.
+    """An ONNX file as a model: ONNX Runtime computes it, on one thread if `threads` says no more.
 
     Raises:
         ArtifactError: ONNX Runtime cannot load it; when called, that it cannot run it on such inputs.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, threads: int = 1) -> None:
         super().__init__()
+        options = _options(threads)
         self._session = _attempt(
-            lambda: onnxruntime.InferenceSession(data, _options(), providers=["CPUExecutionProvider"])
+            lambda: onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The outputs (n, ...) of `inputs` (n, ...)."""
-        given = {self._session.get_inputs()[0].name: inputs.detach().cpu().numpy()}
-        return torch.from_numpy(_attempt(lambda: self._session.run(None, given))[0]).to(inputs.device)
+        return torch.from_numpy(_attempt(self.bound(inputs))[0]).to(inputs.device)
+
+    def bound(self, inputs: Tensor) -> Callable[[], Any]:
+        """What computes the outputs of `inputs` when called, with nothing around it."""
+        return functools.partial(
+            self._session.run, None, {self._session.get_inputs()[0].name: inputs.detach().cpu().numpy()}
+        )
 
 
 def _attempt(call: Callable[[], Any]) -> Any:
@@ -114,9 +121,10 @@ def folded(data: bytes) -> ModelProto:
         return onnx.load(path, load_external_data=False)
 
 
-def _options() -> Any:
+def _options(threads: int = 1) -> Any:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # between runs, others have the cores
     options.log_severity_level = 3  # errors
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     return options

@@ -1,7 +1,7 @@
 """A packed model in the structure that it was compressed to: fewer multiply-accumulates in torch, the same outputs.
 
-Pruned groups are cut out, low rank runs as two layers, Tucker and CP as three or more, circulant blocks by FFT. Zeros
-and codes have no structure that torch could use: they save bytes, not time.
+Pruned groups are cut out, low rank runs as two layers, Tucker and CP as three or more, circulant blocks of large layers
+by FFT. Zeros and codes have no structure that torch could use: they save bytes, not time.
 """
 
 import copy
@@ -20,6 +20,10 @@ from lc_core.structured import Grouped
 from lc_core.surgery import check_outputs, cut_channels
 from lc_core.weights import Weight, stored_weights
 
+SPECTRAL_FROM = 1 << 19
+"""Numbers of a layer's weight from which its circulant blocks run by FFT. On a CPU smaller ones take up to twelve times
+as long as the dense layer, larger ones down to a twentieth (docs/latency.md)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Restructured:
@@ -34,7 +38,9 @@ class Restructured:
     weights: dict[str, Weight]
 
 
-def load_structured(path: str | Path, model: nn.Module, example: Tensor) -> nn.Module:
+def load_structured(
+    path: str | Path, model: nn.Module, example: Tensor, *, spectral_from: int | None = SPECTRAL_FROM
+) -> nn.Module:
     """A copy of `model` with the weights in `path`, in their structure where that takes fewer multiply-accumulates.
 
     In evaluation mode its outputs are those of the dense model within `lc_core.surgery.TOLERANCE` of the largest, which
@@ -44,26 +50,26 @@ def load_structured(path: str | Path, model: nn.Module, example: Tensor) -> nn.M
         path: a packed file.
         model: built by the caller; left as it is.
         example: inputs, (n, ...).
+        spectral_from: numbers of a layer's weight from which its circulant blocks run by FFT; None for never. Smaller
+            ones run as the dense weights that they make.
 
     Raises:
         ArtifactError: as `lc_core.load`.
         ValueError: the outputs differ.
     """
     artifact = load(path, whole := copy.deepcopy(model))
-    return _restructured(artifact, whole, example, spectral=True).model
+    return _restructured(artifact, whole, example, spectral_from=spectral_from).model
 
 
-def restructured(artifact: Artifact, model: nn.Module, example: Tensor, *, spectral: bool = True) -> Restructured:
-    """As `load_structured`, of a file that was read, with how each tensor is stored.
-
-    Args:
-        spectral: whether circulant blocks run by FFT; else they run as the dense weights that they make.
-    """
+def restructured(
+    artifact: Artifact, model: nn.Module, example: Tensor, *, spectral_from: int | None = SPECTRAL_FROM
+) -> Restructured:
+    """As `load_structured`, of a file that was read, with how each tensor is stored."""
     fill(whole := copy.deepcopy(model), artifact)
-    return _restructured(artifact, whole, example, spectral=spectral)
+    return _restructured(artifact, whole, example, spectral_from=spectral_from)
 
 
-def _restructured(artifact: Artifact, whole: nn.Module, example: Tensor, *, spectral: bool) -> Restructured:
+def _restructured(artifact: Artifact, whole: nn.Module, example: Tensor, *, spectral_from: int | None) -> Restructured:
     stored = stored_weights(artifact)
     small = _without_groups(whole, artifact, example, stored)
     uses = layer_uses(small, example[:1])
@@ -76,6 +82,7 @@ def _restructured(artifact: Artifact, whole: nn.Module, example: Tensor, *, spec
             continue  # a part of what several share
         if sum(layer_macs(theta, shape, use) - dense_macs(shape, use) for use in uses[weight]) >= 0:
             continue
+        spectral = spectral_from is not None and layer.weight.numel() >= spectral_from
         made = as_layers(stored[weight], layer, bias=layer.bias, spectral=spectral)
         if made is not None:
             small = _replaced(small, name, made.module.train(layer.training))

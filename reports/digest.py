@@ -10,7 +10,7 @@ from reports.markdown import escape, table
 from reports.numerals import count, counted, percent, percent_range, points, ratio
 from reports.rows import Row
 from reports.tables import NONE, target_words
-from sweep.pick import By, Target
+from sweep.pick import By, PickBy, Target
 from sweep.store import SweepFolder, write_whole
 
 _COLUMNS = (
@@ -83,7 +83,7 @@ def _pick(findings: Findings) -> str:
     )
 
 
-def _fewest(by: By) -> str:
+def _fewest(by: PickBy) -> str:
     return "MACs" if by == "macs" else "bytes"
 
 

@@ -56,10 +56,18 @@ class TrackerName(StrEnum):
 
 
 class ByName(StrEnum):
-    """What a pick minimises."""
+    """What the pick that a report draws minimises."""
 
     bytes = "bytes"
     macs = "macs"
+
+
+class PickByName(StrEnum):
+    """What a pick minimises, latency where it was measured."""
+
+    bytes = "bytes"
+    macs = "macs"
+    latency = "latency"
 
 
 class FormatName(StrEnum):

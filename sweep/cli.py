@@ -1,6 +1,5 @@
 """The command `lcsweep`. Heavy imports are inside the commands: `--help` and `status` load no torch, ray or pandas."""
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -9,18 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweep import remote, text
+from sweep import cli_files, remote, text
 from sweep.arguments import (
     ByName,
     DataFolder,
-    FileFormatName,
     Folder,
     FormatName,
-    Int8Name,
     Json,
     MaxDrop,
     MethodName,
     MinAccuracy,
+    PickByName,
     Relative,
     SearchName,
     TrackerName,
@@ -28,14 +26,12 @@ from sweep.arguments import (
     target_of,
     use_data,
 )
+from sweep.cli_answers import DONE, ERROR, INTERRUPTED, NO_MODEL, NOT_VERIFIED, SOME_FAILED, USAGE, fail, say, show
 from sweep.pick import NoTargetError, own_target
-from sweep.store import StoreError, SweepFolder, read_manifest, read_optional, read_records, write_whole
+from sweep.store import SweepFolder, read_manifest, read_optional, read_records
 
 if TYPE_CHECKING:
     from sweep.search import IndexedSearch
-
-DONE, ERROR, USAGE, SOME_FAILED, NO_MODEL, NOT_VERIFIED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
-
 
 EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx"}
 """Library -> the extra that brings it."""
@@ -59,19 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = list(sys.argv[1:] if arguments is None else arguments)
         code = app(args=given or ["--help"], standalone_mode=False, prog_name="lcsweep")
     except (UsageError, NoTargetError) as error:
-        return _fail(str(error), USAGE)
+        return fail(str(error), USAGE)
     except CommandLineError as error:
-        return _fail(error.format_message().replace("Value error, ", ""), USAGE)
+        return fail(error.format_message().replace("Value error, ", ""), USAGE)
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise
-        return _fail(f"{error.name} is not installed; it comes with pip install 'lcsweep[{EXTRAS[error.name]}]'", ERROR)
+        return fail(f"{error.name} is not installed; it comes with pip install 'lcsweep[{EXTRAS[error.name]}]'", ERROR)
     except (ValueError, OSError) as error:
         if os.environ.get("LCSWEEP_DEBUG"):
             raise
-        return _fail(_one_line(error), NOT_VERIFIED if _is_artifact_error(error) else ERROR)
+        return fail(_one_line(error), NOT_VERIFIED if _is_artifact_error(error) else ERROR)
     if code == INTERRUPTED:  # typer's answer to KeyboardInterrupt
-        return _fail("interrupted; the same command goes on where it stopped", INTERRUPTED)
+        return fail("interrupted; the same command goes on where it stopped", INTERRUPTED)
     return code if isinstance(code, int) else DONE
 
 
@@ -151,12 +147,12 @@ def run(
     if dry_run:
         print(text.jobs(driver.outline(options), limit=trials, aimed=options.aimed))
         return DONE
-    sweep = driver.prepare(options, say=_say)
-    _say(text.reference(sweep.manifest))
+    sweep = driver.prepare(options, say=say)
+    say(text.reference(sweep.manifest))
     stream = own_stream(sys.stdout)
 
     def watch(search: "IndexedSearch") -> Progress:
-        _say(text.plan(search, workers=options.workers, target=sweep.target))
+        say(text.plan(search, workers=options.workers, target=sweep.target))
         return Progress(
             total=search.left() if search.threshold is None else None,
             workers=options.workers,
@@ -166,10 +162,10 @@ def run(
         )
 
     outcome = driver.run(sweep, watch=watch)
-    _say(text.summary(outcome.summary))
+    say(text.summary(outcome.summary))
     if outcome.choice is not None:
-        _say(text.chosen(outcome.choice, sweep.manifest))
-    _say(text.what_next(url or sweep.folder.root, failed=outcome.summary["failed"]))
+        say(text.chosen(outcome.choice, sweep.manifest))
+    say(text.what_next(url or sweep.folder.root, failed=outcome.summary["failed"]))
     if outcome.summary["failed"]:
         return SOME_FAILED
     missed = outcome.choice is not None and not outcome.choice.feasible
@@ -182,7 +178,7 @@ def status(folder: Folder, as_json: Json = False) -> int:
 
     Jobs done and failed, with the cause; what its searches did; the reference; the pick.
     """
-    root = _local(folder, but_for=remote.LARGE)
+    root = remote.local(folder, but_for=remote.LARGE)
     manifest, records = read_manifest(root), read_records(root)
     searches = [read_optional(path) or {} for path in sorted(SweepFolder(root).searches.glob("*.json"))]
     facts = {
@@ -200,7 +196,7 @@ def status(folder: Folder, as_json: Json = False) -> int:
         "searches": searches,
         "pick": read_optional(SweepFolder(root).pick),
     }
-    _print(facts, text.status(facts, manifest), as_json=as_json)
+    show(facts, text.status(facts, manifest), as_json=as_json)
     return DONE
 
 
@@ -222,7 +218,7 @@ def report(
     DIR/report/index.html, and beside it the figures, as .png, .svg and .pdf; or report.md with front.png; or
     records.csv, records.parquet or records.json, whose columns docs/records.md explains.
     """
-    root = _local(folder)
+    root = remote.local(folder)
     manifest = read_manifest(root)
     target = target_of(max_drop, min_accuracy, relative=relative) or own_target(manifest)
     match format:
@@ -230,18 +226,18 @@ def report(
             from reports import write_report
 
             summary = write_report(root, target=target, by=by.value)
-            _print(summary, text.report(summary), as_json=as_json)
+            show(summary, text.report(summary), as_json=as_json)
         case FormatName.md:
             from reports.digest import write_digest
 
             summary = write_digest(root, target=target, by=by.value)
-            _print(summary, text.digest(summary), as_json=as_json)
+            show(summary, text.digest(summary), as_json=as_json)
         case _:
             from reports.exports import export_records
 
             summary = export_records(root, format=format.value)
-            _print(summary, text.exported(summary), as_json=as_json)
-    _put_back(folder, SweepFolder(root).report)
+            show(summary, text.exported(summary), as_json=as_json)
+    remote.put_back(folder, SweepFolder(root).report)
     return DONE
 
 
@@ -277,7 +273,7 @@ def compare(
     paths = {} if out is None else compare_page.write_comparison(comparison, out)
     tables = (compare_page.sides_table(comparison), compare_page.levels_table(comparison))
     words = text.compared([(table.lines, table.right) for table in tables], compare_page.meanings(comparison), paths)
-    _print(facts(comparison) | {"paths": paths}, words, as_json=as_json)
+    show(facts(comparison) | {"paths": paths}, words, as_json=as_json)
     return DONE
 
 
@@ -287,7 +283,9 @@ def pick(
     max_drop: MaxDrop = None,
     relative: Relative = False,
     min_accuracy: MinAccuracy = None,
-    by: Annotated[ByName, typer.Option(help="What to minimise.")] = ByName.bytes,
+    by: Annotated[
+        PickByName, typer.Option(help="What to minimise; latency is that of models that bench has measured.")
+    ] = PickByName.bytes,
     confident: Annotated[
         bool, typer.Option("--confident", help="The 95 % bound must meet the target, in every seed.")
     ] = False,
@@ -306,7 +304,7 @@ def pick(
     from sweep import prove
 
     use_data(data)
-    root = _local(folder)
+    root = remote.local(folder)
     manifest = read_manifest(root)
     target = target_of(max_drop, min_accuracy, relative=relative)
     if knee and (target is not None or confident):
@@ -317,129 +315,13 @@ def pick(
     picked = prove.pick_model(
         root, target=target, by=by.value, user_folder=os.getcwd(), study_reference=study, confident=confident
     )
-    _put_back(folder, SweepFolder(root).pick, SweepFolder(root).test)
-    _print(picked, text.picked(picked, SweepFolder(root).report / "index.html"), as_json=as_json)
+    remote.put_back(folder, SweepFolder(root).pick, SweepFolder(root).test)
+    show(picked, text.picked(picked, SweepFolder(root).report / "index.html"), as_json=as_json)
     return DONE if picked["meets_target"] else NO_MODEL
 
 
-@app.command()
-def export(
-    folder: Folder,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the file goes.")],
-    trial: Annotated[
-        str | None, typer.Option(metavar="ID", help="A job, by the start of its id; the pick if unsaid.")
-    ] = None,
-    form: Annotated[
-        FileFormatName, typer.Option("--format", help="The packed file as it is, or an ONNX file that stands alone.")
-    ] = FileFormatName.lcz,
-    int8: Annotated[
-        Int8Name | None, typer.Option(help="ONNX: also compute in eight bits, ranges calibrated or taken in each run.")
-    ] = None,
-    study: Annotated[
-        str | None, typer.Option(metavar="STUDY", help="ONNX: the study, where it is no longer where it was.")
-    ] = None,
-    data: DataFolder = None,
-    as_json: Json = False,
-) -> int:
-    """Take a model out of a sweep.
-
-    After proof of its bytes, hash and decoding; an ONNX file (which needs the study) after proof of its outputs too.
-    Exit code 4 when it is a pick that missed its target.
-    """
-    root = _local(folder)
-    record = _record_of(root, trial)
-    if form == FileFormatName.onnx:
-        from sweep import ship
-
-        use_data(data)
-        facts = ship.export_onnx(
-            root,
-            record,
-            out=out,
-            int8=None if int8 is None else int8.value,
-            study_reference=study,
-            user_folder=os.getcwd(),
-        )
-        _print(facts, text.onnx_file(facts), as_json=as_json)
-    elif int8:
-        raise UsageError("--int8: expected --format onnx, whose files it is for")
-    else:
-        facts = _export_packed(root, record, out)
-        _print(facts, text.artifact(facts), as_json=as_json)
-    picked = read_optional(SweepFolder(root).pick) if trial is None else None
-    if picked is not None and not picked["meets_target"]:
-        return _fail(f"exported the nearest miss: {text.verdict(picked)}", NO_MODEL)
-    return DONE
-
-
-def _export_packed(root: Path, record: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Copies the packed file of a job to `out`; what it is."""
-    from lc_core.artifact import ArtifactError, read
-    from sweep.prove import describe
-
-    path = SweepFolder(root).artifact(record["id"])
-    facts = describe(path, read(path))
-    if facts["sha256"] != record["artifact_sha256"]:
-        raise ArtifactError(
-            f"{path}: expected SHA-256 {record['artifact_sha256']}, as its record says, got {facts['sha256']}"
-        )
-    if out.exists() and out.read_bytes() != path.read_bytes():
-        raise StoreError(f"{out}: there is another file of that name; expected a new one: move it away or name another")
-    write_whole(out, path.read_bytes())
-    return facts | {"file": str(out), "reference_bytes": record["reference_bytes"]}
-
-
-@app.command()
-def verify(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A packed model, .lcz, or an exported one, .onnx.")],
-    study: Annotated[str | None, typer.Option(metavar="STUDY", help="Also prove the outputs, with this study.")] = None,
-    data: DataFolder = None,
-    as_json: Json = False,
-) -> int:
-    """Prove a packed model, or an ONNX file of one.
-
-    Its bytes, hash and decoding; with the study, its outputs too. Runs nothing that the file names.
-    """
-    if not file.is_file():
-        raise UsageError(f"{file}: no such file; expected a packed model, such as one made by lcsweep export")
-    use_data(data)
-    if file.suffix == ".onnx":
-        from sweep import ship
-
-        facts = ship.verify_onnx(file, study_reference=study, user_folder=os.getcwd())
-        _print(facts, text.onnx_file(facts), as_json=as_json)
-        return DONE
-    from sweep import prove
-
-    facts = prove.verify(file, study_reference=study, user_folder=os.getcwd())
-    _print(facts, text.artifact(facts), as_json=as_json)
-    return DONE
-
-
-def _record_of(folder: Path, trial: str | None) -> dict[str, Any]:
-    """The record of the job whose id starts with `trial`; of the pick without one."""
-    read_manifest(folder)
-    wanted = trial
-    if wanted is None:
-        picked = read_optional(SweepFolder(folder).pick)
-        if picked is None:
-            raise StoreError(f"{folder}: nothing was picked yet; run lcsweep pick {folder}, or name a job with --trial")
-        wanted = picked["id"]
-    found = [r for r in read_records(folder) if r["id"].startswith(wanted) and r["status"] == "done"]
-    if len(found) != 1:
-        raise StoreError(f"{folder}: expected one finished job whose id starts with {wanted!r}, found {len(found)}")
-    return found[0]
-
-
-def _local(folder: str, *, but_for: tuple[str, ...] = ()) -> Path:
-    """The sweep's folder on this machine's disk: itself, or the mirror of a URL's."""
-    return remote.bring(folder, but_for=but_for) if remote.is_url(folder) else Path(folder)
-
-
-def _put_back(where: str, *paths: Path) -> None:
-    """Puts files or folders of the mirror into the cloud folder, where it is one."""
-    if remote.is_url(where):
-        remote.put(where, *(path.name for path in paths))
+for command in (cli_files.export, cli_files.verify, cli_files.bench):
+    app.command()(command)
 
 
 def _workers(wanted: int | None, address: str | None, gpus_per_job: float) -> int:
@@ -450,25 +332,12 @@ def _workers(wanted: int | None, address: str | None, gpus_per_job: float) -> in
 
     room = survey(address, gpus_per_job=gpus_per_job)
     if not room.free:
-        _say(f"the cluster at {address} is busy: the jobs wait until it has room for one")
+        say(f"the cluster at {address} is busy: the jobs wait until it has room for one")
     return wanted or room.jobs
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _print(facts: dict[str, Any], words: str, *, as_json: bool) -> None:
-    print(json.dumps(facts, indent=1) if as_json else words)
-
-
-def _say(words: str) -> None:
-    print(words, flush=True)
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"lcsweep: {message}", file=sys.stderr)
-    return code
 
 
 def _is_artifact_error(error: Exception) -> bool:

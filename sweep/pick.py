@@ -9,6 +9,9 @@ from sweep.noise import UNKNOWN, Noise, least_mean, pooled
 from sweep.store import Record, but_for_seed, label
 
 By = Literal["bytes", "macs"]
+"""What every candidate has."""
+PickBy = By | Literal["latency"]
+"""What a choice may minimise: latency among those of which it was measured."""
 ROUNDING = 1e-12  # 97 of 100 less 0.01 is 0.96, in numbers that are not binary: no miss, less than any example's worth
 
 
@@ -82,6 +85,7 @@ class Candidate:
         artifact_bytes: of that file.
         macs: of that model.
         direct_error: mean over seeds before any training; None where it was not measured.
+        latency: of that model, over the dense reference's in the same run; None where it was not measured.
     """
 
     family: str
@@ -96,6 +100,7 @@ class Candidate:
     artifact_bytes: int
     macs: int
     direct_error: float | None
+    latency: float | None = None
 
     @property
     def label(self) -> str:
@@ -149,6 +154,12 @@ class Candidate:
         """What a choice `by` this minimises."""
         return self.artifact_bytes if by == "bytes" else self.macs
 
+    def weight(self, by: PickBy) -> float:
+        """As `cost`; infinite where it was not measured."""
+        if by != "latency":
+            return self.cost(by)
+        return math.inf if self.latency is None else self.latency
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -192,7 +203,7 @@ class Choice:
     feasible: bool
     shortfall: float
     threshold: float
-    by: By
+    by: PickBy
     meeting: tuple[Candidate, ...] = ()
     unconfirmed: Candidate | None = None
     runner_up: Candidate | None = None
@@ -217,12 +228,15 @@ def choose(
     *,
     target: Target,
     reference_accuracy: float,
-    by: By = "bytes",
+    by: PickBy = "bytes",
     repeats: int = 1,
     confirm: int = 0,
     confident: bool = False,
 ) -> Choice:
-    """The candidate of least bytes or MACs that meets `target`; ties go to the other, then to the lower error.
+    """The candidate of least bytes, MACs or latency that meets `target`.
+
+    Ties go to fewer MACs, of equal bytes, or to fewer bytes, then to the lower error. By latency, only what was
+    measured is a candidate.
 
     A sweep whose searches confirmed their winners, on `confirm` fresh seeds or more, holds every candidate to that; the
     noise of a result is pooled over all trained candidates. `confident` asks that the 95 % bound of every seed meets
@@ -231,18 +245,19 @@ def choose(
     """
     threshold = target.threshold(reference_accuracy)
     noise = pooled(candidate.margins(threshold) for candidate in found if candidate.method == "lc")
+    found = among(found, by)
     bound: Literal["accuracy", "drop"] = "accuracy" if target.max_drop is None else "drop"
     allowed = target.allowed(reference_accuracy)
     terms = Terms(threshold, repeats, confirm, noise, bound if confident else None, allowed)
     meeting = sorted((c for c in found if c.meets(terms)), key=lambda c: _order(c, by))
     if meeting:
         best = meeting[0]
-        smaller = max((c for c in found if c.cost(by) < best.cost(by)), key=lambda c: _order(c, by), default=None)
+        smaller = max((c for c in found if c.weight(by) < best.weight(by)), key=lambda c: _order(c, by), default=None)
         short = max(-smaller.margin(terms), 0.0) if smaller else 0.0
         return Choice(best, True, 0.0, threshold, by, tuple(meeting), None, (*meeting, None)[1], smaller, short)
     hopeful = min((c for c in found if c.margin(terms) >= 0), key=lambda c: _order(c, by), default=None)
     missing = [c for c in found if not c.margin(terms) >= 0]
-    nearest = min(missing, key=lambda c: (-c.margin(terms), c.cost(by), c.shipped), default=None)
+    nearest = min(missing, key=lambda c: (-c.margin(terms), c.weight(by), c.shipped), default=None)
     shortfall = -nearest.margin(terms) if nearest else 0.0
     return Choice(nearest, False, shortfall, threshold, by, unconfirmed=hopeful)
 
@@ -252,7 +267,7 @@ def chosen(
     manifest: Mapping[str, Any],
     *,
     target: Target | None,
-    by: By = "bytes",
+    by: PickBy = "bytes",
     confident: bool = False,
 ) -> Choice:
     """The choice among a sweep's candidates, on the terms of its manifest; without a target, the knee of the front."""
@@ -268,13 +283,19 @@ def chosen(
         )
     from sweep.pareto import knee  # imports NumPy, which no other choice needs
 
-    bend = found[knee([(candidate.cost(by), candidate.mean_error) for candidate in found])] if found else None
+    found = among(found, by)
+    bend = found[knee([(candidate.weight(by), candidate.mean_error) for candidate in found])] if found else None
     return Choice(bend, feasible=bend is not None, shortfall=0.0, threshold=0.0, by=by)
 
 
-def _order(candidate: Candidate, by: By) -> tuple[float, float, float, str]:
+def among(found: Sequence[Candidate], by: PickBy) -> list[Candidate]:
+    """Those of which what a choice minimises is known."""
+    return [candidate for candidate in found if candidate.weight(by) < math.inf]
+
+
+def _order(candidate: Candidate, by: PickBy) -> tuple[float, float, float, str]:
     other: By = "macs" if by == "bytes" else "bytes"
-    return candidate.cost(by), candidate.cost(other), candidate.mean_error, candidate.shipped
+    return candidate.weight(by), candidate.cost(other), candidate.mean_error, candidate.shipped
 
 
 def _candidate(group: list[Record]) -> Candidate:
@@ -298,4 +319,5 @@ def _candidate(group: list[Record]) -> Candidate:
         artifact_bytes=shipped["artifact_bytes"],
         macs=shipped["macs"],
         direct_error=1 - sum(direct) / len(direct) if direct else None,
+        latency=shipped.get("latency", {}).get("ratio"),
     )

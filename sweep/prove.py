@@ -12,19 +12,37 @@ from torch import nn
 
 from lc_core.artifact import Artifact, ArtifactError, load, read
 from lc_core.entropy import coded_sizes
+from sweep.contestants import has_onnx
 from sweep.fingerprint import study_parts
 from sweep.intervals import wilson
 from sweep.job import content_hash
 from sweep.loading import StudyError, load_splits, load_study
 from sweep.measure import drop, measure, scores
-from sweep.pick import By, Candidate, Target, candidates, chosen
-from sweep.store import Record, StoreError, SweepFolder, read_manifest, read_optional, read_records, write_json
+from sweep.pick import Candidate, PickBy, Target, among, candidates, chosen
+from sweep.sizes import faster
+from sweep.store import (
+    Record,
+    StoreError,
+    SweepFolder,
+    read_job,
+    read_manifest,
+    read_optional,
+    read_records,
+    write_json,
+)
 from sweep.study import Data, Study
 from sweep.workplace import settle_process
+
+EXAMPLES = 1000
+"""Of validation, at most, on which outputs are compared."""
 
 
 def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict[str, Any]:
     """What a packed file holds, after proof: bytes, hash, decoding; with a study also the outputs it claims.
+
+    These are its accuracy on validation and, with the extra `onnx` installed, ONNX Runtime's outputs beside torch's;
+    of a job of a sweep (in that sweep's folder, or in the study's where the user stands) also what was measured on the
+    test split, if that was. What `lcsweep bench` found of it is there too.
 
     Raises:
         ArtifactError: the file is damaged, or does not do what it claims.
@@ -35,15 +53,62 @@ def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict
     if study_reference is not None:
         study, data = same_study(artifact.info, path=path, study_reference=study_reference, user_folder=user_folder)
         prove_outputs(path, study, data)
-        facts["outputs"] = "as claimed"
+        facts |= {"outputs": "as claimed"} | prove_parity(artifact, study, data)
+        facts |= _known(path, facts["sha256"], str(artifact.info.get("job")), study, data, user_folder=user_folder)
     return facts
+
+
+def _known(path: Path, digest: str, job_id: str, study: Study, data: Data, *, user_folder: str) -> dict[str, Any]:
+    """What a sweep knows of a file of one of its jobs: its latency, and its test accuracy, which is measured again."""
+    facts: dict[str, Any] = {}
+    roots = [*path.resolve().parents[2:3], Path(user_folder, "runs", study.name)]
+    for folder in (SweepFolder(root) for root in roots if SweepFolder(root).manifest.is_file()):
+        record = read_job(folder, job_id)
+        if record is not None and record["artifact_sha256"] == digest:
+            facts |= {name: record[name] for name in ("macs", "reference_macs", "reference_bytes")}
+            facts |= {"latency": record.get("latency"), "faster": faster(record)}
+        known = read_optional(folder.test / f"{digest}.json")
+        if known is not None:
+            model, _ = _model(path, study)
+            accuracy = float(scores(model, data.test, study=study)["accuracy"].mean())
+            if accuracy != known["accuracy"]:
+                raise ArtifactError(
+                    f"{path}: its sweep says a test accuracy of {known['accuracy']:.6f}, it measures {accuracy:.6f}"
+                )
+            facts["test"] = {"accuracy": accuracy, "n": known["n"]}
+        if facts:
+            break
+    return facts
+
+
+def prove_parity(artifact: Artifact, study: Study, data: Data) -> dict[str, Any]:
+    """How far ONNX Runtime's outputs of a packed model are from torch's, as "parity"; nothing without the extra `onnx`.
+
+    A model that torch cannot export has none, and the reason as "no_parity".
+
+    Raises:
+        ArtifactError: they are further than `lc_core.onnx.TOLERANCE`.
+    """
+    if not has_onnx():
+        return {}
+    from lc_core.onnx import build, parity
+    from lc_core.onnx_file import seal
+
+    model = study.build_model()
+    try:
+        made = build(artifact, model, data.train.inputs[:2])
+    except ArtifactError:
+        raise
+    except ValueError as error:
+        return {"parity": None, "no_parity": " ".join(str(error).split())}
+    return {"parity": parity(seal(made, {}), artifact, model, data.val.inputs[:EXAMPLES])}
 
 
 def pick_model(
     root: Path,
     *,
     target: Target | None,
-    by: By,
+    by: PickBy,
     user_folder: str,
     study_reference: str | None = None,
     confident: bool = False,
@@ -58,7 +123,10 @@ def pick_model(
         StudyError: the study cannot be loaded, or has changed.
     """
     folder, manifest, records = SweepFolder(root), read_manifest(root), read_records(root)
-    choice = chosen(candidates(records), manifest, target=target, by=by, confident=confident)
+    found = candidates(records)
+    choice = chosen(found, manifest, target=target, by=by, confident=confident)
+    if choice.candidate is None and found:
+        raise StoreError(f"{root}: expected models whose latency was measured, found none; run lcsweep bench {root}")
     if choice.candidate is None:
         confirm = manifest.get("confirm", 0)
         seeds = 1 + confirm if confirm else manifest["repeats"]
@@ -74,6 +142,7 @@ def pick_model(
     record = next(record for record in records if record["id"] == choice.candidate.shipped)
     study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
     prove_record(record, folder, study, data)
+    outputs = prove_parity(read(folder.artifact(record["id"])), study, data)
     copied = ("id", "family", "configuration", "method", "artifact_bytes", "artifact_sha256", "reference_bytes", "macs")
     picked = {name: record[name] for name in (*copied, "reference_macs", "val")} | {
         "seeds": list(choice.candidate.seeds),
@@ -83,12 +152,16 @@ def pick_model(
         "target": target.as_dict() if target else None,
         "confident": confident,
         "by": by,
+        "measured": [len(among(found, "latency")), len(found)],
+        "latency": record.get("latency"),
+        "faster": faster(record),
         "runner_up": _beside(choice.runner_up),
         "next_smaller": _beside(choice.next_smaller, shortfall=choice.next_smaller_shortfall),
         "artifact": str(folder.artifact(record["id"])),
         "compression_ratio": record["reference_bytes"] / record["artifact_bytes"],
         "test": look_at_test(record["id"], folder, study, data),
     }
+    picked |= outputs
     write_json(folder.pick, picked)
     return picked
 
@@ -97,7 +170,7 @@ def _beside(candidate: Candidate | None, *, shortfall: float = 0.0) -> dict[str,
     """What a pick says of another candidate."""
     if candidate is None:
         return None
-    what = ("family", "configuration", "artifact_bytes", "macs")
+    what = ("family", "configuration", "artifact_bytes", "macs", "latency")
     return {name: getattr(candidate, name) for name in what} | {
         "id": candidate.shipped,
         "seeds": len(candidate.seeds),

@@ -33,6 +33,11 @@ def mirror(url: str) -> Path:
     return Path(caches, "lcsweep", f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}")
 
 
+def local(where: str, *, but_for: tuple[str, ...] = ()) -> Path:
+    """The sweep's folder on this machine's disk: `where` itself, or the mirror of a URL's, of `bring`."""
+    return bring(where, but_for=but_for) if is_url(where) else Path(where)
+
+
 def bring(url: str, *, but_for: tuple[str, ...] = ()) -> Path:
     """The mirror, with all that is in the cloud and not in it, files called as in `but_for` left there.
 
@@ -58,6 +63,12 @@ def put(url: str, *names: str) -> None:
             for path in sorted([root / name, *(root / name).rglob("*")]):
                 if path.is_file():
                     _write(files, f"{base}/{path.relative_to(root).as_posix()}", path.read_bytes())
+
+
+def put_back(where: str, *paths: Path) -> None:
+    """Puts files or folders of the mirror into the cloud's folder `where`, if it is one."""
+    if is_url(where):
+        put(where, *(path.name for path in paths))
 
 
 def put_job(url: str, folder: SweepFolder, *, job_id: str) -> Record:

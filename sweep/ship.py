@@ -12,13 +12,10 @@ from lc_core.onnx import build, decoded_at_run, parity
 from lc_core.onnx_file import OnnxFile, Runtime, seal
 from lc_core.onnx_int8 import Int8, quantized
 from sweep.measure import measure, scores
-from sweep.prove import open_study, prove_record, same_study
+from sweep.prove import EXAMPLES, open_study, prove_record, same_study
 from sweep.store import Record, StoreError, SweepFolder, read_manifest, read_optional, write_whole
 from sweep.study import Data, Study
 from sweep.workplace import settle_process
-
-EXAMPLES = 1000
-"""Of validation, at most, on which outputs are compared."""
 
 
 def export_onnx(

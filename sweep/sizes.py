@@ -1,4 +1,9 @@
-"""How a file's size compares with another's, in words that never make less of one that is larger."""
+"""How a model's size and speed compare with the reference's, in words that never make less of one that is larger.
+
+A model is faster where it was measured to be: its latency is at most FASTER of the reference's in the same run, with a
+95 % interval below 1. One that was not measured and has as many multiply-accumulates is not faster; of one that has
+fewer it is not known.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,3 +22,26 @@ def told(record: Mapping[str, Any]) -> str:
     size, whole = record["artifact_bytes"], record["reference_bytes"]
     larger = f", {times(size, whole)} than the reference" if size > whole else ""
     return f"{size:,} bytes{larger}"
+
+
+FASTER = 0.95
+
+
+def faster(record: Mapping[str, Any]) -> bool | None:
+    """Whether a job's model is faster than the reference; None where nobody knows. `record` may be a pick."""
+    latency = record.get("latency") or {}
+    if "ratio" in latency:
+        return bool(latency["ratio"] <= FASTER and latency["ratio_high"] < 1)
+    return None if record["macs"] < record["reference_macs"] else False
+
+
+def speed(record: Mapping[str, Any]) -> str:
+    """How fast a job's model is, and how that is known; one that is not faster is said to be so."""
+    latency, found = record.get("latency") or {}, faster(record)
+    if "ratio" in latency:
+        interval = f"95 % interval {latency['ratio_low']:.2f} to {latency['ratio_high']:.2f}"
+        measured = f"{latency['ratio']:.2f} of the reference's latency ({interval})"
+        return f"{'faster' if found else 'NOT FASTER'}, {measured}"
+    if found is None:
+        return "not measured; lcsweep bench does"
+    return "NOT FASTER, as many multiply-accumulates as the reference"

@@ -83,6 +83,9 @@ class SweepFolder:
     def test(self) -> Path:
         return self.root / "test"
 
+    def latency(self, job_id: str) -> Path:
+        return self.root / "latency" / f"{job_id}.json"
+
     @property
     def pick(self) -> Path:
         return self.root / "pick.json"
@@ -141,12 +144,33 @@ def read_manifest(root: Path) -> dict[str, Any]:
 
 
 def read_records(root: Path) -> list[Record]:
-    """All records of the sweep in `root`, done and failed, ordered by family, configuration and seed."""
+    """All records of the sweep in `root`, done and failed, ordered by family, configuration and seed.
+
+    What `lcsweep bench` found of a job's file, as it is now, is in it as "latency" (docs/latency.md).
+    """
     folder = SweepFolder(root)
     names = sorted(p.name for p in folder.artifacts.iterdir()) if folder.artifacts.is_dir() else []
     found = [read_record(folder.record(name)) for name in names if not name.startswith(".")]
-    records = [record for record in found if record is not None]
+    measured = {path.stem: path for path in folder.latency("any").parent.glob("[!.]*.json")}
+    records = [
+        _with_latency(record, measured[record["id"]]) if record["id"] in measured else record
+        for record in found
+        if record is not None
+    ]
     return sorted(records, key=lambda r: (r["family"], json.dumps(r["configuration"]), r["method"], r["seed"]))
+
+
+def read_job(folder: SweepFolder, job_id: str) -> Record | None:
+    """The record of a job, as `read_records` has it; None where there is none."""
+    record = read_record(folder.record(job_id))
+    return record and _with_latency(record, folder.latency(job_id))
+
+
+def _with_latency(record: Record, path: Path) -> Record:
+    """`record` with what was measured of its file, if that is of the file as it is now."""
+    found = read_optional(path)
+    fits = found is not None and found.get("artifact_sha256") == record["artifact_sha256"]
+    return record | {"latency": found} if fits else record
 
 
 def read_optional(path: Path) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.pick import Choice, Target
 from sweep.progress import duration
-from sweep.sizes import times
+from sweep.sizes import speed, times
 from sweep.store import label
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def jobs(outline: "Outline", *, limit: int | None, aimed: bool) -> str:
             rows.append((job.id, entry.family, label(entry.configuration), str(job.seed), size, macs, known))
     missing = sum(row[-1] == "" for row in rows[1:])
     bound = f", at most {limit:,} started" if limit is not None else ""
-    lines = [_table(rows, right={3, 4, 5}), f"{_jobs(len(rows) - 1)}, {missing:,} without a record{bound}"]
+    lines = [table(rows, right={3, 4, 5}), f"{_jobs(len(rows) - 1)}, {missing:,} without a record{bound}"]
     return "\n".join(lines + (_cost(outline.cost, aimed=aimed) if outline.cost else []))
 
 
@@ -124,7 +124,7 @@ def status(facts: Facts, manifest: Facts) -> str:
         pick = facts["pick"]
         size = f"{pick['artifact_bytes']:,} bytes ({times(pick['artifact_bytes'], pick['reference_bytes'])})"
         what = f"{pick['family']}: {label(pick['configuration'])}, {size}"
-        lines.append(f"picked: {what}, {pick['artifact']}; {verdict(pick)}")
+        lines.append(f"picked: {what}, {pick['artifact']}; {verdict(pick)}; speed: {speed(pick)}")
     return "\n".join(lines)
 
 
@@ -144,7 +144,7 @@ def compared(
     paths: Mapping[str, str],
 ) -> str:
     """A comparison: its tables, rows and the columns of numbers; what these are; where its files are."""
-    parts = [_table(rows, right=set(right)) for rows, right in tables]
+    parts = [table(rows, right=set(right)) for rows, right in tables]
     parts.append("\n".join(meanings))
     if paths:
         parts.append(f"page: {paths['md']}; figure: {paths['png']}, also .svg and .pdf")
@@ -154,7 +154,7 @@ def compared(
 def report(facts: Facts) -> str:
     """Where a report is."""
     paths = facts["paths"]
-    return _table([("page", paths["html"]), ("figure", f"{paths['png']}, also .svg and .pdf")], right=set())
+    return table([("page", paths["html"]), ("figure", f"{paths['png']}, also .svg and .pdf")], right=set())
 
 
 def picked(facts: Facts, page: Path) -> str:
@@ -172,6 +172,8 @@ def picked(facts: Facts, page: Path) -> str:
             f"reference's {facts['reference_bytes']:,}",
         ),
         ("MACs", f"{facts['macs']:,} of the reference's {facts['reference_macs']:,}"),
+        ("speed", speed(facts)),
+        *_parity(facts),
         ("validation", f"{_accuracy(val)}{_by_seed(facts['accuracies'])}"),
         ("test", f"{_accuracy(test)}; reference {test['reference_accuracy']:.2%}"),
         (
@@ -183,23 +185,32 @@ def picked(facts: Facts, page: Path) -> str:
     ]
     if page.exists():
         rows.append(("report", str(page)))
-    return _table(rows, right=set())
+    return table(rows, right=set())
 
 
 def _beside(facts: Facts) -> list[tuple[str, str]]:
     """Why this one and no other: what the next smaller one misses by, and what would be picked next."""
-    rows = []
+    rows, smaller = [], "next smaller"
+    if facts.get("by") == "latency":
+        smaller, (known, of) = "next faster", facts["measured"]
+        rows.append(("measured", f"{known} of {of} candidates; lcsweep bench --trial ID measures others"))
     if facts.get("next_smaller"):
         other = facts["next_smaller"]
         short = f"misses by {_points(other['shortfall'])}" if other["shortfall"] else "meets it so far"
-        rows.append(("next smaller", f"{_other(other, facts)}: {short}{_seeds(other['seeds'])}"))
+        rows.append((smaller, f"{_other(other, facts)}: {short}{_seeds(other['seeds'])}"))
     if facts.get("runner_up"):
         rows.append(("runner-up", _other(facts["runner_up"], facts)))
     return rows
 
 
 def _other(other: Facts, facts: Facts) -> str:
-    cost = f"{other['artifact_bytes']:,} bytes" if facts["by"] == "bytes" else f"{other['macs']:,} MACs"
+    match facts["by"]:
+        case "bytes":
+            cost = f"{other['artifact_bytes']:,} bytes"
+        case "macs":
+            cost = f"{other['macs']:,} MACs"
+        case _:
+            cost = f"{other['latency']:.2f} of the reference's latency"
     return f"{other['family']}: {label(other['configuration'])}, {cost}"
 
 
@@ -238,7 +249,19 @@ def artifact(facts: Facts) -> str:
         rows.append(
             ("validation", f"accuracy {float(info['val']['accuracy']):.2%} (n {info['val'].get('n', '?')}), {proof}")
         )
-    return _table(rows, right=set())
+    rows += _parity(facts)
+    if "test" in facts:
+        rows.append(("test", f"accuracy {facts['test']['accuracy']:.2%} (n {facts['test']['n']}), as measured before"))
+    if "macs" in facts:
+        rows.append(("speed", speed(facts)))
+    return table(rows, right=set())
+
+
+def _parity(facts: Facts) -> list[tuple[str, str]]:
+    """How far ONNX Runtime is from torch, where that was measured."""
+    if facts.get("parity") is not None:
+        return [("ONNX Runtime", f"outputs {facts['parity']:.1e} of the largest from torch's, at most")]
+    return [("ONNX Runtime", f"not compared: {facts['no_parity']}")] if "no_parity" in facts else []
 
 
 def _coded(sizes: Facts) -> str:
@@ -274,7 +297,7 @@ def onnx_file(facts: Facts) -> str:
         rows.append(
             ("test", f"accuracy {facts['test']['accuracy']:.2%} (n {facts['test']['n']}), as the packed model's")
         )
-    return _table(rows, right=set())
+    return table(rows, right=set())
 
 
 def describe_target(target: Target) -> str:
@@ -312,7 +335,8 @@ def _ratio(manifest: Facts, size: int) -> str:
     return times(size, manifest["reference"]["bytes"])
 
 
-def _table(rows: Sequence[Sequence[str]], *, right: set[int]) -> str:
+def table(rows: Sequence[Sequence[str]], *, right: set[int]) -> str:
+    """Rows of cells in columns, those of numbers to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = (
         "  ".join(

@@ -24,7 +24,9 @@ ARROWS = {
     "lc_core": ("lc_core",),
     "sweep": ("sweep", "lc_core"),
     "studies": ("studies", "sweep.study", "lc_core"),
-    "reports": ("reports", "sweep.noise", "sweep.pareto", "sweep.pick", "sweep.store"),
+    "reports": (
+        *("reports", "sweep.intervals", "sweep.noise", "sweep.pareto", "sweep.pick", "sweep.sizes", "sweep.store"),
+    ),
 }
 ARROWS_OF_FILES = {"sweep/cli.py": ("sweep", "lc_core", "reports")}
 

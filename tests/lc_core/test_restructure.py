@@ -143,7 +143,7 @@ def test_outputs_are_the_dense_models_and_macs_those_of_the_record(name, tmp_pat
     given = build()
     before = copy.deepcopy(given.state_dict())
 
-    small = load_structured(path, given, example)
+    small = load_structured(path, given, example, spectral_from=0)
 
     assert all(torch.equal(tensor, before[key]) for key, tensor in given.state_dict().items())
     load(path, dense := build())
@@ -168,10 +168,23 @@ def test_weights_of_other_types_run_too(tmp_path):
         build = lambda dtype=dtype: dense_net().to(dtype)  # noqa: E731
         path, _, _ = packed(tmp_path, build, {"0": Circulant(8), "2": LowRank(rank=3)})
         example = randn(4, 30, seed=9).to(dtype)
-        small = load_structured(path, build(), example)
+        small = load_structured(path, build(), example, spectral_from=0)
         load(path, dense := build())
         assert isinstance(small[0], Spectral)
         torch.testing.assert_close(small(example), dense(example), rtol=tolerance, atol=tolerance)
+
+
+def test_small_circulant_layers_run_dense_and_large_ones_by_fft(tmp_path):
+    layers = lambda: nn.Sequential(nn.Linear(32, 32), nn.Linear(32, 64))  # noqa: E731
+    build = lambda: seeded(layers, seed=6)  # noqa: E731
+    path, _, _ = packed(tmp_path, build, {"*": Circulant(16)})
+    kinds = {
+        limit: [type(layer) for layer in load_structured(path, build(), randn(2, 32), spectral_from=limit)]
+        for limit in (0, 32 * 64, 32 * 64 + 1, None)
+    }
+    dense = nn.Linear
+    assert list(kinds.values()) == [[Spectral, Spectral], [dense, Spectral], [dense, dense], [dense, dense]]
+    assert not any(isinstance(layer, Spectral) for layer in load_structured(path, build(), randn(2, 32)))
 
 
 def test_a_layer_that_runs_twice_and_one_over_a_sequence(tmp_path):
@@ -186,7 +199,7 @@ def test_a_layer_that_runs_twice_and_one_over_a_sequence(tmp_path):
     for compression in (LowRank(rank=3), Circulant(8)):
         build = lambda: seeded(Twice, seed=6)  # noqa: E731
         path, _, _ = packed(tmp_path, build, {"layer": compression})
-        small = load_structured(path, build(), randn(2, 5, 24))
+        small = load_structured(path, build(), randn(2, 5, 24), spectral_from=0)
         load(path, dense := build())
         inputs = randn(3, 7, 24, seed=2)
         torch.testing.assert_close(small(inputs), dense(inputs), rtol=1e-5, atol=1e-5)
@@ -225,7 +238,7 @@ def test_a_model_that_cannot_be_traced_keeps_its_groups_and_has_its_factors(tmp_
 def test_the_copy_is_in_the_models_mode_and_its_parameters_can_be_trained(tmp_path):
     path, _, _ = packed(tmp_path, residual, {"inner": LowRank(rank=3), "outer": Circulant(8)})
     for training in (True, False):
-        small = load_structured(path, residual().train(training), randn(2, 3, 12, 10))
+        small = load_structured(path, residual().train(training), randn(2, 3, 12, 10), spectral_from=0)
         assert all(module.training == training for module in small.modules())
     small(randn(2, 3, 12, 10)).sum().backward()
     assert all(parameter.grad is not None for parameter in small.parameters())

@@ -1,0 +1,246 @@
+"""What ships: bytes on disk, time in ONNX Runtime, and outputs, of seven forms of two networks, digits and LeNet300.
+
+A row a form. Ours and against are P50 of an ONNX file and of the dense reference's, one example, one thread, in the
+same rounds, and the ratio is their median over rounds: at most 1.05. A row holds where, besides, the file takes at most
+5 % and 4 kB more than the packed file before zstd, and its outputs are torch's within 1e-5 of the largest. The network
+that int8 computes in eight bits has outputs of its own. --table prints what else was measured, as Markdown.
+
+References and jobs are trained for a few epochs; --digits DIR and --lenet300 DIR take those of sweeps of
+`studies.digits_mlp` and `studies.mnist_lenet300` instead, and train only what these lack, as long as they did. Nothing
+is written there. MNIST is found by LCSWEEP_DATA.
+"""
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lc_core.artifact import Artifact, read
+from lc_core.entropy import coded_sizes
+from lc_core.onnx import TOLERANCE, build, parity
+from lc_core.onnx_file import Runtime, seal
+from lc_core.onnx_int8 import quantized
+from rows import Row, options, speak
+from sweep import driver
+from sweep.contestants import Model, packed_model
+from sweep.measure import measure
+from sweep.store import Record, read_job
+from sweep.timing import Site, timed_rows
+from sweep.trial import run_job
+from sweep.workplace import settle_process
+
+NETWORKS = {"digits": "studies.digits_mlp", "lenet300": "studies.mnist_lenet300"}
+FORMS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "k2": ("quantize", {"size": 2}),
+    "k16": ("quantize", {"size": 16}),
+    "5pct": ("prune", {"keep": 0.05}),
+    "rank20": ("low rank", {"rank": 20}),
+    "structured": ("structured", {"keep": 0.5}),
+    "prune-codebook": ("prune, quantize", {"keep": 0.05, "size": 4}),
+    "int8": ("int8", {"bits": 8}),
+}
+NAMES = tuple(f"{network}-{form}" for network in NETWORKS for form in FORMS)
+SLOWER, MORE, BYTES, ROUNDS, EXAMPLES = 1.05, 1.05, 4096, 100, 1000
+STUDY = """
+from dataclasses import replace
+
+from lc_core import GroupPruning, Recipe, UniformQuantization
+from {module} import study as whole
+from sweep.study import Family
+
+
+def structured(configuration):
+    return {{"[02]": GroupPruning(keep=configuration["keep"])}}
+
+
+def int8(configuration):
+    return {{"*": UniformQuantization(bits=configuration["bits"])}}
+
+
+grids = {grids}
+study = replace(
+    whole,
+    families=(
+        *(replace(whole.family(name), grid=grid) for name, grid in grids.items()),
+        Family("structured", {{"keep": (0.5,)}}, structured),
+        Family("int8", {{"bits": (8,)}}, int8),
+    ),
+)
+if {short}:
+    study = replace(
+        study, reference=replace(whole.reference, epochs=8), schedule=replace(whole.schedule, epochs=8)
+    )
+"""
+GRIDS = {"quantize": {"size": (16, 2)}, "prune": {"keep": (0.05,)}, "low rank": {"rank": (20,)}} | {
+    "prune, quantize": {"keep": (0.05,), "size": (4,)}
+}
+HEADING = (
+    *(
+        "form",
+        "bytes before zstd",
+        "packed file, bytes",
+        "ONNX file, bytes",
+        "entropy, bytes",
+        "MACs",
+        "P50, us",
+        "P95, us",
+    ),
+    *("P50 of dense", "P95 of dense", "parity", "reference, %", "this file, %"),
+)
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """One form of one network.
+
+    Attributes:
+        name: of both.
+        record: of the job.
+        payload_bytes: of its packed file before zstd.
+        onnx_bytes: of its ONNX file.
+        entropy_bytes: of its codes and supports, where it has any.
+        parity: how far ONNX Runtime's outputs are from torch's; None where the file computes in eight bits.
+        before: validation accuracy of the reference.
+        after: of the ONNX file.
+        timing: its row of latency.
+    """
+
+    name: str
+    record: Record
+    payload_bytes: int
+    onnx_bytes: int
+    entropy_bytes: int
+    parity: float | None
+    before: float
+    after: float
+    timing: Mapping[str, Any]
+
+    def row(self) -> Row:
+        """As a benchmark's."""
+        timing, room = self.timing, MORE * self.payload_bytes + BYTES
+        same = self.parity is None or self.parity <= TOLERANCE
+        holds = timing["ratio"] <= SLOWER and self.onnx_bytes <= room and same
+        outputs = f"accuracy {self.after:.2%}" if self.parity is None else f"parity {self.parity:.0e}"
+        note = f"{self.onnx_bytes:,} bytes of at most {room:,.0f}, {outputs}"
+        ours, against = 1e6 * timing["p50_s"], 1e6 * timing["dense_p50_s"]
+        interval = [timing["ratio_low"], timing["ratio_high"]]
+        return Row(self.name, ours, against, timing["ratio"], SLOWER, holds, "us", interval, note)
+
+    def cells(self) -> tuple[str, ...]:
+        """As a line of the table."""
+        record, timing = self.record, self.timing
+        sizes = (self.payload_bytes, record["artifact_bytes"], self.onnx_bytes, self.entropy_bytes, record["macs"])
+        return (
+            self.name,
+            *(f"{size:,}" if size else "" for size in sizes),
+            f"{1e6 * timing['p50_s']:.1f}",
+            f"{1e6 * timing['p95_s']:.1f}",
+            f"{timing['ratio']:.2f} ({timing['ratio_low']:.2f} to {timing['ratio_high']:.2f})",
+            f"{timing['p95_s'] / timing['dense_p95_s']:.2f}",
+            "" if self.parity is None else f"{self.parity:.0e}",
+            f"{100 * self.before:.2f}",
+            f"{100 * self.after:.2f}",
+        )
+
+
+def shipped(network: str, given: Path | None) -> list[Shipped]:
+    """All forms of a network, from the sweep in `given` as far as it has them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch, "run")
+        if given is not None:
+            shutil.copytree(given, folder, ignore=shutil.ignore_patterns(".claim", "study.db*", "checkpoints"))
+        file = Path(scratch, f"{network}.py")
+        file.write_text(STUDY.format(module=NETWORKS[network], grids=GRIDS, short=given is None))
+        return _of(network, _prepared(file, folder))
+
+
+def _prepared(study: Path, out: Path) -> driver.Sweep:
+    options = driver.Options(
+        study=str(study),
+        user_folder=str(study.parent),
+        search="grid",
+        target=None,
+        trials=None,
+        workers=1,
+        repeats=1,
+        seed=0,
+        out=out,
+        storage=None,
+        address=None,
+        method="lc",
+    )
+    return driver.prepare(options, say=lambda _: None)
+
+
+def _of(network: str, sweep: driver.Sweep) -> list[Shipped]:
+    place = sweep.workplace
+    settle_process()
+    study, data, example = place.study, place.data, place.data.val.inputs[:64]
+    models = [packed_model("dense", place.folder.reference, study, example)]
+    records, artifacts = {}, {}
+    for form, (family, configuration) in FORMS.items():
+        (job,) = (
+            job
+            for entry in sweep.entries
+            for job in entry.jobs
+            if (job.family, job.configuration) == (family, configuration)
+        )
+        found = read_job(place.folder, job.id) or run_job(job, place, report=lambda _: None)
+        path = place.folder.artifact(job.id)
+        records[form], artifacts[form] = found, read(path)
+        onnx = seal(build(artifacts[form], study.build_model(), example), {})
+        if form == "int8":
+            onnx = seal(quantized(onnx, kind="static", inputs=data.train.inputs), {})
+        models.append(Model(form, path, {}, onnx))
+    site = Site(example, None, (), ROUNDS, lambda _: None)
+    timings = {
+        name: row
+        for name, row in timed_rows(models, site, threads=1, batch=1)
+        if (row["runs"], row["denormals"]) == ("onnx", "flushed")
+    }
+    files = {model.name: model.onnx or b"" for model in models}
+    before = place.reference_scores.mean().item()
+    inputs = data.val.inputs[:EXAMPLES]
+    return [
+        Shipped(
+            f"{network}-{form}",
+            records[form],
+            artifacts[form].payload_bytes,
+            len(files[form]),
+            _entropy(artifacts[form]),
+            None if form == "int8" else parity(files[form], artifacts[form], study.build_model(), inputs),
+            before,
+            measure(Runtime(files[form]), data.val, study=study)["accuracy"],
+            timings[form],
+        )
+        for form in FORMS
+    ]
+
+
+def _entropy(artifact: Artifact) -> int:
+    return round(sum(sizes.entropy_bytes for sizes in coded_sizes(artifact.thetas).values()))
+
+
+def measured(given: argparse.Namespace) -> Iterator[Shipped]:
+    """Those that were asked for."""
+    for network in NETWORKS:
+        if any(name.startswith(f"{network}-") for name in given.only):
+            yield from (each for each in shipped(network, getattr(given, network)) if each.name in given.only)
+
+
+if __name__ == "__main__":
+    parser = options(__doc__, names=NAMES)
+    for network in NETWORKS:
+        parser.add_argument(f"--{network}", type=Path, metavar="DIR", help=f"a sweep of {NETWORKS[network]}")
+    parser.add_argument("--table", action="store_true", help="print all that was measured, as Markdown")
+    arguments = parser.parse_args()
+    if arguments.table:
+        print(f"| {' | '.join(HEADING)} |")
+        print(f"|{' --- |' * len(HEADING)}")
+        for each in measured(arguments):
+            print(f"| {' | '.join(each.cells())} |", flush=True)
+    else:
+        speak((each.row() for each in measured(arguments)), as_json=arguments.json)

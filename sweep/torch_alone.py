@@ -1,0 +1,47 @@
+"""A process that loads a packed model and runs it in torch, for its memory: `sweep.memory` starts it.
+
+    python -m sweep.torch_alone STUDY FOLDERS FILE FORM DTYPE SIZE...
+
+It says a line once it has imported torch and the study and once it has run, and waits for one after each.
+"""
+
+import os
+import sys
+from typing import Any
+
+import torch
+
+from lc_core import load, load_structured
+from sweep.loading import load_study
+
+RUNS = 10
+
+
+def main(study: str, folders: str, path: str, form: str, dtype: str, *sizes: str) -> None:
+    """Runs the packed file `path`, "dense" or "structured", on zeros of a torch type and a shape."""
+    torch.set_num_threads(1)
+    user_folder, *also = folders.split(os.pathsep)
+    build = load_study(study, user_folder=user_folder, also=next(iter(also), None)).build_model
+    _told("imported")
+    kind: Any = getattr(torch, dtype)
+    inputs = torch.zeros([int(size) for size in sizes], dtype=kind)
+    model = build()
+    if form == "structured":
+        model = load_structured(path, model, inputs[:2])
+    else:
+        load(path, model)
+    model.eval()
+    with torch.inference_mode():
+        for _ in range(RUNS):
+            model(inputs)
+    _told("ran")
+
+
+def _told(words: str) -> None:
+    sys.stdout.write(f"{words}\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
