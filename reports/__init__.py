@@ -7,6 +7,7 @@ from typing import Any, get_args
 from matplotlib.figure import Figure
 
 from reports.anatomy import draw_anatomy
+from reports.costs import costs_of
 from reports.curves import Curves, curve_scripts, read_curves, read_layers
 from reports.encoding import FORMATS, encode
 from reports.figures import draw_front
@@ -24,15 +25,15 @@ __all__ = ["write_report"]
 def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes") -> dict[str, Any]:
     """Writes `report/` into a sweep's folder: index.html, the figures, the jobs' curves; a summary for JSON.
 
-    The figures, each as .png, .svg and .pdf: front and macs, error against bytes and against MACs; progress, over the
-    sweep's jobs; where there is a pick, run, its way over the LC steps, and layers, what it is made of. `curves/` has
-    scripts that the page loads.
-    `target` None takes the sweep's own, if it has one; `by` says what the pick is smallest in, "bytes" or "macs". Each
-    file appears whole, by a rename. The same records give the same bytes. ValueError when the folder is no sweep, or
-    cannot be written.
+    The figures, each as .png, .svg and .pdf: front and macs, error against bytes and against MACs, and latency, where
+    that was measured; progress, over the sweep's jobs; where there is a pick, run, its way over the LC steps, and
+    layers, what it is made of. `curves/` has scripts that the page loads. `target` None takes the sweep's own, if it
+    has one; `by` says what the pick is smallest in: "bytes", "macs" or "latency". Each file appears whole, by a rename.
+    The same records give the same bytes. ValueError when the folder is no sweep, when it cannot be written, or when no
+    latency was measured to pick by.
     """
     if by not in get_args(By):
-        raise ValueError(f"expected by to be 'bytes' or 'macs', got {by!r}; choose one of them")
+        raise ValueError(f"expected by to be one of {', '.join(get_args(By))}, got {by!r}")
     files = SweepFolder(folder)
     findings = read_findings(folder, target=target, by=by)
     curves = read_curves(files, (job for row in findings.rows for job in row.candidate.ids))
@@ -52,7 +53,8 @@ def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes"
 
 def _figures(findings: Findings, curves: Mapping[str, Curves], files: SweepFolder) -> dict[str, Figure]:
     """Every figure of the report by the name of its files."""
-    figures = {"front": draw_front(findings), "macs": draw_front(findings, by="macs")}
+    names = {"bytes": "front"}
+    figures = {names.get(cost.key, cost.key): draw_front(findings, by=cost.key) for cost in costs_of(findings.rows)}
     if findings.jobs:
         figures["progress"] = draw_progress(findings)
     if findings.pick is not None:

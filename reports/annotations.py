@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 
-from reports.costs import Cost
+from reports.costs import Cost, amount
 from reports.findings import Findings
 from reports.labels import label
 from reports.marks import CARD, FEASIBLE, INK, Mark
@@ -105,8 +105,10 @@ def _call_out(
     if len(candidate.seeds) > 1:
         error += f" ({percent_range(min(candidate.errors), candidate.worst_error)}, {len(candidate.seeds)} seeds)"
     smaller = f"{ratio(pick.compression_ratio)} smaller"
-    if cost.key == "macs":
-        smaller += f", {count(candidate.macs)} MACs"
+    if cost.key != "bytes":
+        smaller += f", {amount(cost, cost.of(pick))}"
+    if pick.faster is False:
+        smaller += ", not faster"
     lines = [f"{count(candidate.artifact_bytes)} bytes, {smaller}", error]
     if findings.knees.get(cost.key) is pick:
         lines.append("at the knee of the front")

@@ -1,6 +1,7 @@
 """What a model costs: the figure's horizontal axis, and what a pick is smallest in."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from reports.numerals import count, round_bytes, round_count
@@ -10,7 +11,7 @@ from sweep.pick import By
 
 @dataclass(frozen=True)
 class Cost:
-    """One cost of a model, in whole units, and its words.
+    """One cost of a model, in whole units or as a part of the reference's, and its words.
 
     Attributes:
         of_reference: the reference's.
@@ -22,15 +23,15 @@ class Cost:
     """
 
     key: By
-    of_reference: Callable[[Reference], int]
+    of_reference: Callable[[Reference], float]
     title: str
     ratio: str
     definition: Callable[[Reference], str]
     tick: Callable[[float], str]
     noun: str
 
-    def of(self, row: Row) -> int:
-        """A candidate's."""
+    def of(self, row: Row) -> float:
+        """A candidate's; infinite where it was not measured."""
         return row.candidate.cost(self.key)
 
 
@@ -59,4 +60,27 @@ COSTS: Mapping[By, Cost] = {
         tick=round_count,
         noun="MACs",
     ),
+    "latency": Cost(
+        key="latency",
+        of_reference=lambda reference: 1.0,
+        title="latency as a part of the reference's (ONNX Runtime, one example, one thread; log scale)",
+        ratio="times as fast (reference latency / model latency)",
+        definition=lambda reference: (
+            "Latency is the median of runs that alternate with the dense reference's on the same machine, as a part of "
+            "its: lcsweep bench measured it."
+        ),
+        tick=lambda value: f"{value:.4g}",
+        noun="of the reference's latency",
+    ),
 }
+
+
+def costs_of(rows: Iterable[Row]) -> list[Cost]:
+    """The costs that are known of one of `rows` at least."""
+    known = list(rows)
+    return [cost for cost in COSTS.values() if any(cost.of(row) < math.inf for row in known) or cost.key != "latency"]
+
+
+def amount(cost: Cost, value: float) -> str:
+    """So much of a cost, in words."""
+    return f"{value:.2f} {cost.noun}" if cost.key == "latency" else f"{count(round(value))} {cost.noun}"

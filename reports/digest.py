@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from reports.costs import COSTS, amount
 from reports.encoding import encode
 from reports.figures import draw_front
 from reports.findings import Findings, read_findings
@@ -10,7 +11,7 @@ from reports.markdown import escape, table
 from reports.numerals import count, counted, percent, percent_range, points, ratio
 from reports.rows import Row
 from reports.tables import NONE, target_words
-from sweep.pick import By, PickBy, Target
+from sweep.pick import By, Target
 from sweep.store import SweepFolder, write_whole
 
 _COLUMNS = (
@@ -76,15 +77,16 @@ def _pick(findings: Findings) -> str:
     verdict = "meets it" if choice.feasible else f"misses it by {points(choice.shortfall)}"
     name = f"**{escape(row.series)}: {escape(row.candidate.label)}**"
     size = f"{count(row.candidate.artifact_bytes)} bytes, {ratio(row.compression_ratio)} smaller"
-    cost = f", {count(row.candidate.macs)} MACs" if choice.by == "macs" else ""
+    cost = "" if choice.by == "bytes" else f", {amount(COSTS[choice.by], row.candidate.cost(choice.by))}"
+    cost += ", not faster than the reference" if row.faster is False else ""
     return (
-        f"**Target:** {words}.\n\n**{'Pick' if choice.feasible else 'Nearest miss'}** (fewest {_fewest(choice.by)}): "
+        f"**Target:** {words}.\n\n**{'Pick' if choice.feasible else 'Nearest miss'}** ({_least(choice.by)}): "
         f"{name}, {size}{cost}, validation error {_error(row)}; {verdict}. Job {escape(row.candidate.shipped)}."
     )
 
 
-def _fewest(by: PickBy) -> str:
-    return "MACs" if by == "macs" else "bytes"
+def _least(by: By) -> str:
+    return {"bytes": "fewest bytes", "macs": "fewest MACs", "latency": "least latency"}[by]
 
 
 def _front(findings: Findings) -> str:

@@ -38,6 +38,7 @@ def draw_front(findings: Findings, *, by: By = "bytes") -> Figure:
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1), label="front")
         looks = marks(findings.series, size=7.0)
+        everything, findings = findings, findings.known(by)
         cost, error = COSTS[by], error_range(findings)
         draw_scales(axes, findings, cost=cost, size=size_range(findings, cost=cost), error=error)
         draw_levels(axes, findings, cost=cost, error=error)
@@ -46,8 +47,8 @@ def draw_front(findings: Findings, *, by: By = "bytes") -> Figure:
         draw_knee(axes, findings, cost=cost)
         direct = draw_direct(axes, findings, cost=cost, looks=looks)
         legends = draw_legends(figure, findings, cost=cost, looks=looks, direct=direct > 0, width=WIDTH - LEFT - 0.1)
-        below = _footer(findings, by=by)
-        _lay_out(figure, legends=legends, below=below, findings=findings)
+        below = _footer(everything, by=by)
+        _lay_out(figure, legends=legends, below=below, findings=everything)
         annotate(figure, axes, findings, cost=cost, looks=looks)
     return figure
 
@@ -65,11 +66,15 @@ def definitions(findings: Findings, *, by: By) -> str:
     if any(cost.key in row.fronts and row.candidate.direct_error is not None for row in findings.rows):
         said.append(
             "Arrows on the front lead from direct compression (DC), the same configuration before any training, "
-            f"drawn at the {cost.noun} of its LC model."
+            f"drawn at the {'latency' if cost.key == 'latency' else cost.noun} of its LC model."
         )
     if findings.left_out:
         jobs = "1 finished job is" if findings.left_out == 1 else f"{count(findings.left_out)} finished jobs are"
         said.append(f"{jobs} not drawn: another seed of the same configuration failed.")
+    unknown = len(findings.rows) - len(findings.known(by).rows)
+    if unknown:
+        lack = "is not drawn: its" if unknown == 1 else "are not drawn: their"
+        said.append(f"{counted(unknown, 'configuration')} {lack} latency was not measured.")
     above = sum(row.candidate.mean_error > (error.bend or error.high) for row in findings.rows)
     if above:
         lies = "lies" if above == 1 else "lie"

@@ -3,8 +3,9 @@
 Reads files only: the store's records through sweep.store, and the JSON that searches and `pick` leave beside them.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -106,6 +107,10 @@ class Findings:
     def pick(self) -> Row | None:
         """The row that was chosen: the smallest that meets the target, else the nearest miss; None without either."""
         return next((row for row in self.rows if row.picked), None)
+
+    def known(self, by: By) -> "Findings":
+        """The same without the rows of which what a pick `by` this minimises is not known."""
+        return replace(self, rows=tuple(row for row in self.rows if row.candidate.cost(by) < math.inf))
 
     def knee(self, by: By) -> Row | None:
         """The row that a pick without a target takes, at the bend of the front; None without rows."""

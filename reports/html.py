@@ -10,15 +10,18 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from reports import numerals
-from reports.costs import COSTS
+from reports.costs import costs_of
 from reports.figures import definitions
 from reports.findings import Failure, Findings, Measurement
 from reports.island import command_starts, island
 from reports.marks import marks
-from reports.tables import COLUMNS, rule_words, target_words
+from reports.rows import Row
+from reports.tables import columns_of, rule_words, target_words
 
 # The page's own script, in the order in which it is put together.
 SCRIPTS = ("words", "rows", "rule", "chart", "figure", "table", "trial", "target", "main")
+
+BEST = {"bytes": "Smallest", "macs": "Fewest MACs", "latency": "Least latency"}
 
 
 def render(findings: Findings, *, curves: Iterable[str]) -> str:
@@ -41,7 +44,8 @@ def render(findings: Findings, *, curves: Iterable[str]) -> str:
         pick=findings.pick,
         choice=findings.choice,
         reference=findings.reference,
-        columns=COLUMNS,
+        columns=columns_of(findings),
+        costs=costs_of(findings.rows),
         marks=marks(findings.series, size=1.0),
         target=target_words(findings),
         rule=rule_words(findings),
@@ -49,14 +53,24 @@ def render(findings: Findings, *, curves: Iterable[str]) -> str:
         look_of_pick=look_of_pick(findings),
         failures=alike(findings.failures),
         percent_range=numerals.percent_range,
+        best=BEST,
+        speed=speed,
         hidden_unless=lambda shown: "" if shown else Markup(" hidden"),
         description=describe_figure(findings),
-        definitions={by: definitions(findings, by=by) for by in COSTS},
+        definitions={cost.key: definitions(findings, by=cost.key) for cost in costs_of(findings.rows)},
         style=Markup(_asset("page.css")),
         script=Markup(script),
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         island=Markup(island(findings, curves=curves)),  # escapes what it holds itself
     )
+
+
+def speed(row: Row) -> str:
+    """After its size or its MACs: how fast a model is, where that is known."""
+    if row.candidate.latency is not None:
+        faster = "faster" if row.faster else "not faster"
+        return f", {faster}: {row.candidate.latency:.2f} of the reference's latency"
+    return ", not faster" if row.faster is False else ""
 
 
 def page_script() -> str:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from reports.costs import COSTS, Cost
+from reports.costs import Cost, costs_of
 from reports.findings import Findings
 from reports.layers import error_range, size_range
 from reports.marks import marks
@@ -34,19 +34,19 @@ def island(findings: Findings, *, curves: Iterable[str]) -> str:
     error and job: the order in which a pick by bytes takes the first that meets the target. Accuracies are exact; what
     is for show alone has as many digits as are shown.
     """
-    rows = sorted(findings.rows, key=lambda row: (*_costs(row), row.candidate.mean_error, row.candidate.shipped))
+    rows = sorted(findings.rows, key=_order)
     lost = lost_answers(rows, findings.reference)
     content = {
         "n": findings.reference.n,
         "reference": {"bytes": findings.reference.artifact_bytes, "macs": findings.reference.macs}
-        | {"accuracy": findings.reference.accuracy},
+        | {"accuracy": findings.reference.accuracy, "latency": 1},
         "rule": {"repeats": findings.repeats, "confirm": findings.confirm, "student": _student(findings)}
         | {"words": rule_words(findings), "z": Z95, "square": Z95**2, "bounds": lost is not None},
         "target": _target(findings),
         "by": findings.by,
         "commands": command_starts(findings),
         "error": error_axis(findings),
-        "costs": [_cost_axis(findings, cost, rows=rows) for cost in COSTS.values()],
+        "costs": [_cost_axis(findings, cost, rows=rows) for cost in costs_of(rows)],
         "series": _series(findings),
         **_columns(rows, findings),
         "lost": lost,
@@ -76,7 +76,7 @@ def error_axis(findings: Findings) -> dict[str, Any]:
 
 
 def _cost_axis(findings: Findings, cost: Cost, *, rows: Sequence[Row]) -> dict[str, Any]:
-    window, whole = size_range(findings, cost=cost), max(cost.of_reference(findings.reference), 1)
+    window, whole = size_range(findings.known(cost.key), cost=cost), max(cost.of_reference(findings.reference), 1)
     ratios = round_values(Window(whole / window.high, whole / window.low, log=True), most=9)
     return _window(window) | {
         "key": cost.key,
@@ -119,6 +119,8 @@ def _columns(rows: Sequence[Row], findings: Findings) -> dict[str, Any]:
             "form": column(lambda row: order[_form(row)]),
             "bytes": column(lambda row: row.candidate.artifact_bytes),
             "macs": column(lambda row: row.candidate.macs),
+            "latency": column(lambda row: row.candidate.latency),
+            "faster": column(lambda row: row.faster),
             "nominal": column(lambda row: row.nominal_bytes),
             "seeds": _column(seeds),
             "shipped": column(lambda row: row.candidate.ids.index(row.candidate.shipped)),
@@ -138,8 +140,9 @@ def _form(row: Row) -> tuple[str, str, tuple[str, ...]]:
     return row.series, row.candidate.method, tuple(row.candidate.configuration)
 
 
-def _costs(row: Row) -> tuple[int, ...]:
-    return tuple(cost.of(row) for cost in COSTS.values())
+def _order(row: Row) -> tuple[float, float, float, str]:
+    candidate = row.candidate
+    return candidate.artifact_bytes, candidate.macs, candidate.mean_error, candidate.shipped
 
 
 def _column(values: Sequence[Any]) -> Any:

@@ -43,7 +43,7 @@ def name_points(
     if len(looks) > MOST:
         return
     for series, look in looks.items():
-        rows = [row for row in findings.rows if row.series == series and cost.of(row) is not None]
+        rows = [row for row in findings.rows if row.series == series]
         rows.sort(key=lambda row: (cost.key not in row.fronts, -cost.of(row)))
         _name(
             figure,

@@ -8,6 +8,7 @@ import numpy as np
 
 from sweep.pareto import front
 from sweep.pick import By, Candidate, Choice
+from sweep.sizes import faster
 
 Record = Mapping[str, Any]
 
@@ -35,7 +36,8 @@ class Row:
     """One candidate and what the report says of it. `meets_target` is None when there is no target.
 
     `fronts` names the costs against which nothing beats its mean error. `nominal_bytes`, `low`, `high` (95 % interval
-    of the accuracy) and `n` are the shipped job's; `gap` is the worst over the seeds, `seconds` their sum.
+    of the accuracy), `n` and `faster` (than the reference; None where nobody knows) are the shipped job's; `gap` is the
+    worst over the seeds, `seconds` their sum.
     """
 
     candidate: Candidate
@@ -52,6 +54,7 @@ class Row:
     fronts: frozenset[By]
     meets_target: bool | None
     picked: bool
+    faster: bool | None
 
     @property
     def on_front(self) -> bool:
@@ -74,8 +77,7 @@ def rows_of(
     """A row for each candidate, in their order; `by_id` holds the jobs' records."""
     if not found:
         return ()
-    costs: tuple[By, ...] = get_args(By)
-    best = {by: front(np.array([[c.cost(by), c.mean_error] for c in found], dtype=np.float64)) for by in costs}
+    best = {by: _front(found, by) for by in get_args(By)}
     meeting = None if choice is None else {candidate.shipped for candidate in choice.meeting}
     rows = []
     for place, candidate in enumerate(found):
@@ -96,9 +98,17 @@ def rows_of(
                 low=shipped["val"]["low"],
                 high=shipped["val"]["high"],
                 n=shipped["val"]["n"],
-                fronts=frozenset(by for by in costs if best[by][place]),
+                fronts=frozenset(by for by, unbeaten in best.items() if place in unbeaten),
                 meets_target=None if meeting is None else candidate.shipped in meeting,
                 picked=choice is not None and candidate == choice.candidate,
+                faster=faster(shipped),
             )
         )
     return tuple(rows)
+
+
+def _front(found: Sequence[Candidate], by: By) -> set[int]:
+    """The places of those that nothing beats in error and in what a choice `by` this minimises, where it is known."""
+    costs = np.array([[candidate.cost(by), candidate.mean_error] for candidate in found], dtype=np.float64)
+    known = np.flatnonzero(np.isfinite(costs[:, 0]))
+    return {int(place) for place in known[front(costs[known])]} if len(known) else set()

@@ -87,6 +87,22 @@ COLUMNS: Sequence[Column] = (
 )
 
 
+LATENCY = Column(
+    "latency",
+    "Latency",
+    "of the reference's, in ONNX Runtime, one example on one thread",
+    "n",
+    lambda row: NONE if row.candidate.latency is None else f"{row.candidate.latency:.2f}",
+)
+
+
+def columns_of(findings: Findings) -> list[Column]:
+    """The columns of the table: that of the latency where one was measured."""
+    place = [column.key for column in COLUMNS].index("macs") + 1
+    measured = any(row.candidate.latency is not None for row in findings.rows)
+    return [*COLUMNS[:place], *([LATENCY] if measured else []), *COLUMNS[place:]]
+
+
 def target_words(findings: Findings) -> str:
     """The target in words, as in `validation accuracy of at least 95.00 %`, with where it comes from; empty without."""
     target, threshold = findings.target, findings.threshold

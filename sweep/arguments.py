@@ -56,13 +56,6 @@ class TrackerName(StrEnum):
 
 
 class ByName(StrEnum):
-    """What the pick that a report draws minimises."""
-
-    bytes = "bytes"
-    macs = "macs"
-
-
-class PickByName(StrEnum):
     """What a pick minimises, latency where it was measured."""
 
     bytes = "bytes"

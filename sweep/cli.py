@@ -18,7 +18,6 @@ from sweep.arguments import (
     MaxDrop,
     MethodName,
     MinAccuracy,
-    PickByName,
     Relative,
     SearchName,
     TrackerName,
@@ -284,8 +283,8 @@ def pick(
     relative: Relative = False,
     min_accuracy: MinAccuracy = None,
     by: Annotated[
-        PickByName, typer.Option(help="What to minimise; latency is that of models that bench has measured.")
-    ] = PickByName.bytes,
+        ByName, typer.Option(help="What to minimise; latency is that of models that bench has measured.")
+    ] = ByName.bytes,
     confident: Annotated[
         bool, typer.Option("--confident", help="The 95 % bound must meet the target, in every seed.")
     ] = False,

@@ -8,10 +8,8 @@ from typing import Any, Literal
 from sweep.noise import UNKNOWN, Noise, least_mean, pooled
 from sweep.store import Record, but_for_seed, label
 
-By = Literal["bytes", "macs"]
-"""What every candidate has."""
-PickBy = By | Literal["latency"]
-"""What a choice may minimise: latency among those of which it was measured."""
+By = Literal["bytes", "macs", "latency"]
+"""What a choice minimises; latency among those of which it was measured."""
 ROUNDING = 1e-12  # 97 of 100 less 0.01 is 0.96, in numbers that are not binary: no miss, less than any example's worth
 
 
@@ -150,15 +148,10 @@ class Candidate:
         """Whether it has enough seeds and they meet the target, on unrounded accuracies."""
         return self.enough(terms) and self.margin(terms) >= 0
 
-    def cost(self, by: By) -> int:
-        """What a choice `by` this minimises."""
-        return self.artifact_bytes if by == "bytes" else self.macs
-
-    def weight(self, by: PickBy) -> float:
-        """As `cost`; infinite where it was not measured."""
-        if by != "latency":
-            return self.cost(by)
-        return math.inf if self.latency is None else self.latency
+    def cost(self, by: By) -> float:
+        """What a choice `by` this minimises; infinite where it was not measured."""
+        latency = math.inf if self.latency is None else self.latency
+        return {"bytes": self.artifact_bytes, "macs": self.macs, "latency": latency}[by]
 
 
 @dataclass(frozen=True)
@@ -203,7 +196,7 @@ class Choice:
     feasible: bool
     shortfall: float
     threshold: float
-    by: PickBy
+    by: By
     meeting: tuple[Candidate, ...] = ()
     unconfirmed: Candidate | None = None
     runner_up: Candidate | None = None
@@ -228,15 +221,15 @@ def choose(
     *,
     target: Target,
     reference_accuracy: float,
-    by: PickBy = "bytes",
+    by: By = "bytes",
     repeats: int = 1,
     confirm: int = 0,
     confident: bool = False,
 ) -> Choice:
     """The candidate of least bytes, MACs or latency that meets `target`.
 
-    Ties go to fewer MACs, of equal bytes, or to fewer bytes, then to the lower error. By latency, only what was
-    measured is a candidate.
+    Ties go to fewer bytes, then to fewer MACs, then to the lower error. By latency, only what was measured is a
+    candidate.
 
     A sweep whose searches confirmed their winners, on `confirm` fresh seeds or more, holds every candidate to that; the
     noise of a result is pooled over all trained candidates. `confident` asks that the 95 % bound of every seed meets
@@ -252,12 +245,12 @@ def choose(
     meeting = sorted((c for c in found if c.meets(terms)), key=lambda c: _order(c, by))
     if meeting:
         best = meeting[0]
-        smaller = max((c for c in found if c.weight(by) < best.weight(by)), key=lambda c: _order(c, by), default=None)
+        smaller = max((c for c in found if c.cost(by) < best.cost(by)), key=lambda c: _order(c, by), default=None)
         short = max(-smaller.margin(terms), 0.0) if smaller else 0.0
         return Choice(best, True, 0.0, threshold, by, tuple(meeting), None, (*meeting, None)[1], smaller, short)
     hopeful = min((c for c in found if c.margin(terms) >= 0), key=lambda c: _order(c, by), default=None)
     missing = [c for c in found if not c.margin(terms) >= 0]
-    nearest = min(missing, key=lambda c: (-c.margin(terms), c.weight(by), c.shipped), default=None)
+    nearest = min(missing, key=lambda c: (-c.margin(terms), c.cost(by), c.shipped), default=None)
     shortfall = -nearest.margin(terms) if nearest else 0.0
     return Choice(nearest, False, shortfall, threshold, by, unconfirmed=hopeful)
 
@@ -267,7 +260,7 @@ def chosen(
     manifest: Mapping[str, Any],
     *,
     target: Target | None,
-    by: PickBy = "bytes",
+    by: By = "bytes",
     confident: bool = False,
 ) -> Choice:
     """The choice among a sweep's candidates, on the terms of its manifest; without a target, the knee of the front."""
@@ -284,18 +277,20 @@ def chosen(
     from sweep.pareto import knee  # imports NumPy, which no other choice needs
 
     found = among(found, by)
-    bend = found[knee([(candidate.weight(by), candidate.mean_error) for candidate in found])] if found else None
+    bend = found[knee([(candidate.cost(by), candidate.mean_error) for candidate in found])] if found else None
     return Choice(bend, feasible=bend is not None, shortfall=0.0, threshold=0.0, by=by)
 
 
-def among(found: Sequence[Candidate], by: PickBy) -> list[Candidate]:
-    """Those of which what a choice minimises is known."""
-    return [candidate for candidate in found if candidate.weight(by) < math.inf]
+def among(found: Sequence[Candidate], by: By) -> list[Candidate]:
+    """Those of which what a choice minimises is known. ValueError where it is of none."""
+    known = [candidate for candidate in found if candidate.cost(by) < math.inf]
+    if found and not known:
+        raise ValueError(f"by {by}: expected models of which it was measured, found none; run lcsweep bench DIR first")
+    return known
 
 
-def _order(candidate: Candidate, by: PickBy) -> tuple[float, float, float, str]:
-    other: By = "macs" if by == "bytes" else "bytes"
-    return candidate.weight(by), candidate.cost(other), candidate.mean_error, candidate.shipped
+def _order(candidate: Candidate, by: By) -> tuple[float, float, float, float, str]:
+    return candidate.cost(by), candidate.artifact_bytes, candidate.macs, candidate.mean_error, candidate.shipped
 
 
 def _candidate(group: list[Record]) -> Candidate:

@@ -17,7 +17,7 @@ function makeFigure({ data, rows, open }) {
 
   function layOut(next) {
     view = { ...next, data, error: data.error, scales: makeScales(next.cost, data.error) };
-    visible = rows.filter((row) => !view.hidden.has(row.series));
+    visible = rows.filter((row) => !view.hidden.has(row.series) && row[view.cost.key] !== null);
     still.replaceChildren();
     drawFrame(still, { ...view, whole: Math.max(data.reference[view.cost.key], 1) });
     drawFront(still, rows, view);
@@ -55,7 +55,7 @@ function makeFigure({ data, rows, open }) {
     const range = row.seeds.length > 1 ? `, ${row.seeds.length} seeds` : `, seed ${row.seeds[0]}`;
     const lines = [
       row.name,
-      `${count(row.bytes)} bytes, ${ratio(row.ratio)} smaller; ${count(row.macs)} MACs`,
+      `${count(row.bytes)} bytes, ${ratio(row.ratio)} smaller; ${count(row.macs)} MACs${row.speed}`,
       `validation error ${errorWords(row)}${range}, n = ${count(row.n)}`,
     ];
     if (row.direct !== null) lines.push(`direct compression ${percent(row.direct)}`);

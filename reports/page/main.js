@@ -1,5 +1,11 @@
 // One view of the sweep: what the reader asks, and everything that follows from it.
 
+// So much of what a choice minimises, in words.
+function amount(row, by) {
+  if (by === "latency") return `${row.latency.toFixed(2)} of the reference's latency`;
+  return `${count(row[by])} ${by === "macs" ? "MACs" : "bytes"}`;
+}
+
 const BOUND = "by the 95\u00a0% bound of every seed";
 
 function makeCard({ data }) {
@@ -11,22 +17,20 @@ function makeCard({ data }) {
   function badge(choice, { target, by }) {
     if (target.kind === "knee") return "\u2713 At the knee of the front";
     if (!choice.feasible) return "\u2717 No model meets the target: the nearest miss";
-    return by === "bytes"
-      ? "\u2713 Smallest model that meets the target"
-      : "\u2713 Fewest MACs among the models that meet the target";
+    const best = { bytes: "Smallest", macs: "Fewest MACs", latency: "Least latency" }[by];
+    return `\u2713 ${best} among the models that meet the target`;
   }
 
   function why(choice, by, order) {
     if (choice.threshold === null) return "";
-    const noun = data.costs.find((cost) => cost.key === by).noun;
     const words = [];
     const smaller = order.slice(0, order.indexOf(choice.row)).reverse().find((row) => !choice.meeting.has(row));
     if (choice.feasible && smaller) {
       const margin = choice.margins.get(smaller);
       const missed = margin >= 0 ? "has too few seeds yet" : `misses the target by ${points(-margin)}`;
-      words.push(`The next below it, ${smaller.name}, ${count(smaller[by])} ${noun}, ${missed}.`);
+      words.push(`The next below it, ${smaller.name}, ${amount(smaller, by)}, ${missed}.`);
     }
-    if (choice.runnerUp) words.push(`Next best: ${choice.runnerUp.name}, ${count(choice.runnerUp[by])} ${noun}.`);
+    if (choice.runnerUp) words.push(`Next best: ${choice.runnerUp.name}, ${amount(choice.runnerUp, by)}.`);
     if (choice.unconfirmed) words.push(`${choice.unconfirmed.name} meets it so far, with too few seeds.`);
     return words.join(" ");
   }
@@ -45,7 +49,7 @@ function makeCard({ data }) {
     return {
       name: row.name,
       bytes: `${count(row.bytes)} bytes`,
-      macs: `${count(row.macs)} MACs`,
+      macs: `${count(row.macs)} MACs${row.speed}`,
       ratio: ratio(row.ratio),
       accuracy: percent(row.accuracies[row.shipped]),
       interval: interval(row.low, row.high, row.n),
@@ -151,15 +155,14 @@ function start(data) {
   function decide() {
     const { target, by, confident } = state;
     const order = orders[by];
-    const asked = { target, by, confident, rule: data.rule, referenceAccuracy: data.reference.accuracy };
+    const asked = { rows, target, by, confident, rule: data.rule, referenceAccuracy: data.reference.accuracy };
     if (target === null) choice = null;
     else if (target.kind === "knee") choice = bendOf(rows[data.costs.find((cost) => cost.key === by).knee]);
     else choice = choose(order, asked);
     showCard(choice, { target, by, order, confident });
     const row = choice?.row;
     const verdict = choice?.feasible ? "The pick" : "The nearest miss";
-    const noun = data.costs.find((cost) => cost.key === by).noun;
-    document.getElementById("told").textContent = row ? `${verdict}: ${row.name}, ${count(row[by])} ${noun}` : "";
+    document.getElementById("told").textContent = row ? `${verdict}: ${row.name}, ${amount(row, by)}` : "";
   }
 
   makeTarget({

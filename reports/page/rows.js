@@ -28,13 +28,20 @@ function readRows(data) {
     row.most = Math.max(...row.errors);
     row.ratio = data.reference.bytes / row.bytes;
     row.fronts = new Set();
+    row.speed = speedOf(row);
     rows.push(row);
   }
   for (const cost of data.costs) for (const index of cost.front) rows[index].fronts.add(cost.key);
   return rows;
 }
 
-// The rows as a choice by `key` prefers them: a stable sort, so that ties go to the other cost, then to the lower error.
+// How fast a model is, where that is known: reports/html.py says the same.
+function speedOf({ latency, faster }) {
+  if (latency !== null) return `, ${faster ? "faster" : "not faster"}: ${latency.toFixed(2)} of the reference's latency`;
+  return faster === false ? ", not faster" : "";
+}
+
+// The rows of which `key` is known, as a choice by it prefers them: a stable sort, so that ties go to bytes, MACs, error.
 function cheapestFirst(rows, key) {
-  return [...rows].sort((one, other) => one[key] - other[key]);
+  return rows.filter((row) => row[key] !== null).sort((one, other) => one[key] - other[key]);
 }

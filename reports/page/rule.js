@@ -107,10 +107,11 @@ function bendOf(row) {
   return { threshold: null, margins: new Map(), meeting: new Set(), feasible: true, row, runnerUp: null, shortfall: 0 };
 }
 
-// The row of least `by` that meets the target, else the nearest miss. `order` are the rows, cheapest first.
-function choose(order, { target, by, rule, referenceAccuracy, confident }) {
+// The row of least `by` that meets the target, else the nearest miss. `order` are those of `rows` that can be chosen,
+// cheapest first.
+function choose(order, { rows, target, by, rule, referenceAccuracy, confident }) {
   const threshold = thresholdOf(target, referenceAccuracy);
-  const noise = rule.confirm ? pooledNoise(order, threshold) : null;
+  const noise = rule.confirm ? pooledNoise(rows, threshold) : null;
   const terms = { ...rule, threshold, noise, target, referenceAccuracy, confident };
   const margins = new Map(order.map((row) => [row, marginOf(row, terms)]));
   const meeting = order.filter((row) => enoughSeeds(row, rule) && margins.get(row) >= 0);

@@ -103,7 +103,7 @@ function makeTrial({ data }) {
     part("name").replaceChildren(glyphOf(row, data), row.name);
     const facts = [
       `${count(row.bytes)} bytes, ${ratio(row.ratio)} smaller than the reference's ${count(data.reference.bytes)}`,
-      `${count(row.macs)} MACs`,
+      `${count(row.macs)} MACs${row.speed}`,
       `validation error ${errorWords(row)}, n = ${count(row.n)}`,
     ];
     if (row.direct !== null) facts.push(`direct compression, before any training: ${percent(row.direct)}`);

@@ -138,6 +138,9 @@ def test_the_page_picks_what_pick_picks(
     draw = random.Random(f"{seeds} {repeats}")
     records = synthetic.tied(seeds=seeds, draw=draw)
     folder = synthetic.write_sweep(tmp_path / "tied", records, target=None, repeats=repeats, confirm=confirm)
+    for record in records:
+        if draw.random() < 0.7:
+            synthetic.write_latency(folder, record, ratio=draw.choice((0.3, 0.5, 0.7, 0.71, 1.1)) + draw.random() / 4)
     write_page(folder)
     page = open_page(folder)
     found = candidates(read_records(folder))
@@ -154,7 +157,7 @@ def test_the_page_picks_what_pick_picks(
         "max_drop": around(high for candidate in found for high in candidate.drops if high is not None),
     }
     seen: dict[bool, set[tuple[str, bool]]] = {False: set(), True: set()}
-    for by, confident in itertools.product(("bytes", "macs"), (False, True)):
+    for by, confident in itertools.product(("bytes", "macs", "latency"), (False, True)):
         for kind, values in answers.items():
             if confident:
                 values = sorted(draw.sample(bounds[kind], min(len(bounds[kind]), 150)))
@@ -173,7 +176,8 @@ def test_the_page_picks_what_pick_picks(
                 case = f"{by}, {kind} {value!r}: {told}"
                 typed = float(pick.split(f"--{kind.replace('_', '-')} ")[1].split()[0])
                 assert typed == value, case
-                assert (" --by macs" in pick) == (by == "macs"), case
+                assert f" --by {by}" in pick or by == "bytes", case
+                assert ("--by" in pick) == (by != "bytes"), case
                 assert pick.endswith(" --confident") == confident, case
                 if expected.candidate is None:
                     assert told == "", case

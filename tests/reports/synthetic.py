@@ -194,6 +194,12 @@ def write_test(folder: Path, *, id: str, sha256: str, accuracy: float) -> None:
     write(folder / "test" / f"{sha256}.json", content)
 
 
+def write_latency(folder: Path, made: dict[str, Any], *, ratio: float) -> None:
+    """What lcsweep bench leaves of the job with this record."""
+    around = {"ratio": ratio, "ratio_low": 0.9 * ratio, "ratio_high": 1.02 * ratio}
+    write(folder / "latency" / f"{made['id']}.json", {"artifact_sha256": made["artifact_sha256"], **around})
+
+
 def tied(*, seeds: tuple[int, ...], draw: random.Random) -> list[dict[str, Any]]:
     """Records of configurations with few sizes and few accuracies, so that much ties; `seeds` are how many one has."""
     records = []

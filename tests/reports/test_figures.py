@@ -13,6 +13,7 @@ from reports.findings import Findings, read_findings
 from reports.marks import marks
 from sweep import pareto
 from sweep.pick import By, Target
+from sweep.store import read_records
 from tests.reports import synthetic
 from tests.reports.conftest import MakeSweep
 
@@ -211,3 +212,27 @@ def test_of_very_many_layers_the_largest_are_drawn_and_the_others_counted(make_s
     assert "16 smaller layers not drawn, of 40" in words
     assert "l16.weight" in words
     assert "l15.weight" not in words
+
+
+def test_against_latency_are_those_of_which_it_was_measured(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid(), target={"max_drop": 0.05})
+    with pytest.raises(ValueError, match="run lcsweep bench"):
+        read_findings(folder, target=None, by="latency")
+    records = read_records(folder)
+    for place, record in enumerate(records[::4]):
+        synthetic.write_latency(folder, record, ratio=0.5 + 0.06 * place)
+    found = read_findings(folder, target=None, by="latency")
+    figure = draw_front(found, by="latency")
+    drawn = marks_of(figure, "front", "dominated").tolist()
+    known = {record["id"]: 0.5 + 0.06 * place for place, record in enumerate(records[::4])}
+    expected = [
+        (known[r.candidate.shipped], r.candidate.mean_error) for r in found.rows if r.candidate.shipped in known
+    ]
+    assert sorted(map(tuple, drawn)) == sorted(expected)
+    assert found.pick is not None
+    assert found.pick.candidate.shipped in known
+    assert line(figure, "pick").tolist() == [[found.pick.candidate.latency, found.pick.candidate.mean_error]]
+    assert line(figure, "reference").tolist() == [[1.0, found.reference.error]]
+    words = " ".join(text.get_text().replace("\n", " ") for text in figure.findobj(Text))
+    assert f"{len(records) - len(known)} configurations are not drawn: their latency was not measured." in words
+    assert {row.faster for row in found.rows} == {True, False, None}  # low rank has fewer multiply-accumulates

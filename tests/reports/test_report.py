@@ -244,7 +244,7 @@ def test_what_cannot_be_read_or_written_is_named(make_sweep: MakeSweep, tmp_path
     with pytest.raises(ValueError, match="nowhere"):
         write_report(tmp_path / "nowhere")
     folder = make_sweep(synthetic.grid()[:1])
-    with pytest.raises(ValueError, match="'bytes' or 'macs', got 'size'"):
+    with pytest.raises(ValueError, match="bytes, macs, latency, got 'size'"):
         write_report(folder, by="size")  # type: ignore[arg-type]
     (folder / "report").write_text("in the way")
     with pytest.raises(ValueError, match=r"front\.png"):
