@@ -10,6 +10,9 @@ TORCH_INDEX ?=
 # More arguments for pytest: make test ARGS='-k pareto -x'; or names of benchmarks
 ARGS ?=
 
+# pytest in two processes, whole files in each: what a machine of two cores holds.
+TWO := -n 2 --dist loadfile
+
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help:  ## List the targets
@@ -38,10 +41,10 @@ types: setup  ## Check the types
 	mypy
 
 test: setup  ## Run the fast tests
-	OMP_NUM_THREADS=1 pytest -m "not slow and not cluster" $(ARGS)
+	OMP_NUM_THREADS=1 pytest $(TWO) -m "not slow and not cluster" $(ARGS)
 
 test-slow: setup  ## Run the slow tests
-	OMP_NUM_THREADS=1 pytest -m slow $(ARGS)
+	OMP_NUM_THREADS=1 pytest $(TWO) -m slow $(ARGS)
 
 test-cluster: setup  ## Run the tests that want an idle machine: several Ray nodes, all of the memory
 	OMP_NUM_THREADS=1 pytest -m cluster $(ARGS)
