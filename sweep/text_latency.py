@@ -69,8 +69,8 @@ def _above(used: Facts) -> str:
 def _denormals(facts: Facts) -> Iterator[str]:
     """Of models that are slowed down by denormal numbers, or have some among their weights."""
     for name, model in facts["models"].items():
-        costs = {runs: cost for runs, cost in model["denormals"].items() if runs != "weights" and cost >= COSTLY}
-        count = model["denormals"]["weights"] or 0
+        costs = {runs: cost for runs, cost in model["denormals_cost"].items() if cost >= COSTLY}
+        count = model["denormal_weights"] or 0
         if count or costs:
             slower = ", ".join(f"{cost:.2f} times as long in {runs}" for runs, cost in costs.items()) or "no slower"
             yield (

@@ -1,6 +1,7 @@
 """How long models take and how much memory, in each form that they can run as, beside a dense one in the same run."""
 
 import datetime
+import functools
 import os
 import platform
 import tempfile
@@ -75,7 +76,8 @@ def measured(models: Sequence[Model], site: Site) -> dict[str, Any]:
         found[model.name] = _headline(rows[model.name]) | {
             "rows": rows[model.name],
             "memory": memory,
-            "denormals": {"weights": model.denormals} | _denormal_costs(rows[model.name]),
+            "denormal_weights": model.denormals,
+            "denormals_cost": _denormal_costs(rows[model.name]),
         }
     return {
         "models": found,
@@ -100,21 +102,20 @@ def timed_rows(
     inputs = site.inputs[:batch].contiguous()
     states = ("flushed", "kept") if threads == batch == 1 else ("flushed",)
     with torch.inference_mode():
-        calls = {
-            Contestant(model.name, runs, state): call
+        makes = {
+            Contestant(model.name, runs, state): functools.partial(model.call, runs, inputs, threads=threads)
             for model in models
             for runs in model.forms
-            for call in [model.call(runs, inputs, threads=threads)]
             for state in states
         }
         timings = timed(
-            calls,
+            makes,
             rounds=site.rounds,
             clock=time.perf_counter,
             prepare=lambda each: torch.set_flush_denormal(each.denormals == "flushed"),
         )
     torch.set_flush_denormal(True)
-    for each in calls:
+    for each in makes:
         setting = {"runs": each.runs, "threads": threads, "batch": batch, "denormals": each.denormals}
         yield each.model, setting | _row(timings, each, models[0], batch=batch)
 
