@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rows import HEADING, Row, line, machine, said
 
-FILES = ("c_steps", "l_step", "whole_job", "lenet300_table", "search", "stopping", "orchestration")
+FILES = ("c_steps", "l_step", "whole_job", "lenet300_table", "search", "stopping", "orchestration", "shipping")
 
 
 def rows_of(name: str) -> list[Row]:

@@ -1,9 +1,9 @@
 """Latency, measured so that ratios hold on a machine that does other things too.
 
 All contestants run in every round, one after the other, in an order that is drawn anew each time: what slows the
-machine down slows all of them. They are made anew in every round too: a model takes up to a quarter longer or less than
-its own twin by where its memory happens to lie, for as long as it lives. So ratios are trusted, and seconds are what they
-were on that day. Pure: the clock and what runs are given.
+machine down slows all of them. They are made anew in every round too: by where its memory happens to lie a model takes
+up to a quarter longer or less than its own twin, for as long as it lives. So ratios are trusted, and seconds are what
+they were on that day. Pure: the clock and what runs are given.
 """
 
 import math

@@ -77,7 +77,6 @@ def measured(models: Sequence[Model], site: Site) -> dict[str, Any]:
             "rows": rows[model.name],
             "memory": memory,
             "denormal_weights": model.denormals,
-            "denormals_cost": _denormal_costs(rows[model.name]),
         }
     return {
         "models": found,
@@ -131,7 +130,8 @@ def _row(timings: Timings[Contestant], each: Contestant, dense: Model, *, batch:
         row |= {"ratio": ratio, "ratio_low": low, "ratio_high": high, "dense_throughput": batch / timings.mean(other)}
         row |= {f"dense_{name}": timings.quantile(other, share) for name, share in names.items()}
     if each.denormals == "kept":
-        row["denormals_cost"] = timings.ratio(each, over=Contestant(each.model, each.runs))[0]
+        cost, low, high = timings.ratio(each, over=Contestant(each.model, each.runs))
+        row |= {"denormals_cost": cost, "denormals_cost_low": low, "denormals_cost_high": high}
     return row
 
 
@@ -140,11 +140,6 @@ def _headline(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     wanted = {"runs": "onnx", "threads": 1, "batch": 1, "denormals": "flushed"}
     found = next((row for row in rows if all(row[name] == value for name, value in wanted.items())), None)
     return dict(found) if found else {}
-
-
-def _denormal_costs(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """How many times as long a model takes where denormal numbers are kept, by how it runs."""
-    return {row["runs"]: row["denormals_cost"] for row in rows if row["denormals"] == "kept"}
 
 
 def _memory(model: Model, runs: Runs, site: Site) -> Peak | None:

@@ -25,6 +25,8 @@ NAMES = {
     "stopping": "front-saved front-stopped drop-0.5-saved drop-0.5-stopped drop-1-saved drop-2-stopped",
     "orchestration": "trivial-job workers-busy eight-busy store-growth status-growth pick-growth front-growth "
     "resume-growth simulated-busy simulated-saturation simulated-search",
+    "shipping": "digits-k2 digits-k16 digits-5pct digits-rank20 digits-structured digits-prune-codebook digits-int8 "
+    "lenet300-k2 lenet300-int8",
 }
 
 
