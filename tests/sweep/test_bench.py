@@ -85,7 +85,9 @@ def test_a_sweeps_model_is_measured_in_every_way_and_kept(finished: Path) -> Non
     assert "latency" not in job("both")
 
 
-def test_without_a_trial_the_front_and_the_pick_are_measured(finished: Path, no_memory: None) -> None:
+def test_without_a_trial_the_front_and_the_pick_are_measured(
+    finished: Path, no_memory: None, without_onnx: None
+) -> None:
     records = read_records(RUN)
     costs = [(record["artifact_bytes"], 1 - record["val"]["accuracy"], record["id"]) for record in records]
     front = {
@@ -199,7 +201,7 @@ def test_memory_is_that_of_the_work_and_not_of_the_parent() -> None:
 # What goes by it
 
 
-def test_a_pick_by_latency_is_the_fastest_that_was_measured(finished: Path) -> None:
+def test_a_pick_by_latency_is_the_fastest_that_was_measured(finished: Path, without_onnx: None) -> None:
     said = lcsweep("pick", RUN, "--by", "latency")
     assert (said.code, said.out) == (1, "")
     assert (
@@ -249,7 +251,7 @@ def test_what_was_not_measured_is_not_faster_unless_it_computes_less() -> None:
     assert speed({"macs": 5, "reference_macs": 7}) == "not measured; lcsweep bench does"
 
 
-def test_wherever_a_model_is_shown_it_is_said_to_be_no_faster(finished: Path) -> None:
+def test_wherever_a_model_is_shown_it_is_said_to_be_no_faster(finished: Path, without_onnx: None) -> None:
     record = job("quantize")
     assert lcsweep("pick", RUN, "--min-accuracy", "0.1").code == 0
     path = FOLDER.artifact(record["id"])

@@ -18,6 +18,8 @@ from sweep.prove import verify
 from sweep.store import Record, StoreError, SweepFolder, read_records
 from tests.sweep.tiny import STUDY, changed, edit, tree, write_study
 
+pytestmark = pytest.mark.usefixtures("without_onnx")
+
 DROP = Target(max_drop=0.05)
 ALL = Target(min_accuracy=0.0)
 
