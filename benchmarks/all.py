@@ -8,7 +8,17 @@ from pathlib import Path
 
 from rows import HEADING, Row, line, machine, said
 
-FILES = ("c_steps", "l_step", "whole_job", "lenet300_table", "search", "stopping", "orchestration", "report")
+FILES = (
+    "c_steps",
+    "l_step",
+    "whole_job",
+    "lenet300_table",
+    "search",
+    "stopping",
+    "orchestration",
+    "shipping",
+    "report",
+)
 
 
 def rows_of(name: str) -> list[Row]:

@@ -27,7 +27,8 @@ from sweep.arguments import (
 )
 from sweep.cli_answers import DONE, ERROR, INTERRUPTED, NO_MODEL, NOT_VERIFIED, SOME_FAILED, USAGE, fail, say, show
 from sweep.pick import NoTargetError, own_target
-from sweep.store import SweepFolder, read_manifest, read_optional, read_records
+from sweep.sizes import speed_facts
+from sweep.store import Record, SweepFolder, read_manifest, read_optional, read_records
 
 if TYPE_CHECKING:
     from sweep.search import IndexedSearch
@@ -193,7 +194,7 @@ def status(folder: Folder, as_json: Json = False) -> int:
             if record["status"] == "failed"
         ],
         "searches": searches,
-        "pick": read_optional(SweepFolder(root).pick),
+        "pick": _pick(root, records),
     }
     show(facts, text.status(facts, manifest), as_json=as_json)
     return DONE
@@ -300,7 +301,7 @@ def pick(
     The smallest that meets the target on validation, else the nearest miss (exit code 4). Proves its file, and
     measures it on the test split, once.
     """
-    from sweep import prove
+    from sweep import picking
 
     use_data(data)
     root = remote.local(folder)
@@ -311,7 +312,7 @@ def pick(
     target = None if knee else target or own_target(manifest)
     if target is None and not knee:
         raise NoTargetError("pick")
-    picked = prove.pick_model(
+    picked = picking.pick_model(
         root, target=target, by=by.value, user_folder=os.getcwd(), study_reference=study, confident=confident
     )
     remote.put_back(folder, SweepFolder(root).pick, SweepFolder(root).test)
@@ -321,6 +322,13 @@ def pick(
 
 for command in (cli_files.export, cli_files.verify, cli_files.bench):
     app.command()(command)
+
+
+def _pick(root: Path, records: list[Record]) -> dict[str, Any] | None:
+    """The pick, with what has been found of its speed since."""
+    picked = read_optional(SweepFolder(root).pick)
+    own = [record for record in records if picked and record["id"] == picked["id"] and record["status"] == "done"]
+    return picked | speed_facts(own[0]) if picked and own else picked
 
 
 def _workers(wanted: int | None, address: str | None, gpus_per_job: float) -> int:

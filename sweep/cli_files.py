@@ -9,7 +9,7 @@ import typer
 from sweep import remote, text, text_latency
 from sweep.arguments import DataFolder, FileFormatName, Folder, Int8Name, Json, UsageError, use_data
 from sweep.cli_answers import DONE, NO_MODEL, fail, progress, show
-from sweep.sizes import faster
+from sweep.sizes import speed_facts
 from sweep.store import StoreError, SweepFolder, read_manifest, read_optional, read_records, write_whole
 
 
@@ -80,8 +80,7 @@ def _export_packed(root: Path, record: dict[str, Any], out: Path, study: str | N
     if out.exists() and out.read_bytes() != path.read_bytes():
         raise StoreError(f"{out}: there is another file of that name; expected a new one: move it away or name another")
     write_whole(out, path.read_bytes())
-    known = {name: record.get(name) for name in ("reference_bytes", "macs", "reference_macs", "latency")}
-    return facts | {"file": str(out)} | known | {"faster": faster(record)}
+    return facts | {"file": str(out)} | speed_facts(record)
 
 
 def verify(

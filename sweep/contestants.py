@@ -3,6 +3,7 @@
 Without the extra `onnx`, in torch alone.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -47,13 +48,13 @@ class Model:
         return (*(("onnx",) if self.onnx is not None else ()), *self.modules)
 
     def call(self, runs: Runs, inputs: Tensor, *, threads: int) -> Call:
-        """What computes its outputs of `inputs` when called. torch takes the threads that it has."""
+        """What computes its outputs of `inputs` when called: a copy of its own. torch takes the threads that it has."""
         if runs == "onnx":
             from lc_core.onnx_file import Runtime
 
             assert self.onnx is not None
             return Runtime(self.onnx, threads=threads).bound(inputs)
-        module = self.modules[runs]
+        module = copy.deepcopy(self.modules[runs])
         return lambda: module(inputs)
 
 

@@ -1,8 +1,9 @@
 """Latency, measured so that ratios hold on a machine that does other things too.
 
 All contestants run in every round, one after the other, in an order that is drawn anew each time: what slows the
-machine down slows all of them. So ratios are trusted, and seconds are what they were on that day. Pure: the clock and
-what runs are given.
+machine down slows all of them. They are made anew in every round too: by where its memory happens to lie a model takes
+up to a quarter longer or less than its own twin, for as long as it lives. So ratios are trusted, and seconds are what
+they were on that day. Pure: the clock and what runs are given.
 """
 
 import math
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 WARM_UP = 10
-"""Calls of each contestant before the first that counts."""
+"""Calls before the first that counts, in each turn; fewer, down to one, where they would take longer than a turn."""
 LEAST = 1e-4
 """Seconds of a sample, at least: several calls make one where a call takes less, as a clock read costs 0.1 us."""
 TURN = 0.02
@@ -22,6 +23,7 @@ SAMPLES = 10
 """Of a turn, at most."""
 
 Call = Callable[[], object]
+Make = Callable[[], Call]
 Clock = Callable[[], float]
 Who = TypeVar("Who", bound=Hashable)
 """A contestant."""
@@ -64,7 +66,7 @@ class Timings(Generic[Who]):
 
 
 def timed(
-    contestants: Mapping[Who, Call],
+    contestants: Mapping[Who, Make],
     *,
     rounds: int,
     clock: Clock,
@@ -73,34 +75,41 @@ def timed(
 ) -> Timings[Who]:
     """Times the calls of all contestants, in rounds.
 
-    In its turn a contestant runs once for nothing, so that caches hold what it needs and not what the one before did,
+    In its turn a contestant first runs for nothing, so that caches hold what it needs and not what the one before did,
     then as often as all others do in theirs.
 
     Args:
-        contestants: name -> what runs.
+        contestants: name -> what makes what runs.
         rounds: turns of each.
         clock: seconds since any moment.
-        seed: of the order in which they take turns.
+        seed: of the orders in which they are made and take turns.
         prepare: called with a name before its turn, outside what is timed.
     """
-    costs = [_warmed(call, name, clock, prepare) for name, call in contestants.items()]
-    calls = max(1, math.ceil(LEAST / max(min(costs), 1e-9)))
-    samples = min(max(int(TURN / (calls * max(costs))), 1), SAMPLES)
-    found: dict[Who, list[list[float]]] = {name: [] for name in contestants}
     order, draw = list(contestants), random.Random(seed)
+    costs = {name: _cost(contestants[name](), name, clock, prepare) for name in order}
+    calls = max(1, math.ceil(LEAST / max(min(costs.values()), 1e-9)))
+    samples = _within(TURN / (calls * max(costs.values())), SAMPLES)
+    found: dict[Who, list[list[float]]] = {name: [] for name in contestants}
     for _ in range(rounds):
+        draw.shuffle(order)
+        made = {name: contestants[name]() for name in order}
         draw.shuffle(order)
         for name in order:
             prepare(name)
-            contestants[name]()
-            found[name].append([_sample(contestants[name], calls, clock) for _ in range(samples)])
+            for _ in range(_within(TURN / costs[name], WARM_UP)):
+                made[name]()
+            found[name].append([_sample(made[name], calls, clock) for _ in range(samples)])
     return Timings(found, calls)
 
 
-def _warmed(call: Call, name: Who, clock: Clock, prepare: Callable[[Who], object]) -> float:
+def _cost(call: Call, name: Who, clock: Clock, prepare: Callable[[Who], object]) -> float:
     """Seconds of a call once it is warm."""
     prepare(name)
     return statistics.median(_sample(call, 1, clock) for _ in range(WARM_UP))
+
+
+def _within(count: float, most: int) -> int:
+    return min(max(int(count), 1), most)
 
 
 def _sample(call: Call, calls: int, clock: Clock) -> float:

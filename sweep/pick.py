@@ -238,7 +238,7 @@ def choose(
     """
     threshold = target.threshold(reference_accuracy)
     noise = pooled(candidate.margins(threshold) for candidate in found if candidate.method == "lc")
-    found = among(found, by)
+    found = _known(found, by)
     bound: Literal["accuracy", "drop"] = "accuracy" if target.max_drop is None else "drop"
     allowed = target.allowed(reference_accuracy)
     terms = Terms(threshold, repeats, confirm, noise, bound if confident else None, allowed)
@@ -276,14 +276,19 @@ def chosen(
         )
     from sweep.pareto import knee  # imports NumPy, which no other choice needs
 
-    found = among(found, by)
+    found = _known(found, by)
     bend = found[knee([(candidate.cost(by), candidate.mean_error) for candidate in found])] if found else None
     return Choice(bend, feasible=bend is not None, shortfall=0.0, threshold=0.0, by=by)
 
 
 def among(found: Sequence[Candidate], by: By) -> list[Candidate]:
-    """Those of which what a choice minimises is known. ValueError where it is of none."""
-    known = [candidate for candidate in found if candidate.cost(by) < math.inf]
+    """Those of which what a choice minimises is known."""
+    return [candidate for candidate in found if candidate.cost(by) < math.inf]
+
+
+def _known(found: Sequence[Candidate], by: By) -> list[Candidate]:
+    """As `among`. ValueError where it is known of none."""
+    known = among(found, by)
     if found and not known:
         raise ValueError(f"by {by}: expected models of which it was measured, found none; run lcsweep bench DIR first")
     return known

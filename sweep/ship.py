@@ -13,7 +13,8 @@ from lc_core.onnx_file import OnnxFile, Runtime, seal
 from lc_core.onnx_int8 import Int8, quantized
 from sweep.measure import measure, scores
 from sweep.prove import EXAMPLES, open_study, prove_record, same_study
-from sweep.store import Record, StoreError, SweepFolder, read_manifest, read_optional, write_whole
+from sweep.sizes import speed_facts
+from sweep.store import Record, StoreError, SweepFolder, read_job, read_manifest, read_optional, write_whole
 from sweep.study import Data, Study
 from sweep.workplace import settle_process
 
@@ -65,7 +66,7 @@ def export_onnx(
     if out.exists() and out.read_bytes() != sealed:
         raise StoreError(f"{out}: there is another file of that name; expected a new one: move it away or name another")
     write_whole(out, sealed)
-    sizes = {"packed_bytes": artifact.file_bytes, "payload_bytes": artifact.payload_bytes}
+    sizes = {"packed_bytes": artifact.file_bytes, "payload_bytes": artifact.payload_bytes} | speed_facts(record)
     packed_val = {"packed_val": record["val"], "val": found}
     return _described(out, onnx_file.read(out)) | facts | sizes | packed_val | {"outputs": "as claimed"}
 
@@ -109,9 +110,12 @@ def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_f
     else:
         return {}
     if file.claims["weights"] != "as packed":
-        return {"packed": str(packed)}  # int8 has outputs of its own
+        return {"packed": str(packed)}  # int8 has outputs, and latency, of its own
     inputs = data.val.inputs[:EXAMPLES]
     facts = {"packed": str(packed), "parity": parity(file.data, read(packed), study.build_model(), inputs)}
+    record = read_job(folder, file.claims["job"])
+    if record is not None and record["artifact_sha256"] == digest:
+        facts |= speed_facts(record)
     known = read_optional(folder.test / f"{digest}.json")
     if known is None:
         return facts

@@ -45,3 +45,11 @@ def speed(record: Mapping[str, Any]) -> str:
     if found is None:
         return "not measured; lcsweep bench does"
     return "NOT FASTER, as many multiply-accumulates as the reference"
+
+
+def speed_facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of the speed of a job's model, and what that is compared with; of latency, what counts."""
+    latency = record.get("latency")
+    counts = latency and {name: value for name, value in latency.items() if name not in ("rows", "memory")}
+    known = {name: record[name] for name in ("macs", "reference_macs", "reference_bytes")}
+    return known | {"latency": counts, "faster": faster(record)}

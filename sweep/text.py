@@ -297,6 +297,8 @@ def onnx_file(facts: Facts) -> str:
         rows.append(
             ("test", f"accuracy {facts['test']['accuracy']:.2%} (n {facts['test']['n']}), as the packed model's")
         )
+    if "macs" in facts and claims["weights"] == "as packed":
+        rows.append(("speed", speed(facts)))
     return table(rows, right=set())
 
 

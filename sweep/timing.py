@@ -1,6 +1,7 @@
 """How long models take and how much memory, in each form that they can run as, beside a dense one in the same run."""
 
 import datetime
+import functools
 import os
 import platform
 import tempfile
@@ -75,7 +76,7 @@ def measured(models: Sequence[Model], site: Site) -> dict[str, Any]:
         found[model.name] = _headline(rows[model.name]) | {
             "rows": rows[model.name],
             "memory": memory,
-            "denormals": {"weights": model.denormals} | _denormal_costs(rows[model.name]),
+            "denormal_weights": model.denormals,
         }
     return {
         "models": found,
@@ -100,21 +101,20 @@ def timed_rows(
     inputs = site.inputs[:batch].contiguous()
     states = ("flushed", "kept") if threads == batch == 1 else ("flushed",)
     with torch.inference_mode():
-        calls = {
-            Contestant(model.name, runs, state): call
+        makes = {
+            Contestant(model.name, runs, state): functools.partial(model.call, runs, inputs, threads=threads)
             for model in models
             for runs in model.forms
-            for call in [model.call(runs, inputs, threads=threads)]
             for state in states
         }
         timings = timed(
-            calls,
+            makes,
             rounds=site.rounds,
             clock=time.perf_counter,
             prepare=lambda each: torch.set_flush_denormal(each.denormals == "flushed"),
         )
     torch.set_flush_denormal(True)
-    for each in calls:
+    for each in makes:
         setting = {"runs": each.runs, "threads": threads, "batch": batch, "denormals": each.denormals}
         yield each.model, setting | _row(timings, each, models[0], batch=batch)
 
@@ -130,7 +130,8 @@ def _row(timings: Timings[Contestant], each: Contestant, dense: Model, *, batch:
         row |= {"ratio": ratio, "ratio_low": low, "ratio_high": high, "dense_throughput": batch / timings.mean(other)}
         row |= {f"dense_{name}": timings.quantile(other, share) for name, share in names.items()}
     if each.denormals == "kept":
-        row["denormals_cost"] = timings.ratio(each, over=Contestant(each.model, each.runs))[0]
+        cost, low, high = timings.ratio(each, over=Contestant(each.model, each.runs))
+        row |= {"denormals_cost": cost, "denormals_cost_low": low, "denormals_cost_high": high}
     return row
 
 
@@ -139,11 +140,6 @@ def _headline(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     wanted = {"runs": "onnx", "threads": 1, "batch": 1, "denormals": "flushed"}
     found = next((row for row in rows if all(row[name] == value for name, value in wanted.items())), None)
     return dict(found) if found else {}
-
-
-def _denormal_costs(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """How many times as long a model takes where denormal numbers are kept, by how it runs."""
-    return {row["runs"]: row["denormals_cost"] for row in rows if row["denormals"] == "kept"}
 
 
 def _memory(model: Model, runs: Runs, site: Site) -> Peak | None:

@@ -17,6 +17,8 @@ from sweep.estimate import FACTS_BYTES
 from sweep.store import SweepFolder, read_records
 from tests.sweep.tiny import STUDY, Said, changed, edit, lcsweep, tree, write_study
 
+pytestmark = pytest.mark.usefixtures("without_onnx")
+
 RUN = Path("runs", "tiny")
 FOLDER = SweepFolder(RUN)
 
@@ -317,7 +319,7 @@ def test_a_pick_that_misses_its_target_exits_with_4_and_is_given(finished: Path)
     assert json.loads(FOLDER.pick.read_text())["meets_target"] is False
 
 
-COMMANDS = ("run", "status", "report", "compare", "pick", "export", "verify")
+COMMANDS = ("run", "status", "report", "compare", "pick", "export", "verify", "bench")
 
 
 def test_help_lists_the_commands_and_the_exit_codes() -> None:
