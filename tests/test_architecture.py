@@ -31,7 +31,7 @@ ARROWS_OF_FILES = {"sweep/cli.py": ("sweep", "lc_core", "reports")}
 CORE_LIBRARIES = {"numpy", "safetensors", "sklearn", "torch", "zstandard"}
 # What only the named files may import, whole or through an attribute.
 ONLY = {
-    "ray": {"sweep/cluster.py", "sweep/runner.py", "sweep/tracking.py", "sweep/worker.py"},
+    "ray": {"sweep/cluster.py", "sweep/deaths.py", "sweep/runner.py", "sweep/tracking.py", "sweep/worker.py"},
     "optuna.samplers": {"sweep/sampler.py", "sweep/search.py"},
 }
 NOT_IN_REPORTS = ("optuna", "ray", "torch")
