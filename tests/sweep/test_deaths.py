@@ -41,9 +41,9 @@ def heard_of(error: Exception, monkeypatch: pytest.MonkeyPatch) -> list[tuple[st
     monkeypatch.setattr(ray, "get", get)
     manager, heard = RayActorManager(resource_manager=Gone()), list[tuple[str, Exception]]()
     tracked = TrackedActor(1, on_error=lambda _, error: heard.append(("actor", error)))
-    manager._live_actors_to_ray_actors_resources[tracked] = (Gone(), Gone())  # type: ignore[assignment]
+    manager._live_actors_to_ray_actors_resources[tracked] = (Gone(), Gone())
     manager.schedule_actor_task(tracked, "train", on_error=lambda _, error: heard.append(("call", error)))
-    manager._actor_task_events.resolve_future("future")  # type: ignore[arg-type]
+    manager._actor_task_events.resolve_future("future")
     assert manager.is_actor_failed(tracked) == ("actor" in [who for who, _ in heard])
     return heard
 

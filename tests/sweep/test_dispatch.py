@@ -1,12 +1,13 @@
-"""Jobs, seats and attempts, without Ray."""
+"""Jobs, seats and attempts: with no Ray, and trials that are only said to be there."""
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from sweep import trial
+from sweep import runner, trial
 from sweep.dispatch import ATTEMPTS, Dispatch
 from sweep.job import Job
 from sweep.store import SweepFolder
@@ -89,3 +90,66 @@ def test_at_the_end_every_job_is_told(tmp_path: Path) -> None:
     dispatch.release()
     assert search.told == {jobs[0].id: None, jobs[1].id: None, jobs[2].id: published}
     assert (dispatch.jobs, heard.finished) == ({}, [])
+
+
+class Seat:
+    """A trial of Tune's, and what its worker was sent."""
+
+    def __init__(self, name: str) -> None:
+        self.trial_id, self.status, self.error_file = name, "RUNNING", None
+        self.temporary_state = self.ray_actor = self.execute = self
+        self.sent: list[int] = []
+
+    def remote(self, sent: Any) -> None:
+        trainable = SimpleNamespace(config={"job": None, "bars": None})
+        sent(trainable)
+        self.sent.append(trainable.config["job"]["seed"])
+
+
+def report(of: Job) -> dict[str, Any]:
+    return {"record": json.dumps(done(of))}
+
+
+def test_a_worker_that_is_done_is_handed_the_next_job_at_once(tmp_path: Path) -> None:
+    jobs = [job(seed) for seed in range(3)]
+    dispatch, search, heard = dispatch_of(jobs, tmp_path)
+    driver, seat = runner._Driver(dispatch, check=lambda: None, job_a_trial=False), Seat("a")
+    assert [driver.suggest(name) is None for name in "ab"] == [False, False]
+    assert driver.hear(seat, {"step": 1}) == "CONTINUE"
+    assert driver.hear(seat, report(jobs[0])) == "CONTINUE"
+    assert (seat.sent, heard.started) == ([2], [jobs[0].id, jobs[2].id])
+    assert driver.hear(seat, report(jobs[2])) == "STOP"  # nothing to do now, until "b" ends
+    assert (seat.sent, list(search.told)) == ([2], [jobs[0].id, jobs[2].id])
+    assert driver.suggest("c") is None
+    assert driver.hear(Seat("b"), report(jobs[1])) == "STOP"
+    with pytest.raises(runner._Stopped):
+        driver.suggest("c")
+
+
+def test_a_worker_is_given_to_a_job_that_waited_too_long_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does whose worker went with its node."""
+    jobs = [job(seed) for seed in range(4)]
+    dispatch, _, _ = dispatch_of(jobs, tmp_path)
+    driver, seat, dead = runner._Driver(dispatch, check=lambda: None, job_a_trial=False), Seat("a"), Seat("b")
+    for name in "ab":
+        driver.suggest(name)
+    driver.step([seat, dead])
+    dead.status = "ERROR"
+    driver.step([seat, dead])
+    given_again = driver.suggest("c")
+    assert given_again is not None
+    assert given_again["job"]["seed"] == 1
+    assert driver.hear(seat, report(jobs[0])) == "CONTINUE"
+    monkeypatch.setattr(runner, "SECONDS_FOR_A_WORKER", 0.0)
+    assert driver.hear(seat, report(jobs[2])) == "STOP"
+    assert dispatch.jobs == {"c": jobs[1]}
+
+
+def test_a_job_that_is_followed_elsewhere_has_a_trial_of_its_own(tmp_path: Path) -> None:
+    dispatch, _, _ = dispatch_of([job(0), job(1)], tmp_path)
+    driver = runner._Driver(dispatch, check=lambda: None, job_a_trial=True)
+    driver.suggest("a")
+    assert driver.hear(Seat("a"), report(job(0))) == "STOP"
+    assert driver.suggest("b") is not None
