@@ -21,7 +21,7 @@ from sweep import parcel, remote, trial
 from sweep.job import Job
 from sweep.stopping import Bars
 from sweep.store import SweepFolder
-from sweep.workplace import Workplace, job_device, open_workplace
+from sweep.workplace import Workplace, job_device, open_workplace, settle_process
 
 SECONDS_BETWEEN_REPORTS = 0.5  # of one job: a report costs a round trip to the driver
 
@@ -69,6 +69,7 @@ def place_of(data: ray.ObjectRef[Data]) -> Place:
 def work(config: dict[str, Any], data: ray.ObjectRef[Data]) -> None:
     """Do the job in `config`, then each that the driver puts in its place, until Tune ends it at a report."""
     place = place_of(data)
+    settle_process()  # again: to flush denormals is a thread's own, and each trial of Tune's has a new one
     while True:
         tune.report(_do(Job.from_dict(config["job"]), Bars(**config["bars"]), place))
 
