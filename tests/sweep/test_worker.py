@@ -1,5 +1,6 @@
 """What a worker process does between Tune and a job, without either."""
 
+import contextlib
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -26,8 +27,13 @@ def test_every_trial_flushes_denormals_and_does_job_after_job(monkeypatch: pytes
     monkeypatch.setattr(worker, "place_of", lambda data: "place")
     monkeypatch.setattr(worker, "Job", SimpleNamespace(from_dict=lambda data: data))
     monkeypatch.setattr(worker, "_do", lambda job, bars, place: (job, place, float(torch.tensor(1e-39) / 2)))
+
+    def trial() -> None:
+        with contextlib.suppress(SystemExit):
+            worker.work(config, None)
+
     for _ in range(2):
-        thread = threading.Thread(target=worker.work, args=(config, None))
+        thread = threading.Thread(target=trial)
         thread.start()
         thread.join()
     assert reported == [(job, "place", 0.0) for job in (1, 10, 10, 100)]
