@@ -1,5 +1,6 @@
 """What the orchestration costs on the real Ray: a trivial job, and the time that workers wait between jobs."""
 
+import bisect
 import os
 import tempfile
 import time
@@ -60,15 +61,19 @@ def trivial(*, workers: int, jobs: int) -> tuple[Pace, Pace]:
 def busy(*, workers: int, jobs: int, seconds: float) -> float:
     """The share of their time that workers spend in jobs of so many seconds.
 
-    From when the last worker has begun its first job until the first worker is left without one: the start of Ray and
-    the last round are left out. A job's time is what its record says.
+    From when all workers are first at a job until the first is left without one: the start of Ray and of the workers,
+    of which the first do jobs while others start, and the last round are left out. A job's time is what its record
+    says.
     """
     with (
         tempfile.TemporaryDirectory() as folder,
         study_in(Path(folder, "study"), configurations=jobs, seconds=seconds) as study,
     ):
         seen = _run(prepared(study, workers=workers))
-    start, stop = sorted(seen.began)[workers - 1], sorted(seen.ends)[-workers][0]
+    ends = sorted(end for end, _, _ in seen.ends)
+    begins = enumerate(sorted(seen.began), start=1)
+    start = next(begin for count, begin in begins if count - bisect.bisect(ends, begin) == workers)
+    stop = ends[-workers]
     inside = sum(max(0.0, min(end, stop) - max(end - own, start)) for end, _, own in seen.ends)
     return inside / (workers * (stop - start))
 

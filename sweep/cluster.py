@@ -56,23 +56,29 @@ def connected(address: str | None, workers: int, *, parcel: Path | None = None) 
         temporary = stack.enter_context(scratch()) if address is None else None
         stack.callback(ray.shutdown)
         if temporary is not None:
-            ray.init(
-                address="local",
-                num_cpus=workers,
-                include_dashboard=False,
-                # Ray starts workers through a shell and does not quote the path of Python itself.
-                runtime_env=runtime_env | {"py_executable": shlex.quote(sys.executable)},
-                _temp_dir=str(temporary),
-            )
+            try:
+                ray.init(
+                    address="local",
+                    num_cpus=workers,
+                    include_dashboard=False,
+                    # Ray starts workers through a shell and does not quote the path of Python itself.
+                    runtime_env=runtime_env | {"py_executable": shlex.quote(sys.executable)},
+                    _temp_dir=str(temporary),
+                )
+            except Exception as error:  # it raises plain ones where its own processes are not up in 30 s
+                raise ValueError(
+                    f"expected Ray to start on this machine, got {_one_line(error)}: try again when the machine "
+                    "is less busy or has more memory free; nothing is lost"
+                ) from error
         else:
             try:
                 _knock(str(address))
                 ray.init(address=address, runtime_env=runtime_env)
-            except OSError as error:  # Ray's ConnectionError is one
+            except Exception as error:  # nobody there, another version of Ray, no token: each another one of Ray's
                 raise ValueError(
-                    f"expected a Ray cluster at the address {address!r}, found none that lets us in ({error}): start "
-                    "one with `ray start --head`; set RAY_AUTH_MODE=token where the cluster asks for a token; or leave "
-                    "the address out to run on this machine"
+                    f"expected a Ray cluster at the address {address!r}, found none that lets us in "
+                    f"({_one_line(error)}): start one with `ray start --head`; set RAY_AUTH_MODE=token where the "
+                    "cluster asks for a token; or leave the address out to run on this machine"
                 ) from error
         yield
 
@@ -159,6 +165,12 @@ def _look(token: str, version: str) -> str:
     except OSError as error:
         return f"cannot write there ({error.strerror})"
     return ""
+
+
+def _one_line(error: Exception) -> str:
+    """The beginning of what the error says, which may be a page."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
 def _version() -> str:

@@ -21,7 +21,7 @@ MARK = "sent_by_lcsweep"
 LARGEST_FILE = 1 << 20  # bytes: what is larger is data, which jobs get otherwise
 LARGEST = 20 << 20  # bytes of all files
 MOST_FILES = 5000
-LEFT_OUT = ("__pycache__", "build", "dist", "node_modules", "runs")
+LEFT_OUT = ("__pycache__", "build", "dist", "mlruns", "node_modules", "runs", "wandb")
 ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")  # what a folder with an environment in it holds
 SWEEP = "sweep.json"
 

@@ -1,19 +1,20 @@
 """Runs the jobs of a search under Ray Tune.
 
-Tune keeps the workers (one actor process each, used again for job after job), hands them jobs and starts a lost one
-again. What it knows is thrown away at the end: the records are the truth, the search is asked for what is missing, and
-every run is a new Tuner. All that the driver does (telling the search, drawing, stopping) happens in `_Driver.step`,
-which Tune calls between two events; errors leave from there untouched, where Tune's own hooks would swallow them.
+Tune keeps the workers (one actor process each, which does job after job) and says which of them died. What it knows is
+thrown away at the end: the records are the truth, the search is asked for what is missing, and every run is a new
+Tuner. All that the driver does (telling the search, drawing, stopping) happens in `_Driver`, which Tune calls at and
+between its events; errors leave from there untouched (`_Stopped`), where Tune would swallow or rewrite them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
-import re
+import math
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,22 +22,27 @@ import numpy as np
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from sweep import parcel, remote, trial
+from sweep import parcel
 from sweep.cluster import check_address, check_shared, connected, room
+from sweep.deaths import known_to_tune
+from sweep.dispatch import Dispatch
 from sweep.job import Job
 from sweep.process import Interruption, environment, redirected
 from sweep.progress import Watch
 from sweep.scratch import remove_dead
-from sweep.store import Record, SweepFolder, read_optional, write_json
+from sweep.store import SweepFolder
 from sweep.tracking import Tracking, trackers
-from sweep.worker import Data, work
+from sweep.worker import Data, take, work
 
 if TYPE_CHECKING:
+    from ray.tune.execution.tune_controller import TuneController
+
     from sweep.search import Search
 
-ATTEMPTS = 3  # of one job whose worker dies, before it is a failed record
+SECONDS_FOR_A_WORKER = 60.0  # to be up; a job that waits for longer is given one that is
 
 DRIVER_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -91,7 +97,9 @@ def run(
     if search.finished():
         return
     logs.mkdir(parents=True, exist_ok=True)
-    driver = _Driver(search, folder=sweep_folder, watch=watch, check=check, workers=workers, url=url)
+    dispatch = Dispatch(search, folder=sweep_folder, watch=watch, workers=workers, url=url)
+    # A tracker's run is a trial of Tune's.
+    driver = _Driver(dispatch, check=check, job_a_trial=tracking is not None)
     try:
         wanted = DRIVER_ENVIRONMENT | {"TUNE_MAX_PENDING_TRIALS_PG": str(workers)}
         interruption = driver.interruption
@@ -105,18 +113,18 @@ def run(
             interruption.catch()  # again: ray.init puts its own handler on SIGTERM
             jobs = room(gpus_per_job).jobs
             if address is None:
-                driver.workers = min(workers, jobs)
+                dispatch.workers = min(workers, jobs)
             elif url is None:
                 check_shared(folder.resolve())
             data = ray.put(Data(study_reference, user_folder, splits, str(folder.resolve()), url, tracking is not None))
             driver.step([])
-            with trackers(tracking) as callbacks:
+            with known_to_tune(), trackers(tracking) as callbacks:
                 _tune(driver, data, storage=storage, gpus=gpus_per_job, callbacks=callbacks)
     except _Stopped as stopped:
         if stopped.error is not None:
             raise stopped.error from None
     finally:
-        driver.release()
+        dispatch.release()
 
 
 class _Stopped(BaseException):
@@ -132,94 +140,81 @@ class _Stopped(BaseException):
 
 
 class _Driver:
-    """The search's side of a run: which jobs are with Tune, and what became of them."""
+    """The driver's side of a run, as Tune calls it: a trial of Tune's is a seat, which does job after job.
 
-    def __init__(
-        self,
-        search: Search,
-        *,
-        folder: SweepFolder,
-        watch: Watch,
-        check: Callable[[], None],
-        workers: int,
-        url: str | None = None,
-    ) -> None:
-        self.search = search
-        self.folder = folder
-        self.url = url
-        self.watch = watch
+    A trial of its own for each job costs 50 ms: a new placement group, the removal of the last one, a trial with its
+    folder, and the reset of the actor.
+    """
+
+    def __init__(self, dispatch: Dispatch, *, check: Callable[[], None], job_a_trial: bool) -> None:
+        self.dispatch = dispatch
         self.check = check
-        self.workers = workers
-        self.jobs: dict[str, Job] = {}  # by Tune's trial id: asked for and not told yet
-        self.started: set[str] = set()
-        self.results: dict[str, dict[str, Any]] = {}  # the last unseen report
+        self.job_a_trial = job_a_trial
         self.interruption = Interruption()
+        self._waits: dict[str, float] = {}  # trials without a worker yet, and since when
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next job as a Tune configuration, or None to wait for one that is running."""
-        if len(self.jobs) >= self.workers:
-            return None
+        """The next job as the configuration of a trial, or None to wait for one that is running."""
         try:
-            job = self.search.ask()
-            if job is not None:
-                self.jobs[trial_id] = job
-                return {"job": job.as_dict(), "bars": asdict(self.search.bars(job))}
-            if not self.jobs:
-                assert self.search.finished(), "the search starts nothing, waits for nothing and is not finished"
+            given = self.dispatch.next_job(trial_id)
+            if given is None and not self.dispatch.jobs:
+                assert self.dispatch.search.finished(), "the search starts nothing, waits for nothing and goes on"
                 raise _Stopped
         except Exception as error:
             raise _Stopped(error) from error
-        return None
+        if given is not None:
+            self._waits[trial_id] = time.monotonic()
+        return given
 
     def step(self, trials: list[Trial]) -> None:
-        """See what happened since the last step to the jobs that are with Tune; stop here when asked to."""
+        """See which workers began and which died since the last step; stop here when asked to."""
         if self.interruption.asked:
             raise KeyboardInterrupt
         try:
             self.check()
-            waiting = set(self.jobs)
-            for tune_trial in reversed(trials):  # the running ones are near the end
-                if not waiting:
+            left = set(self.dispatch.jobs)
+            for tune_trial in reversed(trials):  # those at work are near the end
+                if not left:
                     break
-                if tune_trial.trial_id in waiting:
-                    waiting.discard(tune_trial.trial_id)
+                if tune_trial.trial_id in left:
+                    left.discard(tune_trial.trial_id)
                     self._see(tune_trial)
         except Exception as error:
             raise _Stopped(error) from error
 
     def _see(self, tune_trial: Trial) -> None:
-        trial_id = tune_trial.trial_id
-        job = self.jobs[trial_id]
-        if tune_trial.status == Trial.RUNNING and trial_id not in self.started:
-            self.started.add(trial_id)
-            self.watch.on_start(job)
-        report = self.results.pop(trial_id, None)
-        if report is not None and "record" in report:
-            record = json.loads(report["record"])
-            if self.url is not None:
-                write_json(self.folder.record(job.id), record)
-            self._tell(trial_id, record)
+        seat = tune_trial.trial_id
+        if tune_trial.status in (Trial.RUNNING, Trial.ERROR):
+            self._waits.pop(seat, None)
+        if tune_trial.status == Trial.RUNNING:
+            self.dispatch.start(seat)
         elif tune_trial.status == Trial.ERROR:
-            cause = Path(tune_trial.error_file).read_text() if tune_trial.error_file else "no cause is known"
-            record = _give_up(job, self.folder, cause=cause)
-            if self.url is not None:
-                record = remote.put_job(self.url, self.folder, job_id=job.id)
-            self._tell(trial_id, record)
-        elif report is not None:
-            self.watch.on_progress(job, report)
+            cause = Path(tune_trial.error_file).read_text() if tune_trial.error_file else "\nno cause is known"
+            self.dispatch.died(seat, cause)
 
-    def _tell(self, trial_id: str, record: Record) -> None:
-        job = self.jobs.pop(trial_id)
-        self.search.tell(job, record)
-        self.started.discard(trial_id)
-        self.watch.on_finish(job, record)
+    def hear(self, tune_trial: Trial, report: dict[str, Any]) -> str:
+        """What Tune does with a worker that has reported: it goes on, with another job after a record, or is free."""
+        seat = tune_trial.trial_id
+        try:
+            self.dispatch.start(seat)
+            if "record" not in report:
+                self.dispatch.progress(seat, report)
+                return TrialScheduler.CONTINUE
+            self.dispatch.done(seat, json.loads(report["record"]))
+            given = None if self.job_a_trial or self._in_need() else self.dispatch.next_job(seat)
+            if given is None:
+                return TrialScheduler.STOP
+            self.dispatch.start(seat)
+        except Exception as error:
+            raise _Stopped(error) from error
+        worker = tune_trial.temporary_state.ray_actor
+        assert worker is not None
+        worker.execute.remote(functools.partial(take, given))  # before the call that Tune makes now
+        return TrialScheduler.CONTINUE
 
-    def release(self) -> None:
-        """Tell the search what is left once the workers are gone: its record where one was published, else None."""
-        for trial_id in list(self.jobs):
-            job = self.jobs.pop(trial_id)
-            record = read_optional(self.folder.record(job.id))  # a failed one is of an earlier run, or of an attempt
-            self.search.tell(job, record if record is not None and record["status"] == "done" else None)
+    def _in_need(self) -> bool:
+        """Whether a trial waits for a worker for so long that this one must do, such as on a cluster that shrank."""
+        return min(self._waits.values(), default=math.inf) < time.monotonic() - SECONDS_FOR_A_WORKER
 
 
 class _Asker(Searcher):
@@ -238,13 +233,28 @@ class _Asker(Searcher):
         result: dict[str, Any] | None = None,
         error: bool = False,  # noqa: FBT001, FBT002 (Tune's signature)
     ) -> None:
-        """Nothing: `_Driver.step` tells the search, before the next suggestion is asked for."""
+        """Nothing: `_Driver` tells the search."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: there is no state to save."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: the Tuner pickles its searcher into a file that nobody reads."""
+        return {}
+
+
+class _Hearer(FIFOScheduler):
+    """Hands what workers report to the driver, and its decision to Tune."""
+
+    def __init__(self, driver: _Driver) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.driver = driver
+
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
+        return self.driver.hear(trial, result)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as for `_Asker`."""
         return {}
 
 
@@ -257,11 +267,6 @@ class _Steps(tune.Callback):
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         self.driver.step(trials)
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        self.driver.results[trial.trial_id] = result
-
     def __getstate__(self) -> dict[str, Any]:
         """Nothing, as for `_Asker`."""
         return {}
@@ -272,14 +277,15 @@ def _tune(
 ) -> None:
     """Run the search to its end with a Tuner whose own files are temporary."""
 
-    def lc_job(config: dict[str, Any]) -> dict[str, Any]:
-        return work(config, data)
+    def lc_jobs(config: dict[str, Any]) -> None:
+        work(config, data)
 
     try:
         tune.Tuner(
-            tune.with_resources(lc_job, {"cpu": 1} | ({"gpu": gpus} if gpus else {})),
+            tune.with_resources(lc_jobs, {"cpu": 1} | ({"gpu": gpus} if gpus else {})),
             tune_config=tune.TuneConfig(
                 search_alg=_Asker(driver),
+                scheduler=_Hearer(driver),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_name_creator=lambda tune_trial: Job.from_dict(tune_trial.config["job"]).label,
@@ -288,7 +294,6 @@ def _tune(
             run_config=tune.RunConfig(
                 name="run",
                 storage_path=str(storage.resolve()),
-                failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
                 callbacks=[_Steps(driver), *callbacks],
                 verbose=0,
             ),
@@ -305,22 +310,3 @@ def _parcel(address: str | None, study_reference: str, user_folder: str) -> Iter
         return
     with parcel.packed(study_reference, user_folder=user_folder) as sent:
         yield sent
-
-
-def _give_up(job: Job, folder: SweepFolder, *, cause: str) -> Record:
-    """The record that holds for a job that Tune gave up: failed, unless a worker published it and then died.
-
-    Where it cannot be written it is known to this run alone.
-
-    `cause` is Tune's text on all its attempts.
-    """
-    cause = re.sub(r"\x1b\[[0-9;]*m", "", cause)  # Ray colours it
-    attempts = cause.split("Failure # ")[1:] or [cause]
-    lines = [line for line in attempts[-1].splitlines()[1:] if line.strip()] or [cause]
-    line = lines[-1] if lines[0].startswith("ray::") else lines[0]  # an exception's own line, or Ray's on a dead worker
-    message = f"given up after {len(attempts)} attempts, the last: {line.strip()}"
-    try:
-        return trial.publish_failure(trial.failure(job, message=message, traceback=cause), folder)
-    except OSError as error:  # the user is told; without a record, the same command runs the job again
-        message += f"; and its record cannot be written: {error}"
-        return trial.failure(job, message=message, traceback=cause)

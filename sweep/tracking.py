@@ -38,7 +38,8 @@ class Tracking:
 def trackers(tracking: Tracking | None) -> Iterator[list[tune.Callback]]:
     """The callbacks of a run, a job a run of theirs, ended with it.
 
-    Where they write is said as their own users say it: MLFLOW_TRACKING_URI; WANDB_API_KEY, or WANDB_MODE=offline.
+    Where they write is said as their own users say it: MLFLOW_TRACKING_URI; WANDB_API_KEY, or WANDB_MODE=offline and
+    WANDB_DIR.
     """
     if tracking is None:
         yield []
@@ -58,4 +59,5 @@ def _callback(tracking: Tracking) -> tune.Callback:
         return MLflowLoggerCallback(tracking_uri=uri, experiment_name=tracking.experiment)
     from ray.air.integrations.wandb import WandbLoggerCallback
 
-    return WandbLoggerCallback(project=tracking.experiment)
+    # Left to itself it writes among Ray's own files, which go with the run: what is kept offline would be lost.
+    return WandbLoggerCallback(project=tracking.experiment, dir=os.path.abspath(os.environ.get("WANDB_DIR", ".")))

@@ -21,7 +21,7 @@ from sweep import parcel, remote, trial
 from sweep.job import Job
 from sweep.stopping import Bars
 from sweep.store import SweepFolder
-from sweep.workplace import Workplace, job_device, open_workplace
+from sweep.workplace import Workplace, job_device, open_workplace, settle_process
 
 SECONDS_BETWEEN_REPORTS = 0.5  # of one job: a report costs a round trip to the driver
 
@@ -66,17 +66,28 @@ def place_of(data: ray.ObjectRef[Data]) -> Place:
     return Place(workplace, held.url, 0.0 if held.tracked else SECONDS_BETWEEN_REPORTS)
 
 
-def work(config: dict[str, Any], data: ray.ObjectRef[Data]) -> dict[str, Any]:
-    """Do the job in `config`; the last report is its record as JSON text (Tune would flatten a dict)."""
-    job = Job.from_dict(config["job"])
+def work(config: dict[str, Any], data: ray.ObjectRef[Data]) -> None:
+    """Do the job in `config`, then each that the driver puts in its place, until Tune ends it at a report."""
     place = place_of(data)
+    settle_process()  # again: to flush denormals is a thread's own, and each trial of Tune's has a new one
+    while True:
+        tune.report(_do(Job.from_dict(config["job"]), Bars(**config["bars"]), place))
+
+
+def take(given: dict[str, Any], trainable: tune.Trainable) -> None:
+    """In a worker that waits at the report of a record: what it does next."""
+    trainable.config.update(given)
+
+
+def _do(job: Job, bars: Bars, place: Place) -> dict[str, Any]:
+    """The job's last report: its record as JSON text (Tune would flatten a dict)."""
     report = _throttled(tune.report, seconds=place.seconds_between_reports)
-    record = trial.run_job(job, place.workplace, report=report, bars=Bars(**config["bars"]))
+    record = trial.run_job(job, place.workplace, report=report, bars=bars)
     if place.url is not None:
         record = remote.put_job(place.url, place.workplace.folder, job_id=job.id)
         shutil.rmtree(place.workplace.folder.record(job.id).parent)
     numbers = {name: record[name] for name in ("artifact_bytes", "macs", "seconds") if record[name] is not None}
-    return {"record": json.dumps(record), "done": True} | numbers
+    return {"record": json.dumps(record)} | numbers
 
 
 def _throttled(report: Callable[[dict[str, Any]], None], *, seconds: float) -> Callable[[dict[str, Any]], None]:

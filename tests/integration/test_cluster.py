@@ -10,13 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
-from sweep.store import SweepFolder, read_records
+from sweep.store import SweepFolder, label, read_records
 from tests.sweep.tiny import changed, prepared, run_all, write_study
 
 pytestmark = pytest.mark.cluster
@@ -25,10 +25,12 @@ ROOT = Path(__file__).resolve().parents[2]
 RAY = [sys.executable, "-u", "-c", "import sys; from ray.scripts.scripts import main; sys.argv[0] = 'ray'; main()"]
 LCSWEEP = [sys.executable, "-c", "import sys; from sweep.cli import main; sys.exit(main())"]
 
-# Says on which node and from which file each job ran, and what of a GPU it had.
+# Says on which node and from which file each job ran, and what of a GPU it had. No job ends before there is a file GO:
+# so a node whose first worker takes its time has a job too.
 TOLD = """
 import json
 import ray
+import time
 from beside import heard
 from pathlib import Path
 
@@ -39,6 +41,8 @@ def tell():
         told = [context.get_node_id(), __file__, heard, [str(gpu) for gpu in ray.get_gpu_ids()]]
         with Path(TOLD).open("a") as file:
             file.write(json.dumps(told) + chr(10))
+        while not Path(GO).exists():
+            time.sleep(0.05)
 
 
 def prune(configuration):
@@ -50,7 +54,8 @@ def prune(configuration):
 def here(tmp_path: Path) -> Path:
     """A user's folder whose study imports a module beside it; a job takes seconds."""
     text = changed("Schedule(epochs=2", "Schedule(epochs=400")
-    text = changed("def prune(configuration):\n", TOLD.replace("TOLD", repr(str(tmp_path / "told"))), text=text)
+    tell = TOLD.replace("TOLD", repr(str(tmp_path / "told"))).replace("GO", repr(str(tmp_path / "go")))
+    text = changed("def prune(configuration):\n", tell, text=text)
     for grid in (', grid={"keep": (0.5, 0.1, 0.01)}', ', grid={"keep": (0.3,), "size": (4,)}'):
         text = changed(grid, "", text=text)
     for family in ("quantize", "both"):
@@ -61,10 +66,10 @@ def here(tmp_path: Path) -> Path:
 
 
 class Nodes:
-    """Nodes of a core each, every one in a process group of its own, which can be killed like a machine."""
+    """Nodes of a core each, every one in a session of its own, which can be killed like a machine."""
 
     def __init__(self) -> None:
-        self.groups: list[int] = []
+        self.sessions: list[int] = []
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -77,18 +82,34 @@ class Nodes:
                 [*RAY, "start", "--block", "--num-cpus=1", "--disable-usage-stats", *arguments],
                 stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-            self.groups.append(process.pid)
+            self.sessions.append(process.pid)
             deadline = time.monotonic() + 120
             while "Ray runtime started" not in (lines := _text(said)):
                 assert process.poll() is None, lines
                 assert time.monotonic() < deadline, lines
                 time.sleep(0.2)
         process.returncode = 0  # nobody waits for it: it is killed
-        return len(self.groups) - 1
+        return len(self.sessions) - 1
 
     def kill(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.groups[number], signal.SIGKILL)
+        kill_session(self.sessions[number])
+
+
+def kill_session(session: int) -> None:
+    """All of its processes: Ray's workers have groups of their own, and outlive their node by seconds."""
+    while left := [pid for pid, of in _sessions() if of == session]:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _sessions() -> Iterator[tuple[int, int]]:
+    """Of every process that runs: its number and its session's."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            state, _, _, session, *_ = stat.read_text().rpartition(")")[2].split()
+            if state not in "ZX":
+                yield int(stat.parent.name), int(session)
 
 
 def _text(file: IO[str]) -> str:
@@ -112,7 +133,7 @@ def nodes() -> Iterator[Nodes]:
             )
             yield nodes
         finally:
-            for number in range(len(nodes.groups)):
+            for number in range(len(nodes.sessions)):
                 nodes.kill(number)
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -128,22 +149,34 @@ def lasting(root: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in record.items() if k not in ("seconds", "finished")} for record in read_records(root)]
 
 
+def table(records: list[dict[str, Any]]) -> str:
+    lines = ["bytes  accuracy  configuration"]
+    for record in sorted(records, key=lambda record: record["artifact_bytes"]):
+        what = f"{record['family']}: {label(record['configuration'])}"
+        lines.append(f"{record['artifact_bytes']:5}  {record['val']['accuracy']:8.2%}  {what}")
+    return "\n".join(lines)
+
+
+def until(reached: Callable[[], bool], process: subprocess.Popen[str], *, seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_a_sweep_moves_to_the_node_that_is_left(here: Path, nodes: Nodes, capsys: pytest.CaptureFixture[str]) -> None:
     """And ends with the records of a run in one process, bit for bit."""
     second = nodes.start(f"--address={nodes.address}")
     command = [*LCSWEEP, "run", "tiny.py", "--address", nodes.address, "--out", "moved"]
     process = subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 300
-    while len({node for node, *_ in told(here)}) < 2 or len(list(here.glob("moved/artifacts/*/record.json"))) < 2:
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, told(here)
-        time.sleep(0.05)
+    until(lambda: len({node for node, *_ in told(here)}) == 2, process)
+    (here / "go").touch()
+    until(lambda: len(read_records(here / "moved")) >= 6, process)
     done = len(read_records(here / "moved"))
     nodes.kill(second)
     before = len(told(here))
     out, _ = process.communicate(timeout=400)
-    with capsys.disabled():
-        sys.stdout.write(f"\n{done} jobs done on two nodes, then one of these was killed:\n{out}")
     assert process.returncode == 0, out
     assert "19 configurations, 0 records known, 19 jobs to run, 2 at once" in out
     assert "19 jobs started, 0 already known, 0 failed" in out
@@ -153,6 +186,9 @@ def test_a_sweep_moves_to_the_node_that_is_left(here: Path, nodes: Nodes, capsys
     sweep = prepared(here / "tiny.py", here / "whole")
     run_all(sweep)
     moved, whole = lasting(here / "moved"), lasting(here / "whole")
+    with capsys.disabled():
+        sys.stdout.write(f"\n{done} jobs done on two nodes, then one of these was killed:\n{out}")
+        sys.stdout.write(f"\n{table(moved)}\n\nin one process, without Ray:\n\n{table(whole)}\n")
     assert len(whole) == 19
     assert moved == whole
     for record in whole:
@@ -163,6 +199,7 @@ def test_a_sweep_moves_to_the_node_that_is_left(here: Path, nodes: Nodes, capsys
 def test_jobs_ask_for_a_part_of_a_gpu_and_put_their_files_in_the_cloud(here: Path, nodes: Nodes) -> None:
     """The sweep's folder is a URL, which the nodes share and the driver's mirror is filled from."""
     url = (here / "cloud").as_uri()
+    (here / "go").touch()
     environment = os.environ | {"XDG_CACHE_HOME": str(here / "cache"), "TMPDIR": str(here)}
 
     def lcsweep(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -220,6 +257,8 @@ def test_the_batch_script_makes_a_cluster_and_runs_the_sweep_on_it(here: Path) -
         start_new_session=True,
     )  # fmt: skip
     try:
+        until(lambda: len({node for node, *_ in told(here)}) == 2, job)
+        (here / "go").touch()
         out = ""
         assert job.stdout is not None
         for line in job.stdout:
@@ -231,5 +270,7 @@ def test_the_batch_script_makes_a_cluster_and_runs_the_sweep_on_it(here: Path) -
         assert len({node for node, *_ in told(here)}) == 2
         assert [record["status"] for record in read_records(here / "shared")] == ["done"] * 4
     finally:
-        os.killpg(job.pid, signal.SIGKILL)  # as SLURM ends what its job left running
+        if job.stdout is not None:
+            job.stdout.close()
+        kill_session(job.pid)  # as SLURM ends what its job left running
         shutil.rmtree(f"/tmp/ray-{number}", ignore_errors=True)

@@ -9,8 +9,9 @@ from typing import Any
 import optuna
 import pytest
 
-from sweep import checkpoint, runner
+from sweep import checkpoint
 from sweep.claim import claimed
+from sweep.dispatch import give_up
 from sweep.search import index_url, open_index
 from sweep.store import read_records
 from sweep.trial import run_job
@@ -59,7 +60,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, disk: Path, monkeypatch: pyte
         with pytest.raises(OSError, match="No space left on device"):
             run_job(job, sweep.workplace, report=report)
         assert steps == list(range(21))  # it went on without checkpoints
-        given_up = runner._give_up(job, sweep.folder, cause=CAUSE)
+        given_up = give_up(job, sweep.folder, causes=[CAUSE])
         assert given_up["status"] == "failed"
         assert "No space left on device; and its record cannot be written" in given_up["error"]["message"]
         assert read_records(sweep.folder.root) == []

@@ -53,6 +53,35 @@ def test_a_workplace_moves_as_a_whole(tmp_path: Path) -> None:
     assert moved.study is workplace.study
 
 
+@pytest.mark.parametrize(
+    ("address", "error", "said"),
+    [
+        (
+            None,
+            Exception("The current node timed out\nduring startup."),
+            "expected Ray to start on this machine, got The current node timed out during startup.: try again",
+        ),
+        (
+            "auto",
+            RuntimeError("Version mismatch: the cluster was started with\n Ray: 2.50.0" + 40 * " and so on"),
+            r"expected a Ray cluster at the address 'auto', .* \(Version mismatch: .* \.\.\.\): start one",
+        ),
+    ],
+)
+def test_a_ray_that_does_not_start_is_one_line(
+    address: str | None, error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def init(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ValueError, match=said) as raised, cluster.connected(address, 2):
+        pass
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture(scope="module")
 def two_nodes() -> Iterator[Any]:
     """A cluster of two nodes, one with a GPU that is only said to be there; this process is connected to it."""

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from lc_core.artifact import encode
-from sweep import runner
+from sweep import dispatch, runner
 from sweep.job import Job
 from sweep.loading import load_study
 from sweep.stopping import Bars
@@ -188,7 +188,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Job],
     search, heard = Listed(jobs), Heard()
     before = process_state()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "ATTEMPTS", 2)
+        patch.setattr(dispatch, "ATTEMPTS", 2)
         run(search, folder, watch=heard)
     assert process_state() == before
     return folder, jobs, search, heard
