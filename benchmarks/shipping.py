@@ -42,6 +42,8 @@ FORMS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "prune-codebook": ("prune, quantize", {"keep": 0.05, "size": 4}),
     "int8": ("int8", {"bits": 8}),
 }
+EPOCHS = {"digits": 20, "lenet300": 3}
+"""Of the reference and of each job, where no sweep is given."""
 NAMES = tuple(f"{network}-{form}" for network in NETWORKS for form in FORMS)
 SLOWER, MORE, BYTES, ROUNDS, EXAMPLES = 1.05, 1.05, 4096, 100, 1000
 STUDY = """
@@ -69,9 +71,10 @@ study = replace(
         Family("int8", {{"bits": (8,)}}, int8),
     ),
 )
-if {short}:
+epochs = {epochs}
+if epochs:
     study = replace(
-        study, reference=replace(whole.reference, epochs=8), schedule=replace(whole.schedule, epochs=8)
+        study, reference=replace(whole.reference, epochs=epochs), schedule=replace(whole.schedule, epochs=epochs)
     )
 """
 GRIDS = {"quantize": {"size": (16, 2)}, "prune": {"keep": (0.05,)}, "low rank": {"rank": (20,)}} | {
@@ -83,7 +86,7 @@ HEADING = (
         "bytes before zstd",
         "packed file, bytes",
         "ONNX file, bytes",
-        "entropy, bytes",
+        "entropy of codes and supports, bytes",
         "MACs",
         "P50, us",
         "P95, us",
@@ -153,7 +156,7 @@ def shipped(network: str, given: Path | None) -> list[Shipped]:
         if given is not None:
             shutil.copytree(given, folder, ignore=shutil.ignore_patterns(".claim", "study.db*", "checkpoints"))
         file = Path(scratch, f"{network}.py")
-        file.write_text(STUDY.format(module=NETWORKS[network], grids=GRIDS, short=given is None))
+        file.write_text(STUDY.format(module=NETWORKS[network], grids=GRIDS, epochs=0 if given else EPOCHS[network]))
         return _of(network, _prepared(file, folder))
 
 

@@ -102,11 +102,18 @@ def _bench_onnx_alone(paths: Sequence[Path], *, rounds: int, say: Say) -> dict[s
         raise StoreError(
             f"{packed[0]}: a packed file has no graph; expected --study STUDY, whose model it is loaded into"
         )
-    shapes = {tuple(_claims(path)["input_shape"]) for path in paths}
+    from lc_core.onnx_file import Runtime
+    from lc_core.onnx_file import read as read_onnx
+    from sweep.ship import input_shape
+
+    files = {path: read_onnx(path) for path in paths}
+    shapes = {tuple(input_shape(path, file)) for path, file in files.items()}
     if len(shapes) != 1:
         raise StoreError(f"expected files of one shape of inputs, got {sorted(shapes)}; measure them apart")
     inputs = torch.randn(max(BATCHES), *shapes.pop(), generator=torch.Generator().manual_seed(0))
-    models = [Model(str(path), path, {}, path.read_bytes()) for path in paths]
+    models = [Model(str(path), path, {}, file.data) for path, file in files.items()]
+    for model in models:
+        Runtime(model.onnx or b"")(inputs[:1])  # says in a line what it cannot run
     return measured(models, Site(inputs, None, (), rounds, say))
 
 

@@ -85,9 +85,7 @@ def verify_onnx(path: Path, *, study_reference: str | None, user_folder: str) ->
     settle_process()
     file = onnx_file.read(path)
     facts = _described(path, file)
-    shape = file.claims.get("input_shape")
-    if not isinstance(shape, list) or not all(type(size) is int and 0 < size < 1 << 20 for size in shape):
-        raise ArtifactError(f"{path}: expected the sizes of an input among its claims, got {str(shape)[:80]}")
+    shape = input_shape(path, file)
     runtime = Runtime(file.data)
     if study_reference is None:
         return facts | {"output_shape": list(runtime(torch.zeros(2, *shape)).shape[1:])}
@@ -99,6 +97,14 @@ def verify_onnx(path: Path, *, study_reference: str | None, user_folder: str) ->
             f"Runtime measures {found['accuracy']:.6f} on {found['n']}"
         )
     return facts | {"val": found, "outputs": "as claimed"} | _against_packed(path, file, study, data, user_folder)
+
+
+def input_shape(path: Path, file: OnnxFile) -> list[int]:
+    """The sizes of one input of a file, as it claims. ArtifactError where it claims none."""
+    shape = file.claims.get("input_shape")
+    if not isinstance(shape, list) or not all(type(size) is int and 0 < size < 1 << 20 for size in shape):
+        raise ArtifactError(f"{path}: expected the sizes of an input among its claims, got {str(shape)[:80]}")
+    return shape
 
 
 def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_folder: str) -> dict[str, Any]:

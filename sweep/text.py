@@ -69,7 +69,8 @@ def chosen(choice: Choice, manifest: Facts) -> str:
     if choice.feasible:
         mean, seeds = 1 - found.mean_error, len(found.seeds)
         over = f", mean of {seeds} seeds {mean:.2%}" if seeds > 1 else ""
-        return f"smallest that meets the target: {what}, {accuracy}{over}"
+        known = {"macs": found.macs, "reference_macs": manifest["reference"]["macs"]}
+        return f"smallest that meets the target: {what}, {accuracy}{over}; speed: {speed(known)}"
     if choice.unconfirmed:
         return (
             f"no model is confirmed to meet the target, accuracy {choice.threshold:.2%}; so far one does, on too few "

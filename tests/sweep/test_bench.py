@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from torch import nn
 
+from lc_core import onnx_file
 from lc_core.artifact import encode
 from sweep import contestants, timing
 from sweep.contestants import Model, packed_model
@@ -109,6 +111,17 @@ def test_files_are_measured_beside_a_dense_model(finished: Path, no_memory: None
     assert list(facts["models"]) == ["reference", str(path), "both.onnx"]
     assert {row["runs"] for row in facts["models"]["both.onnx"]["rows"]} == {"onnx"}
     assert facts["models"]["both.onnx"]["ratio"] > 0
+    wrong = onnx_file.read("both.onnx")
+    claims = {"input_shape": [9]}
+    Path("wrong.onnx").write_bytes(onnx_file.seal(onnx.load_from_string(wrong.data), wrong.claims | claims))
+    for names, code, words in (
+        (["wrong.onnx"], 5, "expected a model that it can run"),
+        (["both.onnx", "wrong.onnx"], 1, "expected files of one shape of inputs, got [(8,), (9,)]"),
+    ):
+        said = lcsweep("bench", *names)
+        assert (said.code, said.out) == (code, "")
+        assert words in said.err
+    before = tree(Path.cwd())
     alone = bench("both.onnx")
     assert list(alone["models"]) == ["both.onnx"]
     assert alone["models"]["both.onnx"]["ratio"] == 1.0
