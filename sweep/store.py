@@ -20,9 +20,10 @@ Record = dict[str, Any]
 COLUMNS: Mapping[str, str] = {
     "id": "string", "status": "string", "family": "string", "method": "string", "seed": "Int64", "label": "string",
     "configuration": "object", "nominal_bytes": "Int64", "artifact_bytes": "Int64", "compression_ratio": "Float64",
-    "macs": "Int64", "val_accuracy": "Float64", "val_error": "Float64", "val_low": "Float64", "val_high": "Float64",
-    "n_val": "Int64", "direct_accuracy": "Float64", "direct_error": "Float64", "direct_low": "Float64",
-    "direct_high": "Float64", "gap": "Float64", "epochs": "Float64", "seconds": "Float64", "error": "string",
+    "macs": "Int64", "latency_ratio": "Float64", "val_accuracy": "Float64", "val_error": "Float64",
+    "val_low": "Float64", "val_high": "Float64", "n_val": "Int64", "direct_accuracy": "Float64",
+    "direct_error": "Float64", "direct_low": "Float64", "direct_high": "Float64", "gap": "Float64",
+    "epochs": "Float64", "seconds": "Float64", "error": "string",
     "reference_bytes": "Int64", "reference_macs": "Int64", "study_hash": "string", "plan": "string",
     "artifact_sha256": "string", "device": "string", "finished": "string",
 }  # fmt: skip
@@ -215,6 +216,7 @@ def _row(record: Record) -> dict[str, Any]:
     val, direct, size = record["val"] or {}, record["direct"] or {}, record["artifact_bytes"]
     derived = {
         "label": label(record["configuration"]),
+        "latency_ratio": (record.get("latency") or {}).get("ratio"),
         "compression_ratio": record["reference_bytes"] / size if size else None,
         "val_accuracy": val.get("accuracy"),
         "val_error": 1 - val["accuracy"] if val else None,

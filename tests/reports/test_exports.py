@@ -67,6 +67,7 @@ def test_every_column_is_documented_with_its_type_and_nothing_else_is(make_sweep
 @pytest.mark.parametrize("format", list(ENCODERS))
 def test_a_row_a_job_with_its_values_in_full(make_sweep: MakeSweep, format: str) -> None:
     folder = make_sweep(synthetic.grid(), seeds=2, failures=(FAILURE,))
+    synthetic.write_latency(folder, read_records(folder)[5], ratio=0.75)
     summary = export_records(folder, format=format)
     records, rows = read_records(folder), read(summary["path"])
     assert summary == {"path": str(folder / "report" / f"records.{format}"), "rows": 75, "columns": list(rows[0])}
@@ -89,6 +90,7 @@ def test_a_row_a_job_with_its_values_in_full(make_sweep: MakeSweep, format: str)
         assert row["direct_high"] == (record["direct"] or {}).get("high")
         assert {knob: row[f"knob.{knob}"] for knob in record["configuration"]} == record["configuration"]
         assert row["error"] == (record["error"] or {}).get("message")
+        assert row["latency_ratio"] == (0.75 if record is records[5] else None)
         assert row["schedule.epochs"] == 60.0
         assert row["version.torch"] == "2.13.0"
 
