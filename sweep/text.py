@@ -65,12 +65,12 @@ def chosen(choice: Choice, manifest: Facts) -> str:
     if found is None:
         return "no job has finished: there is no model to choose"
     what = f"{found.family}: {found.label}, {found.artifact_bytes:,} bytes ({_ratio(manifest, found.artifact_bytes)})"
-    accuracy = f"validation accuracy {min(found.accuracies):.2%}"
+    seeds, mean, least = len(found.seeds), 1 - found.mean_error, min(found.accuracies)
+    over = f", mean of {seeds} seeds (the least {least:.2%})" if seeds > 1 else ""
+    accuracy = f"validation accuracy {mean:.2%}{over}"
     if choice.feasible:
-        mean, seeds = 1 - found.mean_error, len(found.seeds)
-        over = f", mean of {seeds} seeds {mean:.2%}" if seeds > 1 else ""
         known = {"macs": found.macs, "reference_macs": manifest["reference"]["macs"]}
-        return f"smallest that meets the target: {what}, {accuracy}{over}; speed: {speed(known)}"
+        return f"smallest that meets the target: {what}, {accuracy}; speed: {speed(known)}"
     if choice.unconfirmed:
         return (
             f"no model is confirmed to meet the target, accuracy {choice.threshold:.2%}; so far one does, on too few "
