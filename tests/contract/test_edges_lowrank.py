@@ -30,6 +30,7 @@ from lc_core.forms import unpack
 from lc_core.layers import Spectral
 from lc_core.svd import _alternated, _left_over, leading, refined
 from tests.contract.weights import draw, slack, squared_error
+from tests.ids import plain
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -106,7 +107,7 @@ def run_cp(theta: Kruskal, x: Tensor, stride, padding) -> Tensor:
         (Tucker2((2, 3)), run_tucker),
         (CP(3), run_cp),
     ],
-    ids=str,
+    ids=plain,
 )
 def test_the_layers_that_a_kernel_stands_for_give_its_outputs_in_as_many_products(compression, run, stride, padding):
     theta = compression.compress(normal(8, 6, 3, 5, seed=1), mu=1.0)
@@ -133,7 +134,7 @@ def test_a_kernel_over_time_runs_in_layers_too():
     assert theta.macs(use) == 2 * 6 * 11 + 3 * 2 * 5 * 7 + 3 * 8 * 7
 
 
-@pytest.mark.parametrize("compression", [LowRank(1, scheme="spatial"), Tucker2((1, 1)), CP(1), Circulant(4)], ids=str)
+@pytest.mark.parametrize("compression", [LowRank(1, scheme="spatial"), Tucker2((1, 1)), CP(1), Circulant(4)], ids=plain)
 def test_a_grouped_convolution_runs_dense_and_nothing_runs_dearer_than_dense(compression):
     theta = compression.compress(normal(8, 4, 3, 3, seed=5), mu=1.0)
     assert theta.macs(Use((9, 9), (9, 9), groups=2)) == 288 * 81
@@ -673,7 +674,7 @@ def test_forms_that_do_not_fit_are_refused():
 @pytest.mark.parametrize(
     "compression",
     [LowRank(3, scheme="spatial"), RankSelection(1e9), RankSelection(1e-2), Tucker2((2, 2)), CP(3), Circulant(3)],
-    ids=str,
+    ids=plain,
 )
 def test_a_packed_file_brings_them_back(compression, tmp_path):
     model = nn.Sequential(nn.Conv2d(6, 8, 3), nn.Flatten(), nn.Linear(8, 4))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lc_core import Codebook, L0Pruning, LowRank, Schedule, plan_tasks
 from lc_core.algorithm import compressed_weights, run_lc
 from lc_core.schedule import CLOSED_GAP
+from tests.ids import plain
 from tests.lc_core.models import randn
 
 mse = nn.functional.mse_loss
@@ -68,7 +69,7 @@ def best_rank_two(x: np.ndarray, y: np.ndarray) -> float:
         *[(ADAM, Codebook(size=2), best_partition, 1, seed) for seed in (2, 7)],
         *[(ADAM, LowRank(rank=2), best_rank_two, 4, seed) for seed in (1, 3, 5, 6)],
     ],
-    ids=str,
+    ids=plain,
 )
 def test_it_reaches_the_constrained_optimum_of_a_convex_loss(schedule, compression, optimum, outputs, seed):
     """The constraint is not convex, so not on all data: on 7 (pruning), 5 and 8 of the first eight seeds, to 0.3 %.

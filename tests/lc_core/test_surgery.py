@@ -17,6 +17,7 @@ from lc_core.flow import ACTIVATIONS, ELEMENTWISE_FUNCTIONS
 from lc_core.schedule import Schedule
 from lc_core.surgery import cut, cut_weights
 from lc_core.tensors import Tucker2
+from tests.ids import plain
 from tests.lc_core.models import conv_net, mlp, randn, seeded, three_classes
 from tests.lc_core.test_accounting import counted_by_torch
 
@@ -236,7 +237,7 @@ def test_a_channel_of_a_sum_goes_where_nobody_reads_it():
         lambda x: x.reshape(x.shape[0], -1),
         lambda x: x.mean(dim=-1, keepdim=True),
     ],
-    ids=str,
+    ids=plain,
 )
 def test_dead_channels_go_through_pooling(pool):
     layers = {"pool": pool} if isinstance(pool, nn.Module) else {}
@@ -408,7 +409,7 @@ def test_channels_that_are_moved_elsewhere_stay(run, shape, head):
     assert sizes(cut(model, randn(3, *shape))) == sizes(model)
 
 
-@pytest.mark.parametrize("activation", [*ACTIVATIONS, *sorted(ELEMENTWISE_FUNCTIONS - {"contiguous"})], ids=str)
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, *sorted(ELEMENTWISE_FUNCTIONS - {"contiguous"})], ids=plain)
 def test_what_is_unknown_stays_so_through_every_activation(activation):
     if isinstance(activation, type):
         given = activation()
@@ -571,7 +572,7 @@ HALF_INPUTS = GroupPruning(keep=0.5, axis="input")
         (conv_net, {"body.0": HALF_INPUTS}, {"stem.0": (3, 2), "body.0": (8, 3), "head": (3, 32)}),
         (conv_net, {"stem.0": HALF, "*": Codebook(size=2)}, {"stem.0": (3, 2), "body.0": (8, 3), "head": (3, 32)}),
     ],
-    ids=str,
+    ids=plain,
 )
 def test_pruned_groups_are_cut_out_and_counted_so(build, plan, expected):
     model = build()
@@ -596,7 +597,7 @@ def test_pruned_groups_are_cut_out_and_counted_so(build, plan, expected):
         {"stem": GroupPruning(keep=0.25), "b": GroupPruning(keep=0.25), "head": HALF_INPUTS},
         {"*": Joint(Chain(GroupPruning(keep=0.4), Codebook(size=3)))},
     ],
-    ids=str,
+    ids=plain,
 )
 @pytest.mark.parametrize("build", [conv_net, residual_net])
 def test_whatever_the_plan_the_count_is_torchs_of_the_cut_model_and_no_outline_counts_less(build, plan):
@@ -628,7 +629,7 @@ def test_factors_are_as_small_as_the_layers_that_they_make():
 @pytest.mark.parametrize(
     "compression",
     [LowRank(rank=2), LowRank(rank=2, scheme="spatial"), Tucker2(ranks=(2, 3)), CP(rank=2), Circulant(block=2)],
-    ids=str,
+    ids=plain,
 )
 def test_factors_read_no_channel_that_is_cut(compression):
     """They count as they would in a network that never had the channels; a circulant layer, which cannot be cut, no
@@ -646,7 +647,7 @@ def test_factors_read_no_channel_that_is_cut(compression):
         assert found - rest == body < thetas[1].macs(use)
 
 
-@pytest.mark.parametrize("compression", [HALF, Chain(HALF, Codebook(size=2)), Chain(HALF, LowRank(rank=4))], ids=str)
+@pytest.mark.parametrize("compression", [HALF, Chain(HALF, Codebook(size=2)), Chain(HALF, LowRank(rank=4))], ids=plain)
 def test_a_group_that_a_sum_keeps_alive_runs_whole(compression):
     model = residual_net()
     example, tasks, thetas = deployed(model, {"stem": compression})

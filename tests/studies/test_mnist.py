@@ -81,6 +81,7 @@ def test_what_is_missing_is_named_with_where_to_get_it(data):
         (gzip.compress(b"\0\0\x08\x03" + bytes(100)), "expected an idx file of"),
         (gzip.compress(b""), "expected an idx file of"),
     ],
+    ids=["not packed", "cut", "too short", "empty"],
 )
 def test_a_damaged_file_is_refused_by_name(data, content, why):
     write_mnist(data, content=content)
