@@ -216,7 +216,8 @@ def test_what_is_exported_is_the_picked_file_and_does_what_it_claims(way: Way) -
 
 
 def test_the_report_is_one_page_its_figures_and_the_curves_of_every_job(way: Way) -> None:
-    figures = {f"{name}.{kind}" for name in ("front", "macs", "progress", "run") for kind in ("pdf", "png", "svg")}
+    names = ("front", "macs", "progress", "run", "layers")
+    figures = {f"{name}.{kind}" for name in names for kind in ("pdf", "png", "svg")}
     assert {path.name for path in way.folder.report.iterdir()} == {"index.html", "curves"} | figures
     curves = "".join(path.read_text() for path in (way.folder.report / "curves").iterdir())
     assert all(record["id"] in curves for record in finished(way.records["smallest"]))
