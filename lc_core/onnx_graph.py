@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -58,7 +59,7 @@ def open_graph(model: nn.Module, example: Tensor, *, names: Sequence[str]) -> Gr
                 verbose=False,
             )
         except Exception as error:  # the exporter runs the user's code, which may raise anything
-            reason = " ".join(str(error).split())[:300]
+            reason = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:300]  # without colours
             raise ValueError(
                 f"{type(model).__name__}: expected a model that torch.onnx can export, got: {reason}"
             ) from error

@@ -132,7 +132,8 @@ def _meanings(findings: Findings) -> str:
         "DC error is that of direct compression, the same configuration before any training.",
     ]
     if findings.left_out:
-        said.append(f"{counted(findings.left_out, 'finished job')} left out: another seed of the configuration failed.")
+        jobs = counted(findings.left_out, "finished job")
+        said.append(f"{jobs} left out: another seed of the configuration failed or was stopped.")
     return " ".join(said)
 
 

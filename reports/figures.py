@@ -70,7 +70,7 @@ def definitions(findings: Findings, *, by: By) -> str:
         )
     if findings.left_out:
         jobs = "1 finished job is" if findings.left_out == 1 else f"{count(findings.left_out)} finished jobs are"
-        said.append(f"{jobs} not drawn: another seed of the same configuration failed.")
+        said.append(f"{jobs} not drawn: another seed of the same configuration failed or was stopped.")
     unknown = len(findings.rows) - len(findings.known(by).rows)
     if unknown:
         lack = "is not drawn: its" if unknown == 1 else "are not drawn: their"

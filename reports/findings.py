@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from reports.rows import Record, Reference, Row, rows_of, series_name
 from sweep.pareto import knee
-from sweep.pick import By, Choice, Target, candidates, chosen, own_target
+from sweep.pick import By, Choice, Target, candidates, check_known, chosen, own_target
 from sweep.store import SweepFolder, label, read_manifest, read_optional, read_records
 
 
@@ -100,7 +100,7 @@ class Findings:
 
     @property
     def left_out(self) -> int:
-        """Finished jobs of configurations that are no candidates, because another seed failed."""
+        """Finished jobs of configurations that are no candidates, because another seed failed or was stopped."""
         return self.jobs_done - sum(len(row.candidate.ids) for row in self.rows)
 
     @property
@@ -136,14 +136,15 @@ class Findings:
 
 
 def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
-    """What the sweep in `folder` found. `target` None takes the sweep's own; `by` is "bytes" or "macs"."""
+    """What the sweep in `folder` found. `target` None takes the sweep's own. ValueError where `by` was not measured."""
     files = SweepFolder(folder)
     manifest, records = read_manifest(folder), read_records(folder)
     reference = reference_of(manifest["reference"])
     aim = target if target is not None else own_target(manifest)
     found = candidates(records)
     repeats, confirm = manifest["repeats"], manifest.get("confirm", 0)
-    choice = chosen(found, manifest, target=aim, by=by) if aim is not None and found else None
+    known = check_known(found, by)
+    choice = chosen(known, manifest, target=aim, by=by) if aim is not None and found else None
     threshold = None if aim is None else aim.threshold(reference.accuracy)
     by_id = {record["id"]: record for record in records}
     return Findings(

@@ -3,6 +3,7 @@
 Without the extra `onnx`, in torch alone.
 """
 
+import contextlib
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,17 +69,19 @@ def packed_model(name: str, path: Path, study: Study, example: Tensor) -> Model:
 
     Raises:
         ArtifactError: the file is damaged, or of another model.
-        ValueError: torch cannot export the model.
     """
     artifact, model = read(path), study.build_model().eval()
-    small = restructured(artifact, model, example).model
+    fill(model, artifact)
+    small = model
+    with contextlib.suppress(ValueError):  # it does not run in its structure: it is measured dense
+        small = restructured(artifact, model, example).model
     onnx = None
     if has_onnx():
         from lc_core.onnx import build
         from lc_core.onnx_file import seal
 
-        onnx = seal(build(artifact, model, example), {})
-    fill(model, artifact)
+        with contextlib.suppress(ValueError):  # torch cannot export it: it is measured in torch alone
+            onnx = seal(build(artifact, model, example), {})
     modules: dict[Runs, nn.Module] = {"torch": model}
     if _shapes(small) != _shapes(model):
         modules["torch, structured"] = small

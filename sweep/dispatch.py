@@ -77,16 +77,16 @@ class Dispatch:
 
         `cause` is Tune's text on it.
         """
-        job = self.jobs.pop(seat)
+        job = self.jobs[seat]
         causes = self._causes.setdefault(job.id, [])
         causes.append(cause)
         if len(causes) < ATTEMPTS:
-            self._again.append(job)
+            self._again.append(self.jobs.pop(seat))
             return
         record = give_up(job, self.folder, causes=causes)
-        if self.url is not None:
+        if self.url is not None and read_optional(self.folder.record(job.id)) is not None:
             record = remote.put_job(self.url, self.folder, job_id=job.id)
-        self._tell(job, record)
+        self._tell(self.jobs.pop(seat), record)
 
     def release(self) -> None:
         """Tell the search what is left once the workers are gone: its record where one was published, else None."""

@@ -27,7 +27,7 @@ def peak(arguments: Sequence[str]) -> Peak | None:
     None where the system does not tell (it has no /proc).
 
     Raises:
-        RuntimeError: the process ended before it had done its work.
+        ValueError: the process ended before it had done its work.
     """
     if not Path("/proc/self/status").exists():
         return None
@@ -63,7 +63,7 @@ def _reached(child: subprocess.Popen[str], words: str) -> int:
             child.stdin.flush()
             return found
         said = line.strip() or said
-    raise RuntimeError(f"memory: expected a process that says {words!r}, got one that ended: {said[-300:]}")
+    raise ValueError(f"memory: expected a process that says {words!r}, got one that ended: {said[-300:]}")
 
 
 def _most_resident(process: int) -> int:

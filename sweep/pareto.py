@@ -35,13 +35,16 @@ def front(costs: Costs) -> npt.NDArray[np.bool_]:
 def knee(rows: Sequence[tuple[float, float]]) -> int:
     """The number of that of `rows`, pairs of costs, one at least, which is at the bend of their front.
 
-    It lies furthest below the line between the front's ends, the logarithm of the first cost, which is positive, and
-    the second each scaled to [0, 1] (Satopaa et al. 2011). Where none lies below, the least in the second cost.
+    It lies furthest below the line between the front's ends, the logarithm of the first cost (of 0, that of 1 or of the
+    least above it) and the second each scaled to [0, 1] (Satopaa et al. 2011). Where none lies below, the least in the
+    second cost.
     """
     costs = np.array(rows, dtype=np.float64)
     places = np.flatnonzero(front(costs))
     places = places[np.lexsort((places, costs[places, 0]))]
-    below = 1 - _scaled(np.log(costs[places, 0])) - _scaled(costs[places, 1])
+    sizes = costs[places, 0]  # none of its own has a logarithm: then it is as the least that has
+    sizes = np.maximum(sizes, sizes[sizes > 0].min(initial=1.0) if (sizes <= 0).any() else 0.0)
+    below = 1 - _scaled(np.log(sizes)) - _scaled(costs[places, 1])
     place = int(below.argmax())
     return int(places[place if below[place] > 1e-12 else -1])
 

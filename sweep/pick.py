@@ -238,14 +238,15 @@ def choose(
     """
     threshold = target.threshold(reference_accuracy)
     noise = pooled(candidate.margins(threshold) for candidate in found if candidate.method == "lc")
-    found = _known(found, by)
+    found = check_known(found, by)
     bound: Literal["accuracy", "drop"] = "accuracy" if target.max_drop is None else "drop"
     allowed = target.allowed(reference_accuracy)
     terms = Terms(threshold, repeats, confirm, noise, bound if confident else None, allowed)
     meeting = sorted((c for c in found if c.meets(terms)), key=lambda c: _order(c, by))
     if meeting:
         best = meeting[0]
-        smaller = max((c for c in found if c.cost(by) < best.cost(by)), key=lambda c: _order(c, by), default=None)
+        below = (c for c in found if c.cost(by) < best.cost(by) and c.margin(terms) > -math.inf)
+        smaller = max(below, key=lambda c: _order(c, by), default=None)
         short = max(-smaller.margin(terms), 0.0) if smaller else 0.0
         return Choice(best, True, 0.0, threshold, by, tuple(meeting), None, (*meeting, None)[1], smaller, short)
     hopeful = min((c for c in found if c.margin(terms) >= 0), key=lambda c: _order(c, by), default=None)
@@ -276,7 +277,7 @@ def chosen(
         )
     from sweep.pareto import knee  # imports NumPy, which no other choice needs
 
-    found = _known(found, by)
+    found = check_known(found, by)
     bend = found[knee([(candidate.cost(by), candidate.mean_error) for candidate in found])] if found else None
     return Choice(bend, feasible=bend is not None, shortfall=0.0, threshold=0.0, by=by)
 
@@ -286,11 +287,14 @@ def among(found: Sequence[Candidate], by: By) -> list[Candidate]:
     return [candidate for candidate in found if candidate.cost(by) < math.inf]
 
 
-def _known(found: Sequence[Candidate], by: By) -> list[Candidate]:
+def check_known(found: Sequence[Candidate], by: By) -> list[Candidate]:
     """As `among`. ValueError where it is known of none."""
     known = among(found, by)
     if found and not known:
-        raise ValueError(f"by {by}: expected models of which it was measured, found none; run lcsweep bench DIR first")
+        raise ValueError(
+            f"by {by}: expected models of which it was measured, found none; run lcsweep bench DIR first, with the "
+            "extra lcsweep[onnx]"
+        )
     return known
 
 

@@ -71,21 +71,21 @@ def _denormals(facts: Facts) -> Iterator[str]:
     for name, model in facts["models"].items():
         kept = [row for row in model["rows"] if row["denormals"] == "kept"]
         costs = {row["runs"]: row["denormals_cost"] for row in kept if row["denormals_cost_low"] >= COSTLY}
-        count = model["denormal_weights"] or 0
+        count = model["denormal_weights"]
         if count or costs:
             slower = ", ".join(f"{cost:.2f} times as long in {runs}" for runs, cost in costs.items()) or "no slower"
-            yield (
-                f"{model.get('label', name)}: {count:,} weights are denormal numbers; where these are not flushed to "
-                f"zero it takes {slower}"
-            )
+            held = f"{count:,} weights are denormal numbers; where these" if count else "where denormal numbers"
+            yield f"{model.get('label', name)}: {held} are not flushed to zero it takes {slower}"
 
 
 def _verdicts(facts: Facts) -> Iterator[str]:
     """A line a model that was compared in ONNX Runtime, the reference aside."""
-    for name, model in list(facts["models"].items())[1:]:
+    first, *others = facts["models"].items()
+    dense = "the dense" if first[0] == "reference" else f"{first[0]}'s"
+    for name, model in others:
         if "ratio" in model:
             words = "faster" if faster({"latency": model}) else "NOT FASTER"
-            yield f"{model.get('label', name)}: {words}, {model['ratio']:.2f} of the dense latency"
+            yield f"{model.get('label', name)}: {words}, {model['ratio']:.2f} of {dense} latency"
 
 
 def _seconds(value: float) -> str:

@@ -2,6 +2,7 @@
 
 import datetime
 import functools
+import json
 import os
 import platform
 import tempfile
@@ -150,7 +151,7 @@ def _memory(model: Model, runs: Runs, site: Site) -> Peak | None:
         assert site.study is not None
         form = "dense" if runs == "torch" else "structured"
         dtype = str(site.inputs.dtype).removeprefix("torch.")
-        folders = os.pathsep.join(site.user_folders)
+        folders = json.dumps(site.user_folders)
         return peak(["-P", "-m", "sweep.torch_alone", site.study, folders, str(model.path), form, dtype, *sizes])
     import lc_core.onnx_file
 

@@ -5,7 +5,7 @@
 It says a line once it has imported torch and the study and once it has run, and waits for one after each.
 """
 
-import os
+import json
 import sys
 from typing import Any
 
@@ -18,13 +18,19 @@ RUNS = 10
 
 
 def main(study: str, folders: str, path: str, form: str, dtype: str, *sizes: str) -> None:
-    """Runs the packed file `path`, "dense" or "structured", on zeros of a torch type and a shape."""
+    """Runs the packed file `path`, "dense" or "structured", on numbers of a torch type and a shape.
+
+    `folders` are those in which the study may be, as a JSON array.
+    """
     torch.set_num_threads(1)
-    user_folder, *also = folders.split(os.pathsep)
+    user_folder, *also = json.loads(folders)
     build = load_study(study, user_folder=user_folder, also=next(iter(also), None)).build_model
     _told("imported")
     kind: Any = getattr(torch, dtype)
-    inputs = torch.zeros([int(size) for size in sizes], dtype=kind)
+    shape = [int(size) for size in sizes]
+    inputs = torch.zeros(shape, dtype=kind)
+    if kind.is_floating_point:  # zeros may come out as NaN
+        inputs = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(kind)
     model = build()
     if form == "structured":
         model = load_structured(path, model, inputs[:2])

@@ -24,7 +24,8 @@ function makeCard({ data }) {
   function why(choice, by, order) {
     if (choice.threshold === null) return "";
     const words = [];
-    const smaller = order.slice(0, order.indexOf(choice.row)).reverse().find((row) => !choice.meeting.has(row));
+    const below = (row) => !choice.meeting.has(row) && row[by] < choice.row[by] && choice.margins.get(row) > -Infinity;
+    const smaller = order.slice(0, order.indexOf(choice.row)).reverse().find(below);
     if (choice.feasible && smaller) {
       const margin = choice.margins.get(smaller);
       const missed = margin >= 0 ? "has too few seeds yet" : `misses the target by ${points(-margin)}`;

@@ -461,3 +461,13 @@ def test_eight_bits_compute_nearly_the_same(kind, operator, pack, tmp_path):
     before, after = Runtime(data)(inputs), Runtime(file.data)(inputs)
     assert 0 < float((after - before).abs().max()) < 0.1 * float(before.abs().max())
     assert (before.argmax(dim=1) == after.argmax(dim=1)).float().mean() > 0.9
+
+
+def test_a_model_is_exported_as_it_runs_and_not_as_it_trains(pack, tmp_path):
+    inputs = randn(6, 12)
+    build_model = lambda: nn.Sequential(nn.Linear(12, 10), nn.BatchNorm1d(10), nn.ReLU(), nn.Linear(10, 3))  # noqa: E731
+    artifact, fresh = pack(normed(build_model, inputs), {"*": Codebook(4)}), build_model()
+    assert fresh.training
+    sealed = seal(build(artifact, fresh, inputs), {})
+    assert parity(sealed, artifact, fresh, inputs) < 1e-5
+    assert fresh.training

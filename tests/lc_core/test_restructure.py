@@ -262,6 +262,24 @@ def test_a_model_whose_outputs_would_differ_is_refused(tmp_path):
         load_structured(path, build(), randn(2, 20))
 
 
+class Asking(nn.Module):
+    """Asks its layer for what two in its place do not have."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(20, 20)
+
+    def forward(self, x):
+        return self.layer(x.reshape(-1, self.layer.in_features))
+
+
+def test_a_model_that_does_not_run_in_its_structure_is_refused(tmp_path):
+    build = lambda: seeded(Asking, seed=1)  # noqa: E731
+    path, _, _ = packed(tmp_path, build, {"*": LowRank(rank=2)})
+    with pytest.raises(ValueError, match=r"expected a Asking that runs, .*in_features"):
+        load_structured(path, build(), randn(2, 20))
+
+
 def test_nothing_is_drawn(tmp_path):
     path, _, _ = packed(tmp_path, residual, {"inner": CP(6), "outer": Circulant(8), "skip": LowRank(2)})
     model, example = residual(), randn(2, 3, 12, 10)

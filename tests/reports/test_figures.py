@@ -218,6 +218,9 @@ def test_against_latency_are_those_of_which_it_was_measured(make_sweep: MakeSwee
     folder = make_sweep(synthetic.grid(), target={"max_drop": 0.05})
     with pytest.raises(ValueError, match="run lcsweep bench"):
         read_findings(folder, target=None, by="latency")
+    with pytest.raises(ValueError, match="run lcsweep bench"):  # without a target too
+        read_findings(make_sweep(synthetic.grid()[:2]), target=None, by="latency")
+    folder = make_sweep(synthetic.grid(), target={"max_drop": 0.05})
     records = read_records(folder)
     for place, record in enumerate(records[::4]):
         synthetic.write_latency(folder, record, ratio=0.5 + 0.06 * place)

@@ -207,7 +207,7 @@ def test_memory_is_that_of_the_work_and_not_of_the_parent() -> None:
     assert isinstance(found, Peak)
     assert 50_000_000 < found.bytes - found.imported_bytes < 150_000_000
     assert found.imported_bytes < 50_000_000 < len(ballast)
-    with pytest.raises(RuntimeError, match="ended: KeyError: 'no such thing'"):
+    with pytest.raises(ValueError, match="ended: KeyError: 'no such thing'"):
         peak(["-c", "{}['no such thing']"])
 
 
@@ -219,7 +219,8 @@ def test_a_pick_by_latency_is_the_fastest_that_was_measured(finished: Path, with
     assert (said.code, said.out) == (1, "")
     assert (
         said.err
-        == "lcsweep: by latency: expected models of which it was measured, found none; run lcsweep bench DIR first\n"
+        == "lcsweep: by latency: expected models of which it was measured, found none; run lcsweep bench DIR first, "
+        "with the extra lcsweep[onnx]\n"
     )
     small, fast = job("both"), job("low rank")
     put_latency(small, 1.01)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sweep import runner, trial
+from sweep import remote, runner, trial
 from sweep.dispatch import ATTEMPTS, Dispatch
 from sweep.job import Job
 from sweep.store import SweepFolder
@@ -75,6 +75,38 @@ def test_what_was_published_by_a_worker_that_then_died_holds(tmp_path: Path) -> 
         assert given(dispatch, "a") == 0
         dispatch.died("a", CAUSE)
     assert search.told == {jobs[0].id: published}
+
+
+def test_a_failure_that_cannot_be_put_in_the_cloud_is_told_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatch, search, _ = dispatch_of([job(0)], tmp_path)
+    dispatch.url = "s3://nowhere"
+
+    def put(*arguments: Any, **named: Any) -> None:
+        raise OSError("the network is gone")
+
+    monkeypatch.setattr(remote, "put_job", put)
+    for attempt in range(ATTEMPTS):
+        assert given(dispatch, "a") == 0
+        if attempt + 1 < ATTEMPTS:
+            dispatch.died("a", CAUSE)
+    with pytest.raises(OSError, match="network"):
+        dispatch.died("a", CAUSE)
+    dispatch.release()
+    assert search.told == {job(0).id: None}
+
+
+def test_a_failure_without_a_record_is_put_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatch, search, _ = dispatch_of([job(0)], tmp_path)
+    dispatch.url = "s3://nowhere"
+    monkeypatch.setattr(trial, "publish_failure", lambda record, folder: record)  # as on a full disk: no file
+    for _ in range(ATTEMPTS):
+        assert given(dispatch, "a") == 0
+        dispatch.died("a", CAUSE)
+    told = search.told[job(0).id]
+    assert told is not None
+    assert told["status"] == "failed"
 
 
 def test_at_the_end_every_job_is_told(tmp_path: Path) -> None:

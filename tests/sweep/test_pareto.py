@@ -115,3 +115,10 @@ def test_a_front_without_a_bend_gives_its_most_accurate(rows: list[tuple[float, 
 
 def test_a_front_that_bends_the_other_way_gives_its_most_accurate() -> None:
     assert knee([(1e1, 1.0), (1e2, 0.9), (1e3, 0.8), (1e4, 0.0)]) == 3
+
+
+def test_a_knee_knows_costs_of_nothing() -> None:
+    """A model without multiply-accumulates is as one with a single one."""
+    rows = [(0.0, 0.9), (1000.0, 0.1), (2000.0, 0.02), (100_000.0, 0.01)]
+    assert knee(rows) == knee([(1.0, 0.9), *rows[1:]]) == 2
+    assert knee([(0.0, 0.5)]) == 0

@@ -284,6 +284,13 @@ def test_confident_asks_that_the_bound_of_the_drop_meets_one() -> None:
     assert not choose(found, target=relative, reference_accuracy=0.97, confident=True).feasible
 
 
+def test_one_whose_bound_is_not_known_is_not_what_is_next() -> None:
+    """It misses by no number: a record of an earlier version has no drop."""
+    found = [candidate("unknown", 0.96, size=1), candidate("sure", 0.96, size=3, drops=(0.0199,))]
+    choice = choose(found, target=Target(max_drop=0.02), reference_accuracy=0.97, confident=True)
+    assert (choice.candidate, choice.next_smaller) == (found[1], None)
+
+
 # Without a target
 
 
