@@ -90,6 +90,16 @@ class Runtime(nn.Module):
             lambda: onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         )
 
+    def example(self, *shape: int) -> Tensor:
+        """Inputs of `shape` and of the type that the file takes: normal numbers of seed 0, or zeros for whole ones."""
+        name = self._session.get_inputs()[0].type.removeprefix("tensor(").removesuffix(")")
+        dtype = {"float": torch.float32, "double": torch.float64}.get(name) or getattr(torch, name, None)
+        if not isinstance(dtype, torch.dtype):
+            raise ArtifactError(f"ONNX Runtime: expected a model of numbers, got one that takes {name[:40]!r}")
+        if not dtype.is_floating_point:
+            return torch.zeros(shape, dtype=dtype)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+
     def forward(self, inputs: Tensor) -> Tensor:
         """The outputs (n, ...) of `inputs` (n, ...)."""
         return torch.from_numpy(_attempt(self.bound(inputs))[0]).to(inputs.device)

@@ -110,8 +110,8 @@ def _bench_onnx_alone(paths: Sequence[Path], *, rounds: int, say: Say) -> dict[s
     shapes = {tuple(input_shape(path, file)) for path, file in files.items()}
     if len(shapes) != 1:
         raise StoreError(f"expected files of one shape of inputs, got {sorted(shapes)}; measure them apart")
-    inputs = torch.randn(max(BATCHES), *shapes.pop(), generator=torch.Generator().manual_seed(0))
     models = [Model(str(path), path, {}, file.data) for path, file in files.items()]
+    inputs = Runtime(models[0].onnx or b"").example(max(BATCHES), *shapes.pop())
     for model in models:
         Runtime(model.onnx or b"")(inputs[:1])  # says in a line what it cannot run
     return measured(models, Site(inputs, None, (), rounds, say))

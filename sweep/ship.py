@@ -4,8 +4,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lc_core import onnx_file
 from lc_core.artifact import ArtifactError, read
 from lc_core.onnx import build, decoded_at_run, parity
@@ -88,7 +86,7 @@ def verify_onnx(path: Path, *, study_reference: str | None, user_folder: str) ->
     shape = input_shape(path, file)
     runtime = Runtime(file.data)
     if study_reference is None:
-        return facts | {"output_shape": list(runtime(torch.zeros(2, *shape)).shape[1:])}
+        return facts | {"output_shape": list(runtime(runtime.example(2, *shape)).shape[1:])}
     study, data = same_study(file.claims, path=path, study_reference=study_reference, user_folder=user_folder)
     found, claimed = measure(runtime, data.val, study=study), file.claims["val"]
     if found["n"] != claimed["n"] or f"{found['accuracy']:.17f}" != claimed["accuracy"]:

@@ -471,3 +471,11 @@ def test_a_model_is_exported_as_it_runs_and_not_as_it_trains(pack, tmp_path):
     sealed = seal(build(artifact, fresh, inputs), {})
     assert parity(sealed, artifact, fresh, inputs) < 1e-5
     assert fresh.training
+
+
+def test_examples_are_of_the_type_that_a_file_takes(pack, tmp_path):
+    words = seeded(lambda: nn.Sequential(nn.Embedding(7, 12), nn.Flatten(), nn.Linear(36, 3)), seed=2)
+    inputs = torch.arange(6).reshape(2, 3)
+    runtime = Runtime(seal(build(pack(words, {"2": Codebook(4)}), words, inputs), {}))
+    assert torch.equal(runtime.example(2, 3), torch.zeros(2, 3, dtype=torch.int64))
+    assert runtime(runtime.example(2, 3)).shape == (2, 3)
