@@ -8,7 +8,7 @@ import copy
 from onnx import ModelProto, helper
 from torch import Tensor, nn
 
-from lc_core.artifact import Artifact, ArtifactError
+from lc_core.artifact import Artifact, ArtifactError, fill
 from lc_core.onnx_decoders import Decoder
 from lc_core.onnx_file import Runtime, folded
 from lc_core.onnx_functions import DOMAIN, OPSET, needed
@@ -59,7 +59,7 @@ def parity(data: bytes, artifact: Artifact, model: nn.Module, inputs: Tensor) ->
         ArtifactError: it is more than TOLERANCE, or the model has other parameters than the packed file.
     """
     whole = copy.deepcopy(model).eval()
-    whole.load_state_dict(artifact.weights())
+    fill(whole, artifact)
     expected, got = predict(whole, inputs), predict(Runtime(data), inputs)
     if got.shape != expected.shape:
         raise ArtifactError(f"ONNX: expected outputs of shape {tuple(expected.shape)}, got {tuple(got.shape)}")

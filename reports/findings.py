@@ -143,8 +143,8 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
     aim = target if target is not None else own_target(manifest)
     found = candidates(records)
     repeats, confirm = manifest["repeats"], manifest.get("confirm", 0)
-    known = check_known(found, by)
-    choice = chosen(known, manifest, target=aim, by=by) if aim is not None and found else None
+    check_known(found, by)
+    choice = chosen(found, manifest, target=aim, by=by) if aim is not None and found else None
     threshold = None if aim is None else aim.threshold(reference.accuracy)
     by_id = {record["id"]: record for record in records}
     return Findings(

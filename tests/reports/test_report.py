@@ -1,5 +1,6 @@
 import json
 import os
+import random
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -10,7 +11,7 @@ import pytest
 
 from reports import write_report
 from reports.findings import read_findings
-from sweep.pick import Target, candidates, choose
+from sweep.pick import Target, candidates, choose, chosen
 from sweep.store import read_manifest, read_records
 from tests.reports import synthetic
 from tests.reports.conftest import MakeSweep
@@ -106,6 +107,23 @@ def test_the_choice_is_that_of_pick(make_sweep: MakeSweep, by: str, target: Targ
     assert f"lcsweep export {folder} --trial {expected.candidate.shipped} --out digits_mlp.lcz" in page.text
     assert f"{expected.candidate.artifact_bytes:,} bytes" in page.text
     assert ("No model meets the target" in page.text) != expected.feasible
+
+
+def test_the_choice_by_latency_knows_the_noise_of_what_was_not_measured(tmp_path: Path) -> None:
+    draw = random.Random(3)
+    records = synthetic.tied(seeds=(1, 4, 5, 8), draw=draw)
+    folder = synthetic.write_sweep(tmp_path / "tied", records, target=None, confirm=3)
+    for record in records:
+        if draw.random() < 0.3:
+            synthetic.write_latency(folder, record, ratio=draw.random())
+    found, manifest = candidates(read_records(folder)), read_manifest(folder)
+    margins = set()
+    for place in range(60):
+        target = Target(min_accuracy=0.93 + place / 1000)
+        expected = chosen(found, manifest, target=target, by="latency")
+        assert read_findings(folder, target=target, by="latency").choice == expected
+        margins.add(expected.shortfall)
+    assert len(margins) > 10
 
 
 def test_page_says_what_was_found(make_sweep: MakeSweep) -> None:
