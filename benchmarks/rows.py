@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from sweep.process import cpu
+
 HEADING = f"{'':24}{'ours':>12}{'against':>12}  {'unit':6}{'ratio':>9}{'target':>9}  holds"
 
 
@@ -75,7 +77,7 @@ def seconds(run: Callable[[], Any]) -> float:
 def machine() -> dict[str, Any]:
     """Where the numbers were measured."""
     return {
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "system": platform.system(),
@@ -111,11 +113,3 @@ def options(description: str, *, names: Sequence[str]) -> argparse.ArgumentParse
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--only", nargs="+", choices=names, default=list(names), metavar="ROW", help=" ".join(names))
     return parser
-
-
-def _cpu() -> str:
-    try:
-        with open("/proc/cpuinfo") as lines:
-            return next(text.partition(":")[2].strip() for text in lines if text.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

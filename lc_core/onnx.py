@@ -35,8 +35,8 @@ def build(artifact: Artifact, model: nn.Module, example: Tensor) -> ModelProto:
         ArtifactError: the model has other parameters than the file.
         ValueError: torch cannot export the model.
     """
-    running = restructured(artifact, copy.deepcopy(model).eval(), example, spectral_from=None)
-    graph = open_graph(running.model, example, names=list(running.weights))
+    running = restructured(artifact, model, example, spectral_from=None)
+    graph = open_graph(running.model.eval(), example, names=list(running.weights))
     decoder = Decoder()
     values = {each.name: decoder.weight(each.name, running.weights[each.name]) for each in graph.input[1:]}
     for node in graph.node:

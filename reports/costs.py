@@ -20,6 +20,10 @@ class Cost:
         definition: a sentence for the figure's footer, given the reference.
         tick: a round value on the axis.
         noun: after a number, as in "3,100 bytes".
+        name: alone.
+        best: the model that has least of it.
+        least: what is smaller is drawn as this.
+        digits: after the point, in words.
     """
 
     key: By
@@ -29,6 +33,10 @@ class Cost:
     definition: Callable[[Reference], str]
     tick: Callable[[float], str]
     noun: str
+    name: str
+    best: str
+    least: float = 1.0
+    digits: int = 0
 
     def of(self, row: Row) -> float:
         """A candidate's; infinite where it was not measured."""
@@ -47,6 +55,8 @@ COSTS: Mapping[By, Cost] = {
         ),
         tick=round_bytes,
         noun="bytes",
+        name="bytes",
+        best="Smallest",
     ),
     "macs": Cost(
         key="macs",
@@ -59,6 +69,8 @@ COSTS: Mapping[By, Cost] = {
         ),
         tick=round_count,
         noun="MACs",
+        name="MACs",
+        best="Fewest MACs",
     ),
     "latency": Cost(
         key="latency",
@@ -71,6 +83,10 @@ COSTS: Mapping[By, Cost] = {
         ),
         tick=lambda value: f"{value:.4g}",
         noun="of the reference's latency",
+        name="latency",
+        best="Least latency",
+        least=1e-6,
+        digits=2,
     ),
 }
 
@@ -83,4 +99,4 @@ def costs_of(rows: Iterable[Row]) -> list[Cost]:
 
 def amount(cost: Cost, value: float) -> str:
     """So much of a cost, in words."""
-    return f"{value:.2f} {cost.noun}" if cost.key == "latency" else f"{count(round(value))} {cost.noun}"
+    return f"{value:,.{cost.digits}f} {cost.noun}"

@@ -66,7 +66,7 @@ def definitions(findings: Findings, *, by: By) -> str:
     if any(cost.key in row.fronts and row.candidate.direct_error is not None for row in findings.rows):
         said.append(
             "Arrows on the front lead from direct compression (DC), the same configuration before any training, "
-            f"drawn at the {'latency' if cost.key == 'latency' else cost.noun} of its LC model."
+            f"drawn at the {cost.name} of its LC model."
         )
     if findings.left_out:
         jobs = "1 finished job is" if findings.left_out == 1 else f"{count(findings.left_out)} finished jobs are"

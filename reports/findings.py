@@ -193,23 +193,20 @@ def _jobs(records: Sequence[Record]) -> tuple[Job, ...]:
 
 def _failure(record: Record) -> Failure:
     return Failure(
-        id=record["id"],
-        series=series_name(record["family"], method=record["method"]),
-        label=label(record["configuration"]),
-        seed=record["seed"],
+        **_named(record),
         message=record["error"]["message"],
         traceback=record["error"].get("traceback") or "",
     )
 
 
 def _stop(record: Record) -> Stop:
-    return Stop(
-        id=record["id"],
-        series=series_name(record["family"], method=record["method"]),
-        label=label(record["configuration"]),
-        seed=record["seed"],
-        **{name: record["stopped"][name] for name in ("step", "steps", "accuracy", "below")},
-    )
+    return Stop(**_named(record), **{name: record["stopped"][name] for name in ("step", "steps", "accuracy", "below")})
+
+
+def _named(record: Record) -> dict[str, Any]:
+    """Which job it is of."""
+    series = series_name(record["family"], method=record["method"])
+    return {"id": record["id"], "series": series, "label": label(record["configuration"]), "seed": record["seed"]}
 
 
 def _measurements(folder: Path, *, by_id: Mapping[str, Record]) -> tuple[Measurement, ...]:

@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from reports import numerals
-from reports.costs import costs_of
+from reports.costs import COSTS, costs_of
 from reports.figures import definitions
 from reports.findings import Failure, Findings, Measurement
 from reports.island import command_starts, island
@@ -20,8 +20,6 @@ from reports.tables import columns_of, rule_words, target_words
 
 # The page's own script, in the order in which it is put together.
 SCRIPTS = ("words", "rows", "rule", "chart", "figure", "table", "trial", "target", "main")
-
-BEST = {"bytes": "Smallest", "macs": "Fewest MACs", "latency": "Least latency"}
 
 
 def render(findings: Findings, *, curves: Iterable[str]) -> str:
@@ -38,14 +36,14 @@ def render(findings: Findings, *, curves: Iterable[str]) -> str:
         "ratio": numerals.ratio,
         "duration": numerals.seconds,
     }
-    script = page_script()
+    script, costs = page_script(), costs_of(findings.rows)
     return environment.from_string(_asset("page.html.j2")).render(
         found=findings,
         pick=findings.pick,
         choice=findings.choice,
         reference=findings.reference,
         columns=columns_of(findings),
-        costs=costs_of(findings.rows),
+        costs=costs,
         marks=marks(findings.series, size=1.0),
         target=target_words(findings),
         rule=rule_words(findings),
@@ -53,11 +51,11 @@ def render(findings: Findings, *, curves: Iterable[str]) -> str:
         look_of_pick=look_of_pick(findings),
         failures=alike(findings.failures),
         percent_range=numerals.percent_range,
-        best=BEST,
+        best=COSTS[findings.by].best,
         speed=speed,
         hidden_unless=lambda shown: "" if shown else Markup(" hidden"),
         description=describe_figure(findings),
-        definitions={cost.key: definitions(findings, by=cost.key) for cost in costs_of(findings.rows)},
+        definitions={cost.key: definitions(findings, by=cost.key) for cost in costs},
         style=Markup(_asset("page.css")),
         script=Markup(script),
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

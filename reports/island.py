@@ -76,17 +76,21 @@ def error_axis(findings: Findings) -> dict[str, Any]:
 
 
 def _cost_axis(findings: Findings, cost: Cost, *, rows: Sequence[Row]) -> dict[str, Any]:
-    window, whole = size_range(findings.known(cost.key), cost=cost), max(cost.of_reference(findings.reference), 1)
+    window, bend = size_range(findings.known(cost.key), cost=cost), findings.knee(cost.key)
+    whole = max(cost.of_reference(findings.reference), cost.least)
     ratios = round_values(Window(whole / window.high, whole / window.low, log=True), most=9)
     return _window(window) | {
         "key": cost.key,
         "noun": cost.noun,
+        "best": cost.best,
+        "least": cost.least,
+        "digits": cost.digits,
         "title": cost.title,
         "ratio": cost.ratio,
         "ticks": [[value, cost.tick(value)] for value in round_values(window, most=9)],
         "ratios": [[value, round_ratio(value)] for value in ratios],
         "front": [index for index, row in enumerate(rows) if cost.key in row.fronts],
-        "knee": next((index for index, row in enumerate(rows) if row == findings.knee(cost.key)), None),
+        "knee": None if bend is None else rows.index(bend),
     }
 
 

@@ -18,8 +18,7 @@ from reports.scales import Window, error_window, round_values, size_window, smal
 def size_range(findings: Findings, *, cost: Cost) -> Window:
     """The range of the horizontal axis, in units of `cost`."""
     sizes = [cost.of_reference(findings.reference), *(cost.of(row) for row in findings.rows)]
-    least = 1e-6 if cost.key == "latency" else 1.0
-    return size_window([max(size, least) for size in sizes if size < math.inf])
+    return size_window([max(size, cost.least) for size in sizes if size < math.inf])
 
 
 def error_range(findings: Findings) -> Window:

@@ -63,7 +63,7 @@ def _signs(findings: Findings, *, cost: Cost, direct: bool) -> list[Line2D | Pat
     if findings.pick is not None:
         name = "pick" if findings.choice is not None and findings.choice.feasible else "nearest miss"
         if findings.by != cost.key:
-            name += f" by {findings.by if findings.by == 'latency' else COSTS[findings.by].noun}"
+            name += f" by {COSTS[findings.by].name}"
         signs.append(dot(markersize=11, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6, label=name))
     return signs
 

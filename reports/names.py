@@ -1,11 +1,13 @@
 """Names beside points: the families', each by one of its own, and the knee's. None hides a point or another name."""
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from reports.costs import Cost
 from reports.findings import Findings
@@ -35,59 +37,33 @@ def name_points(
 
     Boxes that are `taken` are not free, and no name stands on the lines at the error `levels`.
     """
-    taken = list(taken)
     obstacles = np.concatenate([obstacles, *[_level(axes, level, area) for level in levels]])
+    free = functools.partial(beside, area=area, obstacles=obstacles, taken=(filled := list(taken)))
+
+    def name(rows: Sequence[Row], words: str, colour: ColorType) -> None:
+        text = write(figure, words, size=8.4, weight="bold", colour=colour)
+        width, height = extent(figure, text)
+        own = axes.transData.transform([(cost.of(row), row.candidate.mean_error) for row in rows])
+        box = free(width, height, own=own, away=_NEAR) or free(width, height, own=own, away=_FAR)
+        if box is None:
+            text.remove()
+            return
+        filled.append(box)
+        text.set_position((box.left / figure.dpi, (box.bottom + box.height) / figure.dpi))
+
     knee = findings.knees.get(cost.key)
     if knee is not None and not knee.picked:
-        _name(figure, axes, [knee], "knee", cost=cost, area=area, obstacles=obstacles, taken=taken, colour=MUTED)
-    if len(looks) > MOST:
-        return
-    for series, look in looks.items():
+        name([knee], "knee", MUTED)
+    for series, look in looks.items() if len(looks) <= MOST else ():
         rows = [row for row in findings.rows if row.series == series]
         rows.sort(key=lambda row: (cost.key not in row.fronts, -cost.of(row)))
-        _name(
-            figure,
-            axes,
-            rows,
-            label(series, most=28),
-            cost=cost,
-            area=area,
-            obstacles=obstacles,
-            taken=taken,
-            colour=_darker(look.colour),
-        )
+        name(rows, label(series, most=28), _darker(look.colour))
 
 
 def _level(axes: Axes, error: float, area: Box) -> Points:
     """A level line as points."""
     height = float(axes.transData.transform((axes.get_xlim()[0], error))[1])
     return along(np.array([[area.left, height], [area.left + area.width, height]]), step=8.0)
-
-
-def _name(
-    figure: Figure,
-    axes: Axes,
-    rows: Sequence[Row],
-    words: str,
-    *,
-    cost: Cost,
-    area: Box,
-    obstacles: Points,
-    taken: list[Box],
-    colour: tuple[float, float, float] | str,
-) -> None:
-    text = write(figure, words, size=8.4, weight="bold", colour=colour)
-    width, height = extent(figure, text)
-    own = axes.transData.transform([(cost.of(row), row.candidate.mean_error) for row in rows])
-    tried = (
-        beside(width, height, own=own, away=away, area=area, obstacles=obstacles, taken=taken) for away in (_NEAR, _FAR)
-    )
-    box = next((found for found in tried if found is not None), None)
-    if box is None:
-        text.remove()
-        return
-    taken.append(box)
-    text.set_position((box.left / figure.dpi, (box.bottom + box.height) / figure.dpi))
 
 
 def _darker(colour: str) -> tuple[float, float, float]:

@@ -19,6 +19,7 @@ from sweep.store import (
     Record,
     StoreError,
     SweepFolder,
+    find_job,
     label,
     read_manifest,
     read_optional,
@@ -131,12 +132,7 @@ def _made(name: str, path: Path, study: Study, inputs: Tensor, say: Say) -> Mode
 def _chosen(root: Path, trials: Sequence[str]) -> Iterator[Record]:
     """The records of jobs to measure, by bytes."""
     records = {record["id"]: record for record in read_records(root) if record["status"] == "done"}
-    ids: set[str] = set()
-    for trial in trials:
-        found = [name for name in records if name.startswith(trial)]
-        if len(found) != 1:
-            raise StoreError(f"{root}: expected one finished job whose id starts with {trial!r}, found {len(found)}")
-        ids |= set(found)
+    ids = {find_job(records.values(), trial, root=root)["id"] for trial in trials}
     if not trials:
         each = candidates(records.values())
         best = front(np.array([[c.artifact_bytes, c.mean_error] for c in each]).reshape(-1, 2))

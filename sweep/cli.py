@@ -334,17 +334,15 @@ def _pick(root: Path, records: list[Record]) -> dict[str, Any] | None:
 def _workers(wanted: int | None, address: str | None, gpus_per_job: float) -> int:
     """Jobs at once: as many as wanted, or as there is room for."""
     if address is None:
-        return wanted or _cores()
+        from sweep.process import cores
+
+        return wanted or cores()
     from sweep.cluster import survey
 
     room = survey(address, gpus_per_job=gpus_per_job)
     if not room.free:
         say(f"the cluster at {address} is busy: the jobs wait until it has room for one")
     return wanted or room.jobs
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_artifact_error(error: Exception) -> bool:

@@ -10,7 +10,7 @@ from sweep import remote, text, text_latency
 from sweep.arguments import DataFolder, FileFormatName, Folder, Int8Name, Json, UsageError, use_data
 from sweep.cli_answers import DONE, NO_MODEL, fail, progress, show
 from sweep.sizes import speed_facts
-from sweep.store import StoreError, SweepFolder, read_manifest, read_optional, read_records, write_whole
+from sweep.store import StoreError, SweepFolder, find_job, read_manifest, read_optional, read_records, write_new
 
 
 def export(
@@ -77,9 +77,7 @@ def _export_packed(root: Path, record: dict[str, Any], out: Path, study: str | N
         raise ArtifactError(
             f"{path}: expected SHA-256 {record['artifact_sha256']}, as its record says, got {facts['sha256']}"
         )
-    if out.exists() and out.read_bytes() != path.read_bytes():
-        raise StoreError(f"{out}: there is another file of that name; expected a new one: move it away or name another")
-    write_whole(out, path.read_bytes())
+    write_new(out, path.read_bytes())
     return facts | {"file": str(out)} | speed_facts(record)
 
 
@@ -165,7 +163,4 @@ def _record_of(folder: Path, trial: str | None) -> dict[str, Any]:
         if picked is None:
             raise StoreError(f"{folder}: nothing was picked yet; run lcsweep pick {folder}, or name a job with --trial")
         wanted = picked["id"]
-    found = [r for r in read_records(folder) if r["id"].startswith(wanted) and r["status"] == "done"]
-    if len(found) != 1:
-        raise StoreError(f"{folder}: expected one finished job whose id starts with {wanted!r}, found {len(found)}")
-    return found[0]
+    return find_job(read_records(folder), wanted, root=folder)

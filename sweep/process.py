@@ -1,8 +1,9 @@
-"""This process: its standard streams, its environment and its signals, borrowed for the time of a run."""
+"""This process: its standard streams, its environment and its signals, borrowed for a run; and what it runs on."""
 
 import contextlib
 import io
 import os
+import platform
 import signal
 import sys
 import threading
@@ -91,3 +92,17 @@ def environment(wanted: Mapping[str, str]) -> Iterator[None]:
 
 def _main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
+
+
+def cores() -> int:
+    """Those of the machine that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu() -> str:
+    """The processor's name."""
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(text.partition(":")[2].strip() for text in lines if text.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

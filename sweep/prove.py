@@ -120,12 +120,20 @@ def prove_outputs(path: Path, study: Study, data: Data) -> None:
     claimed = artifact.info.get("val")
     if claimed is None:
         raise ArtifactError(f"{path}: claims no validation accuracy, so there is nothing to prove (a reference?)")
+    prove_claim(path, model, claimed, study, data)
+
+
+def prove_claim(
+    path: Path, model: nn.Module, claimed: Mapping[str, Any], study: Study, data: Data, *, who: str = ""
+) -> dict[str, Any]:
+    """What the model in `path`, which `who` runs, measures on validation. ArtifactError unless it is what it claims."""
     found = measure(model, data.val, study=study)
     if found["n"] != claimed["n"] or f"{found['accuracy']:.17f}" != claimed["accuracy"]:
         raise ArtifactError(
             f"{path}: claims validation accuracy {float(claimed['accuracy']):.6f} on {claimed['n']} examples, "
-            f"measures {found['accuracy']:.6f} on {found['n']}"
+            f"{who}measures {found['accuracy']:.6f} on {found['n']}"
         )
+    return found
 
 
 def prove_record(record: Record, folder: SweepFolder, study: Study, data: Data) -> None:

@@ -10,9 +10,9 @@ from lc_core.onnx import build, decoded_at_run, parity
 from lc_core.onnx_file import OnnxFile, Runtime, seal
 from lc_core.onnx_int8 import Int8, quantized
 from sweep.measure import measure, scores
-from sweep.prove import EXAMPLES, open_study, prove_record, same_study
+from sweep.prove import EXAMPLES, open_study, prove_claim, prove_record, same_study
 from sweep.sizes import speed_facts
-from sweep.store import Record, StoreError, SweepFolder, read_job, read_manifest, read_optional, write_whole
+from sweep.store import Record, SweepFolder, read_job, read_manifest, read_optional, write_new
 from sweep.study import Data, Study
 from sweep.workplace import settle_process
 
@@ -61,9 +61,7 @@ def export_onnx(
         "val": {"accuracy": f"{found['accuracy']:.17f}", "n": found["n"]},
     }
     sealed = seal(made, claims)
-    if out.exists() and out.read_bytes() != sealed:
-        raise StoreError(f"{out}: there is another file of that name; expected a new one: move it away or name another")
-    write_whole(out, sealed)
+    write_new(out, sealed)
     sizes = {"packed_bytes": artifact.file_bytes, "payload_bytes": artifact.payload_bytes} | speed_facts(record)
     packed_val = {"packed_val": record["val"], "val": found}
     return _described(out, onnx_file.read(out)) | facts | sizes | packed_val | {"outputs": "as claimed"}
@@ -88,12 +86,7 @@ def verify_onnx(path: Path, *, study_reference: str | None, user_folder: str) ->
     if study_reference is None:
         return facts | {"output_shape": list(runtime(runtime.example(2, *shape)).shape[1:])}
     study, data = same_study(file.claims, path=path, study_reference=study_reference, user_folder=user_folder)
-    found, claimed = measure(runtime, data.val, study=study), file.claims["val"]
-    if found["n"] != claimed["n"] or f"{found['accuracy']:.17f}" != claimed["accuracy"]:
-        raise ArtifactError(
-            f"{path}: claims validation accuracy {float(claimed['accuracy']):.6f} on {claimed['n']} examples, ONNX "
-            f"Runtime measures {found['accuracy']:.6f} on {found['n']}"
-        )
+    found = prove_claim(path, runtime, file.claims["val"], study, data, who="ONNX Runtime ")
     return facts | {"val": found, "outputs": "as claimed"} | _against_packed(path, file, study, data, user_folder)
 
 

@@ -7,7 +7,7 @@ it, so that a record's presence means finished. Reading needs neither torch nor 
 import json
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,6 +129,15 @@ def write_whole(path: Path, data: bytes | str) -> None:
         beside.unlink(missing_ok=True)
 
 
+def write_new(path: Path, data: bytes) -> None:
+    """As `write_whole`, but never over something else: a StoreError where `path` holds other bytes."""
+    if path.exists() and path.read_bytes() != data:
+        raise StoreError(
+            f"{path}: there is another file of that name; expected a new one: move it away or name another"
+        )
+    write_whole(path, data)
+
+
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """`data` as JSON, by `write_whole`. NaN and infinity are refused: a ValueError."""
     write_whole(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
@@ -159,6 +168,14 @@ def read_records(root: Path) -> list[Record]:
         if record is not None
     ]
     return sorted(records, key=lambda r: (r["family"], json.dumps(r["configuration"]), r["method"], r["seed"]))
+
+
+def find_job(records: Iterable[Record], start: str, *, root: Path) -> Record:
+    """The finished job whose id starts so, of those of the sweep in `root`. StoreError where it is none, or several."""
+    found = [record for record in records if record["id"].startswith(start) and record["status"] == "done"]
+    if len(found) != 1:
+        raise StoreError(f"{root}: expected one finished job whose id starts with {start!r}, found {len(found)}")
+    return found[0]
 
 
 def read_job(folder: SweepFolder, job_id: str) -> Record | None:

@@ -3,7 +3,6 @@
 import datetime
 import functools
 import json
-import os
 import platform
 import tempfile
 import time
@@ -19,6 +18,7 @@ from torch import Tensor
 from sweep.contestants import Model, Runs, has_onnx
 from sweep.latency import Timings, timed
 from sweep.memory import Peak, peak
+from sweep.process import cores, cpu
 
 BATCHES = (1, 64)
 Say = Callable[[str], None]
@@ -64,8 +64,7 @@ def measured(models: Sequence[Model], site: Site) -> dict[str, Any]:
     By name: a row for each way to run it, with how many threads, in which batches; the row that counts as its latency.
     """
     rows: dict[str, list[dict[str, Any]]] = {model.name: [] for model in models}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for threads in sorted({1, cores}):
+    for threads in sorted({1, cores()}):
         for batch in BATCHES:
             site.say(f"latency: batches of {batch}, {_threads(threads)}, {site.rounds} rounds")
             for name, row in timed_rows(models, site, threads=threads, batch=batch):
@@ -81,17 +80,17 @@ def measured(models: Sequence[Model], site: Site) -> dict[str, Any]:
         }
     return {
         "models": found,
-        "machine": machine(cores),
+        "machine": machine(),
         "rounds": site.rounds,
         "onnx": has_onnx(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
 
-def machine(cores: int) -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """Where latency was measured."""
     names = ("torch", "onnxruntime") if has_onnx() else ("torch",)
-    return {"cpu": _cpu(), "cores": cores, "system": platform.system(), "versions": {n: version(n) for n in names}}
+    return {"cpu": cpu(), "cores": cores(), "system": platform.system(), "versions": {n: version(n) for n in names}}
 
 
 def timed_rows(
@@ -165,11 +164,3 @@ def _memory(model: Model, runs: Runs, site: Site) -> Peak | None:
 
 def _threads(count: int) -> str:
     return "one thread" if count == 1 else f"{count} threads"
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -40,7 +40,7 @@ function makeScales(cost, error) {
   const across = placer(cost);
   const up = placer(error);
   return {
-    x: (v) => PLOT.left + across(cost.key === "latency" ? v : Math.max(v, 1)) * (PLOT.right - PLOT.left),
+    x: (v) => PLOT.left + across(Math.max(v, cost.least)) * (PLOT.right - PLOT.left),
     y: (v) => PLOT.bottom - up(v) * (PLOT.bottom - PLOT.top),
   };
 }

@@ -19,7 +19,7 @@ function makeFigure({ data, rows, open }) {
     view = { ...next, data, error: data.error, scales: makeScales(next.cost, data.error) };
     visible = rows.filter((row) => !view.hidden.has(row.series) && row[view.cost.key] !== null);
     still.replaceChildren();
-    drawFrame(still, { ...view, whole: Math.max(data.reference[view.cost.key], 1) });
+    drawFrame(still, { ...view, whole: Math.max(data.reference[view.cost.key], view.cost.least) });
     drawFront(still, rows, view);
     paint();
     point(null);

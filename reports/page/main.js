@@ -1,15 +1,16 @@
 // One view of the sweep: what the reader asks, and everything that follows from it.
 
-// So much of what a choice minimises, in words.
-function amount(row, by) {
-  if (by === "latency") return `${row.latency.toFixed(2)} of the reference's latency`;
-  return `${count(row[by])} ${by === "macs" ? "MACs" : "bytes"}`;
+// So much of a cost, in words.
+function amount(row, cost) {
+  const value = row[cost.key];
+  return `${cost.digits ? value.toFixed(cost.digits) : count(value)} ${cost.noun}`;
 }
 
 const BOUND = "by the 95\u00a0% bound of every seed";
 
 function makeCard({ data }) {
   const card = document.getElementById("choice");
+  const costOf = (by) => data.costs.find((cost) => cost.key === by);
   const put = (name, words) => {
     card.querySelector(`[data-part="${name}"]`).textContent = words;
   };
@@ -17,8 +18,7 @@ function makeCard({ data }) {
   function badge(choice, { target, by }) {
     if (target.kind === "knee") return "\u2713 At the knee of the front";
     if (!choice.feasible) return "\u2717 No model meets the target: the nearest miss";
-    const best = { bytes: "Smallest", macs: "Fewest MACs", latency: "Least latency" }[by];
-    return `\u2713 ${best} among the models that meet the target`;
+    return `\u2713 ${costOf(by).best} among the models that meet the target`;
   }
 
   function why(choice, by, order) {
@@ -29,9 +29,9 @@ function makeCard({ data }) {
     if (choice.feasible && smaller) {
       const margin = choice.margins.get(smaller);
       const missed = margin >= 0 ? "has too few seeds yet" : `misses the target by ${points(-margin)}`;
-      words.push(`The next below it, ${smaller.name}, ${amount(smaller, by)}, ${missed}.`);
+      words.push(`The next below it, ${smaller.name}, ${amount(smaller, costOf(by))}, ${missed}.`);
     }
-    if (choice.runnerUp) words.push(`Next best: ${choice.runnerUp.name}, ${amount(choice.runnerUp, by)}.`);
+    if (choice.runnerUp) words.push(`Next best: ${choice.runnerUp.name}, ${amount(choice.runnerUp, costOf(by))}.`);
     if (choice.unconfirmed) words.push(`${choice.unconfirmed.name} meets it so far, with too few seeds.`);
     return words.join(" ");
   }
@@ -121,6 +121,7 @@ function copyButtons() {
 
 function start(data) {
   const rows = readRows(data);
+  const costOf = (by) => data.costs.find((cost) => cost.key === by);
   const orders = Object.fromEntries(data.costs.map((cost) => [cost.key, cheapestFirst(rows, cost.key)]));
   const state = { by: data.by, target: data.target, confident: false, sort: { key: data.by, down: false }, filter: "", only: "all" };
   let choice = null;
@@ -147,7 +148,7 @@ function start(data) {
   }
 
   function redraw() {
-    figure.layOut({ cost: data.costs.find((cost) => cost.key === state.by), hidden });
+    figure.layOut({ cost: costOf(state.by), hidden });
     figure.mark(choice);
     for (const note of document.querySelectorAll("[data-cost]")) note.hidden = note.dataset.cost !== state.by;
     list();
@@ -158,12 +159,12 @@ function start(data) {
     const order = orders[by];
     const asked = { rows, target, by, confident, rule: data.rule, referenceAccuracy: data.reference.accuracy };
     if (target === null) choice = null;
-    else if (target.kind === "knee") choice = bendOf(rows[data.costs.find((cost) => cost.key === by).knee]);
+    else if (target.kind === "knee") choice = bendOf(rows[costOf(by).knee]);
     else choice = choose(order, asked);
     showCard(choice, { target, by, order, confident });
     const row = choice?.row;
     const verdict = choice?.feasible ? "The pick" : "The nearest miss";
-    document.getElementById("told").textContent = row ? `${verdict}: ${row.name}, ${amount(row, by)}` : "";
+    document.getElementById("told").textContent = row ? `${verdict}: ${row.name}, ${amount(row, costOf(by))}` : "";
   }
 
   makeTarget({
