@@ -38,6 +38,8 @@ GROWTH = tuple(f"{reader}-growth" for reader in many_records.READERS)
 SIMULATED = ("simulated-busy", "simulated-saturation", "simulated-search")
 NAMES = ("trivial-job", "workers-busy", "eight-busy", *GROWTH, *SIMULATED)
 MINUTE = 60.0
+NOISE = 0.01
+"""Processor seconds of two processes that do the same differ by this; of a few records that is more than they cost."""
 
 
 @cache
@@ -79,7 +81,7 @@ def growths(readers: Sequence[str], *, jobs: int, rounds: int) -> Iterator[Row]:
 def growth(reader: str, jobs: int, seconds: Sequence[tuple[float, ...]], costs: Sequence[many_records.Cost]) -> Row:
     """The row of `seconds`, each for no records, a tenth of `jobs` and `jobs`."""
     allowed = 10 * math.log(jobs) / math.log(jobs / 10)
-    times = [(few - none, many - none) for none, few, many in seconds]
+    times = [(max(few - none, NOISE), max(many - none, NOISE)) for none, few, many in seconds]
     ratios = [many / (few * allowed) for few, many in times]
     few, many = (statistics.median(column) for column in zip(*times, strict=True))
     ratio = statistics.median(ratios)
