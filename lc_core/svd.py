@@ -1,5 +1,6 @@
 """The leading singular vectors of a matrix: exact through its Gram matrix, or refined from those of a matrix nearby."""
 
+import functools
 from dataclasses import dataclass
 from math import exp, inf, log
 
@@ -12,17 +13,19 @@ TOLERANCE = 1e-4
 """Factors will do once the objective has no more than this part of it left to fall, by estimate."""
 ROUNDING = 1e-14
 """... or than this part of ||W||^2 for each unit of the rank: what float32 factors cost."""
+OVERFLOW = 1e-6, 1e6
+"""Where ||W||^2 lies outside, W is scaled: float32 must hold its square."""
 SLACK = 1.5
 """Estimates are held to be too low by this."""
 ROUNDS = 3
 """At most this many rounds of alternation; more would take as long as what is done without."""
-PROBES = 16
+PROBES = 32
 POWERS = 4
-MISSED = 9.0
+MISSED = 4.7
 """A direction's part in PROBES normal ones falls below its mean by more than this once in a million."""
 KRYLOV = 16
 """At least this many rows for each unit of the rank make a Krylov space cheaper than the whole one."""
-UNSURE = 3.0
+UNSURE = 2.0
 """A gain is hardly ever further above what PROBES random directions say of it."""
 BLOCKS = (3, 5, 7, 9)
 """Sizes of the Krylov space, in blocks, at which it is asked whether it is large enough."""
@@ -82,96 +85,127 @@ def refined(matrix: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor
         turned = refined(matrix.T.contiguous(), right.T, left.T)
         return (turned[1].T.contiguous(), turned[0].T.contiguous()) if turned else None
     w, scale = matrix.float(), 1.0
-    if not 1e-6 < float(_energy(w)) < 1e6:
-        scale = float(w.abs().max())
-        if not scale:
-            return None
-        w = w / scale
-    found = _alternated(w, right.float()) or _projected(w, left.T.float())
+    with torch.inference_mode():  # many small products: what autograd notes of each would count
+        found = _alternated(w, right.float())
+        if found is None:
+            if not OVERFLOW[0] < float(_energy(w)) < OVERFLOW[1]:
+                scale = float(w.abs().max())
+            found = _projected(w / scale, left.T.float()) if scale else None
     if found is None:
         return None
-    u, p = found
-    root = (torch.linalg.vector_norm(p, dim=1) * scale / torch.linalg.vector_norm(u, dim=1)).sqrt()[:, None]
-    return _stored((u * root).T, matrix.dtype), _stored(p * (scale / root), matrix.dtype)
+    u, root, p = found
+    length = torch.linalg.vector_norm(u, dim=1).sqrt()
+    wide, high = length.reciprocal(), length[:, None]
+    if scale != 1.0:
+        wide, high = wide * scale**0.5, high * scale**0.5
+    balanced = torch.mul(u.T, wide, out=u.new_empty(m, rank))
+    return _stored(balanced, matrix.dtype), _stored((root * high) @ p, matrix.dtype)
 
 
-def _alternated(w: Tensor, p: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Rows u (r, m) and p (r, n) of least ||w - u^T p||^2 from p, or None where that takes long.
+def _alternated(w: Tensor, p: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+    """u (r, m), a (r, r), p (r, n) of least ||w - u^T a p||^2 from the span of p, the rows of a p orthonormal; or None
+    where that takes long.
 
     Least squares for u, then for p, and so on, is subspace iteration (Golub and Van Loan, "Matrix Computations",
     section 8.2.4): the objective never rises. With theta the least of the r energies caught and tail the largest left
-    over, what it has left to fall shrinks by tail / theta each time, or faster, so that a gain bounds it: the last one,
-    or the next, which is tr(c^T c p^T (p p^T)^-1 p), c what is left over, and so is known from random rows of c.
+    over, what it has left to fall shrinks by tail / theta each time, or faster, so that the next gain bounds it: it is
+    tr(c^T c p^T (p p^T)^-1 p), c what is left over, and so is known from random rows of c.
     """
-    rank = len(p)
-    triangle, failed = torch.linalg.cholesky_ex(p @ p.T)
-    if failed:
-        return None
-    u = (w @ (torch.cholesky_inverse(triangle) @ p).T).T
-    for number in range(1, ROUNDS + 1):
+    u = (w @ p.T).T
+    for rounds_left in reversed(range(ROUNDS)):
         q = _orthonormal(u)
         if q is None:
             return None
         p = q @ w
         gram = p @ p.T
         triangle, failed = torch.linalg.cholesky_ex(gram)
-        if failed:
+        caught = float(gram.trace())
+        if failed or not OVERFLOW[0] < caught < OVERFLOW[1]:
             return None
-        inverse = torch.cholesky_inverse(triangle)
-        theta = 1 / float(torch.linalg.vector_norm(inverse))
-        seen, error, tail = _left_over(w, q, theta)
-        rate = tail / theta
-        if not rate < 1:
+        root = _inverse(triangle)
+        inverse = root.T @ root
+        left_over = LeftOver(w, q, theta=float(torch.linalg.vector_norm(inverse @ inverse)) ** -0.5)
+        gain = UNSURE * float(torch.linalg.vector_norm(root @ (p @ left_over.seen.T))) ** 2 / PROBES
+        enough = TOLERANCE * left_over.energy / SLACK + len(p) * ROUNDING * caught
+        if left_over.settles(gain, enough, steps=0):
+            return triangle.T @ q, root, p
+        if not left_over.settles(gain, enough, steps=2 * rounds_left + 1):
             return None
-        rounding = rank * ROUNDING * float(gram.trace())
-        enough = TOLERANCE * error / SLACK + rounding
-        across = p @ seen.T
-        if UNSURE * float((across * (inverse @ across)).sum()) / PROBES <= enough * (1 - rate):
-            return q, p
-        u = inverse @ (w @ p.T).T
-        moved = u - q
-        gained = float((gram * (moved @ moved.T)).sum())
-        to_gain = gained * rate / (1 - rate)
-        enough = TOLERANCE * (error - gained) / SLACK + rounding
-        if to_gain <= enough:
-            return u, p
-        if to_gain * rate ** (2 * (ROUNDS - number)) > enough:
-            return None
+        u = root @ (w @ p.T).T
+        if left_over.settles(gain, enough, steps=1):
+            return u, root, p
     return None
 
 
-def _left_over(w: Tensor, q: Tensor, theta: float) -> tuple[Tensor, float, float]:
-    """z c of normal rows z, and estimates of ||c||_F^2 and, from above, ||c||_2^2; c is what of w is orthogonal to q.
+class LeftOver:
+    """What of a matrix w (m, n) is orthogonal to orthonormal rows q (r, m): c, seen through random rows z.
 
     z^T (c c^T)^k z is the trace of (c c^T)^k on average, at least ||c||_2^2k; MISSED makes a bound of it that also sees
-    what entered the matrix apart from all that was spanned. The bound is tight for large k, and sought until it is an
-    eighth of theta, or found to be more than half of it.
+    what entered the matrix apart from all that was spanned. The bound is tight for large k: each costs two products
+    with w, so that it is tightened only while that may answer what is asked.
+
+    Attributes:
+        seen: (PROBES, n), z c.
+        energy: an estimate of ||c||_F^2.
+        tail: an estimate of ||c||_2^2 from above; infinite where it is known to be more than half of theta.
     """
-    probes = torch.randn(PROBES, w.shape[0], generator=torch.Generator().manual_seed(0)).to(w)
-    probes = _apart(probes, q)
-    seen = across = probes @ w
-    error = float(_energy(seen)) / PROBES
-    tail, logarithm, before = MISSED * error, 0.0, float(torch.linalg.vector_norm(probes))
-    for power in range(1, POWERS + 1):
-        if tail <= theta / 8:
-            break
-        probes = _apart(across @ w.T, q)
+
+    def __init__(self, w: Tensor, q: Tensor, *, theta: float) -> None:
+        self._w, self._q, self._theta = w, q, theta
+        probes = _apart(_normal(PROBES, w.shape[0]).to(w), q)
+        self.seen = self._across = probes @ w
+        pairs = self.seen @ self.seen.T
+        self.energy = float(pairs.trace()) / PROBES
+        squares = float(torch.linalg.vector_norm(pairs.fill_diagonal_(0.0))) / (PROBES * (PROBES - 1)) ** 0.5
+        self.tail = MISSED * min(self.energy, squares)
+        self._power, self._logarithm, self._probes = 0, 0.0, probes
+
+    def settles(self, gain: float, enough: float, *, steps: int) -> bool:
+        """Whether after so many least squares no more than `enough` is left to gain, the next of which gains `gain`."""
+        if steps == 0 and gain > enough:
+            return False
+        while not self._bounded(gain, enough, steps):
+            if not self._tightened():
+                return False
+        return True
+
+    def _bounded(self, gain: float, enough: float, steps: int) -> bool:
+        if not self.tail < self._theta:
+            return False
+        rate: float = self.tail / self._theta
+        return bool(gain * rate**steps <= enough * (1 - rate))
+
+    def _tightened(self) -> bool:
+        """Whether another power of c c^T told more of the tail; it is not tried where it could not."""
+        if self._power == POWERS or self.tail <= self._theta / 8 or self.tail == inf:
+            return False
+        self._power += 1
+        before = float(torch.linalg.vector_norm(self._probes))
+        probes = _apart(self._across @ self._w.T, self._q)
         size = max(float(torch.linalg.vector_norm(probes)), 1e-30)
-        if size > theta / 2 * before:
-            return seen, error, inf
-        logarithm += log(size)
-        tail = min(tail, exp((logarithm + log(MISSED / PROBES) / 2) / power))
-        across, before = (probes / size) @ w, 1.0
-    return seen, error, tail
+        if size > self._theta / 2 * before:
+            self.tail = inf
+            return False
+        self._logarithm += log(size)
+        self.tail = min(self.tail, exp((self._logarithm + log(MISSED / PROBES) / 2) / self._power))
+        self._probes = probes / size
+        self._across = self._probes @ self._w
+        return True
+
+
+@functools.cache
+def _normal(rows: int, columns: int) -> Tensor:
+    """Normal numbers, the same every time."""
+    return torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
 
 
 def _apart(probes: Tensor, q: Tensor) -> Tensor:
     """What of the rows `probes` (few, m) is orthogonal to the rows of `q`."""
-    return probes - (probes @ q.T) @ q
+    return torch.addmm(probes, probes @ q.T, q, alpha=-1)
 
 
-def _projected(w: Tensor, start: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Orthonormal rows q (r, m) and p = q w (r, n), the best there are in a space of R^m, or None if it is too small.
+def _projected(w: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+    """As of `_alternated`, but the best there are with the rows of u in a space of R^m, or None if it is too small.
 
     The space is all of R^m or, where r is small against m, a Krylov space (`_krylov`) that contains `start`. Rounding
     errors of eta in w w^T cost at most sum_i eta^2 / max(g_i, eta), but for a factor of 2, g_i how far the i-th
@@ -192,7 +226,9 @@ def _projected(w: Tensor, start: Tensor) -> tuple[Tensor, Tensor] | None:
     loss += 2 * float((eta**2 / (values[-rank:] - values[-rank - 1]).clamp_min(eta)).sum())
     if SLACK * loss > TOLERANCE * (energy * (1 - 8 * eps) - float(values[-rank:].sum())):
         return None
-    return q, q @ w
+    p = q @ w
+    lengths = torch.linalg.vector_norm(p, dim=1)
+    return q * lengths[:, None], lengths.reciprocal().diag(), p
 
 
 def _krylov(w: Tensor, start: Tensor, energy: float) -> tuple[Tensor, Tensor, float] | None:
@@ -204,7 +240,7 @@ def _krylov(w: Tensor, start: Tensor, energy: float) -> tuple[Tensor, Tensor, fl
     not found. Taken for it, as an estimate, is the Ritz value half a block below theta_r.
     """
     rank = len(start)
-    fresh = torch.randn((rank + 1) // 2, w.shape[0], generator=torch.Generator().manual_seed(0)).to(w)
+    fresh = _normal((rank + 1) // 2, w.shape[0]).to(w)
     block = torch.linalg.qr(torch.cat([start, fresh]).T).Q.T
     size = len(block)
     basis = block
@@ -238,14 +274,31 @@ def _gram(w: Tensor) -> Tensor:
 
 
 def _orthonormal(rows: Tensor) -> Tensor | None:
-    """An orthonormal basis of the span of `rows` (r, m) by Cholesky's decomposition of their Gram matrix, or None where
-    they are too far from orthogonal for that."""
-    gram = rows @ rows.T
-    triangle, failed = torch.linalg.cholesky_ex(gram)
-    if failed or not bool((triangle.diagonal() > 0.1 * gram.diagonal().sqrt()).all()):
-        return None
-    basis: Tensor = torch.linalg.solve_triangular(triangle, rows, upper=False)
-    return basis
+    """An orthonormal basis of the span of `rows` (r, m) by Cholesky's decomposition of their Gram matrix, twice where
+    they are far from orthogonal, or None where they are too far for that."""
+    for least in (0.01, 0.1):
+        gram = rows @ rows.T
+        triangle, failed = torch.linalg.cholesky_ex(gram)
+        if failed:
+            return None
+        independent = float((triangle.diagonal().square() / gram.diagonal()).min())
+        if not independent > least**2:
+            return None
+        rows = _inverse(triangle) @ rows
+        if independent > 0.1**2:
+            return rows
+    return None
+
+
+def _inverse(triangle: Tensor) -> Tensor:
+    """Of a lower triangle. Of few rows, with a product after it, faster than solving for many columns."""
+    inverse: Tensor = torch.linalg.solve_triangular(triangle, _identity(len(triangle)).to(triangle), upper=False)
+    return inverse
+
+
+@functools.cache
+def _identity(size: int) -> Tensor:
+    return torch.eye(size)
 
 
 def _energy(x: Tensor) -> Tensor:

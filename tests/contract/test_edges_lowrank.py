@@ -28,7 +28,7 @@ from lc_core import (
 from lc_core.compression import Use, objective
 from lc_core.forms import unpack
 from lc_core.layers import Spectral
-from lc_core.svd import _alternated, _left_over, leading, refined
+from lc_core.svd import LeftOver, _alternated, leading, refined
 from tests.contract.weights import draw, slack, squared_error
 from tests.ids import plain
 
@@ -576,10 +576,12 @@ def test_what_is_left_over_is_never_bounded_too_low():
         for sizes in ([1.0], [1.0, 0.99], [1.0] + 90 * [0.3], 95 * [1.0]):
             u = torch.linalg.qr(normal(95, 95, seed=70 + seed)).Q[:, : len(sizes)]
             w = torch.cat([torch.zeros(5, len(sizes)), u * torch.tensor(sizes)])
-            _, error, tail = _left_over(w, q, 4.0)
-            assert 1.0 <= tail <= 4.0
-            assert abs(error / sum(s * s for s in sizes) - 1) < 1.5
-            assert _left_over(w, q, 1.9)[2] > 0.95
+            left_over = LeftOver(w, q, theta=8.0)
+            assert abs(left_over.energy / sum(s * s for s in sizes) - 1) < 1.0
+            assert left_over.tail >= 1.0
+            assert left_over.settles(1.0, 1.4, steps=0)
+            assert 1.0 <= left_over.tail <= 8.0 * (1 - 1 / 1.4)
+            assert not LeftOver(w, q, theta=1.9).settles(1.0, 2.0, steps=0)
 
 
 def test_low_rank_leaves_its_own_output_when_it_starts_from_it():
