@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,12 +21,15 @@ from lc_core.compression import (
     objective,
     prefixed,
 )
+from lc_core.lookup import between
 from lc_core.pruning import L0Pruning, Sparse
 from lc_core.quantization import Codebook, Quantized, encode, sorted_array
 from lc_core.structured import GroupPruning
-from lc_core.trimmed import trimmed_centres
+from lc_core.trimmed import bounds_of_staying, trimmed_centres
 
 ROUNDS = 20
+FEW_CODES = 8
+"""Few enough to compare every weight with the bounds of those that stay about each."""
 Theta = TypeVar("Theta", bound=Compressed)
 
 
@@ -169,9 +173,16 @@ def _corrected(
     w: Tensor, pruning: L0Pruning, codebook: Codebook, previous: Compressed | None
 ) -> tuple[Sparse, Quantized]:
     """A codebook of which the weights farthest from their code are corrected."""
-    left_out = pruning.count(tuple(w.shape))
-    centres = trimmed_centres(sorted_array(w), size=codebook.size, left_out=left_out, start=codebook.start(previous))
+    left_out, ordered, flat = pruning.count(tuple(w.shape)), sorted_array(w), w.reshape(-1)
+    centres = trimmed_centres(ordered, size=codebook.size, left_out=left_out, start=codebook.start(previous))
     quantized = encode(w, codebook=torch.from_numpy(centres).to(w))
+    if w.device.type == "cpu" and w.dtype == torch.float32 and codebook.size <= FEW_CODES and 0 < left_out < w.numel():
+        values, codes, codebook_values = flat.numpy(), quantized.codes.numpy(), quantized.codebook.numpy()
+        bounds = bounds_of_staying(ordered, codebook_values.astype(np.float64), left_out)
+        support = np.flatnonzero(~between(values, bounds))
+        if support.size == left_out:  # unless some are as far as the nearest of those corrected
+            corrections = torch.from_numpy(values[support] - codebook_values[codes[support]])
+            return Sparse(tuple(w.shape), torch.from_numpy(support), Dense(corrections)), quantized
     return pruning.compress(w - quantized.decompress(), mu=0.0), quantized
 
 

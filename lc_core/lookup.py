@@ -42,11 +42,24 @@ def borders_below(values: Singles, borders: Floats) -> Indices:
 
 def _borders_passed(values: Singles, borders: Singles) -> npt.NDArray[np.uint8]:
     """How many of fewer than 256 `borders` lie below each of `values`, by comparing with every one."""
-    passed, above = np.zeros(values.size, dtype=np.uint8), np.empty(values.size, dtype=np.bool_)
-    for border in borders:
+    if not borders.size:
+        return np.zeros(values.size, dtype=np.uint8)
+    above = np.empty(values.size, dtype=np.bool_)
+    passed: npt.NDArray[np.uint8] = np.greater(values, borders[0]).view(np.uint8)
+    for border in borders[1:]:
         np.greater(values, border, out=above)
         np.add(passed, above.view(np.uint8), out=passed)
     return passed
+
+
+def between(values: Singles, borders: Floats) -> npt.NDArray[np.bool_]:
+    """Which of `values` (n,) lie above an odd number of `borders`, of which there are few."""
+    held = not_above(borders, np.dtype(np.float32))
+    above = np.empty(values.size, dtype=np.bool_)
+    inside: npt.NDArray[np.bool_] = np.greater(values, held[0])
+    for border in held[1:]:
+        np.logical_xor(inside, np.greater(values, border, out=above), out=inside)
+    return inside
 
 
 def not_above(points: Floats, dtype: np.dtype[np.floating]) -> npt.NDArray[np.floating]:

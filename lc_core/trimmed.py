@@ -6,13 +6,16 @@ import numpy.typing as npt
 from lc_core.kmeans import MOST_BINNED, bin_edges, centres_of_sorted, run_costs
 from lc_core.sorted_values import Floats, Indices, SortedValues, summed
 
-BINS = 128
-OCTAVES, HALVINGS = -40.0, 14
-"""Prices are looked for from the square of the values' span down, over so many octaves of its root."""
+BINS, FEW_BINS = 128, 64
+OCTAVES, HALVINGS, FEW_HALVINGS = -40.0, 14, 4
+"""Prices are looked for from the square of the values' span down, over so many octaves of its root; more narrowly where
+few values or many centres make the start count."""
 FINE_BINS, MANY_VALUES = 32, 10_000
 """With so many bins a run, and values, the optimum over bins is so near the optimum that k-means finds nothing more."""
 FIRST_ROUNDS, ROUNDS = 4, 200
-GAIN = 1e-8
+SHRINKS = 0.3, 0.95
+"""Steps that shrink to a smaller part end soon, those that shrink to a larger lead too far to be followed."""
+GAIN = 1e-7
 """A round that lowers the distortion by less than this part of it is the last."""
 
 
@@ -32,7 +35,12 @@ def trimmed_centres(
         return centres_of_sorted(values, size=size, start=start)
     data, clear = summed(values), FINE_BINS * size <= BINS and values.size >= MANY_VALUES
     if size <= MOST_BINNED:
-        starts = _bracketing(data, size, left_out)[-1 if clear else 0 :]
+        if clear:
+            bins, halvings = max(FEW_BINS, FINE_BINS * size), FEW_HALVINGS
+            optima = _bracketing(data, size, left_out, bins=bins, halvings=halvings)[-1:]
+        else:
+            optima = _bracketing(data, size, left_out, bins=BINS, halvings=HALVINGS)
+        starts = [_means(data, runs, size) for runs in optima]
     else:
         kept = values.size - left_out
         first = int(np.argmin(np.maximum(-values[: left_out + 1], values[kept - 1 :])))  # those of least magnitude
@@ -56,16 +64,25 @@ def trimmed_centres(
     return best + data.shift
 
 
-def _bracketing(data: SortedValues, size: int, left_out: int) -> list[Floats]:
-    """Centres of the optima over bins at two prices, that leave out just more and just no more than `left_out`."""
+def bounds_of_staying(values: npt.NDArray[np.floating], centres: Floats, left_out: int) -> Floats:
+    """Of the ascending `values` that stay about each of the ascending `centres` when the farthest go: a number just
+    below the least, and the largest, run by run."""
+    runs = _staying(SortedValues(values, 0.0, np.zeros(1), np.zeros(1)), centres, left_out)
+    first, end = runs[:, runs[0] < runs[1]]
+    below = np.nextafter(values[first].astype(np.float64), -np.inf)
+    return np.stack([below, values[end - 1]], axis=1).reshape(-1)
+
+
+def _bracketing(data: SortedValues, size: int, left_out: int, *, bins: int, halvings: int) -> list[Indices]:
+    """The optima over bins (`_priced`) at two prices, that leave out just more and just no more than `left_out`."""
     n = data.values.size
-    edges = bin_edges(data.values, bins=BINS) if n > BINS else np.arange(n + 1)
+    edges = bin_edges(data.values, bins=bins) if n > bins else np.arange(n + 1)
     sums, squares = (part[None] for part in data.before(edges))
     costs = run_costs(edges[None], sums, squares, edges[None], sums, squares)[0]
     span = float(data.values[-1]) - float(data.values[0])
     low, high = OCTAVES, 0.0
-    more, fewer = None, _priced(edges, costs, size, span**2)
-    for _ in range(HALVINGS):
+    more = fewer = None
+    for _ in range(halvings):
         middle = (low + high) / 2
         runs = _priced(edges, costs, size, (span * 2**middle) ** 2)
         stay = int((runs[1] - runs[0]).sum())
@@ -75,7 +92,9 @@ def _bracketing(data: SortedValues, size: int, left_out: int) -> list[Floats]:
             high, fewer = middle, runs
         else:
             low = middle
-    return [_means(data, runs, size) for runs in (more, fewer) if runs is not None]
+    if fewer is None:
+        fewer = _priced(edges, costs, size, span**2)
+    return [fewer] if more is None else [more, fewer]
 
 
 def _means(data: SortedValues, runs: Indices, size: int) -> Floats:
@@ -110,20 +129,33 @@ def _priced(edges: Indices, costs: Floats, size: int, price: float) -> Indices:
 
 
 def _descended(data: SortedValues, centres: Floats, left_out: int, *, rounds: int) -> tuple[float, Floats]:
-    """The distortion and the centres where alternating from `centres` ends, or comes to in `rounds`."""
-    least, found = np.inf, centres
+    """The distortion and the centres where alternating from `centres` ends, or comes to in `rounds`.
+
+    It nears its end by the same part each time, so that every second round goes on to where that leads (Aitken's
+    delta-squared process); what that does not lower is taken back.
+    """
+    least, found, before, safe = np.inf, centres, None, None
     for _ in range(rounds):
         runs = _staying(data, found, left_out)
         counts = np.maximum(runs[1] - runs[0], 1)
-        sums, squares = (before[1] - before[0] for before in data.before(runs))
+        sums, squares = (before_runs[1] - before_runs[0] for before_runs in data.before(runs))
         error = float((squares - sums**2 / counts).sum())
         if not error < least:
-            break
+            if safe is None:
+                break
+            found, before, safe = safe, None, None
+            continue
         gain, least = least - error, error
-        found = np.sort(np.where(runs[1] > runs[0], sums / counts, found))
+        moved = np.sort(np.where(runs[1] > runs[0], sums / counts, found))
+        step, found, safe = moved - found, moved, None
         if gain < GAIN * error:
             break
-    return least, found
+        part = 0.0 if before is None else float(step @ before) / float(before @ before)
+        if SHRINKS[0] < part < SHRINKS[1]:
+            found, safe, before = np.sort(moved + step * (part / (1 - part))), moved, None
+        else:
+            before = step
+    return least, found if safe is None else safe
 
 
 def _staying(data: SortedValues, centres: Floats, left_out: int) -> Indices:

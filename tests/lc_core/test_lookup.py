@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lc_core.lookup import BITS, FEW_BORDERS, borders_below, not_above
+from lc_core.lookup import BITS, FEW_BORDERS, between, borders_below, not_above
 
 AWKWARD = [0.0, -0.0, 1e-45, -1e-45, 1e-38, 1.0, np.nextafter(np.float32(1), np.float32(2)), -1.0, 3e38, -3e38, 0.1]
 
@@ -40,6 +40,14 @@ def test_values_on_a_border_and_next_to_it_are_told_apart(repeats):
     for shift in (0.0, 1e-12, -1e-12, 1e-50):
         borders = points.astype(np.float64) + shift
         assert np.array_equal(borders_below(values, borders), plain(values, borders)), shift
+
+
+def test_between_is_an_odd_count_of_smaller_borders():
+    values = np.random.default_rng(0).standard_t(2, size=3000).astype(np.float32)
+    values[: len(AWKWARD)] = AWKWARD
+    for size in (1, 2, 5, 16):
+        borders = np.sort(values[:size].astype(np.float64))
+        assert np.array_equal(between(values, borders), plain(values, borders) % 2 == 1)
 
 
 def test_a_negative_zero_as_a_border_is_not_below_a_positive_one():

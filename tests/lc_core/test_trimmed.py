@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lc_core import Codebook, L0Pruning, Sum
-from lc_core.combination import descend
+from lc_core.combination import FEW_CODES, descend
 from lc_core.compression import objective
-from lc_core.trimmed import trimmed_centres
+from lc_core.lookup import between
+from lc_core.quantization import nearest
+from lc_core.trimmed import bounds_of_staying, trimmed_centres
 from tests.contract.brute_force import Floats
 from tests.contract.weights import PROPERTY, draw, slack
 
@@ -106,6 +108,29 @@ def test_corrections_of_a_codebook_end_no_worse_than_one_term_after_the_other(ke
             assert error <= least * 1.0005 + slack(w)
             ratios.append(error / least)
     assert np.mean(ratios) <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("size", [1, 2, FEW_CODES, FEW_CODES + 1])
+@pytest.mark.parametrize("kind", ["normal", "heavy tails", "ties", "two values", "far from zero", "one outlier"])
+def test_those_corrected_are_the_farthest_and_their_corrections_are_exact(size, kind):
+    for seed, count in enumerate([30, 3000, 30_000]):
+        w = draw((count,), kind=kind, seed=seed)
+        sparse, coded = Sum(L0Pruning(keep=0.1), Codebook(size=size)).compress(w, mu=1.0).terms
+        assert sparse.support.numel() == count // 10
+        assert torch.equal(coded.codes, nearest(w, codebook=coded.codebook))
+        left = w - coded.decompress()
+        assert torch.equal(sparse.values.decompress(), left[sparse.support])
+        stays = torch.ones(count, dtype=torch.bool)
+        stays[sparse.support] = False
+        assert float(left[stays].abs().max()) <= float(left[sparse.support].abs().min()) + 1e-6 * float(w.abs().max())
+
+
+def test_what_stays_lies_between_its_bounds():
+    values = np.array([-3.0, -1.0, -1.0, 0.0, 1.0, 1.5, 9.0])
+    bounds = bounds_of_staying(values, np.array([-1.0, 1.0]), 2)
+    assert between(values.astype(np.float32), bounds).tolist() == [False, True, True, True, True, True, False]
+    alone = bounds_of_staying(values, np.array([-1.0, 100.0]), 5)
+    assert between(values.astype(np.float32), alone).tolist() == [False, True, True, False, False, False, False]
 
 
 def test_the_order_of_the_terms_is_kept():
