@@ -116,6 +116,8 @@ def run(
     All of its grid, or as many as a search for the smallest model at a target asks for. The same command again goes
     on where it stopped, and runs failed jobs again.
     """
+    if macs and search != SearchName.pareto:
+        raise UsageError("--macs: expected --search pareto, whose objectives it adds to")
     from sweep import driver
     from sweep.process import own_stream
     from sweep.progress import Progress
@@ -142,8 +144,6 @@ def run(
         url=url,
         tracker=track.value if track else None,
     )
-    if macs and search != SearchName.pareto:
-        raise UsageError("--macs: expected --search pareto, whose objectives it adds to")
     if dry_run:
         print(text.jobs(driver.outline(options), limit=trials, aimed=options.aimed))
         return DONE
