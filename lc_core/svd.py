@@ -237,7 +237,8 @@ def _krylov(w: Tensor, start: Tensor, energy: float) -> tuple[Tensor, Tensor, fl
     The space is the Krylov space from `start` and half as many random rows (Golub and Van Loan, section 10.3.6): what
     `start` lacks it may be orthogonal to, as in the first LC steps. The residuals b_i of the Ritz vectors lie in the
     block after the last; sum_i ||b_i||^2 / (theta_r - c) bounds the loss, c the largest eigenvalue that the space has
-    not found. Taken for it, as an estimate, is the Ritz value half a block below theta_r.
+    not found. Taken for it, as an estimate, is the Ritz value half a block below theta_r; and by the same estimate the
+    half block below theta_r may rise past it.
     """
     rank = len(start)
     fresh = _normal((rank + 1) // 2, w.shape[0]).to(w)
@@ -253,9 +254,13 @@ def _krylov(w: Tensor, start: Tensor, energy: float) -> tuple[Tensor, Tensor, fl
         block, r = torch.linalg.qr(image.T)
         if number in BLOCKS:
             values, vectors = torch.linalg.eigh(projected[: len(basis), : len(basis)])
-            chosen = vectors[:, -rank:]
-            gap = max(float(values[-rank] - values[-rank - size // 2]), torch.finfo(w.dtype).tiny)
-            loss = float(_energy((r @ chosen[-size:]).contiguous())) / gap
+            chosen, half = vectors[:, -rank:], size // 2
+            tiny = torch.finfo(w.dtype).tiny
+            gap = max(float(values[-rank] - values[-rank - half]), tiny)
+            residuals = (r @ vectors[-size:, -rank - half :]).square().sum(dim=0)
+            below = values[-rank - half : -rank]
+            rising = below + residuals[:half] / (below - values[-rank - 2 * half : -rank - half]).clamp_min(tiny)
+            loss = float(residuals[half:].sum()) / gap + float((rising - values[-rank]).clamp_min(0.0).sum())
             if SLACK * loss <= TOLERANCE * (energy - float(values[-rank:].sum())):
                 return values, chosen.T @ basis, loss
         if not bool((r.diagonal().abs() > 1e-3 * torch.linalg.vector_norm(image, dim=1)).all()):

@@ -584,6 +584,25 @@ def test_what_is_left_over_is_never_bounded_too_low():
             assert not LeftOver(w, q, theta=1.9).settles(1.0, 2.0, steps=0)
 
 
+def test_no_energy_caught_settles_nothing():
+    w = normal(100, 120, seed=71)
+    assert not LeftOver(w, torch.eye(100)[:5], theta=0.0).settles(0.0, 1.0, steps=0)
+
+
+@pytest.mark.parametrize("m, n, rank", [(91, 190, 4), (100, 140, 4), (298, 127, 4), (292, 204, 8)])
+def test_a_direction_that_rises_past_the_cut_is_found(m, n, rank):
+    """The start is as good as can be in all other directions, so that nothing is left over there."""
+    k = min(m, n)
+    s = spectrum("linear", k, rank)
+    for seed in range(3):
+        u, v = (torch.linalg.qr(normal(size, k, seed=size + seed).double()).Q for size in (m, n))
+        before = LowRank(rank).compress((u * s @ v.T).float(), mu=1.0)
+        for size in (0.9, 1.0, 1.2):
+            then = (u * s @ v.T + size * u[:, -1:] @ v[:, -1:].T).float()
+            least = float((torch.linalg.svdvals(then.double())[rank:] ** 2).sum())
+            assert squared_error(then, LowRank(rank).compress(then, mu=1.0, previous=before)) <= least * (1 + 1e-4)
+
+
 def test_low_rank_leaves_its_own_output_when_it_starts_from_it():
     for seed, (m, n) in enumerate([(100, 140), (300, 90)]):
         theta = LowRank(10).compress(normal(m, n, seed=seed), mu=1.0)
