@@ -58,8 +58,8 @@ def trimmed_centres(
 
 def _bracketing(data: SortedValues, size: int, left_out: int) -> list[Floats]:
     """Centres of the optima over bins at two prices, that leave out just more and just no more than `left_out`."""
-    n = data.values.size
-    edges = bin_edges(data.values, bins=BINS) if n > BINS else np.arange(n + 1)
+    n = data.size
+    edges = bin_edges(data, bins=BINS) if n > BINS else np.arange(n + 1)
     sums, squares = (part[None] for part in data.before(edges))
     costs = run_costs(edges[None], sums, squares, edges[None], sums, squares)[0]
     span = float(data.values[-1]) - float(data.values[0])
