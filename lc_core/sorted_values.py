@@ -41,14 +41,15 @@ class Ordered(Protocol):
 
 def centres_of(data: Ordered, edges: Indices) -> Floats:
     """Means (k,) of the runs, less the shift; every run holds a value."""
-    means: Floats = np.diff(data.before(edges)[0]) / np.diff(edges)
+    sums = data.before(edges)[0]
+    means: Floats = (sums[1:] - sums[:-1]) / (edges[1:] - edges[:-1])
     return means
 
 
 def distortions(data: Ordered, edges: Indices) -> Floats:
     """For each run (k,) the sum of the squared distances to its mean."""
     sums, squares = data.before(edges)
-    spread: Floats = np.diff(squares) - np.diff(sums) ** 2 / np.diff(edges)
+    spread: Floats = squares[1:] - squares[:-1] - (sums[1:] - sums[:-1]) ** 2 / (edges[1:] - edges[:-1])
     return spread
 
 
@@ -127,6 +128,7 @@ def summed(values: npt.NDArray[np.floating]) -> SortedValues:
 
 def edges_of(borders: Indices, n: int) -> Indices:
     """0, those of ascending `borders` between that make a run, and n."""
-    edges = np.concatenate([[0], borders, [n]])
-    distinct: Indices = edges[np.append(True, edges[1:] > edges[:-1])]
-    return distinct
+    edges = np.empty(borders.size + 2, np.int64)
+    edges[0], edges[1:-1], edges[-1] = 0, borders, n
+    rising = edges[1:] > edges[:-1]
+    return edges if rising.all() else edges[np.append(True, rising)]
