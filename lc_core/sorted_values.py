@@ -5,6 +5,7 @@ two runs.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,50 @@ Indices = npt.NDArray[np.int64]
 
 BLOCK = 16
 CHUNK = 1 << 11
+SAMPLE = 1 << 12
+
+
+class Ordered(Protocol):
+    """Values in ascending order, as far as their order need be known; sums and points are less `shift`."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def shift(self) -> float: ...
+
+    def before(self, edges: Indices) -> tuple[Floats, Floats]:
+        """Sums of the values before each of `edges`, of any shape, and of their squares."""
+
+    def below(self, points: Floats) -> Indices:
+        """How many values are not above each of `points`."""
+
+    def sampled(self) -> tuple[Indices, Floats]:
+        """Places of some values, the first among them, and those values."""
+
+
+def centres_of(data: Ordered, edges: Indices) -> Floats:
+    """Means (k,) of the runs, less the shift; every run holds a value."""
+    sums = data.before(edges)[0]
+    means: Floats = (sums[1:] - sums[:-1]) / (edges[1:] - edges[:-1])
+    return means
+
+
+def distortions(data: Ordered, edges: Indices) -> Floats:
+    """For each run (k,) the sum of the squared distances to its mean."""
+    sums, squares = data.before(edges)
+    spread: Floats = squares[1:] - squares[:-1] - (sums[1:] - sums[:-1]) ** 2 / (edges[1:] - edges[:-1])
+    return spread
+
+
+def distortion(data: Ordered, edges: Indices) -> float:
+    """Their sum."""
+    return float(distortions(data, edges).sum())
+
+
+def nearest_runs(data: Ordered, centres: Floats) -> Indices:
+    """Edges of the runs of values nearest to each of `centres`; a centre left without values is dropped."""
+    return edges_of(data.below((centres[1:] + centres[:-1]) / 2), data.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +81,10 @@ class SortedValues:
     sums: Floats
     squares: Floats
 
+    @property
+    def size(self) -> int:
+        return self.values.size
+
     def before(self, edges: Indices) -> tuple[Floats, Floats]:
         """Sums of the values before each of `edges`, of any shape, and of their squares."""
         block, rest = np.divmod(edges, BLOCK)
@@ -44,31 +93,22 @@ class SortedValues:
         sums, squares = np.einsum("...i->...", tails), np.einsum("...i,...i->...", tails, tails)
         return self.sums[block] + sums, self.squares[block] + squares
 
-    def centres(self, edges: Indices) -> Floats:
-        """Means (k,) of the runs, less the shift; every run holds a value."""
-        means: Floats = np.diff(self.before(edges)[0]) / np.diff(edges)
-        return means
-
-    def distortions(self, edges: Indices) -> Floats:
-        """For each run (k,) the sum of the squared distances to its mean."""
-        sums, squares = self.before(edges)
-        spread: Floats = np.diff(squares) - np.diff(sums) ** 2 / np.diff(edges)
-        return spread
-
-    def distortion(self, edges: Indices) -> float:
-        """Their sum."""
-        return float(self.distortions(edges).sum())
-
-    def nearest_runs(self, centres: Floats) -> Indices:
-        """Edges of the runs of values nearest to each of `centres`; a centre left without values is dropped."""
-        return edges_of(self.below((centres[1:] + centres[:-1]) / 2), self.values.size)
-
     def below(self, points: Floats) -> Indices:
         """How many values are not above each of `points`, which are less the shift."""
         places: Indices = np.searchsorted(
             self.values, not_above(points + self.shift, self.values.dtype), side="right"
         ).astype(np.int64)
         return places
+
+    def sampled(self) -> tuple[Indices, Floats]:
+        """Where there are many, every so many of the values, but all of the smallest and the largest."""
+        n, ends = self.size, SAMPLE // 8
+        if n > 2 * SAMPLE:
+            between = np.arange(ends, n - ends, n // SAMPLE)
+            places = np.concatenate([np.arange(ends), between, np.arange(n - ends, n)])
+        else:
+            places = np.arange(n)
+        return places, self.values[places].astype(np.float64)
 
 
 def summed(values: npt.NDArray[np.floating]) -> SortedValues:
@@ -88,6 +128,7 @@ def summed(values: npt.NDArray[np.floating]) -> SortedValues:
 
 def edges_of(borders: Indices, n: int) -> Indices:
     """0, those of ascending `borders` between that make a run, and n."""
-    edges = np.concatenate([[0], borders, [n]])
-    distinct: Indices = edges[np.append(True, edges[1:] > edges[:-1])]
-    return distinct
+    edges = np.empty(borders.size + 2, np.int64)
+    edges[0], edges[1:-1], edges[-1] = 0, borders, n
+    rising = edges[1:] > edges[:-1]
+    return edges if rising.all() else edges[np.append(True, rising)]

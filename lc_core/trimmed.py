@@ -75,8 +75,8 @@ def bounds_of_staying(values: npt.NDArray[np.floating], centres: Floats, left_ou
 
 def _bracketing(data: SortedValues, size: int, left_out: int, *, bins: int, halvings: int) -> list[Indices]:
     """The optima over bins (`_priced`) at two prices, that leave out just more and just no more than `left_out`."""
-    n = data.values.size
-    edges = bin_edges(data.values, bins=bins) if n > bins else np.arange(n + 1)
+    n = data.size
+    edges = bin_edges(data, bins=bins) if n > bins else np.arange(n + 1)
     sums, squares = (part[None] for part in data.before(edges))
     costs = run_costs(edges[None], sums, squares, edges[None], sums, squares)[0]
     span = float(data.values[-1]) - float(data.values[0])

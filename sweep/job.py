@@ -62,6 +62,9 @@ def content_hash(data: Any) -> str:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of what decides numbers."""
+    """Versions of what decides numbers; with the compiled loops or without, large codebooks differ a little."""
+    from lc_core.kernels import built
+
     packages = ("lcsweep", "torch", "numpy", "scikit-learn", "optuna", "ray")
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
+    found = {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
+    return found | {"kernels": "compiled" if built() else "absent"}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from lc_core import kernels
 from lc_core.lookup import BITS, FEW_BORDERS, between, borders_below, not_above
 
 AWKWARD = [0.0, -0.0, 1e-45, -1e-45, 1e-38, 1.0, np.nextafter(np.float32(1), np.float32(2)), -1.0, 3e38, -3e38, 0.1]
@@ -15,8 +16,22 @@ def denormals():
     torch.set_flush_denormal(False)
 
 
+@pytest.fixture(autouse=True, params=["compiled", "NumPy"])
+def way(request, monkeypatch):
+    if request.param == "NumPy":
+        monkeypatch.setattr(kernels, "LIBRARY", None)
+    return request.param
+
+
 def plain(values, borders):
     return np.searchsorted(borders, values.astype(np.float64), side="left")
+
+
+def test_the_compiled_loops_were_built(way):
+    if way == "compiled":
+        assert kernels.built(), (
+            "lc_core/_kernels*.so is missing: make setup builds it from kernels.c, with a C compiler"
+        )
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, FEW_BORDERS, FEW_BORDERS + 1, 255, 1000])
@@ -48,6 +63,19 @@ def test_between_is_an_odd_count_of_smaller_borders():
     for size in (1, 2, 5, 16):
         borders = np.sort(values[:size].astype(np.float64))
         assert np.array_equal(between(values, borders), plain(values, borders) % 2 == 1)
+
+
+def test_borders_crowded_in_a_cell_or_without_end():
+    """As far as a table of cells of equal widths cannot tell them apart."""
+    values = np.append(np.random.default_rng(0).standard_normal(5000), [np.inf, -np.inf, 3e38]).astype(np.float32)
+    for borders in (
+        np.append(np.linspace(-1, 1, 300), 1e30),
+        np.array([-np.inf, -0.5, 0.5, np.inf]),
+        np.array([0.1, 0.1]),
+        np.array([-3e38, 0.0, 3e38]),
+        np.array([1e-45, 2e-45, 3e-45]),
+    ):
+        assert np.array_equal(borders_below(values, borders), plain(values, borders)), borders
 
 
 def test_a_negative_zero_as_a_border_is_not_below_a_positive_one():

@@ -1,0 +1,185 @@
+/* The inner loops of one-dimensional k-means. kernels.py says what they take and give. */
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A bin's count and sum, side by side. */
+enum { COUNT, SUM, TABLE };
+/* So many places are worked out at a time, which compilers do four at once. */
+enum { CHUNK = 512, CELLS = 4096 };
+
+static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
+/* The bin of each x: of equal widths from `low` on, with what lies outside in the first and the last. Never falls as x
+   grows, for all its rounding. NaN is in the first. */
+static inline void place(const float *x, ptrdiff_t n, float low, float scale, int bins, int32_t *places)
+{
+    const float last = (float)(bins - 1);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float t = (x[i] - low) * scale;
+        t = t > 0.0f ? t : 0.0f;
+        t = t < last ? t : last;
+        places[i] = (int32_t)t;
+    }
+}
+
+void bin_places(const float *x, ptrdiff_t n, float low, float scale, int bins, int32_t *places)
+{
+    place(x, n, low, scale, bins, places);
+}
+
+void bin_sums(const float *x, ptrdiff_t n, float low, float scale, int bins, double shift, double *table)
+{
+    int32_t places[CHUNK];
+    for (; n > 0; x += CHUNK, n -= CHUNK) {
+        const ptrdiff_t count = least(n, CHUNK);
+        place(x, count, low, scale, bins, places);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const double v = (double)x[i] - shift;
+            double *row = table + TABLE * (ptrdiff_t)places[i];
+            row[COUNT] += 1.0;
+            row[SUM] += v;
+        }
+    }
+}
+
+/* Those x whose bins are open, into `found`, which is one number longer: it writes before it knows. */
+void bin_members(const float *x, ptrdiff_t n, float low, float scale, int bins, const uint8_t *open, float *found)
+{
+    int32_t places[CHUNK];
+    for (; n > 0; x += CHUNK, n -= CHUNK) {
+        const ptrdiff_t count = least(n, CHUNK);
+        place(x, count, low, scale, bins, places);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            *found = x[i];
+            found += open[places[i]];
+        }
+    }
+}
+
+/* Entries in ascending order, how many: a bin that holds a value is one, an open bin one for each of its `members`,
+   which ascend. In `entries`, four rows of `length` numbers: their means, and the counts, sums and squares of all before
+   each and, at the end, of all; squares as if the values of a bin had the mean square distance `spread` from its mean. */
+ptrdiff_t bin_entries(const double *table, int bins, const uint8_t *open, const float *members, double shift,
+                      double spread, double *entries, ptrdiff_t length)
+{
+    double *means = entries, *counts = means + length, *sums = counts + length, *squares = sums + length;
+    ptrdiff_t m = 0;
+    counts[0] = sums[0] = squares[0] = 0.0;
+    for (int bin = 0; bin < bins; bin++) {
+        const double *row = table + TABLE * bin;
+        const double count = open[bin] ? 1.0 : row[COUNT];
+        for (double left = row[COUNT]; left > 0.0; left -= count, m++) {
+            const double sum = open[bin] ? (double)*members++ - shift : row[SUM];
+            means[m] = sum / count;
+            counts[m + 1] = counts[m] + count;
+            sums[m + 1] = sums[m] + sum;
+            squares[m + 1] = squares[m] + sum * means[m] + (count > 1.0 ? count * spread : 0.0);
+        }
+    }
+    return m;
+}
+
+/* How many of the k ascending borders lie below each x; as many infinite ones follow them, and one more. */
+void borders_passed(const float *x, ptrdiff_t n, const float *borders, int k, float low, float scale, int64_t *passed)
+{
+    uint32_t before[CELLS]; /* borders, twice, and one more where some are in the cell itself */
+    int32_t places[CHUNK];
+    int most = 1; /* borders that this and its halves step over are at least as many as any cell has */
+    for (int cell = 0, b = 0; cell < CELLS; cell++) {
+        const int first = b;
+        for (; b < k; b++) {
+            place(borders + b, 1, low, scale, CELLS, places);
+            if (*places != cell)
+                break;
+        }
+        while (2 * most - 1 < b - first)
+            most *= 2;
+        before[cell] = 2 * (uint32_t)first + (b > first);
+    }
+    for (; n > 0; x += CHUNK, passed += CHUNK, n -= CHUNK) {
+        const ptrdiff_t count = least(n, CHUNK);
+        uint32_t any = 0;
+        place(x, count, low, scale, CELLS, places);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const uint32_t found = before[places[i]];
+            any |= found;
+            passed[i] = found / 2;
+        }
+        for (ptrdiff_t i = 0; i < (any % 2 ? count : 0); i++) {
+            int64_t from = passed[i]; /* no border of a later cell is below x */
+            for (int step = most; step > 1; step /= 2)
+                from += x[i] > borders[from + step - 1] ? step : 0;
+            passed[i] = from + (x[i] > borders[from]);
+        }
+    }
+}
+
+/* The way of least cost through `layers` of runs, from place 0 before the first to place 0 behind the last. A layer's
+   run goes from any of the a places of one row of (layers + 1, a) to any of the next row's and costs its distortion:
+   nothing goes backwards. came[layer, end] is the first start of least cost; `best` holds 2 a numbers. */
+void least_way(const int64_t *places, const double *sums, const double *squares, ptrdiff_t layers, ptrdiff_t a,
+               double *best, int64_t *came)
+{
+    double *next = best + a;
+    for (ptrdiff_t i = 0; i < a; i++)
+        best[i] = 0.0;
+    for (ptrdiff_t row = 0; row < layers; row++, places += a, sums += a, squares += a) {
+        for (ptrdiff_t end = a; end < 2 * a; end++) {
+            double lowest = INFINITY;
+            int64_t chosen = 0;
+            for (ptrdiff_t start = 0; start < a; start++) {
+                const int64_t count = places[end] - places[start];
+                const double sum = sums[end] - sums[start];
+                const double cost = squares[end] - squares[start] - sum * sum / (count > 1 ? (double)count : 1.0);
+                if (count >= 0 && cost + best[start] < lowest) {
+                    lowest = cost + best[start];
+                    chosen = start;
+                }
+            }
+            next[end - a] = lowest;
+            *came++ = chosen;
+        }
+        for (ptrdiff_t i = 0; i < a; i++)
+            best[i] = next[i];
+    }
+}
+
+/* For each end in [from, to] the most that runs up to it explain, the last of them from a start in [low, high]: the best
+   start never falls as the end grows, so that the middle end's parts the starts between the halves. */
+static void one_more(const double *counts, const double *sums, const double *before, double *explained, int32_t *came,
+                     int32_t from, int32_t to, int32_t low, int32_t high)
+{
+    while (from <= to) {
+        const int32_t end = from + (to - from) / 2;
+        explained[end] = -1.0;
+        for (int32_t start = low; start <= high && start < end; start++) {
+            const double sum = sums[end] - sums[start];
+            const double all = before[start] + sum * sum / (counts[end] - counts[start]);
+            if (all > explained[end]) {
+                explained[end] = all;
+                came[end] = start;
+            }
+        }
+        one_more(counts, sums, before, explained, came, from, end - 1, low, came[end]);
+        from = end + 1;
+        low = came[end];
+    }
+}
+
+/* The `size` runs of least distortion, that is of most sum^2 / count, of so many bins, from the counts and the sums
+   before each and at the end. came[run, end], where run 0 is the second: its start. `explained` holds both of two rows
+   of bins + 1 numbers. */
+void best_parts(const double *counts, const double *sums, int bins, int size, double *explained, int32_t *came)
+{
+    double *before = explained + bins + 1;
+    for (int end = 1; end <= bins; end++)
+        explained[end] = sums[end] * sums[end] / counts[end];
+    for (int run = 1; run < size; run++, came += bins + 1) {
+        double *const found = before;
+        before = explained;
+        explained = found;
+        one_more(counts, sums, before, explained, came, run + 1, bins, run, bins);
+    }
+}

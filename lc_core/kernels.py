@@ -1,0 +1,139 @@
+"""The compiled loops of kernels.c, where they were built: an install without a C compiler has none.
+
+Whoever calls them asks `built` first and has another way to the same end.
+"""
+
+import ctypes
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Singles = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+CELLS = 4096
+"""As in kernels.c."""
+
+_ARRAY, _SIZE, _INT, _FLOAT, _DOUBLE = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int, ctypes.c_float, ctypes.c_double
+_GRID = [_FLOAT, _FLOAT, _INT]
+_TAKEN = {
+    "bin_places": [_ARRAY, _SIZE, *_GRID, _ARRAY],
+    "bin_sums": [_ARRAY, _SIZE, *_GRID, _DOUBLE, _ARRAY],
+    "bin_members": [_ARRAY, _SIZE, *_GRID, _ARRAY, _ARRAY],
+    "bin_entries": [_ARRAY, _INT, _ARRAY, _ARRAY, _DOUBLE, _DOUBLE, _ARRAY, _SIZE],
+    "borders_passed": [_ARRAY, _SIZE, _ARRAY, _INT, _FLOAT, _FLOAT, _ARRAY],
+    "best_parts": [_ARRAY, _ARRAY, _INT, _INT, _ARRAY, _ARRAY],
+    "least_way": [_ARRAY, _ARRAY, _ARRAY, _SIZE, _SIZE, _ARRAY, _ARRAY],
+}
+
+
+def _library() -> ctypes.CDLL | None:
+    for suffix in EXTENSION_SUFFIXES:
+        path = Path(__file__).with_name(f"_kernels{suffix}")
+        if path.is_file():
+            library = ctypes.CDLL(str(path))
+            for name, taken in _TAKEN.items():
+                function = getattr(library, name)
+                function.argtypes, function.restype = taken, _SIZE if name == "bin_entries" else None
+            return library
+    return None
+
+
+LIBRARY = _library()
+
+
+def built() -> bool:
+    """Whether there are any."""
+    return LIBRARY is not None
+
+
+class Grid(NamedTuple):
+    """Bins of equal widths but for the first and the last, which have no end.
+
+    The bin of a value is (value - low) scale in single precision, rounded down, and never falls as the value grows.
+    """
+
+    low: float
+    scale: float
+    bins: int
+
+
+def bin_places(values: Singles, grid: Grid) -> npt.NDArray[np.int32]:
+    """The bin of each value."""
+    places = np.empty(values.size, np.int32)
+    _call("bin_places", values, values.size, *grid, places)
+    return places
+
+
+def bin_sums(values: Singles, grid: Grid, *, shift: float) -> Floats:
+    """Count and sum of the values in each bin, rows (bins, 2); of values less `shift`."""
+    table = np.zeros((grid.bins, 2))
+    _call("bin_sums", values, values.size, *grid, shift, table)
+    return table
+
+
+def bin_members(values: Singles, grid: Grid, opened: Flags, *, count: int) -> Singles:
+    """The `count` values whose bins are `opened` (bins,)."""
+    found = np.empty(count + 1, np.float32)  # it writes each value before it knows whether that stays
+    _call("bin_members", values, values.size, *grid, opened, found)
+    return found[:count]
+
+
+def bin_entries(
+    table: Floats, opened: Flags, members: Singles, *, shift: float, spread: float
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Means (m,) of bins that hold a value and are not `opened` and of single `members`, ascending, of those that are;
+    and the counts, sums and sums of squares (m + 1,) of what lies before each, squares as if values of one bin had
+    the mean square distance `spread` from their mean."""
+    entries = np.empty((4, len(table) + members.size + 1))
+    m = _call("bin_entries", table, len(table), opened, members, shift, spread, entries, entries.shape[1])
+    return entries[0, :m], entries[1, : m + 1], entries[2, : m + 1], entries[3, : m + 1]
+
+
+def borders_passed(values: Singles, borders: Singles) -> Indices:
+    """How many of `borders`, ascending, lie below each value."""
+    passed = np.empty(values.size, np.int64)
+    low, high = (float(borders[0]), float(borders[-1])) if borders.size else (0.0, 0.0)
+    scale = CELLS / (high - low) if low < high < np.inf else 0.0
+    ended = np.concatenate([borders, np.full(borders.size + 1, np.float32(np.inf))])
+    _call("borders_passed", values, values.size, ended, borders.size, low, scale, passed)
+    return passed
+
+
+def least_way(places: Indices, sums: Floats, squares: Floats) -> Indices:
+    """Which start (layers, a) of a run that ends at each of the next row of `places` (layers + 1, a) is on the way of
+    least distortion; sums and squares of the values before each place."""
+    layers, a = places.shape[0] - 1, places.shape[1]
+    came, best = np.empty((layers, a), np.int64), np.empty(2 * a)
+    _call("least_way", places, sums, squares, layers, a, best, came)
+    return came
+
+
+def best_parts(counts: Floats, sums: Floats, *, size: int) -> Indices:
+    """The `size` runs of least distortion of at least as many bins (b,), as edges (size + 1,) among 0 to b; counts and
+    sums (b + 1,) of the values before each bin, and of all. O(size b log b)."""
+    bins = counts.size - 1
+    came, explained = np.empty((size - 1, bins + 1), np.int32), np.empty(2 * (bins + 1))
+    _call("best_parts", counts, sums, bins, size, explained, came)
+    path = [bins]
+    for starts in came[::-1]:
+        path.append(int(starts[path[-1]]))
+    return np.array([0, *reversed(path)])
+
+
+def _call(name: str, *given: npt.NDArray[np.generic] | float) -> int:
+    """An array goes as its address."""
+    passed = [_address(each) if isinstance(each, np.ndarray) else each for each in given]
+    result: int = getattr(LIBRARY, name)(*passed)
+    return result
+
+
+def _address(array: npt.NDArray[np.generic]) -> int:
+    assert array.flags.c_contiguous
+    address: int = array.ctypes.data
+    return address
