@@ -242,7 +242,7 @@ def sparse_codebook(name: str) -> Row:
         )
 
     weights = (lenet300_weights(), heavy_tails(1_000_000))
-    return raced(name, [race(w) for w in weights], target=10.0, rounds=5, worst=True, within=1 + 1e-6)
+    return raced(name, [race(w) for w in weights], target=10.0, rounds=15, worst=True, within=1 + 1e-6)
 
 
 ROWS: dict[str, Callable[[str], Row]] = {
