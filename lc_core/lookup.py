@@ -6,10 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lc_core import kernels
-
-Floats = npt.NDArray[np.float64]
-Singles = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.int64]
+from lc_core.kernels import Floats, Indices, Singles
 
 FEW_BORDERS, FEWER_BORDERS = 40, 6
 BITS = 18
