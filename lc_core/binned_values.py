@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lc_core import kernels
-from lc_core.kernels import Flags, Grid, Singles
+from lc_core.kernels import Flags, Floats, Grid, Indices, Singles
 from lc_core.lookup import not_above
-from lc_core.sorted_values import SAMPLE, Floats, Indices
+from lc_core.sorted_values import SAMPLE
 
 LARGEST_PART = 4
 """Where more than one in so many values are in opened bins, sorting them all costs little more."""
@@ -84,6 +84,17 @@ class BinnedValues:
     def below(self, points: Floats) -> Indices:
         """How many values are not above each of `points`, which are less the shift."""
         return self.counts[np.searchsorted(self.means, points, side="right")].astype(np.int64)
+
+    def staying(self, centres: Floats, left_out: int) -> Indices:
+        """First places and ends (2, k) of the runs that stay about ascending `centres` when the farthest go."""
+        inner = np.searchsorted(self.means, (centres[1:] + centres[:-1]) / 2, side="right")
+        borders = np.concatenate([[0], inner, [self.means.size]])
+        return kernels.outermost_gone(self.means, self.counts, borders, centres, left_out=left_out)
+
+    def about(self, places: Indices) -> tuple[Floats, Flags]:
+        """The value at each of `places`, less the shift, and whether that is one and not a bin's mean."""
+        entries = np.searchsorted(self.counts, places, side="right") - 1
+        return self.means[entries], self.counts[entries + 1] - self.counts[entries] == 1
 
     def sampled(self) -> tuple[Indices, Floats]:
         """The first of each entry, and the entries' means."""

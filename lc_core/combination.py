@@ -21,11 +21,13 @@ from lc_core.compression import (
     objective,
     prefixed,
 )
+from lc_core.kernels import Singles
 from lc_core.lookup import between
 from lc_core.pruning import L0Pruning, Sparse
 from lc_core.quantization import Codebook, Quantized, encode, sorted_array
+from lc_core.sorted_values import Ordered
 from lc_core.structured import GroupPruning
-from lc_core.trimmed import bounds_of_staying, trimmed_centres
+from lc_core.trimmed import bounds_of_staying, trimmed_centres, trimmed_of_sorted
 
 ROUNDS = 20
 FEW_CODES = 8
@@ -173,17 +175,32 @@ def _corrected(
     w: Tensor, pruning: L0Pruning, codebook: Codebook, previous: Compressed | None
 ) -> tuple[Sparse, Quantized]:
     """A codebook of which the weights farthest from their code are corrected."""
-    left_out, ordered, flat = pruning.count(tuple(w.shape)), sorted_array(w), w.reshape(-1)
-    centres = trimmed_centres(ordered, size=codebook.size, left_out=left_out, start=codebook.start(previous))
-    quantized = encode(w, codebook=torch.from_numpy(centres).to(w))
-    if w.device.type == "cpu" and w.dtype == torch.float32 and codebook.size <= FEW_CODES and 0 < left_out < w.numel():
-        values, codes, codebook_values = flat.numpy(), quantized.codes.numpy(), quantized.codebook.numpy()
-        bounds = bounds_of_staying(ordered, codebook_values.astype(np.float64), left_out)
-        support = np.flatnonzero(~between(values, bounds))
-        if support.size == left_out:  # unless some are as far as the nearest of those corrected
-            corrections = torch.from_numpy(values[support] - codebook_values[codes[support]])
-            return Sparse(tuple(w.shape), torch.from_numpy(support), Dense(corrections)), quantized
+    left_out, start = pruning.count(tuple(w.shape)), codebook.start(previous)
+    if not 0 < left_out < w.numel():
+        quantized = codebook.compress(w, mu=0.0, previous=previous)
+    elif w.device.type == "cpu" and w.dtype == torch.float32:
+        values = w.reshape(-1).numpy()
+        centres, ordered = trimmed_centres(values, size=codebook.size, left_out=left_out, start=start)
+        quantized = encode(w, codebook=torch.from_numpy(centres).to(w))
+        if codebook.size <= FEW_CODES:
+            corrections = _farthest(values, ordered, quantized, left_out)
+            if corrections is not None:
+                return corrections, quantized
+    else:
+        centres, _ = trimmed_of_sorted(sorted_array(w), size=codebook.size, left_out=left_out, start=start)
+        quantized = encode(w, codebook=torch.from_numpy(centres).to(w))
     return pruning.compress(w - quantized.decompress(), mu=0.0), quantized
+
+
+def _farthest(values: Singles, ordered: Ordered, quantized: Quantized, left_out: int) -> Sparse | None:
+    """What the values that are farthest from their codes lack; None where some are as far as the nearest of those."""
+    codebook = quantized.codebook.numpy()
+    bounds = bounds_of_staying(ordered, codebook.astype(np.float64), left_out)
+    support = np.flatnonzero(~between(values, bounds)) if bounds is not None else np.zeros(0, np.int64)
+    if support.size != left_out:
+        return None
+    corrections = torch.from_numpy(values[support] - codebook[quantized.codes.numpy()[support]])
+    return Sparse(quantized.shape, torch.from_numpy(support), Dense(corrections))
 
 
 def _total(tensors: Sequence[Tensor]) -> Tensor:

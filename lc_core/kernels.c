@@ -146,6 +146,61 @@ void least_way(const int64_t *places, const double *sums, const double *squares,
     }
 }
 
+static double reach_of(const double *means, double centre, int64_t first, int64_t end)
+{
+    return first < end ? fmax(fabs(means[first] - centre), fabs(means[end - 1] - centre)) : -1.0;
+}
+
+/* Sinks the run at `place` of the heap below all that reach farther. */
+static void sink(const double *reach, int32_t *heap, int k, int place)
+{
+    for (int child = 2 * place + 1; child < k; place = child, child = 2 * place + 1) {
+        const int32_t run = heap[place];
+        child += child + 1 < k && reach[heap[child + 1]] > reach[heap[child]];
+        if (!(reach[heap[child]] > reach[run]))
+            return;
+        heap[place] = heap[child];
+        heap[child] = run;
+    }
+}
+
+/* Narrows the k runs of entries [first, end), one about each centre, by the `left_out` values that are farthest from
+   theirs: always the outermost, of which there are as many. Entries have ascending means, and before each lie so many
+   values. The runs are then of values: of the last entry to go, some may stay. */
+void outermost_gone(const double *means, const double *counts, const double *centres, int k, double left_out,
+                    int64_t *firsts, int64_t *ends, double *reach, int32_t *heap)
+{
+    double some = 0.0; /* that go of the last entry, */
+    int64_t *place = firsts; /* from this side */
+    for (int run = 0; run < k; run++) {
+        heap[run] = run;
+        reach[run] = reach_of(means, centres[run], firsts[run], ends[run]);
+    }
+    for (int middle = k / 2; middle-- > 0;)
+        sink(reach, heap, k, middle);
+    while (left_out > 0.0) {
+        const int32_t run = heap[0];
+        const int above = fabs(means[firsts[run]] - centres[run]) < reach[run];
+        const int64_t entry = above ? ends[run] - 1 : firsts[run];
+        const double count = counts[entry + 1] - counts[entry];
+        if (count > left_out) {
+            place = above ? ends + run : firsts + run;
+            some = above ? -left_out : left_out;
+            break;
+        }
+        left_out -= count;
+        ends[run] -= above;
+        firsts[run] += !above;
+        reach[run] = reach_of(means, centres[run], firsts[run], ends[run]);
+        sink(reach, heap, k, 0);
+    }
+    for (int run = 0; run < k; run++) {
+        firsts[run] = (int64_t)counts[firsts[run]];
+        ends[run] = (int64_t)counts[ends[run]];
+    }
+    *place += (int64_t)some;
+}
+
 /* For each end in [from, to] the most that runs up to it explain, the last of them from a start in [low, high]: the best
    start never falls as the end grows, so that the middle end's parts the starts between the halves. */
 static void one_more(const double *counts, const double *sums, const double *before, double *explained, int32_t *came,

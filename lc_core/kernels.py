@@ -27,6 +27,7 @@ _TAKEN = {
     "bin_members": [_ARRAY, _SIZE, *_GRID, _ARRAY, _ARRAY],
     "bin_entries": [_ARRAY, _INT, _ARRAY, _ARRAY, _DOUBLE, _DOUBLE, _ARRAY, _SIZE],
     "borders_passed": [_ARRAY, _SIZE, _ARRAY, _INT, _FLOAT, _FLOAT, _ARRAY],
+    "outermost_gone": [_ARRAY, _ARRAY, _ARRAY, _INT, _DOUBLE, _ARRAY, _ARRAY, _ARRAY, _ARRAY],
     "best_parts": [_ARRAY, _ARRAY, _INT, _INT, _ARRAY, _ARRAY],
     "least_way": [_ARRAY, _ARRAY, _ARRAY, _SIZE, _SIZE, _ARRAY, _ARRAY],
 }
@@ -112,6 +113,18 @@ def least_way(places: Indices, sums: Floats, squares: Floats) -> Indices:
     came, best = np.empty((layers, a), np.int64), np.empty(2 * a)
     _call("least_way", places, sums, squares, layers, a, best, came)
     return came
+
+
+def outermost_gone(means: Floats, counts: Floats, borders: Indices, centres: Floats, *, left_out: int) -> Indices:
+    """First places and ends (2, k) of the values that stay about each of `centres` (k,) when the farthest go.
+
+    Of entries with ascending means (m,) and `counts` (m + 1,) values before each, and of all, in runs between `borders`
+    (k + 1,), places of entries.
+    """
+    runs, k = np.stack([borders[:-1], borders[1:]]), centres.size
+    reach, heap = np.empty(k), np.empty(k, np.int32)
+    _call("outermost_gone", means, counts, centres, k, left_out, runs[0], runs[1], reach, heap)
+    return runs
 
 
 def best_parts(counts: Floats, sums: Floats, *, size: int) -> Indices:

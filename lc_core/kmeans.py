@@ -8,11 +8,10 @@ import numpy.typing as npt
 
 from lc_core import kernels
 from lc_core.binned_values import binned
+from lc_core.kernels import Floats, Indices
 from lc_core.sorted_values import (
     BLOCK,
     SAMPLE,
-    Floats,
-    Indices,
     Ordered,
     SortedValues,
     centres_of,

@@ -10,10 +10,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from lc_core.kernels import Flags, Floats, Indices
 from lc_core.lookup import not_above
-
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 BLOCK = 16
 CHUNK = 1 << 11
@@ -34,6 +32,13 @@ class Ordered(Protocol):
 
     def below(self, points: Floats) -> Indices:
         """How many values are not above each of `points`."""
+
+    def staying(self, centres: Floats, left_out: int) -> Indices:
+        """First places and ends (2, k) of the runs that stay about ascending `centres` (k,), less the shift, when the
+        `left_out` values go that are farthest from the nearest of them."""
+
+    def about(self, places: Indices) -> tuple[Floats, Flags]:
+        """The value at each of `places`, less the shift, and whether it is known exactly."""
 
     def sampled(self) -> tuple[Indices, Floats]:
         """Places of some values, the first among them, and those values."""
@@ -99,6 +104,25 @@ class SortedValues:
             self.values, not_above(points + self.shift, self.values.dtype), side="right"
         ).astype(np.int64)
         return places
+
+    def staying(self, centres: Floats, left_out: int) -> Indices:
+        """First places and ends (2, k) of the runs that stay about ascending `centres` when the farthest go."""
+        values, k = self.values, centres.size
+        places = self.below(np.concatenate([(centres[1:] + centres[:-1]) / 2, centres]))
+        borders = np.concatenate([[0], places[: k - 1], [values.size]])
+        middles = np.minimum(np.maximum(places[k - 1 :], borders[:-1]), borders[1:])
+        # Only the outermost of either side of a centre can be among the farthest.
+        firsts = np.concatenate([borders[:-1], np.maximum(borders[1:] - left_out, middles)])
+        lasts = np.concatenate([np.minimum(borders[:-1] + left_out, middles), borders[1:]])
+        sides = zip(np.concatenate([centres, centres]) + self.shift, firsts, lasts, strict=True)
+        distances = np.abs(np.concatenate([values[first:last] - centre for centre, first, last in sides]))
+        side = np.repeat(np.arange(2 * k), lasts - firsts)
+        gone = np.bincount(side[np.argpartition(distances, -left_out)[-left_out:]], minlength=2 * k)
+        return np.stack([borders[:-1] + gone[:k], borders[1:] - gone[k:]])
+
+    def about(self, places: Indices) -> tuple[Floats, Flags]:
+        """The values at `places`, less the shift: exact."""
+        return self.values[places].astype(np.float64) - self.shift, np.ones(places.shape, np.bool_)
 
     def sampled(self) -> tuple[Indices, Floats]:
         """Where there are many, every so many of the values, but all of the smallest and the largest."""

@@ -19,14 +19,14 @@ SLACK = 1.5
 """Estimates are held to be too low by this."""
 ROUNDS = 3
 """At most this many rounds of alternation; more would take as long as what is done without."""
+ENERGY = 1e-6
+"""A sum of squares is known but for this part of it."""
 PROBES = 32
 POWERS = 4
 MISSED = 4.7
 """A direction's part in PROBES normal ones falls below its mean by more than this once in a million."""
 KRYLOV = 16
 """At least this many rows for each unit of the rank make a Krylov space cheaper than the whole one."""
-UNSURE = 2.0
-"""A gain is hardly ever further above what PROBES random directions say of it."""
 BLOCKS = (3, 5, 7, 9)
 """Sizes of the Krylov space, in blocks, at which it is asked whether it is large enough."""
 
@@ -108,10 +108,9 @@ def _alternated(w: Tensor, p: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
 
     Least squares for u, then for p, and so on, is subspace iteration (Golub and Van Loan, "Matrix Computations",
     section 8.2.4): the objective never rises. With theta the least of the r energies caught and tail the largest left
-    over, what it has left to fall shrinks by tail / theta each time, or faster, so that the next gain bounds it: it is
-    tr(c^T c p^T (p p^T)^-1 p), c what is left over, and so is known from random rows of c.
+    over, what it has left to fall shrinks by tail / theta each time, or faster, so that the last gain bounds it.
     """
-    u = (w @ p.T).T
+    u, energy = (w @ p.T).T, float(_energy(w))
     for rounds_left in reversed(range(ROUNDS)):
         q = _orthonormal(u)
         if q is None:
@@ -124,73 +123,80 @@ def _alternated(w: Tensor, p: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
             return None
         root = _inverse(triangle)
         inverse = root.T @ root
-        left_over = LeftOver(w, q, theta=float(torch.linalg.vector_norm(inverse @ inverse)) ** -0.5)
-        gain = UNSURE * float(torch.linalg.vector_norm(root @ (p @ left_over.seen.T))) ** 2 / PROBES
-        enough = TOLERANCE * left_over.energy / SLACK + len(p) * ROUNDING * caught
-        if left_over.settles(gain, enough, steps=0):
-            return triangle.T @ q, root, p
-        if not left_over.settles(gain, enough, steps=2 * rounds_left + 1):
-            return None
+        theta = float(torch.linalg.vector_norm(inverse @ inverse)) ** -0.5
+        left_over = LeftOver(w, q, energy=energy - caught, error=ENERGY * energy, theta=theta)
         u = root @ (w @ p.T).T
-        if left_over.settles(gain, enough, steps=1):
+        gain, least = float(_energy(torch.addmm(u, triangle.T, q, alpha=-1))), len(p) * ROUNDING * caught
+        if left_over.settles(gain, least, steps=1):
             return u, root, p
+        if not left_over.settles(gain, least, steps=2 * rounds_left + 1):
+            return None
     return None
 
 
 class LeftOver:
-    """What of a matrix w (m, n) is orthogonal to orthonormal rows q (r, m): c, seen through random rows z.
+    """What of a matrix w (m, n) is orthogonal to orthonormal rows q (r, m): c.
 
+    Its energy ||c||_F^2, known but for an error, bounds ||c||_2^2. Tighter bounds are seen through random rows z:
     z^T (c c^T)^k z is the trace of (c c^T)^k on average, at least ||c||_2^2k; MISSED makes a bound of it that also sees
-    what entered the matrix apart from all that was spanned. The bound is tight for large k: each costs two products
-    with w, so that it is tightened only while that may answer what is asked.
+    what entered the matrix apart from all that was spanned. It is tight for large k: each costs two products with w,
+    so that it is tightened only while that may answer what is asked.
 
     Attributes:
-        seen: (PROBES, n), z c.
-        energy: an estimate of ||c||_F^2.
+        energy: ||c||_F^2, or an estimate, from below.
         tail: an estimate of ||c||_2^2 from above; infinite where it is known to be more than half of theta.
     """
 
-    def __init__(self, w: Tensor, q: Tensor, *, theta: float) -> None:
+    def __init__(self, w: Tensor, q: Tensor, *, energy: float, error: float, theta: float) -> None:
         self._w, self._q, self._theta = w, q, theta
-        probes = _apart(_normal(PROBES, w.shape[0]).to(w), q)
-        self.seen = self._across = probes @ w
-        pairs = self.seen @ self.seen.T
-        self.energy = float(pairs.trace()) / PROBES
-        squares = float(torch.linalg.vector_norm(pairs.fill_diagonal_(0.0))) / (PROBES * (PROBES - 1)) ** 0.5
-        self.tail = MISSED * min(self.energy, squares)
-        self._power, self._logarithm, self._probes = 0, 0.0, probes
+        self.energy, self.tail = max(energy - error, 0.0), max(energy, 0.0) + error
+        self._power, self._logarithm = 0, 0.0
+        self._rows: tuple[Tensor, Tensor] | None = None
 
-    def settles(self, gain: float, enough: float, *, steps: int) -> bool:
-        """Whether after so many least squares no more than `enough` is left to gain, the next of which gains `gain`."""
-        if steps == 0 and gain > enough:
-            return False
-        while not self._bounded(gain, enough, steps):
+    def settles(self, gain: float, least: float, *, steps: int) -> bool:
+        """Whether after so many least squares more, the first of which gains `gain`, no more is left to gain than
+        TOLERANCE of the energy and `least`."""
+        while not self._bounded(gain, least, steps):
             if not self._tightened():
                 return False
         return True
 
-    def _bounded(self, gain: float, enough: float, steps: int) -> bool:
+    def _bounded(self, gain: float, least: float, steps: int) -> bool:
         if not self.tail < self._theta:
             return False
-        rate: float = self.tail / self._theta
+        rate, enough = self.tail / self._theta, TOLERANCE * self.energy / SLACK + least
         return bool(gain * rate**steps <= enough * (1 - rate))
 
     def _tightened(self) -> bool:
-        """Whether another power of c c^T told more of the tail; it is not tried where it could not."""
+        """Whether random rows, or another power of c c^T, told more of the tail; it is not tried where it could not."""
+        if self._rows is None:
+            self._rows = self._seen()
+            return True
         if self._power == POWERS or self.tail <= self._theta / 8 or self.tail == inf:
             return False
         self._power += 1
-        before = float(torch.linalg.vector_norm(self._probes))
-        probes = _apart(self._across @ self._w.T, self._q)
+        probes, across = self._rows
+        before = float(torch.linalg.vector_norm(probes))
+        probes = _apart(across @ self._w.T, self._q)
         size = max(float(torch.linalg.vector_norm(probes)), 1e-30)
         if size > self._theta / 2 * before:
             self.tail = inf
             return False
         self._logarithm += log(size)
         self.tail = min(self.tail, exp((self._logarithm + log(MISSED / PROBES) / 2) / self._power))
-        self._probes = probes / size
-        self._across = self._probes @ self._w
+        probes = probes / size
+        self._rows = probes, probes @ self._w
         return True
+
+    def _seen(self) -> tuple[Tensor, Tensor]:
+        """Random rows (PROBES, m) and their products (PROBES, n) with c, which tell of its energy and tail."""
+        probes = _apart(_normal(PROBES, self._w.shape[0]).to(self._w), self._q)
+        across = probes @ self._w
+        pairs = across @ across.T
+        self.energy = float(pairs.trace()) / PROBES
+        squares = float(torch.linalg.vector_norm(pairs.fill_diagonal_(0.0))) / (PROBES * (PROBES - 1)) ** 0.5
+        self.tail = min(self.tail, MISSED * min(self.energy, squares))
+        return probes, across
 
 
 @functools.cache

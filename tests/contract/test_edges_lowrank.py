@@ -576,17 +576,19 @@ def test_what_is_left_over_is_never_bounded_too_low():
         for sizes in ([1.0], [1.0, 0.99], [1.0] + 90 * [0.3], 95 * [1.0]):
             u = torch.linalg.qr(normal(95, 95, seed=70 + seed)).Q[:, : len(sizes)]
             w = torch.cat([torch.zeros(5, len(sizes)), u * torch.tensor(sizes)])
-            left_over = LeftOver(w, q, theta=8.0)
-            assert abs(left_over.energy / sum(s * s for s in sizes) - 1) < 1.0
-            assert left_over.tail >= 1.0
+            energy = sum(s * s for s in sizes)
+            left_over = LeftOver(w, q, energy=energy, error=0.0, theta=8.0)
+            assert left_over.energy == left_over.tail == energy
+            left_over = LeftOver(w, q, energy=1e3, error=1e3, theta=8.0)
             assert left_over.settles(1.0, 1.4, steps=0)
+            assert abs(left_over.energy / energy - 1) < 1.0
             assert 1.0 <= left_over.tail <= 8.0 * (1 - 1 / 1.4)
-            assert not LeftOver(w, q, theta=1.9).settles(1.0, 2.0, steps=0)
+            assert not LeftOver(w, q, energy=1e3, error=1e3, theta=1.9).settles(1.0, 2.0, steps=0)
 
 
 def test_no_energy_caught_settles_nothing():
     w = normal(100, 120, seed=71)
-    assert not LeftOver(w, torch.eye(100)[:5], theta=0.0).settles(0.0, 1.0, steps=0)
+    assert not LeftOver(w, torch.eye(100)[:5], energy=0.0, error=0.0, theta=0.0).settles(0.0, 1.0, steps=0)
 
 
 @pytest.mark.parametrize("m, n, rank", [(91, 190, 4), (100, 140, 4), (298, 127, 4), (292, 204, 8)])

@@ -56,3 +56,21 @@ def test_the_least_way_is_the_same_as_without_them(offsets, runs, monkeypatch):
     compiled = kmeans._least_way(places, *data.before(places))
     monkeypatch.setattr(kernels, "LIBRARY", None)
     assert np.array_equal(compiled, kmeans._least_way(places, *data.before(places)))
+
+
+@pytest.mark.parametrize("size, left_out", [(1, 1), (2, 40), (3, 299), (9, 120), (40, 280)])
+def test_the_outermost_go_as_where_all_are_sorted(size, left_out):
+    """Of single values to the place; of entries of many, some of the last may stay."""
+    generator = np.random.default_rng(size)
+    data = kmeans.summed(np.sort(generator.standard_t(2, size=300)))
+    centres = np.sort(generator.choice(data.values, size))
+    borders = np.concatenate([[0], data.below((centres[1:] + centres[:-1]) / 2), [300]])
+    counts = np.arange(301.0)
+    found = kernels.outermost_gone(data.values, counts, borders, centres, left_out=left_out)
+    assert np.array_equal(found, data.staying(centres, left_out))
+    assert np.array_equal(
+        7 * found, kernels.outermost_gone(data.values, 7 * counts, borders, centres, left_out=7 * left_out)
+    )
+    more = kernels.outermost_gone(data.values, 7 * counts, borders, centres, left_out=7 * left_out - 5)
+    assert (7 * found != more).sum() == 1
+    assert np.abs(7 * found - more).sum() == 5

@@ -6,13 +6,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lc_core import Codebook, L0Pruning, Sum
+from lc_core import Codebook, L0Pruning, Sum, kernels
 from lc_core.combination import FEW_CODES, descend
 from lc_core.compression import objective
+from lc_core.kernels import Floats
+from lc_core.kmeans import MANY
 from lc_core.lookup import between
 from lc_core.quantization import nearest
-from lc_core.trimmed import bounds_of_staying, trimmed_centres
-from tests.contract.brute_force import Floats
+from lc_core.sorted_values import summed
+from lc_core.trimmed import FEW_CENTRES, _trimmed_of_many, bounds_of_staying, trimmed_centres
 from tests.contract.weights import PROPERTY, draw, slack
 
 
@@ -57,33 +59,32 @@ def test_few_values_are_parted_nearly_as_well_as_can_be(kind):
         w = draw((10 + 3 * seed,), kind=kind, seed=seed).double().numpy()
         size, left_out = 1 + seed % 4, 1 + seed % 5
         bound, slight = least(w, size, left_out), 1e-11 * float((w**2).sum())
-        found = distortion(w, trimmed_centres(np.sort(w), size=size, left_out=left_out), left_out)
+        found = distortion(w, trimmed_centres(w, size=size, left_out=left_out)[0], left_out)
         assert bound * (1 - 1e-9) - slight <= found <= 1.05 * bound + slight
         optimal, tried = optimal + (found <= bound * (1 + 1e-6) + slight), tried + 1
     assert optimal >= tried - 2
 
 
 @given(
-    st.lists(st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0, 7.0]), min_size=1, max_size=12),
+    st.lists(st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0, 7.0]), min_size=2, max_size=12),
     st.integers(1, 5),
-    st.integers(0, 14),
+    st.integers(1, 11),
 )
 @PROPERTY
-def test_ties_constants_and_more_left_out_than_there_are(values, size, left_out):
-    w = np.array(values)
-    centres = trimmed_centres(np.sort(w), size=size, left_out=left_out)
+def test_ties_constants_and_fewer_values_than_centres(values, size, left_out):
+    w, left_out = np.array(values), min(left_out, len(values) - 1)
+    centres, _ = trimmed_centres(w, size=size, left_out=left_out)
     assert centres.shape == (size,)
     assert np.isfinite(centres).all()
     assert (np.diff(centres) >= 0).all()
-    if left_out < w.size:
-        assert distortion(w, centres, left_out) <= 1.5 * least(w, size, left_out) + 1e-9
+    assert distortion(w, centres, left_out) <= 1.5 * least(w, size, left_out) + 1e-9
 
 
 def test_a_start_is_never_made_worse():
     w = draw((400,), kind="heavy tails", seed=1).double().numpy()
     for seed in range(20):
         start = np.random.default_rng(seed).choice(w, 5)
-        found = trimmed_centres(np.sort(w), size=5, left_out=12, start=start)
+        found, _ = trimmed_centres(w, size=5, left_out=12, start=start)
         assert distortion(w, found, 12) <= distortion(w, start, 12) * (1 + 1e-12)
 
 
@@ -91,7 +92,7 @@ def test_a_start_that_is_better_is_gone_on_from():
     """Cold, this draw ends above the optimum."""
     w, size, left_out = np.array([0.0] * 6 + [1.0] * 6 + [5.0, 5.1, 9.0, 9.1]), 2, 2
     start = np.array([0.5, 5.05])
-    warm = distortion(w, trimmed_centres(np.sort(w), size=size, left_out=left_out, start=start), left_out)
+    warm = distortion(w, trimmed_centres(w, size=size, left_out=left_out, start=start)[0], left_out)
     assert warm <= min(distortion(w, start, left_out), least(w, size, left_out) * 1.5)
 
 
@@ -113,7 +114,7 @@ def test_corrections_of_a_codebook_end_no_worse_than_one_term_after_the_other(ke
 @pytest.mark.parametrize("size", [1, 2, FEW_CODES, FEW_CODES + 1])
 @pytest.mark.parametrize("kind", ["normal", "heavy tails", "ties", "two values", "far from zero", "one outlier"])
 def test_those_corrected_are_the_farthest_and_their_corrections_are_exact(size, kind):
-    for seed, count in enumerate([30, 3000, 30_000]):
+    for seed, count in enumerate([30, 3000, 30_000, MANY + 4]):
         w = draw((count,), kind=kind, seed=seed)
         sparse, coded = Sum(L0Pruning(keep=0.1), Codebook(size=size)).compress(w, mu=1.0).terms
         assert sparse.support.numel() == count // 10
@@ -126,11 +127,38 @@ def test_those_corrected_are_the_farthest_and_their_corrections_are_exact(size, 
 
 
 def test_what_stays_lies_between_its_bounds():
-    values = np.array([-3.0, -1.0, -1.0, 0.0, 1.0, 1.5, 9.0])
+    values = summed(np.array([-3.0, -1.0, -1.0, 0.0, 1.0, 1.5, 9.0]))
     bounds = bounds_of_staying(values, np.array([-1.0, 1.0]), 2)
-    assert between(values.astype(np.float32), bounds).tolist() == [False, True, True, True, True, True, False]
+    assert between(values.values.astype(np.float32), bounds).tolist() == [False, True, True, True, True, True, False]
     alone = bounds_of_staying(values, np.array([-1.0, 100.0]), 5)
-    assert between(values.astype(np.float32), alone).tolist() == [False, True, True, False, False, False, False]
+    assert between(values.values.astype(np.float32), alone).tolist() == [False, True, True, False, False, False, False]
+
+
+@pytest.mark.skipif(not kernels.built(), reason="not built, of which test_lookup.py complains")
+@pytest.mark.parametrize("keep", [0.0005, 0.01, 0.2])
+@pytest.mark.parametrize("size", range(1, FEW_CENTRES + 1))
+@pytest.mark.parametrize("kind", ["normal", "heavy tails", "far from zero"])
+def test_many_values_are_parted_without_sorting_as_well_as_sorted(kind, size, keep, monkeypatch):
+    """Cold, and warm from there. Over 300 draws of thirteen kinds as good on average, and between 0.17 % better and
+    0.35 % worse, both of Student's t with 1.5 degrees of freedom."""
+    w = draw((MANY + 777,), kind=kind, seed=size)
+    compression = Sum(L0Pruning(keep=keep), Codebook(size=size))
+    assert _trimmed_of_many(w.numpy(), size, 100, None) is not None
+    found = compression.compress(w, mu=1.0)
+    error = objective(compression, w, found, mu=1.0)
+    warm = objective(compression, w, compression.compress(w, mu=1.0, previous=found), mu=1.0)
+    assert warm <= error * (1 + 1e-6)
+    monkeypatch.setattr(kernels, "LIBRARY", None)
+    assert error <= objective(compression, w, compression.compress(w, mu=1.0), mu=1.0) * (1 + 1e-4)
+
+
+@pytest.mark.skipif(not kernels.built(), reason="not built, of which test_lookup.py complains")
+@pytest.mark.parametrize("kind", ["ties", "two values", "not finite"])
+def test_what_bins_are_no_use_for_is_sorted(kind):
+    w = draw((MANY,), kind="normal" if kind == "not finite" else kind, seed=5).numpy()
+    if kind == "not finite":
+        w[77] = np.inf
+    assert _trimmed_of_many(w, 2, 100, None) is None
 
 
 def test_the_order_of_the_terms_is_kept():
