@@ -44,7 +44,7 @@ STEPS = (2, 3, 4, 10, 11, 12, 18, 19, 20)
 WITHIN = 1.0001
 ALTERNATIONS = 10
 LONG_ENOUGH = 0.02
-COLD_ROUNDS = {2: 7, 4: 5, 16: 3, 64: 1}
+COLD_ROUNDS, WARM_ROUNDS = {2: 7, 4: 5, 16: 3, 64: 1}, {16: 15, 64: 9, 256: 5}
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _against_kmeans(w: Tensor, size: int) -> Race:
 def codebook_warm(name: str, size: int) -> Row:
     """All layers as one, from the codebook of the step before; against the optimum."""
     steps = recorded(lenet300(), "*", Codebook(size=size), wrap=Joint)
-    return raced(name, [_against_warm_kmeans(step, size) for step in steps], target=20.0, rounds=5)
+    return raced(name, [_against_warm_kmeans(step, size) for step in steps], target=20.0, rounds=WARM_ROUNDS[size])
 
 
 def _against_warm_kmeans(step: Step, size: int) -> Race:
@@ -247,7 +247,7 @@ def sparse_codebook(name: str) -> Row:
 
 ROWS: dict[str, Callable[[str], Row]] = {
     **{f"codebook-{size}-cold": functools.partial(codebook_cold, size=size) for size in COLD_ROUNDS},
-    **{f"codebook-{size}-warm": functools.partial(codebook_warm, size=size) for size in (16, 64, 256)},
+    **{f"codebook-{size}-warm": functools.partial(codebook_warm, size=size) for size in WARM_ROUNDS},
     "topk-10M": top_k,
     "lowrank-300x784-warm": lambda name: low_rank_warm(name, lenet300(), "0", 80),
     "lowrank-1024-warm": lambda name: low_rank_warm(name, trained(784, 1024, 1024, 10), "2", 32),

@@ -6,10 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lc_core import kernels
-from lc_core.kernels import Flags, Floats, Grid, Indices, Singles
+from lc_core.kernels import Flags, Floats, Grid, Indices, Numbers, Singles
 from lc_core.lookup import not_above
 from lc_core.sorted_values import SAMPLE
 
+MANY = 1 << 16
+"""Fewer values are sorted in no time."""
 LARGEST_PART = 4
 """Where more than one in so many values are in opened bins, sorting them all costs little more."""
 
@@ -20,14 +22,16 @@ class Bins:
 
     Attributes:
         shift: about which the values are summed.
-        table: (bins, 2), count and sum.
+        counts: (bins,), of the values in each.
+        sums: (bins,), likewise.
         endless: which bins (bins,) hold values from outside the grid.
     """
 
     values: Singles
     grid: Grid
     shift: float
-    table: Floats
+    counts: Numbers
+    sums: Floats
     endless: Flags
 
     def holding(self, points: Floats) -> Flags:
@@ -35,12 +39,12 @@ class Bins:
         held = not_above(points + self.shift, np.dtype(np.float32)).astype(np.float32)
         places = kernels.bin_places(held, self.grid)
         found = np.zeros(self.grid.bins, np.bool_)
-        found[places[self.table[places, 0] > 1]] = True
+        found[places[self.counts[places] > 1]] = True
         return found
 
     def opened(self, opened: Flags) -> "BinnedValues | None":
         """The values with these bins opened; None where that would be a large part of the values."""
-        count = int(self.table[opened, 0].sum())
+        count = int(self.counts[opened].sum())
         if count > self.values.size // LARGEST_PART:
             return None
         if count:
@@ -48,7 +52,7 @@ class Bins:
         else:
             members = np.zeros(0, np.float32)
         entries = kernels.bin_entries(
-            self.table, opened, members, shift=self.shift, spread=1 / (12 * self.grid.scale**2)
+            self.counts, self.sums, opened, members, shift=self.shift, spread=1 / (12 * self.grid.scale**2)
         )
         return BinnedValues(self.shift, *entries)
 
@@ -101,6 +105,11 @@ class BinnedValues:
         return self.counts[:-1].astype(np.int64), self.means
 
 
+def are_many(values: npt.NDArray[np.floating]) -> bool:
+    """Whether `values` (n,) are better counted in bins than sorted, and can be."""
+    return kernels.built() and values.dtype == np.float32 and MANY <= values.size < 1 << 31
+
+
 def binned(values: npt.NDArray[np.float32], *, bins: int, distinct: int) -> Bins | None:
     """Float32 `values` (n,) in so many bins; None where that is no use: not all are finite, or a sample
     of them has fewer than `distinct` values."""
@@ -115,4 +124,4 @@ def binned(values: npt.NDArray[np.float32], *, bins: int, distinct: int) -> Bins
     grid = Grid(low, bins / (high - low), bins)
     endless = np.zeros(bins, np.bool_)
     endless[[0, -1]] = least < low, most > high
-    return Bins(values, grid, shift, kernels.bin_sums(values, grid, shift=shift), endless)
+    return Bins(values, grid, shift, *kernels.bin_sums(values, grid, shift=shift), endless)

@@ -153,11 +153,11 @@ def _codebook(w: Tensor, *values: float) -> Tensor:
 
 
 def _outline(shape: tuple[int, ...], *, size: int) -> Quantized:
-    return Quantized(shape, outline_tensor(numel(shape), dtype=torch.int64), outline_tensor(size))
+    return Quantized(shape, outline_tensor(numel(shape), dtype=torch.int32), outline_tensor(size))
 
 
 def _signs(w: Tensor, *, scale: Tensor) -> Quantized:
-    codes = (w.detach().reshape(-1) >= 0).to(torch.int64)
+    codes = (w.detach().reshape(-1) >= 0).int()
     return Quantized(tuple(w.shape), codes, torch.stack([0 - scale, scale]))
 
 

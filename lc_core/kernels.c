@@ -4,9 +4,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A bin's count and sum, side by side. */
-enum { COUNT, SUM, TABLE };
-/* So many places are worked out at a time, which compilers do four at once. */
+/* Built for processors with wider vectors, too, where the loader can choose: with the same bits. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define WIDER __attribute__((target_clones("avx2", "default")))
+#else
+#define WIDER
+#endif
+
+/* So many places are worked out at a time, which compilers do several at once. */
 enum { CHUNK = 512, CELLS = 4096 };
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
@@ -24,12 +29,13 @@ static inline void place(const float *x, ptrdiff_t n, float low, float scale, in
     }
 }
 
-void bin_places(const float *x, ptrdiff_t n, float low, float scale, int bins, int32_t *places)
+WIDER void bin_places(const float *x, ptrdiff_t n, float low, float scale, int bins, int32_t *places)
 {
     place(x, n, low, scale, bins, places);
 }
 
-void bin_sums(const float *x, ptrdiff_t n, float low, float scale, int bins, double shift, double *table)
+WIDER void bin_sums(const float *restrict x, ptrdiff_t n, float low, float scale, int bins, double shift,
+                    int32_t *restrict counts, double *restrict sums)
 {
     int32_t places[CHUNK];
     for (; n > 0; x += CHUNK, n -= CHUNK) {
@@ -37,15 +43,14 @@ void bin_sums(const float *x, ptrdiff_t n, float low, float scale, int bins, dou
         place(x, count, low, scale, bins, places);
         for (ptrdiff_t i = 0; i < count; i++) {
             const double v = (double)x[i] - shift;
-            double *row = table + TABLE * (ptrdiff_t)places[i];
-            row[COUNT] += 1.0;
-            row[SUM] += v;
+            counts[places[i]]++;
+            sums[places[i]] += v;
         }
     }
 }
 
 /* Those x whose bins are open, into `found`, which is one number longer: it writes before it knows. */
-void bin_members(const float *x, ptrdiff_t n, float low, float scale, int bins, const uint8_t *open, float *found)
+WIDER void bin_members(const float *x, ptrdiff_t n, float low, float scale, int bins, const uint8_t *open, float *found)
 {
     int32_t places[CHUNK];
     for (; n > 0; x += CHUNK, n -= CHUNK) {
@@ -61,30 +66,33 @@ void bin_members(const float *x, ptrdiff_t n, float low, float scale, int bins, 
 /* Entries in ascending order, how many: a bin that holds a value is one, an open bin one for each of its `members`,
    which ascend. In `entries`, four rows of `length` numbers: their means, and the counts, sums and squares of all before
    each and, at the end, of all; squares as if the values of a bin had the mean square distance `spread` from its mean. */
-ptrdiff_t bin_entries(const double *table, int bins, const uint8_t *open, const float *members, double shift,
-                      double spread, double *entries, ptrdiff_t length)
+ptrdiff_t bin_entries(const int32_t *counts, const double *sums, int bins, const uint8_t *open, const float *members,
+                      double shift, double spread, double *entries, ptrdiff_t length)
 {
-    double *means = entries, *counts = means + length, *sums = counts + length, *squares = sums + length;
+    double *means = entries, *before = means + length, *sum_before = before + length, *squares = sum_before + length;
     ptrdiff_t m = 0;
-    counts[0] = sums[0] = squares[0] = 0.0;
+    before[0] = sum_before[0] = squares[0] = 0.0;
     for (int bin = 0; bin < bins; bin++) {
-        const double *row = table + TABLE * bin;
-        const double count = open[bin] ? 1.0 : row[COUNT];
-        for (double left = row[COUNT]; left > 0.0; left -= count, m++) {
-            const double sum = open[bin] ? (double)*members++ - shift : row[SUM];
+        const int32_t count = open[bin] ? 1 : counts[bin];
+        for (int32_t left = counts[bin]; left > 0; left -= count, m++) {
+            const double sum = open[bin] ? (double)*members++ - shift : sums[bin];
             means[m] = sum / count;
-            counts[m + 1] = counts[m] + count;
-            sums[m + 1] = sums[m] + sum;
-            squares[m + 1] = squares[m] + sum * means[m] + (count > 1.0 ? count * spread : 0.0);
+            before[m + 1] = before[m] + count;
+            sum_before[m + 1] = sum_before[m] + sum;
+            squares[m + 1] = squares[m] + sum * means[m] + (count > 1 ? count * spread : 0.0);
         }
     }
     return m;
 }
 
+/* What the first border of a cell or of a later one is, and how many lie before it. */
+struct cell { float border; int32_t before; };
+
 /* How many of the k ascending borders lie below each x; as many infinite ones follow them, and one more. */
-void borders_passed(const float *x, ptrdiff_t n, const float *borders, int k, float low, float scale, int64_t *passed)
+WIDER void borders_passed(const float *restrict x, ptrdiff_t n, const float *restrict borders, int k, float low,
+                          float scale, int32_t *restrict passed)
 {
-    uint32_t before[CELLS]; /* borders, twice, and one more where some are in the cell itself */
+    struct cell cells[CELLS];
     int32_t places[CHUNK];
     int most = 1; /* borders that this and its halves step over are at least as many as any cell has */
     for (int cell = 0, b = 0; cell < CELLS; cell++) {
@@ -96,22 +104,21 @@ void borders_passed(const float *x, ptrdiff_t n, const float *borders, int k, fl
         }
         while (2 * most - 1 < b - first)
             most *= 2;
-        before[cell] = 2 * (uint32_t)first + (b > first);
+        cells[cell].border = borders[first];
+        cells[cell].before = first;
     }
     for (; n > 0; x += CHUNK, passed += CHUNK, n -= CHUNK) {
         const ptrdiff_t count = least(n, CHUNK);
-        uint32_t any = 0;
         place(x, count, low, scale, CELLS, places);
-        for (ptrdiff_t i = 0; i < count; i++) {
-            const uint32_t found = before[places[i]];
-            any |= found;
-            passed[i] = found / 2;
+        for (ptrdiff_t i = 0; i < count; i++) { /* no border of a later cell is below x */
+            const struct cell in = cells[places[i]];
+            passed[i] = in.before + (x[i] > in.border);
         }
-        for (ptrdiff_t i = 0; i < (any % 2 ? count : 0); i++) {
-            int64_t from = passed[i]; /* no border of a later cell is below x */
-            for (int step = most; step > 1; step /= 2)
+        for (ptrdiff_t i = 0; i < (most > 1 ? count : 0); i++) {
+            int32_t from = cells[places[i]].before;
+            for (int step = most; step > 0; step /= 2)
                 from += x[i] > borders[from + step - 1] ? step : 0;
-            passed[i] = from + (x[i] > borders[from]);
+            passed[i] = from;
         }
     }
 }

@@ -14,6 +14,7 @@ import numpy.typing as npt
 Singles = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
 
 CELLS = 4096
@@ -23,9 +24,9 @@ _ARRAY, _SIZE, _INT, _FLOAT, _DOUBLE = ctypes.c_void_p, ctypes.c_ssize_t, ctypes
 _GRID = [_FLOAT, _FLOAT, _INT]
 _TAKEN = {
     "bin_places": [_ARRAY, _SIZE, *_GRID, _ARRAY],
-    "bin_sums": [_ARRAY, _SIZE, *_GRID, _DOUBLE, _ARRAY],
+    "bin_sums": [_ARRAY, _SIZE, *_GRID, _DOUBLE, _ARRAY, _ARRAY],
     "bin_members": [_ARRAY, _SIZE, *_GRID, _ARRAY, _ARRAY],
-    "bin_entries": [_ARRAY, _INT, _ARRAY, _ARRAY, _DOUBLE, _DOUBLE, _ARRAY, _SIZE],
+    "bin_entries": [_ARRAY, _ARRAY, _INT, _ARRAY, _ARRAY, _DOUBLE, _DOUBLE, _ARRAY, _SIZE],
     "borders_passed": [_ARRAY, _SIZE, _ARRAY, _INT, _FLOAT, _FLOAT, _ARRAY],
     "outermost_gone": [_ARRAY, _ARRAY, _ARRAY, _INT, _DOUBLE, _ARRAY, _ARRAY, _ARRAY, _ARRAY],
     "best_parts": [_ARRAY, _ARRAY, _INT, _INT, _ARRAY, _ARRAY],
@@ -64,18 +65,18 @@ class Grid(NamedTuple):
     bins: int
 
 
-def bin_places(values: Singles, grid: Grid) -> npt.NDArray[np.int32]:
+def bin_places(values: Singles, grid: Grid) -> Numbers:
     """The bin of each value."""
     places = np.empty(values.size, np.int32)
     _call("bin_places", values, values.size, *grid, places)
     return places
 
 
-def bin_sums(values: Singles, grid: Grid, *, shift: float) -> Floats:
-    """Count and sum of the values in each bin, rows (bins, 2); of values less `shift`."""
-    table = np.zeros((grid.bins, 2))
-    _call("bin_sums", values, values.size, *grid, shift, table)
-    return table
+def bin_sums(values: Singles, grid: Grid, *, shift: float) -> tuple[Numbers, Floats]:
+    """Counts and sums (bins,) of the values in each bin, less `shift`. Of fewer than 2^31 values."""
+    counts, sums = np.zeros(grid.bins, np.int32), np.zeros(grid.bins)
+    _call("bin_sums", values, values.size, *grid, shift, counts, sums)
+    return counts, sums
 
 
 def bin_members(values: Singles, grid: Grid, opened: Flags, *, count: int) -> Singles:
@@ -86,19 +87,19 @@ def bin_members(values: Singles, grid: Grid, opened: Flags, *, count: int) -> Si
 
 
 def bin_entries(
-    table: Floats, opened: Flags, members: Singles, *, shift: float, spread: float
+    counts: Numbers, sums: Floats, opened: Flags, members: Singles, *, shift: float, spread: float
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Means (m,) of bins that hold a value and are not `opened` and of single `members`, ascending, of those that are;
     and the counts, sums and sums of squares (m + 1,) of what lies before each, squares as if values of one bin had
     the mean square distance `spread` from their mean."""
-    entries = np.empty((4, len(table) + members.size + 1))
-    m = _call("bin_entries", table, len(table), opened, members, shift, spread, entries, entries.shape[1])
+    entries = np.empty((4, counts.size + members.size + 1))
+    m = _call("bin_entries", counts, sums, counts.size, opened, members, shift, spread, entries, entries.shape[1])
     return entries[0, :m], entries[1, : m + 1], entries[2, : m + 1], entries[3, : m + 1]
 
 
-def borders_passed(values: Singles, borders: Singles) -> Indices:
+def borders_passed(values: Singles, borders: Singles) -> Numbers:
     """How many of `borders`, ascending, lie below each value."""
-    passed = np.empty(values.size, np.int64)
+    passed = np.empty(values.size, np.int32)
     low, high = (float(borders[0]), float(borders[-1])) if borders.size else (0.0, 0.0)
     scale = CELLS / (high - low) if low < high < np.inf else 0.0
     ended = np.concatenate([borders, np.full(borders.size + 1, np.float32(np.inf))])

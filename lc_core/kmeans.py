@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lc_core import kernels
-from lc_core.binned_values import binned
+from lc_core.binned_values import are_many, binned
 from lc_core.kernels import Floats, Indices
 from lc_core.sorted_values import (
     BLOCK,
@@ -41,8 +41,6 @@ MOVES = 5
 GAIN = 5e-5
 """A move that lowers the distortion by less than this part of it is the last of its kind."""
 LLOYD_ROUNDS, LLOYD_ROUNDS_A_MOVE = 10, 2
-MANY = 1 << 16
-"""Fewer values are sorted in no time."""
 BINS, FEW_BINS, FEW_CENTRES = 1 << 14, 1 << 12, 16
 """For a few centres that a start is near, few bins will do."""
 PARTS = 1 << 11
@@ -64,7 +62,7 @@ def optimal_centres(w: npt.NDArray[np.floating], *, size: int, start: npt.NDArra
     but for little, which moves nearby do not better, is only laid to rest.
     Fewer distinct values than centres: the last is repeated.
     """
-    if kernels.built() and w.dtype == np.float32 and w.size >= MANY and 2 < size <= MOST_BINNED:
+    if are_many(w) and 2 < size <= MOST_BINNED:
         centres = _centres_of_many(np.ascontiguousarray(w), size, start)
         if centres is not None:
             return _padded(centres, size)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lc_core import kernels
-from lc_core.kernels import Floats, Indices, Singles
+from lc_core.kernels import Floats, Numbers, Singles
 
 FEW_BORDERS, FEWER_BORDERS = 40, 6
 BITS = 18
@@ -15,7 +15,7 @@ COMPARED = 1 << 18
 """Few borders are compared with values so many at a time, many are looked up for CHUNK."""
 
 
-def borders_below(values: Singles, borders: Floats) -> Indices:
+def borders_below(values: Singles, borders: Floats) -> Numbers:
     """How many of `borders` (k,), ascending, lie below each of `values` (n,). Some six times as fast as a search.
 
     A compiled loop does it by a table over cells of equal widths (`kernels.borders_passed`). Where there is none, few
@@ -26,13 +26,13 @@ def borders_below(values: Singles, borders: Floats) -> Indices:
     held = not_above(borders, np.dtype(np.float32)) + np.float32(0.0)
     if kernels.built() and held.size > FEWER_BORDERS:
         return kernels.borders_passed(values, held)
-    below = np.empty(values.size, dtype=np.int64)
+    below = np.empty(values.size, dtype=np.int32)
     if held.size <= FEW_BORDERS:
         for first in range(0, values.size, COMPARED):
             below[first : first + COMPARED] = _borders_passed(values[first : first + COMPARED], held)
         return below
     if values.size < 1 << BITS - 2:
-        return np.searchsorted(held, values, side="left").astype(np.int64)
+        return np.searchsorted(held, values, side="left").astype(np.int32)
     table = _borders_by_key(held)
     for first in range(0, values.size, CHUNK):
         part, found = values[first : first + CHUNK], below[first : first + CHUNK]
@@ -74,10 +74,10 @@ def _keys(values: Singles) -> npt.NDArray[np.uint32]:
     return values.view(np.uint32) >> np.uint32(32 - BITS)
 
 
-def _borders_by_key(borders: Singles) -> Indices:
+def _borders_by_key(borders: Singles) -> Numbers:
     """How many of `borders` lie below the numbers of each key, their leading bits; -1 where one lies among them."""
     keys, half = _keys(borders).astype(np.int64), 1 << BITS - 1
-    table = np.empty(2 * half, dtype=np.int64)
+    table = np.empty(2 * half, dtype=np.int32)
     rising = ((-half, table[half:][::-1]), (0, table[:half]))  # the bits of negative numbers grow downwards
     ranks = np.where(keys < half, keys, half - 1 - keys)
     for below, (first, end) in enumerate(pairwise([-half, *(ranks + 1).tolist(), half])):

@@ -21,7 +21,7 @@ class Quantized:
 
     Attributes:
         shape: of Delta(Theta).
-        codes: (n,) int64, flat, in [0, size).
+        codes: (n,) int32, flat, in [0, size).
         codebook: (size,), ascending.
     """
 
@@ -62,7 +62,7 @@ class Quantized:
         shape, codebook = tuple(form["shape"]), arrays["codebook"]
         if codebook.dim() != 1 or not codebook.numel():
             raise ValueError(f"expected a codebook in one dimension, got shape {tuple(codebook.shape)}")
-        codes = unpack_codes(arrays["codes"], width=code_width(codebook.numel()), count=numel(shape))
+        codes = unpack_codes(arrays["codes"], width=code_width(codebook.numel()), count=numel(shape)).int()
         if codes.numel() and int(codes.max()) >= codebook.numel():
             raise ValueError(f"expected codes below {codebook.numel()}, got {int(codes.max())}: the codes are damaged")
         return Quantized(shape, codes, codebook)
@@ -118,7 +118,7 @@ class Codebook:
         return None
 
     def outline(self, shape: tuple[int, ...]) -> Quantized:
-        codes = outline_tensor(numel(shape), dtype=torch.int64)
+        codes = outline_tensor(numel(shape), dtype=torch.int32)
         return Quantized(shape, codes, outline_tensor(self.size))
 
 
@@ -136,13 +136,9 @@ def encode(w: Tensor, *, codebook: Tensor) -> Quantized:
 
 
 def nearest(w: Tensor, *, codebook: Tensor) -> Tensor:
-    """Indices (n,) of the entries of `codebook`, ascending, nearest to `w` (n,); of two equally near, the lower."""
-    borders = midpoints(codebook.double())
+    """Indices (n,) int32 of the entries of `codebook`, ascending, nearest to `w` (n,); of two as near, the lower."""
     if w.device.type == "cpu" and w.dtype == torch.float32:
-        return torch.from_numpy(borders_below(w.detach().contiguous().numpy(), borders.numpy()))
-    return torch.bucketize(w.double(), borders)
-
-
-def midpoints(centres: Tensor) -> Tensor:
-    """The borders (k - 1,) between the cells of ascending `centres` (k,)."""
-    return (centres[1:] + centres[:-1]) / 2
+        centres = codebook.detach().cpu().numpy().astype(np.float64)
+        return torch.from_numpy(borders_below(w.detach().contiguous().numpy(), (centres[1:] + centres[:-1]) / 2))
+    wide = codebook.double()
+    return torch.bucketize(w.double(), (wide[1:] + wide[:-1]) / 2, out_int32=True)

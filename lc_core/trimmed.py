@@ -3,10 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from lc_core import kernels
-from lc_core.binned_values import binned
+from lc_core.binned_values import are_many, binned
 from lc_core.kernels import Floats, Indices
-from lc_core.kmeans import EXACT, MANY, MOST_BINNED, OPENINGS, bin_edges, centres_of_sorted, run_costs
+from lc_core.kmeans import EXACT, MOST_BINNED, OPENINGS, bin_edges, centres_of_sorted, run_costs
 from lc_core.sorted_values import Ordered, SortedValues, summed
 
 BINS, FEW_BINS = 128, 64
@@ -38,7 +37,7 @@ def trimmed_centres(
     of few centres and many values that is not tried. From 65,536 float32 values on, up to four centres are found over
     bins, as in `optimal_centres`: then a start may end worse than it began, by a millionth.
     """
-    if kernels.built() and w.dtype == np.float32 and w.size >= MANY and size <= FEW_CENTRES:
+    if are_many(w) and size <= FEW_CENTRES:
         found = _trimmed_of_many(np.ascontiguousarray(w), size, left_out, start)
         if found is not None:
             return found

@@ -6,8 +6,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lc_core import kernels
-from lc_core.binned_values import binned
-from lc_core.kmeans import EXACT, MANY, MOST_BINNED, _centres_of_many, centres_of_sorted, optimal_centres
+from lc_core.binned_values import MANY, binned
+from lc_core.kmeans import EXACT, MOST_BINNED, _centres_of_many, centres_of_sorted, optimal_centres
 from lc_core.sorted_values import SAMPLE
 from tests.contract.weights import PROPERTY
 

@@ -42,7 +42,7 @@ def test_it_is_the_count_of_smaller_borders(size, count):
     values[: len(AWKWARD)] = AWKWARD[:count]
     borders = np.sort(generator.standard_t(2, size=size))
     below = borders_below(values, borders)
-    assert below.dtype == np.int64
+    assert below.dtype == np.int32
     assert np.array_equal(below, plain(values, borders))
 
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lc_core import Codebook, L0Pruning, Sum, kernels
+from lc_core.binned_values import MANY
 from lc_core.combination import FEW_CODES, descend
 from lc_core.compression import objective
 from lc_core.kernels import Floats
-from lc_core.kmeans import MANY
 from lc_core.lookup import between
 from lc_core.quantization import nearest
 from lc_core.sorted_values import summed
