@@ -176,20 +176,19 @@ def _corrected(
 ) -> tuple[Sparse, Quantized]:
     """A codebook of which the weights farthest from their code are corrected."""
     left_out, start = pruning.count(tuple(w.shape)), codebook.start(previous)
+    single = w.device.type == "cpu" and w.dtype == torch.float32
     if not 0 < left_out < w.numel():
         quantized = codebook.compress(w, mu=0.0, previous=previous)
-    elif w.device.type == "cpu" and w.dtype == torch.float32:
-        values = w.reshape(-1).numpy()
-        centres, ordered = trimmed_centres(values, size=codebook.size, left_out=left_out, start=start)
-        quantized = encode(w, codebook=torch.from_numpy(centres).to(w))
-        if codebook.size <= FEW_CODES:
-            corrections = _farthest(values, ordered, quantized, left_out)
-            if corrections is not None:
-                return corrections, quantized
+        return pruning.compress(w - quantized.decompress(), mu=0.0), quantized
+    if single:
+        found = trimmed_centres(w.reshape(-1).numpy(), size=codebook.size, left_out=left_out, start=start)
     else:
-        centres, _ = trimmed_of_sorted(sorted_array(w), size=codebook.size, left_out=left_out, start=start)
-        quantized = encode(w, codebook=torch.from_numpy(centres).to(w))
-    return pruning.compress(w - quantized.decompress(), mu=0.0), quantized
+        found = trimmed_of_sorted(sorted_array(w), size=codebook.size, left_out=left_out, start=start)
+    centres, ordered = found
+    quantized = encode(w, codebook=torch.from_numpy(centres).to(w))
+    few = single and codebook.size <= FEW_CODES
+    corrections = _farthest(w.reshape(-1).numpy(), ordered, quantized, left_out) if few else None
+    return corrections or pruning.compress(w - quantized.decompress(), mu=0.0), quantized
 
 
 def _farthest(values: Singles, ordered: Ordered, quantized: Quantized, left_out: int) -> Sparse | None:

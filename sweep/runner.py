@@ -123,6 +123,10 @@ def run(
     except _Stopped as stopped:
         if stopped.error is not None:
             raise stopped.error from None
+    except Exception as error:
+        if driver.interruption.asked:  # Ray's processes heard the signal too, where it went to the process group
+            raise KeyboardInterrupt from error
+        raise
     finally:
         dispatch.release()
 

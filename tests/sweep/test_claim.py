@@ -76,26 +76,28 @@ def test_the_second_driver_is_told_who_holds_the_sweep(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_driver_that_was_killed_is_succeeded_at_once(tmp_path: Path) -> None:
+def test_a_driver_that_was_killed_is_succeeded_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "STALE", 600.0)
     folder = SweepFolder(tmp_path)
     process = driver(tmp_path)
     with pytest.raises(StoreError, match=f"process {process.pid} on "), claimed(folder):
         pytest.fail("a second driver was let in")
     process.send_signal(signal.SIGKILL)
-    time.sleep(0.3)  # a zombie: nobody has waited for it
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and a zombie: nobody has waited for it
     started = time.monotonic()
     with claimed(folder):
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 60
     end(process)
 
 
-def test_another_process_of_the_same_number_is_not_the_driver(tmp_path: Path) -> None:
+def test_another_process_of_the_same_number_is_not_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "STALE", 600.0)
     folder = SweepFolder(tmp_path)
     with claimed(folder):
         edit(folder.claim, started="1", token="of the one before")
         started = time.monotonic()
         with claimed(folder):
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize("content", [None, "", '{"host'])
@@ -103,40 +105,42 @@ def test_a_claim_of_another_machine_is_taken_over_without_a_beat_only(tmp_path: 
     """Whatever its clock says. So is one that its driver did not get to write."""
     folder = SweepFolder(tmp_path)
     process = driver(tmp_path)
+    os.kill(process.pid, signal.SIGSTOP)  # before the claim is changed, which it would see
     elsewhere(folder)
     if content is not None:
         folder.claim.write_text(content)
-    os.kill(process.pid, signal.SIGSTOP)
     os.utime(folder.claim, (2e9, 2e9))
     started = time.monotonic()
     with claimed(folder) as held:
-        assert 1.5 <= time.monotonic() - started < 5
+        assert time.monotonic() - started >= 1.5
         os.kill(process.pid, signal.SIGCONT)
-        said = process.communicate(timeout=10)[0]
+        said = process.communicate(timeout=60)[0]
         assert process.returncode == 0
         assert f"another took the sweep over (process {os.getpid()} on " in said
         held.check()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_claim_of_another_machine_that_beats_is_left_alone(tmp_path: Path) -> None:
+def test_a_claim_of_another_machine_that_beats_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "STALE", 600.0)
     folder = SweepFolder(tmp_path)
     with claimed(folder) as held:
         elsewhere(folder)
         started = time.monotonic()
         with pytest.raises(StoreError, match=r"process \d+ on far, since"), claimed(folder):
             pytest.fail("a second driver was let in")
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 60
         held.check()
 
 
-def test_a_claim_that_is_given_back_meanwhile_is_free(tmp_path: Path) -> None:
+def test_a_claim_that_is_given_back_meanwhile_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "STALE", 600.0)
     folder = SweepFolder(tmp_path)
     folder.claim.write_text(json.dumps({"machine": "another", "host": "far", "pid": 1, "since": "now", "token": "t"}))
     threading.Timer(0.5, folder.claim.unlink).start()
     started = time.monotonic()
     with claimed(folder):
-        assert 0.4 < time.monotonic() - started < 1.5
+        assert 0.4 < time.monotonic() - started < 60
 
 
 def test_of_many_successors_one_goes_on(tmp_path: Path) -> None:

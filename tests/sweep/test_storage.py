@@ -1,8 +1,10 @@
 """An index that is locked or gone for a while is waited for; one that stays so is one line."""
 
+import contextlib
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,32 +28,37 @@ def trial() -> FrozenTrial:
     return optuna.trial.create_trial(values=[0.1, 100])
 
 
-def locked(path: Path, *, seconds: float) -> threading.Thread:
-    """Has another connection lock the file for a while."""
-    has = threading.Event()
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[threading.Event]:
+    """Another connection locks the file until the event, or the end."""
+    has, free = threading.Event(), threading.Event()
 
     def lock() -> None:
-        with sqlite3.connect(path) as connection:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
             connection.execute("BEGIN EXCLUSIVE")
             has.set()
-            time.sleep(seconds)
+            free.wait()
             connection.rollback()
-        connection.close()
 
     thread = threading.Thread(target=lock)
     thread.start()
-    assert has.wait(10)
-    return thread
+    try:
+        assert has.wait(60)
+        yield free
+    finally:
+        free.set()
+        thread.join()
 
 
 def test_a_lock_is_waited_for(tmp_path: Path) -> None:
     """Longer than SQLite would by itself: five seconds. Meanwhile a run goes on."""
     found = index(tmp_path / "study.db")
-    thread = locked(tmp_path / "study.db", seconds=7)
-    found.add(trial())
-    assert thread.is_alive()
-    found.write()
-    thread.join()
+    with locked(tmp_path / "study.db") as free:
+        found.add(trial())
+        threading.Timer(7, free.set).start()
+        started = time.monotonic()
+        found.write()
+        assert time.monotonic() - started > 6
     assert [held.values for held in found.study.trials] == [[0.1, 100]]
 
 
@@ -60,12 +67,11 @@ def test_a_lock_that_stays_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(storage, "PAUSE", 0.1)
     path = tmp_path / "study.db"
     found = index(path)
-    thread = locked(path, seconds=12)
-    found.add(trial())
-    with pytest.raises(StoreError) as caught, storage_errors(index_url(path)):
-        found.write()
-    assert f"{path}: the search's index cannot be used (database is locked); no result is lost" in str(caught.value)
-    thread.join()
+    with locked(path):
+        found.add(trial())
+        with pytest.raises(StoreError) as caught, storage_errors(index_url(path)):
+            found.write()
+        assert f"{path}: the search's index cannot be used (database is locked); no result is lost" in str(caught.value)
     found.write()
     assert len(found.study.trials) == 1
 
