@@ -6,6 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from lc_core import kernels
+
 
 class Examples(Protocol):
     """Training inputs: a tensor (n, ...), or what shows its examples otherwise.
@@ -46,6 +48,7 @@ class PixelShifts:
                 f"by row, got shape {tuple(inputs.shape)}"
             )
         self.inputs = inputs
+        self._single = inputs.device.type == "cpu" and inputs.dtype == torch.float32 and kernels.built()
         self._size, self._last = size, (n - 1) * size
         self._at = inputs.view(-1).as_strided((self._last + 1, size), (1, 1))
         ways = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
@@ -68,9 +71,18 @@ class PixelShifts:
             self._starts = self._ways.repeat(times)[:places]
         starts = torch.add(self._starts, index, alpha=self._size).clamp_(0, self._last)
         seen = self.inputs.new_empty(times * ways, self._size)
-        torch.index_select(self._at, 0, starts, out=seen[:places])
-        nines = seen.view(times, ways, self._size)
-        torch.addcmul(self._added, self._kept, nines, out=nines)
+        if self._single and torch.get_num_threads() == 1:
+            kernels.rows_moved(
+                self.inputs.numpy().reshape(-1),
+                starts.numpy(),
+                kept=self._kept.numpy(),
+                added=self._added.numpy(),
+                seen=seen[:places].numpy(),
+            )
+        else:
+            torch.index_select(self._at, 0, starts, out=seen[:places])
+            nines = seen.view(times, ways, self._size)
+            torch.addcmul(self._added, self._kept, nines, out=nines)
         return seen[:places].view(-1, *self.shape[1:])
 
 

@@ -1,4 +1,4 @@
-/* The inner loops of one-dimensional k-means. kernels.py says what they take and give. */
+/* Inner loops of one-dimensional k-means and of training. kernels.py says what they take and give. */
 
 #include <math.h>
 #include <stddef.h>
@@ -7,8 +7,10 @@
 /* Built for processors with wider vectors, too, where the loader can choose: with the same bits. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define WIDER __attribute__((target_clones("avx2", "default")))
+#define FUSED __attribute__((target_clones("fma", "default")))
 #else
 #define WIDER
+#define FUSED
 #endif
 
 /* So many places are worked out at a time, which compilers do several at once. */
@@ -243,5 +245,40 @@ void best_parts(const double *counts, const double *sums, int bins, int size, do
         before = explained;
         explained = found;
         one_more(counts, sums, before, explained, came, run + 1, bins, run, bins);
+    }
+}
+
+/* Row r of `seen` is added + kept x, of its way's rows and of the `size` numbers from x[starts[r]] on. Ways take turns.
+   Rows lie far apart, so that the next but one is asked of memory meanwhile. */
+WIDER void rows_moved(const float *restrict x, const int64_t *starts, ptrdiff_t rows, ptrdiff_t size,
+                      const float *restrict kept, const float *restrict added, ptrdiff_t ways, float *restrict seen)
+{
+    enum { LINE = 16, AHEAD = 2 };
+    for (ptrdiff_t r = 0; r < rows; r++, seen += size) {
+        const float *from = x + starts[r], *later = x + starts[least(r + AHEAD, rows - 1)];
+        const float *factor = kept + r % ways * size, *term = added + r % ways * size;
+        for (ptrdiff_t start = 0; start < size; start += LINE) {
+#ifdef __GNUC__
+            __builtin_prefetch(later + start);
+#endif
+            if (size - start >= LINE)
+                for (ptrdiff_t i = start; i < start + LINE; i++)
+                    seen[i] = term[i] + factor[i] * from[i];
+            else
+                for (ptrdiff_t i = start; i < size; i++)
+                    seen[i] = term[i] + factor[i] * from[i];
+        }
+    }
+}
+
+/* A step of Nesterov's method by the gradient g - pull + decay w, with velocity v; what is rounded where is what torch's
+   kernel does. */
+FUSED void pulled_sgd(float *restrict w, const float *restrict g, float *restrict v, const float *restrict pull,
+                      ptrdiff_t n, float decay, float momentum, float lr)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const float slope = fmaf(w[i], decay, g[i] - pull[i]);
+        v[i] = momentum * v[i] + slope;
+        w[i] = fmaf(-lr, fmaf(momentum, v[i], slope), w[i]);
     }
 }

@@ -31,6 +31,8 @@ _TAKEN = {
     "outermost_gone": [_ARRAY, _ARRAY, _ARRAY, _INT, _DOUBLE, _ARRAY, _ARRAY, _ARRAY, _ARRAY],
     "best_parts": [_ARRAY, _ARRAY, _INT, _INT, _ARRAY, _ARRAY],
     "least_way": [_ARRAY, _ARRAY, _ARRAY, _SIZE, _SIZE, _ARRAY, _ARRAY],
+    "rows_moved": [_ARRAY, _ARRAY, _SIZE, _SIZE, _ARRAY, _ARRAY, _SIZE, _ARRAY],
+    "pulled_sgd": [_ARRAY, _ARRAY, _ARRAY, _ARRAY, _SIZE, _FLOAT, _FLOAT, _FLOAT],
 }
 
 
@@ -40,7 +42,9 @@ def _library() -> ctypes.CDLL | None:
         if path.is_file():
             library = ctypes.CDLL(str(path))
             for name, taken in _TAKEN.items():
-                function = getattr(library, name)
+                function = getattr(library, name, None)
+                if function is None:
+                    raise ImportError(f"{path}: built of other sources than these; install lcsweep again")
                 function.argtypes, function.restype = taken, _SIZE if name == "bin_entries" else None
             return library
     return None
@@ -138,6 +142,18 @@ def best_parts(counts: Floats, sums: Floats, *, size: int) -> Indices:
     for starts in came[::-1]:
         path.append(int(starts[path[-1]]))
     return np.array([0, *reversed(path)])
+
+
+def rows_moved(values: Singles, starts: Indices, *, kept: Singles, added: Singles, seen: Singles) -> None:
+    """Makes `seen` (rows, size) added + kept x: a row's x are the values from its start on, and its factors and terms a
+    row of `kept` and `added` (ways, size), which take turns."""
+    _call("rows_moved", values, starts, *seen.shape, kept, added, kept.shape[0], seen)
+
+
+def pulled_sgd(*addresses: int, size: int, decay: float, momentum: float, lr: float) -> None:
+    """A step of Nesterov's method by the slope g - pull + decay w: v becomes momentum v + slope, and w becomes
+    w - lr (slope + momentum v). The addresses are of w, g, v and pull, each of `size` float32 numbers."""
+    _call("pulled_sgd", *addresses, size, decay, momentum, lr)
 
 
 def _call(name: str, *given: npt.NDArray[np.generic] | float) -> int:

@@ -8,6 +8,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from lc_core import nesterov
+
 OptimizerName = Literal["sgd", "adam"]
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 
@@ -67,6 +69,7 @@ class Optimizer:
         self._name, self._momentum = name, momentum
         self._weight_decay, self._clip_norm = weight_decay, clip_norm
         self._parameters: dict[str, Tensor] = {key: p for key, p in model.named_parameters() if p.requires_grad}
+        self._names = {id(parameter): name for name, parameter in self._parameters.items()}
         self._buffers: dict[str, dict[str, Tensor]] = {}
 
     def zero_grad(self) -> None:
@@ -81,21 +84,36 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, *, lr: float, penalty: Penalty | None = None) -> None:
-        """One step from the loss's gradients, which the parameters hold and which it overwrites."""
+        """One step from the loss's gradients, which the parameters hold and which it may overwrite."""
         self.clip()
-        decays = {}
-        if penalty and self._name == "sgd":  # mu w is weight decay of the governed parameters
-            decays = {id(parameter): self._weight_decay + penalty.mu for parameter in penalty.parameters}
-            torch._foreach_sub_(gradients_of(penalty.parameters), list(penalty.pulls))
+        decays = {name: self._weight_decay for name, each in self._parameters.items() if each.grad is not None}
+        if penalty and self._name == "sgd":
+            self._pull_along(penalty, decays, lr)
         groups: dict[tuple[torch.device, torch.dtype, float], list[str]] = {}
-        for name, parameter in self._parameters.items():
-            if parameter.grad is not None:
-                decay = decays.get(id(parameter), self._weight_decay)
-                groups.setdefault((parameter.device, parameter.dtype, decay), []).append(name)
+        for name, decay in decays.items():
+            parameter = self._parameters[name]
+            groups.setdefault((parameter.device, parameter.dtype, decay), []).append(name)
         for (_, _, decay), names in groups.items():
             self._fused(names, lr=lr, weight_decay=decay)
         if penalty and self._name == "adam":
             self._pull(penalty, lr)
+
+    def _pull_along(self, penalty: Penalty, decays: dict[str, float], lr: float) -> None:
+        """SGD's steps of the pulled parameters that can be taken at once, and then leave `decays`; else the penalty
+        enters their gradients and their `decays`: mu w is weight decay."""
+        decay, apart = self._weight_decay + penalty.mu, []
+        gradients = gradients_of(penalty.parameters)
+        for parameter, gradient, pull in zip(penalty.parameters, gradients, penalty.pulls, strict=True):
+            name = self._names[id(parameter)]
+            velocity = self._buffers_of(name)["momentum_buffer"]
+            if self._momentum and nesterov.fits(parameter, gradient, velocity, pull):
+                nesterov.pulled_step(parameter, gradient, velocity, pull, decay=decay, momentum=self._momentum, lr=lr)
+                del decays[name]
+            else:
+                decays[name] = decay
+                apart.append((gradient, pull))
+        if apart:
+            torch._foreach_sub_(*(list(each) for each in zip(*apart, strict=True)))
 
     def _fused(self, names: Sequence[str], *, lr: float, weight_decay: float) -> None:
         """A step of the parameters `names`, of one device and type.
@@ -165,7 +183,7 @@ class Optimizer:
         return math.sqrt(total / sum(parameter.numel() for parameter in parameters)) / _bias(held[0])
 
     def _held(self, parameter: Tensor) -> dict[str, Tensor]:
-        return next(self._buffers[name] for name, each in self._parameters.items() if each is parameter)
+        return self._buffers[self._names[id(parameter)]]
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """Parameter -> buffer -> a copy of it; nothing for parameters that took no part in training."""

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from lc_core import kernels
 from lc_core.augmentation import PixelShifts
 from lc_core.training import Batches
 
@@ -52,6 +53,23 @@ def test_the_first_and_the_last_image_stay_where_nothing_lies_beside_them():
                 stayed = images[alone] - mean + moved(mean, down, right)
                 expected = torch.where(moved(torch.ones_like(mean), down, right) > 0, stayed, 0)
             torch.testing.assert_close(seen[place], expected)
+
+
+@pytest.mark.skipif(not kernels.built(), reason="they were not built, of which test_lookup.py complains")
+@pytest.mark.parametrize("height, width, channels", [(28, 28, 1), (3, 5, 2), (4, 4, 1)])
+@pytest.mark.parametrize("places", [1, 9, 40, 256])
+def test_the_compiled_loop_moves_images_as_torch_does_to_the_bit(monkeypatch, height, width, channels, places):
+    shifts = PixelShifts(torch.randn(60, channels, height, width), height=height, width=width)
+    batch = torch.randint(60, (places,))
+    batch[0], batch[-1] = 0, 59
+    moved, compiled = [], kernels.rows_moved
+    monkeypatch.setattr(kernels, "rows_moved", lambda *given, **named: moved.append(1) or compiled(*given, **named))
+    seen = []
+    for threads in (1, 2):
+        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)  # noqa: B023
+        seen.append(shifts.index_select(0, batch))
+    assert len(moved) == 1
+    assert torch.equal(*seen)
 
 
 def test_the_inputs_stay_as_they_are_and_the_same_batch_looks_the_same():
