@@ -1,10 +1,10 @@
 """What benchmarks print, and when a row holds; the measurements themselves are `make bench`."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 from torch import nn
@@ -31,18 +31,26 @@ NAMES = {
 }
 
 
-def test_the_faster_side_wins_by_the_ratio_of_both_in_the_same_rounds():
+def test_the_faster_side_wins_by_the_ratio_of_both_in_the_same_rounds(monkeypatch):
+    import rows
     from rows import compared
 
-    row = compared("sleep", lambda: time.sleep(0.01), lambda: time.sleep(0.03), target=2.0, rounds=3)
-    assert row.ratio == pytest.approx(3, rel=0.3)
-    assert len(row.runs) == 3
+    now = [0.0]
+    monkeypatch.setattr(rows.time, "perf_counter", lambda: now[0])
+
+    def takes(*seconds):
+        """What takes so long, call after call."""
+        each = itertools.cycle(seconds)
+        return lambda: now.append(now.pop() + next(each))
+
+    row = compared("clock", takes(0.01, 0.02, 0.01), takes(0.03, 0.08, 0.02), target=2.0, rounds=3, times=0.5)
+    assert row.runs == pytest.approx([3, 4, 2])
+    assert (row.ratio, row.ours, row.against) == pytest.approx((3, 5, 15))  # of half, in milliseconds
     assert row.holds
-    assert row.against > row.ours >= 10  # milliseconds
-    worse = compared("sleep", lambda: time.sleep(0.01), lambda: time.sleep(0.01), target=2.0, rounds=3)
+    worse = compared("clock", takes(0.01), takes(0.01), target=2.0, rounds=3)
     assert not worse.holds
-    unlike = compared("sleep", lambda: None, lambda: time.sleep(0.01), target=2.0, rounds=1, as_good=False)
-    assert unlike.ratio > 2
+    unlike = compared("clock", takes(0.01), takes(0.03), target=2.0, rounds=1, as_good=False)
+    assert unlike.ratio == pytest.approx(3)
     assert not unlike.holds
 
 

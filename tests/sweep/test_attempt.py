@@ -5,6 +5,7 @@ import multiprocessing
 import random
 import threading
 import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -186,10 +187,10 @@ def test_a_worker_whose_attempt_was_cleared_away_publishes_nothing_half(tmp_path
     assert read_records(tmp_path) == []
 
 
-def work(root: str, number: int, until: float) -> None:
+def work(root: str, number: int, enough: Event) -> None:
     """A worker that makes attempts, done and failed, as fast as it can."""
     folder, random_ = SweepFolder(Path(root)), random.Random(number)
-    while time.monotonic() < until:
+    while not enough.is_set():
         job_id = f"{random_.randrange(3):016x}"
         status = random_.choice(["done", "failed", "failed", "failed"])
         path = new_attempt(folder, job_id)
@@ -205,18 +206,20 @@ def work(root: str, number: int, until: float) -> None:
 def test_workers_that_race_while_a_driver_clears_lose_no_done_record(tmp_path: Path) -> None:
     """No moment but that of the replacement of a failed record shows none, and done is done for good."""
     folder = SweepFolder(tmp_path)
-    until = time.monotonic() + 2
     context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=work, args=[str(tmp_path), number, until]) for number in range(3)]
+    enough = context.Event()
+    workers = [context.Process(target=work, args=[str(tmp_path), number, enough]) for number in range(3)]
     for worker in workers:
         worker.start()
     done: dict[str, Record] = {}
-    while time.monotonic() < until:
+    start = time.monotonic()
+    while time.monotonic() < start + (2 if len(done) == 3 else 120):
         clear(folder)
         for held in read_records(tmp_path):
             if held["status"] == "done":
                 assert done.setdefault(held["id"], held) == held
                 assert folder.artifact(held["id"]).read_bytes() == b"model"
+    enough.set()
     for worker in workers:
         worker.join()
         assert worker.exitcode == 0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep import noise, smallest
@@ -67,7 +67,6 @@ def test_what_is_ruled_out_is_its_definition(shapes: list[tuple[int, ...]], seed
     assert found.too_tight.tolist() == [any(is_tighter(space, i, j) for j in misses) for i in range(n)]
 
 
-@settings(deadline=None)
 @given(shapes=shapes, seed=seeds, workers=st.sampled_from([1, 2, 8, 64]), confirm=st.sampled_from([0, 1, 3]))
 def test_the_smallest_that_meets_the_target_is_found(
     shapes: list[tuple[int, ...]], seed: int, workers: int, confirm: int
@@ -84,7 +83,6 @@ def test_the_smallest_that_meets_the_target_is_found(
     assert sum(skipped(found, untouched=untouched).values()) == untouched.sum()
 
 
-@settings(deadline=None)
 @given(shapes=shapes, seed=seeds, workers=st.integers(1, 4), confirm=st.sampled_from([0, 3]), repeats=st.integers(1, 3))
 def test_noise_and_contradictions_do_not_break_it(
     shapes: list[tuple[int, ...]], seed: int, workers: int, confirm: int, repeats: int
@@ -240,7 +238,6 @@ def test_past_a_miss_on_the_way_the_tightest_alone_is_tried() -> None:
     assert view(space, Known(known | {11: [-0.1]}), repeats=1, confirm=0).winner == 12
 
 
-@settings(deadline=None)
 @given(seed=seeds, workers=st.sampled_from([1, 4]), loosest=st.booleans())
 def test_a_level_that_is_bad_does_not_hide_what_is_beyond(seed: int, workers: int, loosest: bool) -> None:
     """One level of the second knob misses, unless `loosest` beside the loosest of the first; the optimum is beyond."""
