@@ -153,7 +153,8 @@ def rows_moved(values: Singles, starts: Indices, *, kept: Singles, added: Single
 def pulled_sgd(*addresses: int, size: int, decay: float, momentum: float, lr: float) -> None:
     """A step of Nesterov's method by the slope g - pull + decay w: v becomes momentum v + slope, and w becomes
     w - lr (slope + momentum v). The addresses are of w, g, v and pull, each of `size` float32 numbers."""
-    _call("pulled_sgd", *addresses, size, decay, momentum, lr)
+    assert LIBRARY is not None
+    LIBRARY.pulled_sgd(*addresses, size, decay, momentum, lr)
 
 
 def _call(name: str, *given: npt.NDArray[np.generic] | float) -> int:

@@ -7,15 +7,15 @@ from torch import Tensor
 
 from lc_core import kernels
 
-WHOLE = 16
-"""Numbers of the widest vector: what is left over behind the last one, torch rounds otherwise."""
+VECTORS = (8, 16)
+"""Numbers that one of torch's may hold: what is left over behind the last whole one, it rounds otherwise."""
 
 
 def fits(*tensors: Tensor) -> bool:
     """Whether `pulled_step` can be taken with them: float32 on a CPU, one thread."""
-    if tensors[0].numel() % WHOLE or torch.get_num_threads() > 1 or not _rounds_as_torch():
+    if torch.get_num_threads() > 1 or not _vector() or tensors[0].numel() % _vector():
         return False
-    return all(each.device.type == "cpu" and each.dtype == torch.float32 and each.is_contiguous() for each in tensors)
+    return all(each.is_cpu and each.dtype == torch.float32 and each.is_contiguous() for each in tensors)
 
 
 def pulled_step(
@@ -30,11 +30,14 @@ def pulled_step(
 
 
 @functools.cache
-def _rounds_as_torch() -> bool:
-    """Whether the compiled loop is there, and gives torch's bits on this processor: tried on random numbers."""
-    if not kernels.built():
-        return False
-    drawn = torch.randn(4, 64 * WHOLE, generator=torch.Generator().manual_seed(0))
+def _vector() -> int:
+    """Numbers of a vector of torch's on this processor, as far as the compiled loop gives its bits; 0 where it is not
+    there, or gives others. Tried on random numbers."""
+    return next((vector for vector in VECTORS if kernels.built() and _rounds_as_torch(127 * vector)), 0)
+
+
+def _rounds_as_torch(size: int) -> bool:
+    drawn = torch.randn(4, size, generator=torch.Generator().manual_seed(0))
     (w, g, v, pull), (w_there, g_there, v_there, _) = drawn.clone(), drawn.clone()
     pulled_step(w, g, v, pull, decay=0.013, momentum=0.9, lr=0.02)
     torch._fused_sgd_(

@@ -86,9 +86,9 @@ def test_nor_do_any_where_several_threads_would_share_them_or_torch_rounds_other
         parameters[0][-1] = torch.nextafter(parameters[0][-1], torch.tensor(9.0))
 
     monkeypatch.setattr(torch, "_fused_sgd_", otherwise)
-    nesterov._rounds_as_torch.cache_clear()
+    nesterov._vector.cache_clear()
     assert not nesterov.fits(*tensors)
-    nesterov._rounds_as_torch.cache_clear()
+    nesterov._vector.cache_clear()
 
 
 @needs
@@ -97,7 +97,8 @@ def test_training_has_the_same_bits_with_and_without(monkeypatch, momentum):
     """Of its weights one fits, one does not, one is governed by nothing; an earlier penalty governed another."""
 
     def trained():
-        model, inputs = seeded(lambda: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)), seed=0), randn(64, 6)
+        model = seeded(lambda: nn.Sequential(nn.Linear(16, 5), nn.Tanh(), nn.Linear(5, 3)), seed=0)
+        inputs = randn(64, 16)
         optimizer = Optimizer(model, name="sgd", momentum=momentum, weight_decay=0.001)
         batches = Batches(64, batch_size=16, seed=0)
         for governed in ([model[0].weight, model[2].weight], [model[2].weight], [model[0].weight]):
