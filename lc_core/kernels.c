@@ -13,8 +13,14 @@
 #define FUSED
 #endif
 
+#ifdef __GNUC__
+#define FETCH(x) __builtin_prefetch(x)
+#else
+#define FETCH(x) ((void)0)
+#endif
+
 /* So many places are worked out at a time, which compilers do several at once. */
-enum { CHUNK = 512, CELLS = 4096 };
+enum { CHUNK = 512, CELLS = 4096, LINE = 16 };
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
@@ -253,14 +259,11 @@ void best_parts(const double *counts, const double *sums, int bins, int size, do
 WIDER void rows_moved(const float *restrict x, const int64_t *starts, ptrdiff_t rows, ptrdiff_t size,
                       const float *restrict kept, const float *restrict added, ptrdiff_t ways, float *restrict seen)
 {
-    enum { LINE = 16, AHEAD = 2 };
     for (ptrdiff_t r = 0; r < rows; r++, seen += size) {
-        const float *from = x + starts[r], *later = x + starts[least(r + AHEAD, rows - 1)];
+        const float *from = x + starts[r], *later = x + starts[least(r + 2, rows - 1)];
         const float *factor = kept + r % ways * size, *term = added + r % ways * size;
         for (ptrdiff_t start = 0; start < size; start += LINE) {
-#ifdef __GNUC__
-            __builtin_prefetch(later + start);
-#endif
+            FETCH(later + start);
             if (size - start >= LINE)
                 for (ptrdiff_t i = start; i < start + LINE; i++)
                     seen[i] = term[i] + factor[i] * from[i];
@@ -272,13 +275,22 @@ WIDER void rows_moved(const float *restrict x, const int64_t *starts, ptrdiff_t 
 }
 
 /* A step of Nesterov's method by the gradient g - pull + decay w, with velocity v; what is rounded where is what torch's
-   kernel does. */
+   kernel does. Memory is asked ahead. */
 FUSED void pulled_sgd(float *restrict w, const float *restrict g, float *restrict v, const float *restrict pull,
                       ptrdiff_t n, float decay, float momentum, float lr)
 {
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const float slope = fmaf(w[i], decay, g[i] - pull[i]);
-        v[i] = momentum * v[i] + slope;
-        w[i] = fmaf(-lr, fmaf(momentum, v[i], slope), w[i]);
+    for (ptrdiff_t start = 0; start < n; start += CHUNK) {
+        const ptrdiff_t end = least(start + CHUNK, n);
+        for (ptrdiff_t i = end; i < least(end + CHUNK, n); i += LINE) {
+            FETCH(w + i);
+            FETCH(g + i);
+            FETCH(v + i);
+            FETCH(pull + i);
+        }
+        for (ptrdiff_t i = start; i < end; i++) {
+            const float slope = fmaf(w[i], decay, g[i] - pull[i]);
+            v[i] = momentum * v[i] + slope;
+            w[i] = fmaf(-lr, fmaf(momentum, v[i], slope), w[i]);
+        }
     }
 }
