@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import os
 import shlex
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import services
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -57,14 +59,15 @@ def connected(address: str | None, workers: int, *, parcel: Path | None = None) 
         stack.callback(ray.shutdown)
         if temporary is not None:
             try:
-                ray.init(
-                    address="local",
-                    num_cpus=workers,
-                    include_dashboard=False,
-                    # Ray starts workers through a shell and does not quote the path of Python itself.
-                    runtime_env=runtime_env | {"py_executable": shlex.quote(sys.executable)},
-                    _temp_dir=str(temporary),
-                )
+                with _groups_of_their_own():
+                    ray.init(
+                        address="local",
+                        num_cpus=workers,
+                        include_dashboard=False,
+                        # Ray starts workers through a shell and does not quote the path of Python itself.
+                        runtime_env=runtime_env | {"py_executable": shlex.quote(sys.executable)},
+                        _temp_dir=str(temporary),
+                    )
             except Exception as error:  # it raises plain ones where its own processes are not up in 30 s
                 raise ValueError(
                     f"expected Ray to start on this machine, got {_one_line(error)}: try again when the machine "
@@ -81,6 +84,24 @@ def connected(address: str | None, workers: int, *, parcel: Path | None = None) 
                     "cluster asks for a token; or leave the address out to run on this machine"
                 ) from error
         yield
+
+
+@contextlib.contextmanager
+def _groups_of_their_own() -> Iterator[None]:
+    """Processes that Ray starts here are not in our process group: a signal to that is for us, who then end them.
+
+    Else SIGTERM to the group, as `timeout` sends it, ends Ray's first, and a driver that asks them something just then
+    waits for a minute, until Ray ends it.
+    """
+    begin = getattr(services, "ConsolePopen", None)
+    if begin is None:  # a private name, which another version may lack
+        yield
+        return
+    services.ConsolePopen = functools.partial(begin, process_group=0)  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        services.ConsolePopen = begin  # type: ignore[misc]
 
 
 @dataclass(frozen=True)

@@ -159,8 +159,8 @@ def run(search: Any, folder: Path, *, watch: Any, workers: int = 2, address: str
     )
 
 
-def session_members(session: int) -> list[str]:
-    """Command lines of the processes of a session, its leader left out."""
+def session_members(session: int, *, field: int = 3) -> list[str]:
+    """Command lines of the processes of a session, its leader left out; by field 2, of its process group."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -168,7 +168,7 @@ def session_members(session: int) -> list[str]:
             command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:  # it has ended meanwhile
             continue
-        if int(fields[3]) == session and process.name != str(session) and fields[0] != "Z":
+        if int(fields[field]) == session and process.name != str(session) and fields[0] != "Z":
             found.append(command)
     return found
 
@@ -343,6 +343,7 @@ def test_an_interrupt_stops_at_once_and_leaves_no_process(
         try:
             assert [out.readline(), out.readline()] == ["started\n", "started\n"]
             assert len(session_members(process.pid)) > 2  # Ray's
+            assert session_members(process.pid, field=2) == []  # which only the driver ends
             sent = time.monotonic()
             send(process.pid, number)
             rest = out.read()
