@@ -1,4 +1,4 @@
-"""Nesterov's step of a pulled parameter in one pass over memory, where that gives the bits of torch's two."""
+"""Nesterov's step: torch's, and of a pulled parameter in one pass over memory, where that gives the same bits."""
 
 import functools
 
@@ -11,6 +11,30 @@ VECTORS = (8, 16)
 """Numbers that one of torch's may hold: what is left over behind the last whole one, it rounds otherwise."""
 
 
+def step(
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    velocities: list[Tensor],
+    *,
+    decay: float,
+    momentum: float,
+    lr: float,
+) -> None:
+    """In place, by torch's kernel. Without momentum there are no velocities."""
+    torch._fused_sgd_(
+        weights,
+        gradients,
+        velocities if momentum else [],
+        weight_decay=decay,
+        momentum=momentum,
+        lr=lr,
+        dampening=0.0,
+        nesterov=momentum > 0,
+        maximize=False,
+        is_first_step=False,
+    )
+
+
 def fits(*tensors: Tensor) -> bool:
     """Whether `pulled_step` can be taken with them: float32 on a CPU, one thread."""
     if torch.get_num_threads() > 1 or not _vector() or tensors[0].numel() % _vector():
@@ -21,7 +45,7 @@ def fits(*tensors: Tensor) -> bool:
 def pulled_step(
     weights: Tensor, gradient: Tensor, velocity: Tensor, pull: Tensor, *, decay: float, momentum: float, lr: float
 ) -> None:
-    """In place, by the gradient of the loss, decay w - pull and so much momentum, which is not 0: `torch._fused_sgd_`.
+    """In place, by the gradient of the loss, decay w - pull and so much momentum, which is not 0: as `step`.
 
     Four tensors of one shape, that `fits`; autograd does not see what happens to them.
     """
@@ -40,16 +64,5 @@ def _rounds_as_torch(size: int) -> bool:
     drawn = torch.randn(4, size, generator=torch.Generator().manual_seed(0))
     (w, g, v, pull), (w_there, g_there, v_there, _) = drawn.clone(), drawn.clone()
     pulled_step(w, g, v, pull, decay=0.013, momentum=0.9, lr=0.02)
-    torch._fused_sgd_(
-        [w_there],
-        [g_there.sub_(pull)],
-        [v_there],
-        weight_decay=0.013,
-        momentum=0.9,
-        lr=0.02,
-        dampening=0.0,
-        nesterov=True,
-        maximize=False,
-        is_first_step=False,
-    )
+    step([w_there], [g_there.sub_(pull)], [v_there], decay=0.013, momentum=0.9, lr=0.02)
     return torch.equal(w, w_there) and torch.equal(v, v_there)

@@ -123,18 +123,8 @@ class Optimizer:
         parameters = [self._parameters[name] for name in names]
         gradients, buffers = gradients_of(parameters), [self._buffers_of(name) for name in names]
         if self._name == "sgd":
-            torch._fused_sgd_(
-                parameters,
-                gradients,
-                [held["momentum_buffer"] for held in buffers] if self._momentum else [],
-                weight_decay=weight_decay,
-                momentum=self._momentum,
-                lr=lr,
-                dampening=0.0,
-                nesterov=self._momentum > 0,
-                maximize=False,
-                is_first_step=False,
-            )
+            velocities = [held["momentum_buffer"] for held in buffers]
+            nesterov.step(parameters, gradients, velocities, decay=weight_decay, momentum=self._momentum, lr=lr)
         else:
             steps = [held["step"] for held in buffers]
             torch._foreach_add_(steps, 1)

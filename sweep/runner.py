@@ -124,7 +124,7 @@ def run(
         if stopped.error is not None:
             raise stopped.error from None
     except Exception as error:
-        if driver.interruption.asked:  # Ray's processes heard the signal too, where it went to the process group
+        if driver.interruption.asked:  # Ray's processes may have heard the signal too, as from systemd
             raise KeyboardInterrupt from error
         raise
     finally:

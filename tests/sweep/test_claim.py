@@ -109,16 +109,17 @@ def test_a_claim_of_another_machine_is_taken_over_without_a_beat_only(tmp_path: 
     os.waitpid(process.pid, os.WUNTRACED)  # until it has stopped: it would see the claim change
     elsewhere(folder)
     if content is not None:
-        folder.claim.write_text(content)
+        beside = tmp_path / "beside"  # not in place: it may be about to read the claim
+        beside.write_text(content)
+        beside.replace(folder.claim)
     os.utime(folder.claim, (2e9, 2e9))
     started = time.monotonic()
     with claimed(folder) as held:
-        assert time.monotonic() - started >= 1.5
+        assert 1.5 <= time.monotonic() - started < 60
         os.kill(process.pid, signal.SIGCONT)
         said = process.communicate(timeout=60)[0]
         assert process.returncode == 0
-        whose = "just begun" if "just begun" in said and content is not None else f"process {os.getpid()} on "
-        assert f"another took the sweep over ({whose}" in said
+        assert f"another took the sweep over (process {os.getpid()} on " in said
         held.check()
     assert list(tmp_path.iterdir()) == []
 

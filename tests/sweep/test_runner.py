@@ -347,7 +347,7 @@ def test_an_interrupt_stops_at_once_and_leaves_no_process(
             sent = time.monotonic()
             send(process.pid, number)
             rest = out.read()
-            assert process.wait(timeout=60) == 130, rest
+            assert process.wait(timeout=30) == 130, rest
             assert time.monotonic() - sent < 60  # of 300
         finally:
             if process.poll() is None:
