@@ -3,6 +3,9 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* Built for processors with wider vectors, too, where the loader can choose: with the same bits. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
@@ -20,7 +23,7 @@
 #endif
 
 /* So many places are worked out at a time, which compilers do several at once. */
-enum { CHUNK = 512, CELLS = 4096, LINE = 16 };
+enum { CHUNK = 512, CELLS = 4096, LINE = 16, LINE_BYTES = 64, AHEAD = 8 };
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
@@ -254,22 +257,59 @@ void best_parts(const double *counts, const double *sums, int bins, int size, do
     }
 }
 
-/* Row r of `seen` is added + kept x, of its way's rows and of the `size` numbers from x[starts[r]] on. Ways take turns.
-   Rows lie far apart, so that the next but one is asked of memory meanwhile. */
-WIDER void rows_moved(const float *restrict x, const int64_t *starts, ptrdiff_t rows, ptrdiff_t size,
-                      const float *restrict kept, const float *restrict added, ptrdiff_t ways, float *restrict seen)
+/* Whether every x is level / 255 + dark, to the bit, of a whole level from 0 to 255: `levels`. Rows of `size`. */
+WIDER ptrdiff_t levels_of(const float *restrict x, const float *restrict dark, ptrdiff_t rows, ptrdiff_t size,
+                          uint8_t *restrict levels)
 {
-    for (ptrdiff_t r = 0; r < rows; r++, seen += size) {
-        const float *from = x + starts[r], *later = x + starts[least(r + 2, rows - 1)];
-        const float *factor = kept + r % ways * size, *term = added + r % ways * size;
-        for (ptrdiff_t start = 0; start < size; start += LINE) {
-            FETCH(later + start);
-            if (size - start >= LINE)
-                for (ptrdiff_t i = start; i < start + LINE; i++)
-                    seen[i] = term[i] + factor[i] * from[i];
-            else
-                for (ptrdiff_t i = start; i < size; i++)
-                    seen[i] = term[i] + factor[i] * from[i];
+    for (; rows > 0; rows--, x += size, levels += size) {
+        int others = 0;
+        for (ptrdiff_t i = 0; i < size; i++) {
+            float level = (x[i] - dark[i]) * 255.0f + 0.5f;
+            level = level > 0.0f ? level : 0.0f;
+            level = level < 255.0f ? level : 255.0f;
+            levels[i] = (uint8_t)(int32_t)level;
+        }
+        for (ptrdiff_t i = 0; i < size; i++)
+            others |= levels[i] / 255.0f + dark[i] != x[i];
+        if (others)
+            return 0;
+    }
+    return 1;
+}
+
+/* Past the caches, which need not fetch first what is written whole. */
+static inline void write_past(float *restrict to, const float *restrict from, ptrdiff_t n)
+{
+    ptrdiff_t i = 0;
+#ifdef __SSE2__
+    if ((uintptr_t)to % 16 == 0)
+        for (; i + 4 <= n; i += 4)
+            _mm_stream_ps(to + i, _mm_loadu_ps(from + i));
+#endif
+    for (; i < n; i++)
+        to[i] = from[i];
+}
+
+/* Row r of `seen` is added + kept (level / 255 + dark), of its way's rows and of the `size` numbers from starts[r] on;
+   `dark` has each place twice, one turn after the other. Ways take turns. Rows lie far apart: several are asked of
+   memory at a time. */
+WIDER void levels_moved(const uint8_t *restrict levels, const float *restrict dark, const float *restrict kept,
+                        const float *restrict added, const int64_t *starts, float *restrict seen, ptrdiff_t rows,
+                        ptrdiff_t size, ptrdiff_t ways)
+{
+    float part[CHUNK];
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        if (r % AHEAD == 0)
+            for (ptrdiff_t next = r; next < least(r + AHEAD, rows); next++)
+                for (ptrdiff_t i = 0; i < size + LINE_BYTES; i += LINE_BYTES)
+                    FETCH(levels + starts[next] + i);
+        const uint8_t *from = levels + starts[r];
+        const float *shade = dark + starts[r] % size, *factor = kept + r % ways * size, *term = added + r % ways * size;
+        for (ptrdiff_t start = 0; start < size; start += CHUNK) {
+            const ptrdiff_t end = least(start + CHUNK, size);
+            for (ptrdiff_t i = start; i < end; i++)
+                part[i - start] = term[i] + factor[i] * (from[i] / 255.0f + shade[i]);
+            write_past(seen + r * size + start, part, end - start);
         }
     }
 }

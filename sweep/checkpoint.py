@@ -24,7 +24,7 @@ import torch
 from lc_core.algorithm import LCState
 from lc_core.task import CompressionTask
 
-SECONDS = 1.0  # at least so long between two: what a kill may cost
+SECONDS = 2.0  # at least so long between two: what a kill may cost
 SHARE = 20  # and so many times what the last one took to write: all of them take a twentieth of the time at most
 UNUSABLE = (OSError, pickle.PickleError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 

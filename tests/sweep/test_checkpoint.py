@@ -201,7 +201,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_the_job_nothing(
 
 
 def test_checkpoints_take_a_twentieth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Steps of 0.1 s: one each second; where writing takes a second, one in 20."""
+    """Steps of 0.1 s: one every two seconds; where writing takes a second, one in 20."""
     monkeypatch.undo()
     now, cost, written = [0.0], [0.001], []
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
@@ -216,8 +216,8 @@ def test_checkpoints_take_a_twentieth_of_the_time_at_most(monkeypatch: pytest.Mo
     for step in range(100):
         now[0] += 0.1
         kept.offer(replace(state, step=step, steps=1000), [], [])
-    assert 8 <= len(written) <= 10
-    assert min(written) >= 9
+    assert len(written) in (4, 5)
+    assert min(written) >= 19
     cost[0] = 1.0
     for step in range(100, 1000):
         now[0] += 0.1
