@@ -68,7 +68,7 @@ class PixelShifts:
         return self.inputs.shape
 
     def index_select(self, dim: int, index: Tensor, /) -> Tensor:
-        assert dim == 0
+        assert dim == 0 and not index.is_floating_point()
         ways, places = len(self._ways), len(index)
         times = -(-places // ways)
         if len(self._starts) != places:
@@ -89,7 +89,7 @@ def _levels(images: Tensor, dark: Tensor) -> Tensor | None:
     """The images (n, size) as bytes of which they are the 255th part plus `dark` (size,); None where they are none."""
     if not (images.is_cpu and images.dtype == torch.float32 and kernels.built()):
         return None
-    found = kernels.levels_of(images.numpy(), dark.numpy())
+    found = kernels.levels_of(images.detach().numpy(), dark.detach().numpy())
     return None if found is None else torch.from_numpy(found)
 
 

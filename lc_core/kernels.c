@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -22,8 +23,8 @@
 #define FETCH(x) ((void)0)
 #endif
 
-/* So many places are worked out at a time, which compilers do several at once. */
-enum { CHUNK = 512, CELLS = 4096, LINE = 16, LINE_BYTES = 64, AHEAD = 8 };
+/* A CHUNK of numbers is worked on at a time, which compilers do several at once; a LINE of memory holds so many. */
+enum { CHUNK = 512, CELLS = 4096, LINE = 16, LINE_BYTES = 64, ROWS_AHEAD = 8 };
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
@@ -261,19 +262,21 @@ void best_parts(const double *counts, const double *sums, int bins, int size, do
 WIDER ptrdiff_t levels_of(const float *restrict x, const float *restrict dark, ptrdiff_t rows, ptrdiff_t size,
                           uint8_t *restrict levels)
 {
-    for (; rows > 0; rows--, x += size, levels += size) {
-        int others = 0;
-        for (ptrdiff_t i = 0; i < size; i++) {
-            float level = (x[i] - dark[i]) * 255.0f + 0.5f;
-            level = level > 0.0f ? level : 0.0f;
-            level = level < 255.0f ? level : 255.0f;
-            levels[i] = (uint8_t)(int32_t)level;
+    float back[CHUNK];
+    for (; rows > 0; rows--, x += size, levels += size)
+        for (ptrdiff_t start = 0; start < size; start += CHUNK) {
+            const ptrdiff_t end = least(start + CHUNK, size);
+            for (ptrdiff_t i = start; i < end; i++) {
+                float level = (x[i] - dark[i]) * 255.0f + 0.5f;
+                level = level > 0.0f ? level : 0.0f;
+                level = level < 255.0f ? level : 255.0f;
+                levels[i] = (uint8_t)(int32_t)level;
+            }
+            for (ptrdiff_t i = start; i < end; i++)
+                back[i - start] = levels[i] / 255.0f + dark[i];
+            if (memcmp(back, x + start, sizeof(float) * (size_t)(end - start)))
+                return 0;
         }
-        for (ptrdiff_t i = 0; i < size; i++)
-            others |= levels[i] / 255.0f + dark[i] != x[i];
-        if (others)
-            return 0;
-    }
     return 1;
 }
 
@@ -292,15 +295,15 @@ static inline void write_past(float *restrict to, const float *restrict from, pt
 
 /* Row r of `seen` is added + kept (level / 255 + dark), of its way's rows and of the `size` numbers from starts[r] on;
    `dark` has each place twice, one turn after the other. Ways take turns. Rows lie far apart: several are asked of
-   memory at a time. */
+   memory at a time, as asking, reading and writing line by line would be in each other's way. */
 WIDER void levels_moved(const uint8_t *restrict levels, const float *restrict dark, const float *restrict kept,
                         const float *restrict added, const int64_t *starts, float *restrict seen, ptrdiff_t rows,
                         ptrdiff_t size, ptrdiff_t ways)
 {
     float part[CHUNK];
     for (ptrdiff_t r = 0; r < rows; r++) {
-        if (r % AHEAD == 0)
-            for (ptrdiff_t next = r; next < least(r + AHEAD, rows); next++)
+        if (r % ROWS_AHEAD == 0)
+            for (ptrdiff_t next = r; next < least(r + ROWS_AHEAD, rows); next++)
                 for (ptrdiff_t i = 0; i < size + LINE_BYTES; i += LINE_BYTES)
                     FETCH(levels + starts[next] + i);
         const uint8_t *from = levels + starts[r];
@@ -312,6 +315,9 @@ WIDER void levels_moved(const uint8_t *restrict levels, const float *restrict da
             write_past(seen + r * size + start, part, end - start);
         }
     }
+#ifdef __SSE2__
+    _mm_sfence();
+#endif
 }
 
 /* A step of Nesterov's method by the gradient g - pull + decay w, with velocity v; what is rounded where is what torch's

@@ -165,12 +165,12 @@ def train(
 
 def _fetched(inputs: Examples, targets: Tensor, batches: Batches, count: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Inputs and targets of the next `count` batches, small ones several at a time: that takes hardly longer."""
-    while count:
-        drawn = [batches.draw()]
-        together = FETCHED // max(drawn[0].numel() * math.prod(inputs.shape[1:]), 1)
-        drawn += [batches.draw() for _ in range(min(together, count) - 1)]
-        count -= len(drawn)
-        index, sizes = torch.cat(drawn).to(targets.device), [batch.numel() for batch in drawn]
+    drawn = [batches.draw() for _ in range(count)]
+    numbers = max((batch.numel() for batch in drawn), default=0) * math.prod(inputs.shape[1:])
+    together = max(FETCHED // max(numbers, 1), 1)
+    for start in range(0, count, together):
+        group = drawn[start : start + together]
+        index, sizes = torch.cat(group).to(targets.device), [batch.numel() for batch in group]
         yield from zip(
             inputs.index_select(0, index).split(sizes), targets.index_select(0, index).split(sizes), strict=True
         )

@@ -128,7 +128,7 @@ def temporary() -> Iterator[Path]:
 
 
 def wait_for(kind: str, moment: float, process: subprocess.Popen[str], place: Path, folder: SweepFolder) -> None:
-    """Returns at the moment of a kill. What a killed driver's workers still do is not taken for the new one's."""
+    """Returns at the moment of a kill. A killed driver's workers may make a step yet, which is not waited for."""
     gone, records = {step.worker for step in steps(place)}, len(list(folder.artifacts.glob("*/record.json")))
     match kind:
         case "starting":

@@ -80,7 +80,7 @@ def test_levels_move_as_the_images_do_to_the_bit(monkeypatch, height, width, cha
         monkeypatch.setattr(torch, "get_num_threads", lambda: threads)  # noqa: B023
         seen.append(shifts.index_select(0, batch))
     assert len(moved) == 1
-    assert torch.equal(*seen)
+    assert torch.equal(*(each.view(torch.int32) for each in seen))
 
 
 OTHERS = {
@@ -88,6 +88,7 @@ OTHERS = {
     "rounded otherwise": lambda x: torch.nextafter(x, x + 1),
     "darker than dark": lambda x: x - 1,
     "lighter than light": lambda x: x + 1,
+    "zero, but for its sign": lambda x: -torch.zeros_like(x),
     "infinite": lambda x: x + torch.inf,
     "none": lambda x: x + torch.nan,
 }

@@ -1,6 +1,5 @@
 """Ray's folder goes with its process; that of a killed one goes with the next."""
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,7 @@ from sweep.scratch import remove_dead, scratch
 HOLDER = """
 import sys, tempfile, time
 tempfile.tempdir = sys.argv[1]
-from sweep.scratch import scratch
+from sweep.scratch import remove_dead, scratch
 with scratch() as path:
     (path / "session").mkdir()
     print(path, flush=True)
@@ -44,39 +43,14 @@ def test_a_living_process_keeps_its_folder_and_a_killed_ones_goes(monkeypatch: p
         assert [path.name for path in Path(parent).iterdir()] == ["lcs-other"]
 
 
-def test_what_is_still_being_written_goes_with_the_one_after_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder keeps its lock until all else is gone: without it, nobody would know whose it is."""
+def test_what_a_dead_ones_agents_made_anew_goes_and_a_strangers_folder_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory(prefix="s-") as parent:
         monkeypatch.setattr(tempfile, "tempdir", parent)
-        with monkeypatch.context() as writing, scratch() as path:
-            (path / "session" / "logs").mkdir(parents=True)
-            (path / "latest").symlink_to(path / "session")
-            (path / "ports").touch()
-
-            def fail(folder: Path) -> None:
-                (folder / "logs" / "new").touch()
-                raise OSError(39, "Directory not empty")
-
-            writing.setattr(shutil, "rmtree", fail)
-        assert (path / "session" / "logs" / "new").exists()
-        assert (path / "lock").exists()
+        Path(parent, "lcs-anew", "session_2026", "logs", "events").mkdir(parents=True)
+        Path(parent, "lcs-theirs", "sessions").mkdir(parents=True)
+        Path(parent, "lcs-mixed", "session_2026").mkdir(parents=True)
+        Path(parent, "lcs-mixed", "letter").touch()
         remove_dead()
-        assert not list(Path(parent).iterdir())
-
-
-@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="nothing here tells how a process was started")
-def test_a_dead_folder_stays_while_a_process_works_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would make the folder anew, without the lock."""
-    with tempfile.TemporaryDirectory(prefix="s-") as parent:
-        monkeypatch.setattr(tempfile, "tempdir", parent)
-        dead = Path(parent, "lcs-12345678")
-        (dead / "session").mkdir(parents=True)
-        (dead / "lock").touch()
-        agent = subprocess.Popen(
-            [sys.executable, "-c", "import sys; sys.stdin.read()", f"--logs={dead}/session"], stdin=subprocess.PIPE
-        )
-        remove_dead()
-        assert (dead / "session").exists()
-        agent.communicate()
-        remove_dead()
-        assert not dead.exists()
+        assert sorted(path.name for path in Path(parent).rglob("*")) == [
+            "lcs-mixed", "lcs-theirs", "letter", "session_2026", "sessions"
+        ]  # fmt: skip
