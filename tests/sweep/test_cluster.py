@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,13 +90,15 @@ def two_nodes() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        nodes = Cluster(
-            initialize_head=True,
-            head_node_args={"num_cpus": 6, "num_gpus": 1, "temp_dir": folder, "include_dashboard": False},
-        )
+        patch.setenv("RAY_TMPDIR", folder)  # where Ray writes the cluster's address, too
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 6, "num_gpus": 1, "include_dashboard": False})
         nodes.add_node(num_cpus=2)
         try:
             with cluster.connected(nodes.address, 1):
+                end = time.monotonic() + 60
+                while ray.available_resources().get("CPU") != 8:  # the second node's reach the first a moment later
+                    assert time.monotonic() < end
+                    time.sleep(0.1)
                 yield nodes
         finally:
             nodes.shutdown()
@@ -106,7 +109,7 @@ def two_nodes() -> Iterator[Any]:
 def test_the_room_of_a_cluster(two_nodes: Cluster) -> None:
     assert cluster.room(0.0) == cluster.Room(jobs=8, free=8)
     assert cluster.room(0.25).jobs == 4
-    with pytest.raises(ValueError, match=r"expected a node with a core and 2 GPU for a job, got 2 node\(s\) with 6"):
+    with pytest.raises(ValueError, match=r"expected a node with a core and 2 GPU for a job, got 2 .*6 cores and"):
         cluster.room(2.0)
     with pytest.raises(ValueError, match=r"expected a node with a core and 1\.5 GPU"):
         cluster.room(1.5)
@@ -132,6 +135,7 @@ def test_a_folder_that_a_node_does_not_see_is_found_before_any_job(
 def test_another_version_on_a_node_is_named(
     two_nodes: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cluster.check_shared(tmp_path)  # now the nodes have the function as it is
     monkeypatch.setattr(cluster, "_version", lambda: "99.0")
     with pytest.raises(ValueError, match=r"lcsweep 99\.0 on them; node .* has lcsweep \d"):
         cluster.check_shared(tmp_path)
