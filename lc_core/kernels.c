@@ -24,7 +24,7 @@
 #endif
 
 /* A CHUNK of numbers is worked on at a time, which compilers do several at once; a LINE of memory holds so many. */
-enum { CHUNK = 512, CELLS = 4096, LINE = 16, LINE_BYTES = 64, ROWS_AHEAD = 8 };
+enum { CHUNK = 512, CELLS = 4096, LINE = 16, LINE_BYTES = LINE * sizeof(float), ROWS_AHEAD = 8 };
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 

@@ -12,7 +12,7 @@ from sweep.scratch import remove_dead, scratch
 HOLDER = """
 import sys, tempfile, time
 tempfile.tempdir = sys.argv[1]
-from sweep.scratch import remove_dead, scratch
+from sweep.scratch import scratch
 with scratch() as path:
     (path / "session").mkdir()
     print(path, flush=True)
