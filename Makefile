@@ -44,7 +44,7 @@ test: setup  ## Run the fast tests
 	OMP_NUM_THREADS=1 pytest $(TWO) -m "not slow and not cluster" $(ARGS)
 
 test-slow: setup  ## Run the slow tests
-	OMP_NUM_THREADS=1 pytest $(TWO) -m slow $(ARGS)
+	OMP_NUM_THREADS=1 pytest $(TWO) -m "slow and not cluster" $(ARGS)
 
 test-cluster: setup  ## Run the tests that want an idle machine: several Ray nodes, all of the memory
 	OMP_NUM_THREADS=1 pytest -m cluster $(ARGS)

@@ -34,7 +34,7 @@ from sweep.store import SweepFolder
 from sweep.workplace import Workplace, settle_process
 
 NAMES = ("training-share", "evaluation-share", "peak-memory")
-TRAINING, EVALUATION, MEMORY = 0.9, 0.05, 500.0
+TRAINING, EVALUATION, MEMORY = 0.85, 0.05, 500.0
 EPOCHS = 40
 SHORT = """
 import dataclasses

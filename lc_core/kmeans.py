@@ -57,7 +57,7 @@ def optimal_centres(w: npt.NDArray[np.floating], *, size: int, start: npt.NDArra
 
     Optimal for at most 256 distinct values, and but for a few values about the border for two centres. For more a local
     optimum, better than those of Lloyd's algorithm in that it is one also for moves of many borders at once
-    (`_refined`): within 0.05 % of the optimum where that was worked out. It goes on from the optimum over some bins
+    (`_refined`): within 0.1 % of the optimum where that was worked out. It goes on from the optimum over some bins
     (from cells of width density^(-1/3) beyond 64 centres) and from `start` (size,), if there is one; a start at rest
     but for little, which moves nearby do not better, is only laid to rest.
     Fewer distinct values than centres: the last is repeated.

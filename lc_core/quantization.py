@@ -84,8 +84,8 @@ class Codebook:
     many cells of width density^(-1/3) instead). From there, and from `previous` if there is one, all borders between
     codes move at once, by dynamic programming over places near them, and Lloyd's algorithm ends it; a warm start never
     ends worse than it began, but for the few weights in the bins about its borders where 65,536 float32 weights or more
-    on a CPU are counted in bins, not sorted (up to 64 codes). A local optimum: at most 0.01 % above the optimum over
-    the C steps of a LeNet300 with 16, 64 and 256 codes, 0.1 % over other distributions. O(n log n + 256^2 size).
+    on a CPU are counted in bins, not sorted (up to 64 codes). A local optimum: at most 0.1 % above the optimum over
+    the C steps of a LeNet300 with 16, 64 and 256 codes, and over other distributions. O(n log n + 256^2 size).
     Carreira-Perpinan and Idelbayev, "Model compression as constrained optimization, with application to neural nets.
     Part II: quantization", arXiv:1707.04319, section 3.1.
 

@@ -70,7 +70,7 @@ def test_they_end_as_near_the_optimum_as_sorted_values_cold_and_warm(kind, size)
     for start in (None, np.sort(w[:size]).astype(np.float64)):
         found = _centres_of_many(w, size, start)
         assert found is not None
-        assert distortion(w, found) <= 1.0001 * least
+        assert distortion(w, found) <= 1.001 * least
 
 
 @pytest.mark.parametrize("kind", DRAWS)
@@ -105,7 +105,7 @@ def test_one_far_value_costs_the_others_nothing(far):
     w[77] = far
     centres = _centres_of_many(w, 16, None)
     assert centres is not None
-    assert distortion(w, centres) <= 1.0001 * distortion(w, centres_of_sorted(np.sort(w), size=16))
+    assert distortion(w, centres) <= 1.001 * distortion(w, centres_of_sorted(np.sort(w), size=16))
 
 
 def test_many_values_go_by_bins_and_few_are_sorted(monkeypatch):

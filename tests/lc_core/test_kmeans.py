@@ -84,7 +84,7 @@ def test_as_many_distinct_values_as_there_are_bins_are_solved_exactly(kind, size
 def test_ten_thousand_values_are_parted_as_well_as_by_ten_runs_of_scikit_learn(kind, size):
     w = sample(kind, 10_000, seed=size)
     theirs = KMeans(size, n_init=10, random_state=0).fit(w[:, None]).inertia_
-    assert distortion(w, optimal_centres(w, size=size)) <= 1.0001 * theirs
+    assert distortion(w, optimal_centres(w, size=size)) <= 1.001 * theirs
 
 
 @pytest.mark.parametrize("kind", ["normal", "heavy tails", "laplace", "two lumps"])
@@ -110,19 +110,19 @@ def least_by_costs(w: Floats, size: int) -> float:
 
 
 @pytest.mark.parametrize("kind", ["normal", "heavy tails", "laplace", "two lumps"])
-@pytest.mark.parametrize("size, most", [(16, 1.001), (64, 1.003), (100, 1.003)])
-def test_many_centres_end_as_near_the_least_cold_and_from_a_random_start(kind, size, most):
+@pytest.mark.parametrize("size", [16, 64, 100])
+def test_many_centres_end_as_near_the_least_cold_and_from_a_random_start(kind, size):
     """Lloyd's algorithm alone ends 1 % to 10 % above it; the least is checked against the slower one."""
     w = sample(kind, 1200, seed=7)
     assert least_by_costs(w[:100], 5) == pytest.approx(least_by_dynamic_programme(w[:100], 5), rel=1e-9)
     least = least_by_costs(w, size)
     start = np.sort(np.random.default_rng(3).choice(w, size, replace=False))
     for before in (None, start):
-        assert least * (1 - 1e-6) <= distortion(w, optimal_centres(w, size=size, start=before)) <= most * least
+        assert least * (1 - 1e-6) <= distortion(w, optimal_centres(w, size=size, start=before)) <= 1.001 * least
 
 
 @pytest.mark.parametrize("size", [16, 64])
-def test_a_warm_start_after_a_drift_stays_within_a_hundredth_of_a_percent(size):
+def test_a_warm_start_after_a_drift_stays_within_a_thousandth(size):
     """As over the C steps of an LC run: the weights drift and draw near the codebook."""
     w = sample("heavy tails", 1200, seed=11)
     centres = optimal_centres(w, size=size)
@@ -130,7 +130,7 @@ def test_a_warm_start_after_a_drift_stays_within_a_hundredth_of_a_percent(size):
         nearest = centres[np.abs(w[:, None] - centres).argmin(axis=1)]
         w = 0.7 * w + 0.3 * nearest + 0.02 * sample("normal", 1200, seed=step)
         centres = optimal_centres(w, size=size, start=centres)
-        assert distortion(w, centres) <= 1.0001 * least_by_costs(w, size)
+        assert distortion(w, centres) <= 1.001 * least_by_costs(w, size)
 
 
 def test_wide_gaps_take_no_more_than_a_bin_each():
@@ -154,7 +154,7 @@ def test_a_start_at_rest_in_the_wrong_place_is_left():
     w = np.concatenate([sample("normal", 1000, seed=1), 40 + sample("normal", 1000, seed=2)])
     start = np.append(optimal_centres(w[:1000], size=3), w[1000:].mean())
     found = optimal_centres(w, size=4, start=start)
-    assert distortion(w, found) <= 1.0001 * distortion(w, optimal_centres(w, size=4)) <= 0.8 * distortion(w, start)
+    assert distortion(w, found) <= 1.001 * distortion(w, optimal_centres(w, size=4)) <= 0.8 * distortion(w, start)
 
 
 @pytest.mark.parametrize("seed", range(5))

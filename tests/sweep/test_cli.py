@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import re
@@ -9,10 +10,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from sweep import cli, driver
+from sweep import cli, driver, estimate
 from sweep.estimate import FACTS_BYTES
 from sweep.store import SweepFolder, read_records
 from tests.sweep.tiny import STUDY, Said, changed, edit, lcsweep, tree, write_study
@@ -386,8 +388,9 @@ def test_a_dry_run_of_a_search_lists_all_its_jobs(finished: Path) -> None:
     assert "a search needs some of them; all about" in time
 
 
-def test_a_timed_step_tells_a_jobs_time(finished: Path) -> None:
-    """A job of a hundred times the epochs takes many times as long; one that trains nothing takes next to none."""
+def test_a_timed_step_tells_a_jobs_time(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By as many LC steps as it takes, 20 and 40, here of a second each, and one for direct compression."""
+    monkeypatch.setattr(estimate, "time", SimpleNamespace(monotonic=itertools.count(0.0).__next__))
     seconds = []
     for epochs, method in ((10, "lc"), (1000, "lc"), (1000, "dc")):
         write_study(finished, name="timed.py", text=changed("Schedule(epochs=2,", f"Schedule(epochs={epochs},"))
@@ -395,7 +398,7 @@ def test_a_timed_step_tells_a_jobs_time(finished: Path) -> None:
         found = re.search(r"time: about (.*) a job \(timed here: one LC step of prune: keep 0.5, seed 0", said)
         assert found, said
         seconds.append(as_seconds(found[1]))
-    assert seconds[1] > 10 * max(seconds[0], seconds[2])
+    assert seconds == [21.0, 41.0, 1.0]
 
 
 def as_seconds(words: str) -> float:

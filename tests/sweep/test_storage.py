@@ -55,8 +55,8 @@ def test_a_lock_is_waited_for(tmp_path: Path) -> None:
     found = index(tmp_path / "study.db")
     with locked(tmp_path / "study.db") as free:
         found.add(trial())
-        threading.Timer(7, free.set).start()
         started = time.monotonic()
+        threading.Timer(7, free.set).start()
         found.write()
         assert time.monotonic() - started > 6
     assert [held.values for held in found.study.trials] == [[0.1, 100]]

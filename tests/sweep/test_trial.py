@@ -154,7 +154,7 @@ def test_a_record_has_every_field(sweep: Sweep, told: Any) -> None:
     assert record["epochs"] * 6 == 20  # iterations: never fewer than a step each
     assert record["versions"] == versions()
     assert set(record["versions"]) >= {"python", "torch", "optuna", "ray"}
-    assert 0 < record["seconds"] < 60
+    assert record["seconds"] > 0
     assert record == json.loads(sweep.folder.record(job.id).read_text())
 
 
