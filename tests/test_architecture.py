@@ -180,6 +180,34 @@ def test_a_right_import_passes(file: str, source: str) -> None:
     assert list(violations(source, file=file)) == []
 
 
+def returns(source: str) -> list[str]:
+    """Tests that return before their end: where one does, it may pass without having asserted anything."""
+    tests = [
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef) and node.name[:5] == "test_"
+    ]
+    return [test.name for test in tests if any(isinstance(node, ast.Return) for node in of_its_own(test))]
+
+
+def of_its_own(function: ast.AST) -> Iterator[ast.AST]:
+    """Nodes of a function's body, but for functions in it."""
+    for node in ast.iter_child_nodes(function):
+        if not isinstance(node, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+            yield node
+            yield from of_its_own(node)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda path: path.name)
+def test_no_test_returns_early(path: Path) -> None:
+    assert returns(path.read_text(encoding="utf-8")) == []
+
+
+def test_a_test_that_returns_early_is_found() -> None:
+    source = (
+        "def test_a(x):\n    if x:\n        return\n    assert x\n\ndef test_b():\n    def f():\n        return 1\n"
+    )
+    assert returns(source) == ["test_a"]
+
+
 def tracked() -> set[str] | None:
     """Names at the top of what git tracks here; None where it does not tell, as in a source archive."""
     if not (ROOT / ".git").exists():  # else git would tell of a repository around this folder

@@ -93,8 +93,9 @@ def test_check_refuses_what_no_user_means(compression: Compression, shape, said)
     ids=str,
 )
 def test_check_lets_the_whole_range_pass(compression: Compression):
-    compression.check((6, 5))
-    Chain(L0Pruning(keep=0.5), Codebook(size=15)).check((6, 5))
+    for each in (compression, Chain(L0Pruning(keep=0.5), Codebook(size=15))):
+        each.check((6, 5))
+        assert each.compress(draw((6, 5), kind="normal", seed=1), mu=1.0).shape == (6, 5)
 
 
 @pytest.mark.parametrize("keep", [-0.1, 1.0001, math.nan, math.inf])

@@ -226,19 +226,22 @@ def test_scores_below_zero_are_taken_too():
         (4, 8, (64, 64), 64 * 8 * 7 / 8),
         (2, 4, (64, 64, 3, 3), 9 * 64 * 16 * 3 / 8),
         (2, 4, (64, 66), 64 * 16 * 3 / 8 + 64 * 1 / 8),
-        (4, 4, (64, 64), 0),
     ],
 )
 def test_a_pattern_costs_a_code_a_group(n, m, shape, index_bytes):
     theta = NMPruning(n=n, m=m).compress(draw(shape, kind="normal", seed=7), mu=1.0)
     packed = theta.pack()
     values = 4 * NMPruning(n=n, m=m).count(shape)
-    if n == m:
-        assert theta.form()["form"] == "dense"
-        return
     assert theta.form()["pattern"] == [n, m]
     assert theta.storage_bits() == 8 * (index_bytes + values)
     assert sum(array.numel() for name, array in packed.items() if name in ("groups", "rest")) == index_bytes
+
+
+def test_a_pattern_that_keeps_all_is_dense():
+    w = draw((64, 64), kind="normal", seed=7)
+    theta = NMPruning(n=4, m=4).compress(w, mu=1.0)
+    assert theta.form()["form"] == "dense"
+    assert theta.storage_bits() == 32 * w.numel()
 
 
 def test_another_index_is_taken_where_it_is_smaller():
@@ -331,6 +334,7 @@ def test_check_refuses_what_no_user_means(compression: Compression, shape, said)
 )
 def test_check_lets_the_whole_range_pass(compression: Compression):
     compression.check((6, 5))
+    assert compression.compress(draw((6, 5), kind="normal", seed=1), mu=1.0).shape == (6, 5)
 
 
 def test_a_vector_has_no_pattern():
@@ -417,4 +421,17 @@ def test_the_largest_of_many_are_found_whatever_a_sample_says(arranged, count):
             scores[:: 300_000 // SAMPLE] += 1
     expected = scores.sort(descending=True, stable=True).indices[:count].sort().values
     assert torch.equal(largest(scores, count=count), expected)
-    assert torch.equal(_largest_by_kthvalue(scores, count), expected)
+
+
+@pytest.mark.parametrize("arranged", ["anyhow", "ties", "ascending", "descending"])
+def test_the_largest_of_many_are_found_by_the_kth_value(arranged):
+    """The way of other devices, here of fewer: on a CPU torch takes seconds for 300,000 that descend."""
+    scores = torch.rand(20_000, generator=torch.Generator().manual_seed(10))
+    match arranged:
+        case "ties":
+            scores = (scores * 40).floor()
+        case "ascending" | "descending":
+            scores = scores.sort(descending=arranged == "descending").values
+    order = scores.sort(descending=True, stable=True).indices
+    for count in (1, 10, 2_500, 19_999, 20_000):
+        assert torch.equal(_largest_by_kthvalue(scores, count), order[:count].sort().values)

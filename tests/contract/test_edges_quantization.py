@@ -156,18 +156,19 @@ def test_every_channel_has_its_own_scale_and_zero_point():
 @pytest.mark.parametrize("bits, symmetric", [(1, False), (2, False), (8, False), (2, True), (8, True)])
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("value", [0.3, -1.7, 0.0, -0.0, 3e4, -1e-4])
-def test_a_constant_comes_out_as_it_is(bits, symmetric, granularity, dtype, value):
-    w = torch.full((3, 7), value, dtype=dtype)
+def test_a_constant_comes_out_as_it_is(bits, symmetric, granularity, dtype):
     compression = UniformQuantization(bits=bits, symmetric=symmetric, granularity=granularity)
-    assert torch.equal(compression.compress(w, mu=1.0).decompress(), w)
+    for value in (0.3, -1.7, 0.0, -0.0, 3e4, -1e-4):
+        w = torch.full((3, 7), value, dtype=dtype)
+        assert torch.equal(compression.compress(w, mu=1.0).decompress(), w), value
 
 
 def test_an_empty_vector_takes_no_codes():
     """What a pruning that keeps nothing leaves to quantize."""
-    for compression in EVERY:
-        if getattr(compression, "granularity", "tensor") == "tensor":
-            assert compression.compress(torch.zeros(0), mu=1.0).decompress().tolist() == []
+    whole = [compression for compression in EVERY if getattr(compression, "granularity", "tensor") == "tensor"]
+    assert whole
+    for compression in whole:
+        assert compression.compress(torch.zeros(0), mu=1.0).decompress().tolist() == []
 
 
 def between_extremes(w: Tensor, *, bits: int, symmetric: bool) -> Tensor:
@@ -185,11 +186,12 @@ def between_extremes(w: Tensor, *, bits: int, symmetric: bool) -> Tensor:
     return (steps.to(w.dtype) * held).reshape(w.shape)
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("bits", [2, 3, 8])
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("kind", ["normal", "heavy tails", "one outlier", "far from zero", "two values", "tiny"])
-@pytest.mark.parametrize("count", [50, 3000, 70_000])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "count, dtype", [(50, torch.float32), (3000, torch.float32), (70_000, torch.float32), (3000, torch.bfloat16)]
+)
 def test_a_grid_is_never_worse_than_that_between_the_extremes(bits, symmetric, kind, count, dtype):
     """On both sides of what is searched one by one, and sorted, and in blocks."""
     assert 50 < WEIGHTS_A_CODE * 4 < 3000 < BLOCK < 70_000

@@ -351,7 +351,13 @@ def test_results_that_arrive_late_are_used(folder: Path) -> None:
 # Storages that cannot be used
 
 
-@pytest.mark.parametrize("content", ["a text\nof two lines\n", "", None])
+def test_an_empty_file_becomes_a_storage(tmp_path: Path) -> None:
+    """As SQLite takes it for a new database."""
+    (tmp_path / "study.db").write_text("")
+    assert finish(begin(tmp_path, entries(grid=True)[:1]), by_keep)
+
+
+@pytest.mark.parametrize("content", ["a text\nof two lines\n", None])
 def test_a_file_that_is_no_storage_is_named_and_kept(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "study.db"
     if content is None:
@@ -361,9 +367,6 @@ def test_a_file_that_is_no_storage_is_named_and_kept(tmp_path: Path, content: st
         other.close()
     else:
         path.write_text(content)
-    if content == "":  # what SQLite takes for a new database
-        assert finish(begin(tmp_path, entries(grid=True)[:1]), by_keep)
-        return
     before = path.read_bytes()
     with pytest.raises(StoreError) as caught:
         begin(tmp_path, entries(grid=True))

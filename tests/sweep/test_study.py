@@ -84,7 +84,10 @@ def test_levels_in_their_range_pass() -> None:
         family("low rank", {"rank": (9, 1)}, {}),
         family("chain", {"keep": (1, 0.1), "size": (2, 1)}, {}),
     )
-    check_levels(study, study.seeded_model())
+    model = study.seeded_model()
+    check_levels(study, model)
+    for each in study.families:
+        assert all(study.tasks(model, family=each.name, configuration=one) for one in each.configurations())
 
 
 def test_a_plan_that_raises_is_named() -> None:
