@@ -15,8 +15,8 @@ from lc_core.artifact import encode, read
 from lc_core.training import train_reference
 from sweep import remote
 from sweep.claim import claimed
+from sweep.earlier import recognised
 from sweep.estimate import Estimate, estimate
-from sweep.fingerprint import study_parts
 from sweep.job import Job, Method, content_hash, versions
 from sweep.loading import StudyError, lasting_reference, load_splits, load_study, users_code
 from sweep.measure import measure
@@ -134,7 +134,7 @@ def prepare(options: Options, *, say: Say) -> Sweep:
         StudyError, StoreError, ValueError: one line each, for the user.
     """
     study, data, folder = _load(options)
-    parts = study_parts(study, data)
+    parts = _parts(study, data, folder)
     entries = _entries(Workplace.untrained(study, data, folder=folder), options, content_hash(parts))
     manifest = _open_folder(folder, study, data, options, parts, say=say)
     _refuse_other_plans(entries, folder)
@@ -172,7 +172,7 @@ def outline(options: Options) -> Outline:
         StudyError, StoreError, ValueError: as `prepare`.
     """
     study, data, folder = _load(options)
-    parts = study_parts(study, data)
+    parts = _parts(study, data, folder)
     done: list[str] = []
     if folder.manifest.exists():
         _same_study(read_manifest(folder.root), study.name, parts, folder)
@@ -275,6 +275,12 @@ def _load(options: Options) -> tuple[Study, Data, SweepFolder]:
         model = study.seeded_model()
     check_levels(study, model)
     return study, data, SweepFolder(options.out or Path("runs", study.name))
+
+
+def _parts(study: Study, data: Data, folder: SweepFolder) -> dict[str, str]:
+    """The study's parts, as the sweep in `folder` has them where they have not changed since."""
+    known = read_manifest(folder.root)["study_parts"] if folder.manifest.exists() else {}
+    return recognised(study, data, known=known)
 
 
 def _choice(sweep: Sweep) -> Choice | None:

@@ -8,8 +8,8 @@ import sys
 import sysconfig
 import textwrap
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,27 +17,58 @@ from torch import Tensor, nn
 from sweep.study import Data, Study
 
 
-def study_parts(study: Study, data: Data) -> dict[str, str]:
+class Names(Protocol):
+    """What stands in the hashed text for what is not read."""
+
+    def of(self, code: Callable[..., Any]) -> str:
+        """For a function or class of ours or of a library, and for one of the user's that names itself."""
+        ...
+
+    def fields(self, thing: object) -> dict[str, Any] | None:
+        """Which values of an object that is no function, class or callable count; None where only its class's name."""
+        ...
+
+
+class PublicNames:
+    """Ours and the user's by their name alone, so that they may move to another file; a library's with its module."""
+
+    def of(self, code: Callable[..., Any]) -> str:
+        return f"{code.__module__}.{code.__qualname__}" if _of_a_library(code) else code.__qualname__
+
+    def fields(self, thing: object) -> dict[str, Any] | None:
+        """Those of a dataclass of ours or of the user's."""
+        if not is_dataclass(thing) or _of_a_library(type(thing)):
+            return None
+        return {field.name: getattr(thing, field.name) for field in fields(thing)}
+
+
+PUBLIC = PublicNames()
+
+
+def study_parts(study: Study, data: Data, *, names: Names = PUBLIC) -> dict[str, str]:
     """Part -> hash of what makes the study's numbers: model, data and split, loss and metrics, reference.
 
     Code is hashed as its syntax tree without docstrings, so comments and layout do not count, together with the values
-    it closes over and the constants, functions and classes of the user's that it names. The initial weights count by
-    their norm to four digits, which tells another initialisation or checkpoint but not another machine.
+    it closes over and the constants, functions and classes of the user's that it names. Functions and classes of ours
+    count by their name. In which module or file any of these lie does not count. The initial weights count by their
+    norm to four digits, which tells another initialisation or checkpoint but not another machine.
+
+    `names` are today's, or those of an earlier release (`sweep.earlier`).
     """
     torch.manual_seed(0)  # the reference's seed is the reference's part
     model = study.build_model()
     state = model.state_dict()
     shapes = [(name, tuple(tensor.shape), str(tensor.dtype)) for name, tensor in state.items()]
     norm = sum(float(tensor.double().square().sum()) for tensor in state.values()) ** 0.5
-    layers = sorted({_code(type(module)) for module in model.modules()})
-    metrics = [(name, _code(metric)) for name, metric in sorted(study.metrics.items())]
+    layers = sorted({_code(type(module), names) for module in model.modules()})
+    metrics = [(name, _code(metric, names)) for name, metric in sorted(study.metrics.items())]
     followed: list[Any] = [asdict(study.distillation)] if study.distillation else []
     if study.augment:
-        followed.append(_code(study.augment))
+        followed.append(_code(study.augment, names))
     return {
-        "model": _hash([_code(study.build_model), repr(model), shapes, layers, f"{norm:.4g}"]),
+        "model": _hash([_code(study.build_model, names), repr(model), shapes, layers, f"{norm:.4g}"]),
         "data": _hash(_tensors(data)),
-        "loss": _hash([_code(study.loss), metrics, *followed]),
+        "loss": _hash([_code(study.loss, names), metrics, *followed]),
         "reference": _hash(asdict(study.reference)),
     }
 
@@ -47,71 +78,89 @@ def _tensors(data: Data) -> list[str]:
     return [_tensor(tensor) for split in splits for tensor in (split.inputs, split.targets)]
 
 
-def _code(thing: Any, seen: frozenset[str] = frozenset()) -> str:
+def _code(thing: Any, names: Names, seen: frozenset[str] = frozenset()) -> str:
     """What `thing`, a function, class or callable object, does, as text that is the same in every process."""
     if isinstance(thing, functools.partial):
-        return f"{_code(thing.func, seen)} {_value(thing.args, seen)} {_value(thing.keywords, seen)}"
+        given = [_value(each, names, seen) for each in (thing.args, thing.keywords)]
+        return " ".join([_code(thing.func, names, seen), *given])
     if inspect.ismethod(thing):
-        return f"{_code(thing.__func__, seen)} {_code(thing.__self__, seen)}"
+        return f"{_code(thing.__func__, names, seen)} {_code(thing.__self__, names, seen)}"
     if inspect.isroutine(thing) or inspect.isclass(thing):
-        return _source(thing, seen)
+        return _source(thing, names, seen)
     state = dict(vars(thing)) if hasattr(thing, "__dict__") else {}
     if isinstance(thing, nn.Module):
         state |= thing.state_dict()
-    held = [(name, _value(value, seen)) for name, value in sorted(state.items())]
-    return f"{_source(type(thing), seen)} {held}"
+    held = [(name, _value(value, names, seen)) for name, value in sorted(state.items())]
+    return f"{_source(type(thing), names, seen)} {held}"
 
 
-def _source(code: Callable[..., Any], seen: frozenset[str]) -> str:
+def _source(code: Callable[..., Any], names: Names, seen: frozenset[str]) -> str:
     where = f"{code.__module__}.{code.__qualname__}"
-    if where in seen or _of_a_library(code):
-        return where
+    if where in seen or of_ours(code) or _of_a_library(code):
+        return names.of(code)
     text = textwrap.dedent(inspect.getsource(code))
     try:
         tree = ast.parse(text)
     except SyntaxError:  # a lambda inside a longer expression
-        return f"{text} {_named_by(code, seen | {where})}"
+        return f"{text} {_named_by(code, names, seen | {where})}"
     documented = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
     for node in ast.walk(tree):
         if isinstance(node, documented) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return f"{ast.unparse(tree)} {_named_by(code, seen | {where})}"
+    return f"{ast.unparse(tree)} {_named_by(code, names, seen | {where})}"
 
 
-def _named_by(code: Callable[..., Any], seen: frozenset[str]) -> list[tuple[str, str]]:
+def _named_by(code: Callable[..., Any], names: Names, seen: frozenset[str]) -> list[tuple[str, str]]:
     """The values that a user's function, or a class's functions, close over and name in their module."""
-    functions = [code] if inspect.isfunction(code) else [f for f in vars(code).values() if inspect.isfunction(f)]
+    functions = [code] if inspect.isfunction(code) else [f for f in vars(code).values() if _is_written(f)]
     named: dict[str, Any] = {}
     for function in functions:
         variables = inspect.getclosurevars(function)
         named |= {**variables.globals, **variables.nonlocals}
-    return [(name, _value(value, seen)) for name, value in sorted(named.items()) if not inspect.ismodule(value)]
+    return [(name, _value(value, names, seen)) for name, value in sorted(named.items()) if not inspect.ismodule(value)]
 
 
-def _value(value: Any, seen: frozenset[str]) -> str:
+def _is_written(thing: object) -> bool:
+    """Whether it is a function that stands in a file, and is not one that made a class a dataclass."""
+    return inspect.isfunction(thing) and inspect.unwrap(thing).__code__.co_filename != "<string>"
+
+
+def _value(value: Any, names: Names, seen: frozenset[str]) -> str:
     match value:
         case bool() | int() | float() | str() | bytes() | None:
             return repr(value)
         case Tensor():
             return _tensor(value)
         case list() | tuple():
-            return f"{type(value).__name__} {[_value(item, seen) for item in value]}"
+            return f"{type(value).__name__} {[_value(item, names, seen) for item in value]}"
         case set() | frozenset():
-            return f"{type(value).__name__} {sorted(_value(item, seen) for item in value)}"
+            return f"{type(value).__name__} {sorted(_value(item, names, seen) for item in value)}"
         case dict():
-            return f"{[(repr(key), _value(item, seen)) for key, item in value.items()]}"
+            return f"{[(repr(key), _value(item, names, seen)) for key, item in value.items()]}"
         case _ if callable(value):
-            return _code(value, seen)
-        case _:
-            return f"{type(value).__module__}.{type(value).__qualname__}"
+            return _code(value, names, seen)
+    counted = names.fields(value)
+    if counted is None:
+        return names.of(type(value))
+    held = [(name, _value(each, names, seen)) for name, each in counted.items()]
+    return f"{_source(type(value), names, seen)} {held}"
+
+
+def of_ours(code: Callable[..., Any]) -> bool:
+    """Whether a function or class is one of ours, which counts by its name."""
+    return _package(code) in ("lc_core", "sweep")
 
 
 def _of_a_library(code: Callable[..., Any]) -> bool:
-    package = code.__module__.partition(".")[0]
+    """Whether it is neither ours nor the user's; a study that ships counts as the user's."""
+    if _package(code) in ("lc_core", "sweep", "studies"):  # wherever they are installed
+        return False
     file = getattr(sys.modules.get(code.__module__), "__file__", None)
-    if package in ("sweep", "lc_core", "studies"):  # wherever they are installed
-        return package != "studies"
     return file is None or file.startswith(_LIBRARIES)
+
+
+def _package(code: Callable[..., Any]) -> str:
+    return code.__module__.partition(".")[0]
 
 
 # An environment may see the packages of another one, whose folder is then in the path.

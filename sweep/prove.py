@@ -13,9 +13,8 @@ from torch import nn
 from lc_core.artifact import Artifact, ArtifactError, load, read
 from lc_core.entropy import coded_sizes
 from sweep.contestants import has_onnx
-from sweep.fingerprint import study_parts
+from sweep.earlier import has_hash
 from sweep.intervals import wilson
-from sweep.job import content_hash
 from sweep.loading import StudyError, load_splits, load_study
 from sweep.measure import drop, measure, scores
 from sweep.sizes import speed_facts
@@ -161,7 +160,7 @@ def open_study(manifest: Mapping[str, Any], *, study_reference: str | None, user
         study_reference or manifest["reference_study"], user_folder=user_folder, also=manifest["user_folder"]
     )
     data = load_splits(study)
-    if content_hash(study_parts(study, data)) != manifest["study_hash"]:
+    if not has_hash(study, data, study_hash=manifest["study_hash"]):
         raise StudyError(
             f"study {manifest['reference_study']!r}: changed since the sweep ran (hash {manifest['study_hash']}); "
             "restore it to prove and test what the sweep made"
@@ -225,7 +224,7 @@ def same_study(info: Mapping[str, Any], *, path: Path, study_reference: str, use
     study = load_study(study_reference, user_folder=user_folder)
     data = load_splits(study)
     made_from = info.get("study_hash")
-    if content_hash(study_parts(study, data)) != made_from:
+    if not has_hash(study, data, study_hash=made_from):
         raise StudyError(
             f"study {study_reference!r}: not the one that {path} was made from (study {info.get('study')!r}, "
             f"hash {made_from}); expected the same model, data, loss and reference"

@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import pickle
+import sys
+import types
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -145,12 +147,19 @@ class Bomb:
         return os.mknod, (str(self.path),)
 
 
-@pytest.mark.parametrize("what", ["cut", "turned", "empty", "other job", "other plan", "other version", "a bomb"])
+@pytest.mark.parametrize(
+    "what", ["cut", "turned", "empty", "other job", "other plan", "other version", "a moved class", "a bomb"]
+)
 def test_what_is_no_whole_checkpoint_of_the_job_is_ignored(
     tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = begin(tmp_path / "sweep")
     first, second = sweep.entries[0].jobs[0], sweep.entries[1].jobs[0]
+    if what == "a moved class":
+        elsewhere = types.ModuleType("lc_core.before_it_moved")
+        elsewhere.LCState = LCState
+        monkeypatch.setitem(sys.modules, elsewhere.__name__, elsewhere)
+        monkeypatch.setattr(LCState, "__module__", elsewhere.__name__)
     for job in (first, second):
         cut_off(job, sweep, at=9)
     path = sweep.folder.checkpoint(first.id)
@@ -168,6 +177,10 @@ def test_what_is_no_whole_checkpoint_of_the_job_is_ignored(
             monkeypatch.setattr(trial, "_plan_hash", lambda tasks: "0" * 16)
         case "other version":
             monkeypatch.setattr(trial, "versions", lambda: {"torch": "0"})
+        case "a moved class":
+            assert b"lc_core.before_it_moved" in data
+            monkeypatch.undo()
+            monkeypatch.delitem(sys.modules, "lc_core.before_it_moved", raising=False)
         case "a bomb":
             torch.save({"state": Bomb(tmp_path / "boom")}, tmp_path / "bomb", pickle_module=pickle)
             content = (tmp_path / "bomb").read_bytes()

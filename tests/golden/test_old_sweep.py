@@ -1,0 +1,94 @@
+"""A sweep that release 0.1.0 made, kept in old_sweep: it opens, goes on, reports and picks.
+
+Its study names classes and functions of ours, which 0.1.0 hashed with their modules. It is never written again:
+
+    cd tests/golden/old_sweep && lcsweep run study.py --out sweep --workers 2
+
+and then in sweep.json `reference_study` and `user_folder` without the machine's folders, and no logs.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sweep.driver import outline, prepare
+from sweep.earlier import earlier_parts
+from sweep.fingerprint import study_parts
+from sweep.job import Job, content_hash
+from sweep.loading import load_study
+from sweep.store import StoreError, read_manifest, read_records
+from tests.sweep.tiny import changed, lcsweep, options, tree
+
+KEPT = Path(__file__).with_name("old_sweep")
+
+
+@pytest.fixture
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The sweep's folder, beside the study's file, where the user stands."""
+    shutil.copytree(KEPT, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "sweep"
+
+
+def test_its_hash_is_the_earlier_one_of_the_study_and_its_ids_follow(old: Path) -> None:
+    manifest = read_manifest(old)
+    study = load_study("study.py", user_folder=str(old.parent))
+    data = study.load_data()
+    now = study_parts(study, data)
+    assert earlier_parts(study, data) == manifest["study_parts"]
+    assert content_hash(manifest["study_parts"]) == manifest["study_hash"]
+    assert [part for part in now if now[part] != manifest["study_parts"][part]] == ["model", "loss"]
+    records = read_records(old)
+    assert len(records) == 4
+    for record in records:
+        said = {name: record[name] for name in ("family", "configuration", "method", "seed", "schedule")}
+        assert Job(manifest["study_hash"], **said).id == record["id"]
+
+
+def test_nothing_of_it_is_missing(old: Path) -> None:
+    before, given = tree(old), options(old.parent / "study.py", old)
+    found = outline(given)
+    asked = {job.id for entry in found.entries for job in entry.jobs}
+    assert asked == set(found.done) == {record["id"] for record in read_records(old)}
+    assert found.cost is None
+    prepared = prepare(given, say=pytest.fail)
+    assert {job.id for entry in prepared.entries for job in entry.jobs} == asked
+    assert tree(old) == before
+
+
+def test_another_state_of_the_study_is_refused_by_the_part_that_changed(old: Path) -> None:
+    study = old.parent / "study.py"
+    study.write_text(changed("height=6, width=6", "height=3, width=12", text=study.read_text()))
+    with pytest.raises(StoreError, match="its loss changed since"):
+        prepare(options(study, old), say=pytest.fail)
+
+
+@pytest.mark.slow
+def test_it_goes_on(old: Path) -> None:
+    """With a further level and another seed, by Ray and Optuna."""
+    before = {record["id"]: record for record in read_records(old)}
+    study = old.parent / "study.py"
+    study.write_text(changed('"keep": (0.3, 0.1)', '"keep": (0.3, 0.1, 0.05)', text=study.read_text()))
+    said = lcsweep("run", "study.py", "--out", "sweep", "--workers", "1", "--repeats", "2")
+    assert said.code == 0, said.out + said.err
+    assert "training the reference" not in said.out + said.err
+    records = {record["id"]: record for record in read_records(old)}
+    assert {name: records[name] for name in before} == before
+    assert len(records) == 10
+    manifest = read_manifest(old)
+    assert {record["study_hash"] for record in records.values()} == {manifest["study_hash"]}
+    assert all(record["status"] == "done" for record in records.values())
+    summary = json.loads((old / "searches" / "grid.json").read_text())
+    assert (summary["started"], summary["known"]) == (6, 4)
+
+
+def test_it_reports_and_picks_and_its_file_is_proved(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweep.prove.has_onnx", lambda: False)
+    assert lcsweep("report", "sweep").code == 0
+    said = lcsweep("pick", "sweep", "--json")
+    assert said.code == 0, said.err
+    assert said.json["meets_target"]
+    verified = lcsweep("verify", said.json["artifact"], "--study", "study.py")
+    assert verified.code == 0, verified.err
