@@ -25,18 +25,18 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from lc_core.algorithm import run_lc
-from lc_core.combination import Sum, Summed
 from lc_core.compression import Compressed, Compression, objective
-from lc_core.lowrank import LowRank
-from lc_core.pruning import L0Pruning
-from lc_core.quantization import Codebook, Quantized
+from lc_core.compressions.lowrank import LowRank
+from lc_core.compressions.pruning import L0Pruning
+from lc_core.compressions.quantization import Codebook, Quantized
+from lc_core.compressions.sums import Sum, Summed
 from lc_core.schedule import Schedule
 from lc_core.task import Joint, Plan, plan_tasks
-from lc_core.training import Recipe, train_reference
+from lc_core.training.loop import Recipe, train_reference
 from optimum import distortion, optimum
 from rows import Row, options, speak
 from studies.mnist import load_mnist
-from sweep.workplace import settle_process
+from sweep.job.context import settle_process
 
 EXAMPLES, EPOCHS = 20_000, 10
 """Training images of a recording, and passes over them of the reference and of the LC run: 20 LC steps."""

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lc_core.augmentation import Examples
-from lc_core.optimizers import Penalty
-from lc_core.training import Batches, train
+from lc_core.training.augmentation import Examples
+from lc_core.training.loop import Batches, train
+from lc_core.training.optimizers import Penalty
 from rows import Row, compared, options, seconds, speak
 from studies.mnist_lenet300 import study
-from sweep.workplace import settle_process
+from sweep.job.context import settle_process
 
 NAMES = ("gemm-share", "plain-loop")
 SHARE, WITHIN = 0.5, 1.05

@@ -22,18 +22,18 @@ import torch
 from torch import nn
 
 from lc_core.algorithm import LCState, deploy, run_lc
-from lc_core.combination import Sum
-from lc_core.lowrank import Factored, LowRank
-from lc_core.pruning import L0Pruning
-from lc_core.quantization import Codebook
-from lc_core.rank_selection import RankSelection
+from lc_core.compressions.lowrank import Factored, LowRank
+from lc_core.compressions.pruning import L0Pruning
+from lc_core.compressions.quantization import Codebook
+from lc_core.compressions.rank_selection import RankSelection
+from lc_core.compressions.sums import Sum
 from lc_core.task import Joint, Plan, plan_tasks
-from lc_core.training import predict, train_reference
+from lc_core.training.loop import predict, train_reference
 from rows import Row, options, speak
 from studies.mnist import VAL, centred, load_mnist
 from studies.mnist_lenet300 import study
+from sweep.job.context import settle_process
 from sweep.study import Split, accuracy
-from sweep.workplace import settle_process
 
 NEAR = 0.05
 """A row holds when its mean is within this many points of its figure."""

@@ -18,13 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sweep.criteria import Target
 from sweep.intervals import wilson
-from sweep.pareto import front
-from sweep.pick import Target, candidates, choose
-from sweep.store import FORMAT, MANIFEST_FACTS, SweepFolder, read_manifest, read_records, write_json
+from sweep.pick.choice import candidates, choose
+from sweep.pick.pareto import front
+from sweep.store.files import FORMAT, write_json
+from sweep.store.folder import SweepFolder
+from sweep.store.manifest import MANIFEST_FACTS, read_manifest
+from sweep.store.records import read_records
 
 if TYPE_CHECKING:  # torch and Optuna are not of what reading costs
-    from sweep.search import IndexedSearch
+    from sweep.search.search import IndexedSearch
 
 N_VAL = 10_000
 FAMILIES, KNOBS = ("prune", "quantize", "low rank", "all"), ("keep", "size", "rank")
@@ -33,7 +37,9 @@ import atexit, sys
 atexit.register(lambda: sys.stderr.write(open("/proc/self/status").read()))
 """  # what wait4 calls the peak is at least that of the process that forked
 STATUS = "import sys; from sweep.cli import main; raise SystemExit(main(['status', sys.argv[1], '--json']))"
-TABLE = "import sys; from pathlib import Path; from sweep.store import table; print(len(table(Path(sys.argv[1]))))"
+TABLE = (
+    "import sys; from pathlib import Path; from sweep.store.table import table; print(len(table(Path(sys.argv[1]))))"
+)
 READERS = ("store", "status", "pick", "front", "resume")
 """`store` reads the table; `pick` chooses; `front` finds both fronts; `status` is the command; `resume` makes the
 search that knows all records, and its index."""
@@ -80,8 +86,8 @@ def cost_of(reader: str, root: Path) -> Cost:
 
 def _records(jobs: int, *, seed: int) -> Iterator[dict[str, Any]]:
     """Of four families of three knobs, as `trial` makes them; the error grows as the file shrinks, and scatters."""
-    from sweep.job import Job
-    from sweep.trial import _record
+    from sweep.job.compress import _record
+    from sweep.store.job import Job
 
     draw = random.Random(seed)
     usual = _record(Job("0" * 16, "", {}, "lc", 0, {"epochs": 40, "lr": 0.1, "batch_size": 256}), 1_000_000, 250_000)
@@ -118,8 +124,8 @@ def _records(jobs: int, *, seed: int) -> Iterator[dict[str, Any]]:
 
 def search_of(records: Sequence[dict[str, Any]], root: Path) -> "IndexedSearch":
     """A grid over the configurations of `records`, all of them known, as a run begins it; its index is made anew."""
-    from sweep.job import Job
-    from sweep.search import Entry, IndexedSearch, index_url, open_index
+    from sweep.search.search import Entry, IndexedSearch, index_url, open_index
+    from sweep.store.job import Job
 
     groups: dict[tuple[Any, ...], list[Job]] = {}
     levels: dict[str, dict[str, dict[Any, None]]] = {}

@@ -10,12 +10,13 @@ from typing import Any
 
 import ray
 
-from sweep import cluster, driver, runner, trial, worker
-from sweep.job import Job
-from sweep.process import environment
-from sweep.progress import Progress
-from sweep.store import Record
-from sweep.workplace import split_arrays
+from sweep.job import compress
+from sweep.job.context import split_arrays
+from sweep.run import cluster, driver, runner, worker
+from sweep.run.process import environment
+from sweep.run.progress import Progress
+from sweep.store.job import Job
+from sweep.store.record import Record
 from sweeps import prepared, study_in
 
 WARM = 20  # jobs before the clock starts: workers are up by then, and have imported torch
@@ -51,7 +52,7 @@ class Noting(Progress):
 def trivial(*, workers: int, jobs: int) -> tuple[Pace, Pace]:
     """A trivial job through lcsweep, and through bare Ray tasks: each on a Ray of its own with so many workers.
 
-    The bare task is a `ray.remote` function that does the same jobs by `trial.run_job`, and publishes their records:
+    The bare task is a `ray.remote` function that does the same jobs by `compress.run_job`, and publishes their records:
     no Tune, no search, no index, all tasks handed to Ray at once.
     """
     with tempfile.TemporaryDirectory() as folder, study_in(Path(folder, "study"), configurations=jobs + WARM) as study:
@@ -97,10 +98,10 @@ def _bare(sweep: driver.Sweep) -> Pace:
 
         @ray.remote(num_cpus=1)
         def do(job: dict[str, Any], held: list[Any]) -> Record:
-            workplace = worker.place_of(held[0]).workplace
-            return trial.run_job(Job.from_dict(job), workplace, report=lambda _: None)
+            context = worker.place_of(held[0]).context
+            return compress.run_job(Job.from_dict(job), context, report=lambda _: None)
 
-        splits = split_arrays(sweep.workplace.data)
+        splits = split_arrays(sweep.context.data)
         folder = str(sweep.folder.root.resolve())
         data = worker.Data(options.study, options.user_folder, splits, folder, url=None, tracked=False)
         held, jobs = [ray.put(data)], [entry.jobs[0].as_dict() for entry in sweep.entries]

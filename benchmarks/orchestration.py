@@ -27,10 +27,10 @@ from pathlib import Path
 import many_records
 import on_ray
 from rows import Row, options, speak
-from sweep import driver
-from sweep.pick import Target
-from sweep.progress import Progress
-from sweep.search import SearchName
+from sweep.criteria import Target
+from sweep.run import driver
+from sweep.run.progress import Progress
+from sweep.search.search import SearchName
 from sweeps import prepared, study_in
 from virtual_time import Simulated
 

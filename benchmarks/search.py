@@ -22,9 +22,9 @@ import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 
 from rows import Row, options, speak
-from sweep.sampler import Parameters, SmallestSampler
-from sweep.smallest import Known, next_open, view
-from sweep.space import Space, make_space
+from sweep.search.sampler import Parameters, SmallestSampler
+from sweep.search.space import Space, make_space
+from sweep.search.version_space import Known, next_open, view
 
 SURFACES = 40
 NOISE = 0.15  # points

@@ -18,19 +18,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lc_core.artifact import Artifact, read
-from lc_core.entropy import coded_sizes
-from lc_core.onnx import TOLERANCE, build, parity
-from lc_core.onnx_file import Runtime, seal
-from lc_core.onnx_int8 import quantized
+from lc_core.file.artifact import Artifact, read
+from lc_core.file.entropy import coded_sizes
+from lc_core.onnx.build import TOLERANCE, build, parity
+from lc_core.onnx.file import Runtime, seal
+from lc_core.onnx.int8 import quantized
 from rows import Row, options, speak
-from sweep import driver
-from sweep.contestants import Model, packed_model
-from sweep.measure import measure
-from sweep.store import Record, read_job
-from sweep.timing import Site, timed_rows
-from sweep.trial import run_job
-from sweep.workplace import settle_process
+from sweep.bench.runtimes import Model, packed_model
+from sweep.bench.timing import Site, timed_rows
+from sweep.job.compress import run_job
+from sweep.job.context import settle_process
+from sweep.job.measure import measure
+from sweep.run import driver
+from sweep.store.record import Record
+from sweep.store.records import read_job
 
 NETWORKS = {"digits": "studies.digits_mlp", "lenet300": "studies.mnist_lenet300"}
 FORMS: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -179,7 +180,7 @@ def _prepared(study: Path, out: Path) -> driver.Sweep:
 
 
 def _of(network: str, sweep: driver.Sweep) -> list[Shipped]:
-    place = sweep.workplace
+    place = sweep.context
     settle_process()
     study, data, example = place.study, place.data, place.data.val.inputs[:64]
     models = [packed_model("dense", place.folder.reference, study, example)]

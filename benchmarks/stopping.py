@@ -19,9 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from rows import Row, options, speak
-from sweep.pareto import front
-from sweep.stopping import Finished, bars, needed_beside
-from sweep.store import Record, SweepFolder, read_manifest, read_records
+from sweep.pick.pareto import front
+from sweep.search.stopping import Finished, bars, needed_beside
+from sweep.store.folder import SweepFolder
+from sweep.store.manifest import read_manifest
+from sweep.store.record import Record
+from sweep.store.records import read_records
 
 WORKERS = 2
 DROPS = (0.005, 0.01, 0.02)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweep import driver
+from sweep.run import driver
 
 STUDY = '''
 import time

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from sweep.intervals import wilson
-from sweep.job import Job
-from sweep.progress import Watch
-from sweep.search import Search
-from sweep.store import Record
-from sweep.tracking import Tracking
-from sweep.trial import _record
+from sweep.job.compress import _record
+from sweep.run.progress import Watch
+from sweep.run.tracking import Tracking
+from sweep.search.search import Search
+from sweep.store.job import Job
+from sweep.store.record import Record
 
 N_VAL = 10_000
 

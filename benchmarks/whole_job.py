@@ -24,14 +24,14 @@ from unittest import mock
 import torch
 from torch import nn
 
-from lc_core.optimizers import Optimizer
-from lc_core.training import train_reference
+from lc_core.training.loop import train_reference
+from lc_core.training.optimizers import Optimizer
 from rows import Row, options, speak
 from studies.mnist_lenet300 import study
-from sweep import measure, trial
-from sweep.job import Job
-from sweep.store import SweepFolder
-from sweep.workplace import Workplace, settle_process
+from sweep.job import compress, measure
+from sweep.job.context import JobContext, settle_process
+from sweep.store.folder import SweepFolder
+from sweep.store.job import Job
 
 NAMES = ("training-share", "evaluation-share", "peak-memory")
 TRAINING, EVALUATION, MEMORY = 0.85, 0.05, 500.0
@@ -59,7 +59,7 @@ def shares() -> tuple[Counter[str], float]:
     train_reference(model, data.train.inputs, data.train.targets, loss=study.loss, recipe=recipe)
     spent: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as timing:
-        blank = Workplace.untrained(study, data, folder=SweepFolder(Path(folder)))
+        blank = JobContext.untrained(study, data, folder=SweepFolder(Path(folder)))
         place = dataclasses.replace(blank, reference=model.state_dict(), reference_bytes=1)
         schedule = dataclasses.asdict(dataclasses.replace(study.schedule, epochs=EPOCHS))
         job = Job("benchmark", "quantize", {"size": 2}, "lc", 0, schedule)
@@ -68,16 +68,16 @@ def shares() -> tuple[Counter[str], float]:
             (torch.Tensor, "backward", "backward"),
             (Optimizer, "step", "optimizer"),
             (Optimizer, "zero_grad", "optimizer"),
-            (trial, "deploy", "evaluation"),
-            (trial, "measure", "evaluation"),
-            (trial, "scores", "evaluation"),
+            (compress, "deploy", "evaluation"),
+            (compress, "measure", "evaluation"),
+            (compress, "scores", "evaluation"),
             (measure, "predict", "forward in evaluation"),
         ):
             whole = getattr(holder, name)
             timing.enter_context(mock.patch.object(holder, name, timed(whole, spent, kind)))
         place = dataclasses.replace(place, study=dataclasses.replace(study, loss=timed(study.loss, spent, "forward")))
         start = time.perf_counter()
-        record = trial.run_job(job, place, report=lambda _: None)
+        record = compress.run_job(job, place, report=lambda _: None)
         seconds = time.perf_counter() - start
     if record["status"] != "done":
         raise RuntimeError(f"the job failed: {record['error']}")

@@ -1,28 +1,35 @@
 """The Learning-Compression algorithm: compressions, the algorithm itself, accounting and the packed file."""
 
 from lc_core.algorithm import LCState, compressed_weights, deploy, run_lc
-from lc_core.artifact import Artifact, ArtifactError, encode, load, nominal_bytes, read
-from lc_core.augmentation import PixelShifts
-from lc_core.cast import Cast, Rounded
-from lc_core.chain import Chain
-from lc_core.circulant import Circulant, Circulated
-from lc_core.combination import Sum
 from lc_core.compression import Compressed, Compression, Dense
-from lc_core.cp import CP, Kruskal
-from lc_core.distillation import Distillation
-from lc_core.fixed_codebooks import Binary, FixedCodebook, PowersOfTwo, ScaledBinary, ScaledTernary, Ternary
-from lc_core.lowrank import Factored, LowRank
-from lc_core.pruning import L0Pruning, NMPruning, Sparse
-from lc_core.quantization import Codebook, Quantized
-from lc_core.rank_selection import RankSelection
-from lc_core.restructure import load_structured
+from lc_core.compressions.cast import Cast, Rounded
+from lc_core.compressions.chain import Chain
+from lc_core.compressions.circulant import Circulant, Circulated
+from lc_core.compressions.cp import CP, Kruskal
+from lc_core.compressions.fixed_codebooks import (
+    Binary,
+    FixedCodebook,
+    PowersOfTwo,
+    ScaledBinary,
+    ScaledTernary,
+    Ternary,
+)
+from lc_core.compressions.lowrank import Factored, LowRank
+from lc_core.compressions.pruning import L0Pruning, NMPruning, Sparse
+from lc_core.compressions.quantization import Codebook, Quantized
+from lc_core.compressions.rank_selection import RankSelection
+from lc_core.compressions.structured import GroupPruning
+from lc_core.compressions.sums import Sum
+from lc_core.compressions.thresholds import L0Penalty, L1Penalty, L1Pruning
+from lc_core.compressions.tucker import Tucker, Tucker2
+from lc_core.compressions.uniform import Uniform, UniformQuantization
+from lc_core.file.artifact import Artifact, ArtifactError, encode, load, nominal_bytes, read
 from lc_core.schedule import Schedule
-from lc_core.structured import GroupPruning
+from lc_core.structure.restructure import load_structured
 from lc_core.task import CompressionTask, Governed, Joint, plan_tasks
-from lc_core.tensors import Tucker, Tucker2
-from lc_core.thresholds import L0Penalty, L1Penalty, L1Pruning
-from lc_core.training import DivergedError, Recipe, train_reference
-from lc_core.uniform import Uniform, UniformQuantization
+from lc_core.training.augmentation import PixelShifts
+from lc_core.training.distillation import Distillation
+from lc_core.training.loop import DivergedError, Recipe, train_reference
 
 __all__ = [
     "CP",

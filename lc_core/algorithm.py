@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lc_core.augmentation import Examples
 from lc_core.compression import Compressed
-from lc_core.optimizers import Penalty
 from lc_core.schedule import LStep, Schedule
 from lc_core.task import CompressionTask
-from lc_core.training import Batches, Loss, lay_out, probe_gradient, reestimate_batch_norm, train
+from lc_core.training.augmentation import Examples
+from lc_core.training.loop import Batches, Loss, lay_out, probe_gradient, reestimate_batch_norm, train
+from lc_core.training.optimizers import Penalty
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,7 +69,7 @@ class Compressed(Protocol):
         ...
 
     def form(self) -> Form:
-        """How `pack`'s arrays are to be read, for `lc_core.forms.unpack`."""
+        """How `pack`'s arrays are to be read, for `lc_core.file.forms.unpack`."""
         ...
 
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lc_core.optimizers import OptimizerName
-from lc_core.training import Decay, Recipe, batches_per_epoch, expect
+from lc_core.training.loop import Decay, Recipe, batches_per_epoch, expect
+from lc_core.training.optimizers import OptimizerName
 
 SHORT_BUDGET = 10
 """Epochs up to which a run has 20 LC steps in place of 40; 10 steps are too few."""

@@ -9,10 +9,10 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
-from lc_core.chain import Chain
 from lc_core.compression import Compressed, Compression, Dense, numel, outline_tensor
+from lc_core.compressions.chain import Chain
+from lc_core.compressions.structured import AXES, GroupPruning, Part
 from lc_core.graph import LAYERS, following_norms, parameter_name
-from lc_core.structured import AXES, GroupPruning, Part
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,20 @@ from typing import Any, get_args
 
 from matplotlib.figure import Figure
 
-from reports.anatomy import draw_anatomy
-from reports.costs import costs_of
-from reports.curves import Curves, curve_scripts, read_curves, read_layers
-from reports.encoding import FORMATS, encode
-from reports.figures import draw_front
-from reports.findings import Findings, read_findings
-from reports.html import render
-from reports.marks import marks
-from reports.progress import draw_progress
-from reports.run import draw_run
-from sweep.pick import By, Target
-from sweep.store import SweepFolder, write_whole
+from reports.facts.costs import costs_of
+from reports.facts.curves import Curves, curve_scripts, read_curves, read_layers
+from reports.facts.findings import Findings, read_findings
+from reports.figures.anatomy import draw_anatomy
+from reports.figures.encoding import FORMATS, encode
+from reports.figures.front import draw_front
+from reports.figures.marks import marks
+from reports.figures.progress import draw_progress
+from reports.figures.run import draw_run
+from reports.page.html import render
+from sweep.criteria import Target
+from sweep.pick.choice import By
+from sweep.store.files import write_whole
+from sweep.store.folder import SweepFolder
 
 __all__ = ["write_report"]
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from reports.findings import reference_of
-from reports.rows import Reference, series_name
-from sweep.pareto import Costs, front, hypervolume
-from sweep.pick import Candidate, Target, candidates
-from sweep.store import read_manifest, read_records
+from reports.facts.findings import reference_of
+from reports.facts.rows import Reference, series_name
+from sweep.criteria import Target
+from sweep.pick.choice import Candidate, candidates
+from sweep.pick.pareto import Costs, front, hypervolume
+from sweep.store.manifest import read_manifest
+from sweep.store.records import read_records
 
 _PART = {"model": "model", "loss": "loss, metric or augmentation", "reference": "training of the reference"}
 POINTS = (0.0, 0.005, 0.01, 0.02, 0.05)

@@ -10,17 +10,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.annotations import name_levels
 from reports.compare import Comparison, Side
-from reports.costs import COSTS
-from reports.encoding import settings
-from reports.figures import LEFT, PLOT_HEIGHT, RIGHT, WIDTH
-from reports.labels import label
-from reports.layers import draw_axes
-from reports.marks import CARD, INK, MUTED, Mark, marks
-from reports.numerals import count, percent
-from reports.placement import Box, Points, along, lattice, place
-from reports.scales import Window, error_window, size_window
+from reports.facts.costs import COSTS
+from reports.facts.labels import label
+from reports.facts.numerals import count, percent
+from reports.figures.annotations import name_levels
+from reports.figures.encoding import settings
+from reports.figures.front import LEFT, PLOT_HEIGHT, RIGHT, WIDTH
+from reports.figures.layers import draw_axes
+from reports.figures.marks import CARD, INK, MUTED, Mark, marks
+from reports.figures.placement import Box, Points, along, lattice, place
+from reports.figures.scales import Window, error_window, size_window
 
 _TOP = 0.62  # inches above the plot
 _DASHES: Sequence[Any] = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from reports.compare import Comparison, Level, Side
 from reports.compare_figure import draw_comparison
-from reports.encoding import FORMATS, encode
+from reports.facts.numerals import count, percent, percent_range, ratio
+from reports.facts.rows import series_name
+from reports.facts.tables import NONE
+from reports.figures.encoding import FORMATS, encode
 from reports.markdown import escape, table
-from reports.numerals import count, percent, percent_range, ratio
-from reports.rows import series_name
-from reports.tables import NONE
-from sweep.pick import Candidate
-from sweep.store import write_whole
+from sweep.pick.choice import Candidate
+from sweep.store.files import write_whole
 
 
 @dataclass(frozen=True)

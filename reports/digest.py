@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from reports.costs import COSTS, amount
-from reports.encoding import encode
-from reports.figures import draw_front
-from reports.findings import Findings, read_findings
+from reports.facts.costs import COSTS, amount
+from reports.facts.findings import Findings, read_findings
+from reports.facts.numerals import count, counted, percent, percent_range, points, ratio
+from reports.facts.rows import Row
+from reports.facts.tables import NONE, target_words
+from reports.figures.encoding import encode
+from reports.figures.front import draw_front
 from reports.markdown import escape, table
-from reports.numerals import count, counted, percent, percent_range, points, ratio
-from reports.rows import Row
-from reports.tables import NONE, target_words
-from sweep.pick import By, Target
-from sweep.store import SweepFolder, write_whole
+from sweep.criteria import Target
+from sweep.pick.choice import By
+from sweep.store.files import write_whole
+from sweep.store.folder import SweepFolder
 
 _COLUMNS = (
     *("", "Family", "Configuration", "Bytes", "Ratio", "Error", "95 % interval", "n", "Seeds", "MACs", "DC error"),

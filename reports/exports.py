@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.store import SweepFolder, read_manifest, table, write_whole
+from sweep.store.files import write_whole
+from sweep.store.folder import SweepFolder
+from sweep.store.manifest import read_manifest
+from sweep.store.table import table
 
 if TYPE_CHECKING:
     import pandas as pd

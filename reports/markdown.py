@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from reports.labels import label
+from reports.facts.labels import label
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~$&!^])")
 

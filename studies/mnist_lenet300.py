@@ -7,8 +7,8 @@ images (docs/LOG.md); the reference sees them as they are. An LC job of 20 epoch
 from torch import Tensor, nn
 
 from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank, PixelShifts, Recipe, Schedule, Sum
-from lc_core.augmentation import Examples
 from lc_core.task import Plan
+from lc_core.training.augmentation import Examples
 from studies.mnist import load_splits
 from sweep.study import Configuration, Data, Family, Study, Target
 

@@ -7,8 +7,8 @@ is too much for a codebook of two values here (docs/LOG.md). An LC job of 10 epo
 from torch import Tensor, nn
 
 from lc_core import Codebook, GroupPruning, Joint, L0Pruning, LowRank, PixelShifts, Recipe, Schedule
-from lc_core.augmentation import Examples
 from lc_core.task import Plan
+from lc_core.training.augmentation import Examples
 from studies.mnist import load_splits
 from sweep.study import Configuration, Data, Family, Study, Target
 

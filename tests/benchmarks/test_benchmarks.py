@@ -102,7 +102,7 @@ def test_parameters_that_factors_save_are_counted_against_all():
 
 def test_a_replay_stops_what_its_rule_would_have_stopped_and_counts_the_steps():
     from stopping import replay
-    from sweep.stopping import Finished
+    from sweep.search.stopping import Finished
 
     def job(name, *curve):
         record = {"id": name, "artifact_bytes": 10, "val": {"accuracy": curve[-1]}}

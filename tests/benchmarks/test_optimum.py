@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lc_core.test_kmeans import least_by_dynamic_programme, sample
+from tests.lc_core.numerics.test_kmeans import least_by_dynamic_programme, sample
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweep.job import Job
-from sweep.pick import candidates
-from sweep.store import Record, read_records
+from sweep.pick.choice import candidates
+from sweep.store.job import Job
+from sweep.store.record import Record
+from sweep.store.records import read_records
 from tests.benchmarks.conftest import FOLDER
 
 

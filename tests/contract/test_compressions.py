@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lc_core import Chain, Codebook, Compressed, Dense, L0Pruning
 from lc_core.compression import Use, objective
-from lc_core.forms import unpack
+from lc_core.file.forms import unpack
 from tests.contract.families import combination, low_rank, pruning, quantization, structured, tensors
 from tests.contract.families.combination import pruned_quantized
 from tests.contract.family import Family

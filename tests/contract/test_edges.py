@@ -7,7 +7,7 @@ import torch
 
 from lc_core import Chain, Codebook, Compression, L0Pruning, LowRank
 from lc_core.compression import Use
-from lc_core.pruning import largest
+from lc_core.compressions.pruning import largest
 from tests.contract.weights import draw, slack, squared_error
 
 

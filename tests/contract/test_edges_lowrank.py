@@ -26,9 +26,9 @@ from lc_core import (
     read,
 )
 from lc_core.compression import Use, objective
-from lc_core.forms import unpack
-from lc_core.layers import Spectral
-from lc_core.svd import LeftOver, _alternated, leading, refined
+from lc_core.file.forms import unpack
+from lc_core.numerics.svd import LeftOver, _alternated, leading, refined
+from lc_core.structure.layers import Spectral
 from tests.contract.weights import draw, slack, squared_error
 from tests.ids import plain
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from lc_core import Compression, L0Penalty, L0Pruning, L1Penalty, L1Pruning, NMPruning
 from lc_core.compression import Use
-from lc_core.forms import unpack
-from lc_core.pruning import SAMPLE, _largest_by_kthvalue, largest
+from lc_core.compressions.pruning import SAMPLE, _largest_by_kthvalue, largest
+from lc_core.file.forms import unpack
 from lc_core.task import Joint, plan_tasks
 from tests.contract.weights import KINDS, PROPERTY, draw
 

@@ -23,9 +23,9 @@ from lc_core import (
     encode,
     nominal_bytes,
 )
-from lc_core.artifact import _ORDER
-from lc_core.forms import unpack
-from lc_core.grids import BLOCK, WEIGHTS_A_CODE
+from lc_core.file.artifact import _ORDER
+from lc_core.file.forms import unpack
+from lc_core.numerics.grids import BLOCK, WEIGHTS_A_CODE
 from tests.contract.families.quantization import steps_at_all_scales, uniform
 from tests.contract.weights import KINDS, draw, slack, squared_error
 from tests.lc_core.models import compressed

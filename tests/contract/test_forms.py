@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lc_core.forms import unpack
+from lc_core.file.forms import unpack
 
 
 def u8(*values):

@@ -14,7 +14,7 @@ import yaml
 from ray.autoscaler._private.util import validate_config
 from ray.scripts import scripts
 
-from sweep import cli
+from sweep.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -47,7 +47,7 @@ def check_ray(arguments: list[str]) -> None:
 
 
 def check_lcsweep(arguments: list[str]) -> None:
-    commands: Any = typer.main.get_command(cli.app)
+    commands: Any = typer.main.get_command(app.app)
     name, *rest = arguments
     commands.commands[name].make_context(name, rest)
 

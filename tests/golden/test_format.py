@@ -11,20 +11,20 @@ import torch
 import zstandard
 from torch import Tensor
 
-from lc_core.artifact import encode, read
-from lc_core.cast import Rounded
-from lc_core.circulant import Circulated
-from lc_core.combination import Summed
 from lc_core.compression import Compressed, Dense
-from lc_core.cp import Kruskal
-from lc_core.lowrank import Factored
-from lc_core.nm import Pattern
-from lc_core.pruning import L0Pruning, Sparse
-from lc_core.quantization import Quantized
-from lc_core.structured import Grouped, Part
+from lc_core.compressions.cast import Rounded
+from lc_core.compressions.circulant import Circulated
+from lc_core.compressions.cp import Kruskal
+from lc_core.compressions.lowrank import Factored
+from lc_core.compressions.nm import Pattern
+from lc_core.compressions.pruning import L0Pruning, Sparse
+from lc_core.compressions.quantization import Quantized
+from lc_core.compressions.structured import Grouped, Part
+from lc_core.compressions.sums import Summed
+from lc_core.compressions.tucker import Tucker
+from lc_core.compressions.uniform import Uniform
+from lc_core.file.artifact import encode, read
 from lc_core.task import CompressionTask, Governed
-from lc_core.tensors import Tucker
-from lc_core.uniform import Uniform
 
 FILE = Path(__file__).with_name("format_1.lcz")
 STATED = Path(__file__).with_name("format_1.json")

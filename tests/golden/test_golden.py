@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank, Recipe, Schedule, plan_tasks, train_reference
 from lc_core.algorithm import deploy, run_lc
-from lc_core.artifact import nominal_bytes
-from lc_core.training import predict
+from lc_core.file.artifact import nominal_bytes
+from lc_core.training.loop import predict
 
 FILE = Path(__file__).with_name("lc_runs.json")
 

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from sweep.driver import outline, prepare
-from sweep.earlier import earlier_parts
-from sweep.fingerprint import study_parts
-from sweep.job import Job, content_hash
-from sweep.loading import load_study
-from sweep.store import StoreError, read_manifest, read_records
+from sweep.run.driver import outline, prepare
+from sweep.store.files import StoreError
+from sweep.store.job import Job, content_hash
+from sweep.store.manifest import read_manifest
+from sweep.store.records import read_records
+from sweep.study.earlier import earlier_parts
+from sweep.study.fingerprint import study_parts
+from sweep.study.loading import load_study
 from tests.sweep.tiny import changed, lcsweep, options, tree
 
 KEPT = Path(__file__).with_name("old_sweep")
@@ -85,7 +87,7 @@ def test_it_goes_on(old: Path) -> None:
 
 
 def test_it_reports_and_picks_and_its_file_is_proved(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweep.prove.has_onnx", lambda: False)
+    monkeypatch.setattr("sweep.pick.verify.has_onnx", lambda: False)
     assert lcsweep("report", "sweep").code == 0
     said = lcsweep("pick", "sweep", "--json")
     assert said.code == 0, said.err

@@ -16,7 +16,9 @@ from typing import IO, Any
 
 import pytest
 
-from sweep.store import SweepFolder, label, read_records
+from sweep.store.folder import SweepFolder
+from sweep.store.record import label
+from sweep.store.records import read_records
 from tests.sweep.tiny import changed, prepared, run_all, write_study
 
 pytestmark = pytest.mark.cluster

@@ -9,12 +9,12 @@ from typing import Any
 import optuna
 import pytest
 
-from sweep import checkpoint
-from sweep.claim import claimed
-from sweep.dispatch import give_up
-from sweep.search import index_url, open_index
-from sweep.store import read_records
-from sweep.trial import run_job
+from sweep.job import checkpoint
+from sweep.job.compress import run_job
+from sweep.run.dispatch import give_up
+from sweep.search.search import index_url, open_index
+from sweep.store.lock import claimed
+from sweep.store.records import read_records
 from tests.sweep.tiny import prepared, write_study
 
 CAUSE = "Failure # 1 (occurred at 12:00)\nray::lc_job\nOSError: [Errno 28] No space left on device\n"
@@ -58,7 +58,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, disk: Path, monkeypatch: pyte
 
     with claimed(sweep.folder) as claim:
         with pytest.raises(OSError, match="No space left on device"):
-            run_job(job, sweep.workplace, report=report)
+            run_job(job, sweep.context, report=report)
         assert steps == list(range(21))  # it went on without checkpoints
         given_up = give_up(job, sweep.folder, causes=[CAUSE])
         assert given_up["status"] == "failed"
@@ -69,7 +69,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, disk: Path, monkeypatch: pyte
         index.add(optuna.trial.create_trial(values=[0.1, 100]))
         index.write()  # waits for room
         assert not (disk / "fill").exists()
-        assert run_job(job, sweep.workplace, report=report)["status"] == "done"
+        assert run_job(job, sweep.context, report=report)["status"] == "done"
         assert steps[21:] == list(range(9, 21))
         claim.check()
     assert [record["status"] for record in read_records(sweep.folder.root)] == ["done"]

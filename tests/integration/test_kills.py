@@ -20,8 +20,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sweep.search import index_url
-from sweep.store import SweepFolder, read_records
+from sweep.search.search import index_url
+from sweep.store.folder import SweepFolder
+from sweep.store.records import read_records
 from tests.sweep.tiny import STUDY, folders_and_files, write_study
 
 KILLS, SEED = 20, 5
@@ -36,16 +37,16 @@ import os
 import time
 from pathlib import Path
 
-from sweep import checkpoint, trial
+from sweep.job import checkpoint, compress
 
 checkpoint.SECONDS = {APART}
-run_lc, compress, now = trial.run_lc, trial._compress, []
+run_lc, compress_job, now = compress.run_lc, compress._compress, []
 
 
 def traced_job(job, *others):
     """What a worker calls, the job noted."""
     now[:] = [job.id]
-    return compress(job, *others)
+    return compress_job(job, *others)
 
 
 def traced_steps(*arguments, **named):
@@ -57,7 +58,7 @@ def traced_steps(*arguments, **named):
         yield state
 
 
-trial.run_lc, trial._compress = traced_steps, traced_job
+compress.run_lc, compress._compress = traced_steps, traced_job
 '''
 )
 

@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from reports.encoding import encode
-from reports.figures import draw_front
-from reports.findings import read_findings
-from sweep.noise import least_mean, pooled
-from sweep.pick import Target, candidates, choose, chosen
-from sweep.store import read_manifest, read_records, write_whole
+from reports.facts.findings import read_findings
+from reports.figures.encoding import encode
+from reports.figures.front import draw_front
+from sweep.criteria import Target
+from sweep.intervals import least_mean, pooled
+from sweep.pick.choice import candidates, choose, chosen
+from sweep.store.files import write_whole
+from sweep.store.manifest import read_manifest
+from sweep.store.records import read_records
 from tests.reports import pages, synthetic
 
 pytestmark = pytest.mark.slow

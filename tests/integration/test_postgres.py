@@ -14,7 +14,7 @@ import optuna
 import pytest
 import sqlalchemy
 
-from sweep.store import read_records
+from sweep.store.records import read_records
 from tests.sweep.tiny import Said, write_study
 
 pytestmark = pytest.mark.slow

@@ -18,9 +18,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lc_core.artifact import read
-from sweep.noise import CONFIDENCE
-from sweep.store import SweepFolder, read_records, table
+from lc_core.file.artifact import read
+from sweep.intervals import CONFIDENCE
+from sweep.store.folder import SweepFolder
+from sweep.store.records import read_records
+from sweep.store.table import table
 from tests.sweep.tiny import STUDY, Said, changed, lcsweep, tree, write_study
 
 # Every family's loosest level is in the grid, so that a target out of reach is known to be so from the grid alone.

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from lc_core import Chain, Codebook, Joint, L0Pruning, LCState, LowRank, Recipe, Schedule, plan_tasks, train_reference
 from lc_core.algorithm import compressed_weights, deploy, run_lc
-from lc_core.artifact import encode, load
+from lc_core.file.artifact import encode, load
 from lc_core.schedule import CLOSED_GAP
-from lc_core.training import Batches, predict
+from lc_core.training.loop import Batches, predict
 from tests.lc_core.models import conv_net, mlp, randn, three_classes
 
 cross_entropy = nn.functional.cross_entropy

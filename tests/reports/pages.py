@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from reports.curves import curve_scripts, read_curves
-from reports.findings import Findings, read_findings
-from reports.html import render
-from sweep.pick import By, Target
-from sweep.store import SweepFolder, write_whole
+from reports.facts.curves import curve_scripts, read_curves
+from reports.facts.findings import Findings, read_findings
+from reports.page.html import render
+from sweep.criteria import Target
+from sweep.pick.choice import By
+from sweep.store.files import write_whole
+from sweep.store.folder import SweepFolder
 
 
 def write_page(folder: Path, *, target: Target | None = None, by: By = "bytes") -> Findings:

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from reports.compare import Comparison, compare, facts
 from reports.compare_figure import draw_comparison
 from reports.compare_page import levels_table, page, sides_table, write_comparison
-from reports.encoding import encode
-from sweep.pick import Target
+from reports.figures.encoding import encode
+from sweep.criteria import Target
 from tests.reports import synthetic
 
 DATA = {"model": "m", "data": "d", "loss": "l", "reference": "r"}

@@ -13,9 +13,10 @@ from markdown_it import MarkdownIt
 
 from reports.digest import digest, write_digest
 from reports.exports import ENCODERS, export_records
-from reports.findings import read_findings
-from sweep.pick import Target
-from sweep.store import COLUMNS, OPEN_COLUMNS, read_records, table
+from reports.facts.findings import read_findings
+from sweep.criteria import Target
+from sweep.store.records import read_records
+from sweep.store.table import COLUMNS, OPEN_COLUMNS, table
 from tests.reports import synthetic
 from tests.reports.conftest import MakeSweep
 

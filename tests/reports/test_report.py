@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from reports import write_report
-from reports.findings import read_findings
-from sweep.pick import Target, candidates, choose, chosen
-from sweep.store import read_manifest, read_records
+from reports.facts.findings import read_findings
+from sweep.criteria import Target
+from sweep.pick.choice import candidates, choose, chosen
+from sweep.store.manifest import read_manifest
+from sweep.store.records import read_records
 from tests.reports import synthetic
 from tests.reports.conftest import MakeSweep
 from tests.reports.pages import write_page

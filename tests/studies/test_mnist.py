@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from lc_core.algorithm import deploy, run_lc
-from lc_core.augmentation import PixelShifts
-from lc_core.training import predict, train_reference
+from lc_core.training.augmentation import PixelShifts
+from lc_core.training.loop import predict, train_reference
 from studies import mnist, mnist_lenet5, mnist_lenet300
-from sweep.loading import StudyError, load_splits
 from sweep.study import accuracy, check_levels
+from sweep.study.loading import StudyError, load_splits
 
 
 def write_mnist(folder, *, name=mnist.FILES[0], content=None, packed=True):

@@ -36,4 +36,4 @@ def finished(_finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     """Picks and proofs do not make an ONNX file, which takes a second: for tests of something else."""
-    monkeypatch.setattr("sweep.prove.has_onnx", lambda: False)
+    monkeypatch.setattr("sweep.pick.verify.has_onnx", lambda: False)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep import cli, driver
-from sweep.store import Record
-from sweep.trial import run_job
+from sweep.cli import app
+from sweep.job.compress import run_job
+from sweep.run import driver
+from sweep.store.record import Record
 
 STUDY = '''
 """Three blobs of points and a network that tells them apart."""
@@ -109,7 +110,7 @@ def lcsweep(*arguments: str | Path) -> Said:
     """`lcsweep` with `arguments`, in this process."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.main([str(argument) for argument in arguments])
+        code = app.main([str(argument) for argument in arguments])
     return Said(code, out.getvalue(), err.getvalue())
 
 
@@ -136,7 +137,7 @@ def prepared(study: Path, out: Path, **others: Any) -> driver.Sweep:
 
 def run_all(sweep: driver.Sweep) -> list[Record]:
     """The records of all jobs of `sweep`, run in this process."""
-    return [run_job(job, sweep.workplace, report=lambda _: None) for entry in sweep.entries for job in entry.jobs]
+    return [run_job(job, sweep.context, report=lambda _: None) for entry in sweep.entries for job in entry.jobs]
 
 
 def edit(path: Path, **values: Any) -> None:

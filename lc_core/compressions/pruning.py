@@ -1,0 +1,232 @@
+"""Pruning: Delta(Theta) is zero but on a support."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lc_core.compression import (
+    Compressed,
+    Dense,
+    Form,
+    Use,
+    dense_bits,
+    dense_form,
+    dense_macs,
+    numel,
+    outline_tensor,
+    prefixed,
+)
+from lc_core.compressions.nm import Pattern
+from lc_core.numerics.support import pack_support, support_bits, unpack_support
+
+SAMPLE = 2**16
+"""Scores that are looked at to guess a threshold."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """Values on a support, zero elsewhere.
+
+    The support is stored as a bitmap or an Elias-Fano code, whichever is smaller, or as the codes of an N:M pattern.
+    The values are a Theta of their own, so that they can be dense or quantized.
+
+    Attributes:
+        shape: of Delta(Theta).
+        support: (k,) int64, ascending flat indices.
+        values: Theta of the (k,) values there.
+        pattern: whose codes store the support, which keeps it.
+    """
+
+    shape: tuple[int, ...]
+    support: Tensor
+    values: Compressed
+    pattern: Pattern | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.values.dtype
+
+    def decompress(self) -> Tensor:
+        values = self.values.decompress()
+        flat = torch.zeros(numel(self.shape), dtype=values.dtype, device=values.device)
+        flat[self.support] = values
+        return flat.reshape(self.shape)
+
+    def storage_bits(self) -> int:
+        return min(self._sparse_bits(), dense_bits(self))
+
+    def macs(self, use: Use) -> int:
+        return dense_macs(self.shape, use)
+
+    def pack(self) -> dict[str, Tensor]:
+        if self._sparse_bits() >= dense_bits(self):
+            return Dense(self.decompress()).pack()
+        if self.pattern:
+            index = self.pattern.pack(self.support, shape=self.shape)
+        else:
+            index = pack_support(self.support, universe=numel(self.shape))
+        return index | prefixed("values", self.values.pack())
+
+    def form(self) -> Form:
+        if self._sparse_bits() >= dense_bits(self):
+            return dense_form(self.shape)
+        count = self.support.numel()
+        form = {"form": "sparse", "shape": list(self.shape), "count": count, "values": self.values.form()}
+        return form | {"pattern": [self.pattern.n, self.pattern.m]} if self.pattern else form
+
+    @staticmethod
+    def unpack(form: Form, arrays: Mapping[str, Tensor], values: Compressed) -> "Sparse":
+        """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
+        shape, count = tuple(form["shape"]), form["count"]
+        if values.shape != (count,):
+            raise ValueError(f"expected {count} values on the support, got shape {values.shape}")
+        if "pattern" not in form:
+            return Sparse(shape, unpack_support(arrays, count=count, universe=numel(shape)), values)
+        pattern = Pattern(*form["pattern"])
+        if pattern.count(shape) != count:
+            raise ValueError(f"expected {pattern.count(shape)} weights of {shape} by the pattern, got {count}")
+        return Sparse(shape, pattern.unpack(arrays, shape=shape), values, pattern)
+
+    def _sparse_bits(self) -> int:
+        if self.pattern:
+            return self.pattern.index_bits(self.shape) + self.values.storage_bits()
+        return support_bits(self.support.numel(), numel(self.shape)) + self.values.storage_bits()
+
+
+@dataclass(frozen=True)
+class L0Pruning:
+    """min over theta of ||w - theta||^2 subject to ||theta||_0 <= k, with k = round(keep * number of weights).
+
+    Exact: theta keeps the k weights of largest magnitude, of equal ones the first. O(n). One Theta over several layers
+    (`Joint`) shares k among them. Carreira-Perpinan and Idelbayev, "Learning-compression algorithms for neural net
+    pruning", CVPR 2018, section 3.
+
+    Attributes:
+        keep: the fraction of weights that stay, in [0, 1].
+    """
+
+    keep: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.keep <= 1:
+            raise ValueError(f"keep: expected a fraction of weights in [0, 1], got {self.keep}")
+
+    def count(self, shape: tuple[int, ...]) -> int:
+        """How many weights of a tensor of `shape` stay."""
+        return round(self.keep * numel(shape))
+
+    def select(self, scores: Tensor) -> Tensor:
+        """The support of largest sum of `scores`, of the weights' shape: ascending flat indices."""
+        return largest(scores.reshape(-1), count=self.count(tuple(scores.shape)))
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        if self.count(shape) < 1:
+            raise ValueError(f"keep: expected above 0, so that a weight of {numel(shape)} stays, got {self.keep}")
+
+    def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Sparse:
+        flat = w.detach().reshape(-1)
+        support = self.select(w.detach().abs())
+        return Sparse(tuple(w.shape), support, Dense(flat[support]))
+
+    def outline(self, shape: tuple[int, ...]) -> Sparse:
+        return self.outline_with(shape, values=Dense(outline_tensor(self.count(shape))))
+
+    def outline_with(self, shape: tuple[int, ...], *, values: Compressed) -> Sparse:
+        """The outline whose kept weights are stored as `values`."""
+        return Sparse(shape, outline_tensor(self.count(shape), dtype=torch.int64), values)
+
+
+@dataclass(frozen=True)
+class NMPruning:
+    """min over theta of ||w - theta||^2 subject to n nonzeros in every m consecutive weights along dimension 1.
+
+    Those are the inputs of an output (for a convolution: the input channels, at each position of the kernel); a group
+    of l < m at the end keeps n l / m, rounded up. Exact: the groups are apart, and each keeps its n of largest
+    magnitude, of equal ones the first. O(log m) a weight. Mishra et al., "Accelerating sparse deep neural
+    networks", arXiv:2104.08378 (2:4).
+
+    Attributes:
+        n: weights that stay of each group, from 1 to m.
+        m: weights of a group.
+    """
+
+    n: int
+    m: int
+
+    def __post_init__(self) -> None:
+        Pattern(self.n, self.m)  # checks them
+
+    @property
+    def pattern(self) -> Pattern:
+        """Which weights make a group, and how many of them stay."""
+        return Pattern(self.n, self.m)
+
+    def count(self, shape: tuple[int, ...]) -> int:
+        """How many weights of a layer of `shape` stay."""
+        return self.pattern.count(shape)
+
+    def select(self, scores: Tensor) -> Tensor:
+        """The support of largest sum of `scores`, of the weights' shape: ascending flat indices."""
+        return self.pattern.select(scores)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        self.count(shape)
+
+    def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Sparse:
+        support = self.select(w.detach().abs())
+        return self._sparse(tuple(w.shape), support, Dense(w.detach().reshape(-1)[support]))
+
+    def outline(self, shape: tuple[int, ...]) -> Sparse:
+        return self.outline_with(shape, values=Dense(outline_tensor(self.count(shape))))
+
+    def outline_with(self, shape: tuple[int, ...], *, values: Compressed) -> Sparse:
+        """The outline whose kept weights are stored as `values`."""
+        return self._sparse(shape, outline_tensor(self.count(shape), dtype=torch.int64), values)
+
+    def _sparse(self, shape: tuple[int, ...], support: Tensor, values: Compressed) -> Sparse:
+        return Sparse(shape, support, values, self.pattern if self.pattern.saves(shape) else None)
+
+
+def largest(scores: Tensor, *, count: int) -> Tensor:
+    """Ascending indices (count,) of the largest of `scores` (n,); of equal scores the first ones.
+
+    Selection by threshold, O(n): the same on every device, ties included. NumPy's partition is six times as fast as
+    torch's kthvalue on a CPU.
+    """
+    if count == 0:
+        return torch.empty(0, dtype=torch.int64, device=scores.device)
+    if scores.device.type != "cpu":
+        return _largest_by_kthvalue(scores, count)
+    exact = scores.float() if scores.dtype == torch.bfloat16 else scores  # of which NumPy has none
+    return torch.from_numpy(_largest_by_partition(exact.detach().numpy(), count))
+
+
+def _largest_by_kthvalue(scores: Tensor, count: int) -> Tensor:
+    threshold = scores.kthvalue(scores.numel() - count + 1).values
+    chosen = scores > threshold
+    tied = (scores == threshold).nonzero().reshape(-1)[: count - int(chosen.sum())]
+    chosen[tied] = True
+    return chosen.nonzero().reshape(-1)
+
+
+def _largest_by_partition(scores: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
+    """Where few of many are asked for, among those above what a sample says is safely below the threshold."""
+    if scores.size > 4 * SAMPLE and count <= scores.size // 8:
+        sample = scores[:: scores.size // SAMPLE]
+        rank = int(1.05 * count / scores.size * sample.size) + 64  # four deviations more than its share, or so
+        likely = np.flatnonzero(scores >= np.partition(sample, sample.size - rank)[sample.size - rank])
+        if likely.size >= count:
+            return likely[_partitioned(scores[likely], count)]
+    return _partitioned(scores, count)
+
+
+def _partitioned(scores: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
+    threshold = np.partition(scores, scores.size - count)[scores.size - count]
+    candidates = np.flatnonzero(scores >= threshold)
+    tied = np.flatnonzero(scores[candidates] == threshold)
+    return np.delete(candidates, tied[tied.size - (candidates.size - count) :])

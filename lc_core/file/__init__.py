@@ -1,0 +1,1 @@
+"""The packed file: what is written, in which form, how large it may be."""

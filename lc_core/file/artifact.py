@@ -1,0 +1,267 @@
+"""The packed file `.lcz`: a compressed model's weights in the bytes that they need.
+
+One zstd frame (level 19, with checksum) around one safetensors payload: `zstd -d` gives a file that safetensors reads.
+Its arrays are those of every Theta's `pack`, under "<task number>:<array>", and the uncompressed parameters and buffers
+under their own names. Its metadata has one key, "lcz", whose value is JSON: the format's version, the tasks with the
+forms of their Thetas, what the writer said of the model, and the SHA-256 of all that and of the arrays. What it holds
+determines every byte of the payload: a reader refuses one that says the same otherwise. docs/artifact.md has it all.
+Reading runs nothing that a file names.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import zstandard
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from lc_core.compression import Compressed, Form
+from lc_core.compressions.cast import WEIGHTS
+from lc_core.file.forms import unpack
+from lc_core.file.limits import check_sizes, decompressed, header_of
+from lc_core.task import CompressionTask, Governed
+
+FORMAT = 1
+LEVEL = 19
+NO_HASH = "0" * 64
+HEADER_ALLOWANCE = 512
+"""Bytes of the header that name a parameter's arrays and forms: more than any takes."""
+
+
+class ArtifactError(ValueError):
+    """A file is not a whole, undamaged packed model; the message is one line that names it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """What a packed file holds.
+
+    Attributes:
+        info: what the writer said of the model (study, configuration, metrics, ...).
+        governed: the parameters under each Theta.
+        thetas: one for each of `governed`.
+        uncompressed: parameters and buffers stored as they are, by name.
+        payload_bytes: the file's size before zstd.
+        file_bytes: the file's size.
+    """
+
+    info: dict[str, Any]
+    governed: tuple[Governed, ...]
+    thetas: tuple[Compressed, ...]
+    uncompressed: dict[str, Tensor]
+    payload_bytes: int
+    file_bytes: int
+
+    def weights(self) -> dict[str, Tensor]:
+        """All parameters and buffers, decompressed, by name."""
+        weights = dict(self.uncompressed)
+        for governed, theta in zip(self.governed, self.thetas, strict=True):
+            weights |= governed.scatter(theta.decompress())
+        return weights
+
+
+def encode(
+    tasks: Sequence[CompressionTask],
+    thetas: Sequence[Compressed],
+    weights: Mapping[str, Tensor],
+    *,
+    info: Mapping[str, Any],
+) -> bytes:
+    """The packed file's bytes: `thetas` of `tasks`, and all of `weights` that no task governs.
+
+    Args:
+        tasks: what governs which parameters.
+        thetas: one a task.
+        weights: the model's parameters and buffers, by name; those that a task governs are ignored.
+        info: JSON data that travels with the model.
+
+    Raises:
+        ValueError: `info` holds a number that is not finite, or is too long.
+    """
+    arrays = _arrays(tasks, thetas, weights)
+    arrays = {name: array.detach().cpu().contiguous() for name, array in arrays.items()}
+    metadata = _metadata([task.governed for task in tasks], thetas, info)
+    text = _dumps(metadata | {"sha256": _digest(metadata, arrays)})
+    payload = safetensors.torch.save(arrays, metadata={"lcz": text})
+    header_of(payload)
+    assert payload.startswith(_header(arrays, text)), "safetensors lays files out otherwise than format 1 says"
+    return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(payload)
+
+
+def nominal_bytes(tasks: Sequence[CompressionTask], weights: Mapping[str, Tensor], *, info: Mapping[str, Any]) -> int:
+    """Bytes of the payload, before zstd, that `encode` will make: from shapes and hyperparameters alone.
+
+    Exact where every task has a fixed size, given an `info` whose JSON has the length that it will have. The other
+    tasks count as if they compressed nothing, and took HEADER_ALLOWANCE a parameter to say how: an upper bound.
+    """
+    outlines = [task.outline_or_dense() for task in tasks]
+    unknown = sum(len(task.governed.names) for task in tasks if task.outline() is None)
+    arrays = _arrays(tasks, outlines, weights)
+    metadata = _metadata([task.governed for task in tasks], outlines, info) | {"sha256": NO_HASH}
+    size = sum(_byte_size(array) for array in arrays.values())
+    return len(_header(arrays, _dumps(metadata))) + size + HEADER_ALLOWANCE * unknown
+
+
+def read(path: str | Path) -> Artifact:
+    """What the packed file `path` holds.
+
+    Raises:
+        ArtifactError: the file cannot be read, or is cut, damaged, of another format or of a later version.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        return _decode(data)
+    except (
+        *(ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError),
+        *(RecursionError, MemoryError, SafetensorError, zstandard.ZstdError),
+    ) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ArtifactError(
+            f"{path}: expected a whole packed model (.lcz), got one that cannot be read: {reason}; make it again"
+        ) from error
+
+
+def load(path: str | Path, model: nn.Module) -> Artifact:
+    """What `path` holds, after writing its weights into `model`, which the caller builds.
+
+    Raises:
+        ArtifactError: as `read`, or the model has other parameters than the file.
+    """
+    artifact = read(path)
+    try:
+        fill(model, artifact)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    return artifact
+
+
+def fill(model: nn.Module, artifact: Artifact) -> None:
+    """Writes the weights of `artifact` into `model`. ArtifactError where that has other parameters."""
+    try:
+        model.load_state_dict(artifact.weights())
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        reason = " ".join(str(error).split())
+        raise ArtifactError(f"does not fit the model {type(model).__name__}: {reason}") from error
+
+
+_ORDER = {
+    dtype: (place, name)
+    for place, (dtype, name) in enumerate(
+        [
+            (torch.bool, "BOOL"),
+            (torch.uint8, "U8"),
+            (torch.int8, "I8"),
+            (torch.float8_e5m2, "F8_E5M2"),
+            (torch.float8_e4m3fn, "F8_E4M3"),
+            (torch.int16, "I16"),
+            (torch.float16, "F16"),
+            (torch.bfloat16, "BF16"),
+            (torch.int32, "I32"),
+            (torch.float32, "F32"),
+            (torch.float64, "F64"),
+            (torch.int64, "I64"),
+        ]
+    )
+}
+"""safetensors lays arrays out from the last of these to the first, then by name."""
+
+
+def _arrays(
+    tasks: Sequence[CompressionTask], thetas: Sequence[Compressed], weights: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    governed = {name for task in tasks for name in task.governed.names}
+    arrays = {name: tensor for name, tensor in weights.items() if name not in governed}
+    for number, theta in enumerate(thetas):
+        arrays |= {f"{number}:{name}": array for name, array in theta.pack().items()}
+    return arrays
+
+
+def _metadata(governed: Sequence[Governed], thetas: Sequence[Compressed], info: Mapping[str, Any]) -> dict[str, Any]:
+    described = [
+        {"names": each.names, "shapes": each.shapes, "theta": theta.form()}
+        for each, theta in zip(governed, thetas, strict=True)
+    ]
+    return {"format": FORMAT, "tasks": described, "info": info}
+
+
+def _header(arrays: Mapping[str, Tensor], text: str) -> bytes:
+    """The payload up to its arrays, as safetensors writes it: the length of the JSON, and that, filled up with spaces.
+
+    Args:
+        arrays: on any device.
+        text: the metadata.
+    """
+    header: dict[str, Any] = {"__metadata__": {"lcz": text}}
+    offset = 0
+    for name, array in sorted(arrays.items(), key=lambda item: (-_ORDER[item[1].dtype][0], item[0])):
+        end = offset + _byte_size(array)
+        header[name] = {"dtype": _ORDER[array.dtype][1], "shape": list(array.shape), "data_offsets": [offset, end]}
+        offset = end
+    written = _dumps(header).encode()
+    length = -(-len(written) // 8) * 8
+    return length.to_bytes(8, "little") + written.ljust(length)
+
+
+def _byte_size(array: Tensor) -> int:
+    return array.numel() * array.element_size()
+
+
+def _dumps(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _digest(metadata: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(_dumps(metadata).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
+        digest.update(array.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _decode(data: bytes) -> Artifact:
+    payload = decompressed(data)
+    text = json.loads(header_of(payload))["__metadata__"]["lcz"]
+    metadata = json.loads(text)
+    if metadata["format"] != FORMAT:
+        raise ValueError(f"expected format {FORMAT}, got {metadata['format']!r}; a later lcsweep may read it")
+    arrays = safetensors.torch.load(payload)
+    if not payload.startswith(_header(arrays, text)):
+        raise ValueError("its header is not written as this format's")
+    claimed = metadata.pop("sha256")
+    if _digest(metadata, arrays) != claimed:
+        raise ValueError("its contents do not match its SHA-256")
+    described = metadata["tasks"]
+    check_sizes(described, len(data))
+    prefixes = tuple(f"{number}:" for number in range(len(described)))
+    thetas = tuple(
+        _theta(task["theta"], {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)})
+        for prefix, task in zip(prefixes, described, strict=True)
+    )
+    governed = tuple(Governed(tuple(task["names"]), tuple(map(tuple, task["shapes"]))) for task in described)
+    uncompressed = {name: array for name, array in arrays.items() if not name.startswith(prefixes)}
+    names = [name for each in governed for name in each.names] + list(uncompressed)
+    if len(set(names)) != len(names):
+        raise ValueError("a parameter is in it twice")
+    if _dumps(_metadata(governed, thetas, metadata["info"]) | {"sha256": claimed}) != text:
+        raise ValueError("its metadata are not written as this format's")
+    return Artifact(metadata["info"], governed, thetas, uncompressed, payload_bytes=len(payload), file_bytes=len(data))
+
+
+def _theta(form: Form, arrays: Mapping[str, Tensor]) -> Compressed:
+    theta = unpack(form, arrays)
+    if theta.dtype not in WEIGHTS.values():
+        raise ValueError(f"expected weights of a type that layers have, got {theta.dtype}")
+    stored = 8 * sum(_byte_size(array) for array in arrays.values())
+    if theta.storage_bits() != stored:
+        raise ValueError(f"expected {theta.storage_bits()} bits of arrays for {str(form)[:80]}, got {stored}")
+    return theta

@@ -1,0 +1,158 @@
+"""Sorted values, parted into runs, and the sums over runs that k-means needs.
+
+`edges` (k + 1,) are places in the values, 0 and n among them, that part these into k runs; a border is an edge between
+two runs.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from lc_core.numerics.kernels import Flags, Floats, Indices
+from lc_core.numerics.lookup import not_above
+
+BLOCK = 16
+CHUNK = 1 << 11
+SAMPLE = 1 << 12
+
+
+class Ordered(Protocol):
+    """Values in ascending order, as far as their order need be known; sums and points are less `shift`."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def shift(self) -> float: ...
+
+    def before(self, edges: Indices) -> tuple[Floats, Floats]:
+        """Sums of the values before each of `edges`, of any shape, and of their squares."""
+
+    def below(self, points: Floats) -> Indices:
+        """How many values are not above each of `points`."""
+
+    def staying(self, centres: Floats, left_out: int) -> Indices:
+        """First places and ends (2, k) of the runs that stay about ascending `centres` (k,), less the shift, when the
+        `left_out` values go that are farthest from the nearest of them."""
+
+    def about(self, places: Indices) -> tuple[Floats, Flags]:
+        """The value at each of `places`, less the shift, and whether it is known exactly."""
+
+    def sampled(self) -> tuple[Indices, Floats]:
+        """Places of some values, the first among them, and those values."""
+
+
+def centres_of(data: Ordered, edges: Indices) -> Floats:
+    """Means (k,) of the runs, less the shift; every run holds a value."""
+    sums = data.before(edges)[0]
+    means: Floats = (sums[1:] - sums[:-1]) / (edges[1:] - edges[:-1])
+    return means
+
+
+def distortions(data: Ordered, edges: Indices) -> Floats:
+    """For each run (k,) the sum of the squared distances to its mean."""
+    sums, squares = data.before(edges)
+    spread: Floats = squares[1:] - squares[:-1] - (sums[1:] - sums[:-1]) ** 2 / (edges[1:] - edges[:-1])
+    return spread
+
+
+def distortion(data: Ordered, edges: Indices) -> float:
+    """Their sum."""
+    return float(distortions(data, edges).sum())
+
+
+def nearest_runs(data: Ordered, centres: Floats) -> Indices:
+    """Edges of the runs of values nearest to each of `centres`; a centre left without values is dropped."""
+    return edges_of(data.below((centres[1:] + centres[:-1]) / 2), data.size)
+
+
+@dataclass(frozen=True, eq=False)
+class SortedValues:
+    """Values (n,) and the sums of the first 0, BLOCK, 2 BLOCK, ... of them, each less `shift`.
+
+    Sums at every value would take longer to make than sorting does; what a block lacks is added when asked for.
+
+    Attributes:
+        values: ascending, float32 or float64.
+        shift: about which they are summed: 0, or where they lie far from it, one of them.
+        sums: (n // BLOCK + 1,), float64.
+        squares: likewise, of the squares.
+    """
+
+    values: npt.NDArray[np.floating]
+    shift: float
+    sums: Floats
+    squares: Floats
+
+    @property
+    def size(self) -> int:
+        return self.values.size
+
+    def before(self, edges: Indices) -> tuple[Floats, Floats]:
+        """Sums of the values before each of `edges`, of any shape, and of their squares."""
+        block, rest = np.divmod(edges, BLOCK)
+        places = np.minimum((edges - rest)[..., None] + np.arange(BLOCK), self.values.size - 1)
+        tails = np.where(np.arange(BLOCK) < rest[..., None], self.values[places].astype(np.float64) - self.shift, 0.0)
+        sums, squares = np.einsum("...i->...", tails), np.einsum("...i,...i->...", tails, tails)
+        return self.sums[block] + sums, self.squares[block] + squares
+
+    def below(self, points: Floats) -> Indices:
+        """How many values are not above each of `points`, which are less the shift."""
+        places: Indices = np.searchsorted(
+            self.values, not_above(points + self.shift, self.values.dtype), side="right"
+        ).astype(np.int64)
+        return places
+
+    def staying(self, centres: Floats, left_out: int) -> Indices:
+        """First places and ends (2, k) of the runs that stay about ascending `centres` when the farthest go."""
+        values, k = self.values, centres.size
+        places = self.below(np.concatenate([(centres[1:] + centres[:-1]) / 2, centres]))
+        borders = np.concatenate([[0], places[: k - 1], [values.size]])
+        middles = np.minimum(np.maximum(places[k - 1 :], borders[:-1]), borders[1:])
+        # Only the outermost of either side of a centre can be among the farthest.
+        firsts = np.concatenate([borders[:-1], np.maximum(borders[1:] - left_out, middles)])
+        lasts = np.concatenate([np.minimum(borders[:-1] + left_out, middles), borders[1:]])
+        sides = zip(np.concatenate([centres, centres]) + self.shift, firsts, lasts, strict=True)
+        distances = np.abs(np.concatenate([values[first:last] - centre for centre, first, last in sides]))
+        side = np.repeat(np.arange(2 * k), lasts - firsts)
+        gone = np.bincount(side[np.argpartition(distances, -left_out)[-left_out:]], minlength=2 * k)
+        return np.stack([borders[:-1] + gone[:k], borders[1:] - gone[k:]])
+
+    def about(self, places: Indices) -> tuple[Floats, Flags]:
+        """The values at `places`, less the shift: exact."""
+        return self.values[places].astype(np.float64) - self.shift, np.ones(places.shape, np.bool_)
+
+    def sampled(self) -> tuple[Indices, Floats]:
+        """Where there are many, every so many of the values, but all of the smallest and the largest."""
+        n, ends = self.size, SAMPLE // 8
+        if n > 2 * SAMPLE:
+            between = np.arange(ends, n - ends, n // SAMPLE)
+            places = np.concatenate([np.arange(ends), between, np.arange(n - ends, n)])
+        else:
+            places = np.arange(n)
+        return places, self.values[places].astype(np.float64)
+
+
+def summed(values: npt.NDArray[np.floating]) -> SortedValues:
+    """Sorted `values`, float32 or float64, with their sums."""
+    middle, spread = float(values[values.size // 2]), float(values[-1]) - float(values[0])
+    shift = middle if abs(middle) > spread else 0.0
+    blocks = values[: values.size // BLOCK * BLOCK].reshape(-1, BLOCK)
+    sums, squares = np.zeros(len(blocks) + 1), np.zeros(len(blocks) + 1)
+    ones, wide = np.ones(BLOCK), np.empty((CHUNK, BLOCK))
+    for first in range(0, len(blocks), CHUNK):  # float64 copies that stay in the cache
+        part = blocks[first : first + CHUNK]
+        held = np.subtract(part, shift, out=wide[: len(part)], dtype=np.float64)
+        np.matmul(held, ones, out=sums[first + 1 :][: len(part)])
+        np.einsum("ij,ij->i", held, held, out=squares[first + 1 :][: len(part)])
+    return SortedValues(values, shift, np.cumsum(sums), np.cumsum(squares))
+
+
+def edges_of(borders: Indices, n: int) -> Indices:
+    """0, those of ascending `borders` between that make a run, and n."""
+    edges = np.empty(borders.size + 2, np.int64)
+    edges[0], edges[1:-1], edges[-1] = 0, borders, n
+    rising = edges[1:] > edges[:-1]
+    return edges if rising.all() else edges[np.append(True, rising)]

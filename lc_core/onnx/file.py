@@ -1,0 +1,198 @@
+"""ONNX files of ours: written with what they claim, read without trust, and run by ONNX Runtime.
+
+Reading runs nothing that a file names, and opens no file but the one that it is given.
+"""
+
+import functools
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from google.protobuf.message import DecodeError, Message
+from onnx import ModelProto, StringStringEntryProto, TensorProto, checker, inliner, shape_inference
+from torch import Tensor, nn
+
+from lc_core.file.artifact import ArtifactError
+from lc_core.file.limits import most
+from lc_core.onnx.functions import DOMAIN, OPSET
+
+FORMAT = 1
+KEY = "lcsweep"
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxFile:
+    """What an ONNX file holds.
+
+    Attributes:
+        claims: what the writer said of the model.
+        data: the file's bytes.
+    """
+
+    claims: dict[str, Any]
+    data: bytes
+
+
+def seal(model: ModelProto, claims: Mapping[str, Any]) -> bytes:
+    """The file of `model` with JSON data that travels with it, under one SHA-256."""
+    sealed = ModelProto()
+    sealed.CopyFrom(model)
+    del sealed.metadata_props[:]
+    metadata: dict[str, Any] = {"format": FORMAT, "claims": dict(claims)}
+    metadata["sha256"] = _digest(sealed, metadata)
+    sealed.metadata_props.append(StringStringEntryProto(key=KEY, value=_dumps(metadata)))
+    data: bytes = sealed.SerializeToString(deterministic=True)
+    return data
+
+
+def read(path: str | Path) -> OnnxFile:
+    """What the ONNX file `path` holds, after proof that it is whole and stands alone.
+
+    Raises:
+        ArtifactError: it cannot be read, is cut, damaged, not of ours or of a later version, refers to other files or
+            to operators outside ONNX, or does not pass ONNX's own checker.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        return OnnxFile(_checked(data), data)
+    except (
+        ValueError, KeyError, TypeError, RecursionError, RuntimeError, DecodeError,
+        checker.ValidationError, shape_inference.InferenceError,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ArtifactError(
+            f"{path}: expected a whole ONNX file of lcsweep's, got one that cannot be read: {reason}; export it again"
+        ) from error
+
+
+class Runtime(nn.Module):
+    """An ONNX file as a model: ONNX Runtime computes it, on one thread if `threads` says no more.
+
+    Raises:
+        ArtifactError: ONNX Runtime cannot load it; when called, that it cannot run it on such inputs.
+    """
+
+    def __init__(self, data: bytes, *, threads: int = 1) -> None:
+        super().__init__()
+        options = _options(threads)
+        self._session = _attempt(
+            lambda: onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        )
+
+    def example(self, *shape: int) -> Tensor:
+        """Inputs of `shape` and of the type that the file takes: normal numbers of seed 0, or zeros for whole ones."""
+        name = self._session.get_inputs()[0].type.removeprefix("tensor(").removesuffix(")")
+        dtype = {"float": torch.float32, "double": torch.float64}.get(name) or getattr(torch, name, None)
+        if not isinstance(dtype, torch.dtype):
+            raise ArtifactError(f"ONNX Runtime: expected a model of numbers, got one that takes {name[:40]!r}")
+        if not dtype.is_floating_point:
+            return torch.zeros(shape, dtype=dtype)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The outputs (n, ...) of `inputs` (n, ...)."""
+        return torch.from_numpy(_attempt(self.bound(inputs))[0]).to(inputs.device)
+
+    def bound(self, inputs: Tensor) -> Callable[[], Any]:
+        """What computes the outputs of `inputs` when called, with nothing around it."""
+        return functools.partial(
+            self._session.run, None, {self._session.get_inputs()[0].name: inputs.detach().cpu().numpy()}
+        )
+
+
+def _attempt(call: Callable[[], Any]) -> Any:
+    """What `call` gives; an ArtifactError where ONNX Runtime fails."""
+    try:
+        return call()
+    except Exception as error:  # ONNX Runtime's own kinds, which have no other base
+        reason = " ".join(str(error).split())[:300]
+        raise ArtifactError(f"ONNX Runtime: expected a model that it can run, got: {reason}") from error
+
+
+def folded(data: bytes) -> ModelProto:
+    """The model as ONNX Runtime has it once loaded: what depends on no input computed, norms in convolutions."""
+    options = _options()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "folded.onnx"
+        options.optimized_model_filepath = str(path)
+        _attempt(lambda: onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"]))
+        return onnx.load(path, load_external_data=False)
+
+
+def _options(threads: int = 1) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # between runs, others have the cores
+    options.log_severity_level = 3  # errors
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    return options
+
+
+def _checked(data: bytes) -> dict[str, Any]:
+    """What a file claims. Raises what `read` turns into one line."""
+    model = ModelProto.FromString(data)
+    for tensor in _messages(model, TensorProto):
+        if tensor.external_data or tensor.data_location != TensorProto.DEFAULT:
+            raise ValueError(f"its tensor {tensor.name[:80]!r} refers to another file")
+    found = [entry.value for entry in model.metadata_props]
+    if [entry.key for entry in model.metadata_props] != [KEY]:
+        raise ValueError(f"expected one metadata property, {KEY}, got {[e.key[:40] for e in model.metadata_props][:5]}")
+    metadata = json.loads(found[0])
+    if metadata["format"] != FORMAT:
+        raise ValueError(f"expected format {FORMAT}, got {metadata['format']!r}; a later lcsweep may read it")
+    claimed = metadata.pop("sha256")
+    del model.metadata_props[:]
+    if _digest(model, metadata) != claimed:
+        raise ValueError("its contents do not match its SHA-256")
+    domains = {domain.domain: domain.version for domain in model.opset_import}
+    if domains.pop(DOMAIN, 1) != 1 or domains != {"": OPSET}:
+        raise ValueError(f"expected operators of ONNX's opset {OPSET} alone, got {domains}")
+    checker.check_model(model, full_check=True)
+    _check_sizes(model, len(data))
+    claims = metadata["claims"]
+    if not isinstance(claims, dict):
+        raise ValueError("expected claims by name")
+    return claims
+
+
+def _check_sizes(model: ModelProto, file_bytes: int) -> None:
+    """ValueError where loading the model would make more numbers than the file's size can account for."""
+    inferred = shape_inference.infer_shapes(inliner.inline_local_functions(model), data_prop=True)
+    total = 0
+    for value in inferred.graph.value_info:
+        sizes = [max(size.dim_value, 1) for size in value.type.tensor_type.shape.dim]
+        total += int(np.prod(sizes, dtype=object)) if sizes else 1
+    if total > most(file_bytes):
+        raise ValueError(f"it makes {total} numbers of {file_bytes} bytes")
+
+
+def _messages(message: Message, kind: type[TensorProto]) -> Iterator[TensorProto]:
+    """All messages of a kind in a message, wherever they are."""
+    if isinstance(message, kind):
+        yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for each in [value] if isinstance(value, Message) else value:
+                yield from _messages(each, kind)
+
+
+def _digest(model: ModelProto, metadata: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(_dumps(metadata).encode())
+    digest.update(model.SerializeToString(deterministic=True))
+    return digest.hexdigest()
+
+
+def _dumps(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,123 @@
+"""The ONNX graph of a model whose weights come from outside, through torch."""
+
+import contextlib
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from onnx import GraphProto, ModelProto, helper, inliner
+from torch import Tensor, nn
+
+from lc_core.onnx.functions import OPSET
+
+IR_VERSION = 10
+INPUT, OUTPUT, BATCH = "input", "output", "n"
+
+
+class _Opened(nn.Module):
+    """A model that is given its weights with its inputs, so that the exporter cannot melt them into one another."""
+
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self._hidden = (model,)  # in a tuple: its parameters are not this module's
+        self._names = tuple(names)
+
+    def forward(self, inputs: Tensor, weights: list[Tensor]) -> Tensor:
+        outputs: Tensor = torch.func.functional_call(
+            self._hidden[0], dict(zip(self._names, weights, strict=True)), (inputs,)
+        )
+        return outputs
+
+
+def open_graph(model: nn.Module, example: Tensor, *, names: Sequence[str]) -> GraphProto:
+    """The graph of `model` in evaluation mode, of opset 21, for batches of any size, which takes INPUT and `names`.
+
+    Nothing is in it of where and from which code it was made.
+
+    Args:
+        model: in evaluation mode.
+        example: inputs, (n, ...).
+        names: parameters and buffers, which become inputs of the graph; those that it does not need are left out.
+
+    Raises:
+        ValueError: torch cannot export the model.
+    """
+    weights = [model.state_dict()[name] for name in names]
+    batch = (example if len(example) > 1 else example.repeat(2, *[1] * (example.dim() - 1)))[:2]
+    shapes: Any = ({0: torch.export.Dim(BATCH)}, [{} for _ in weights])
+    with quiet():
+        try:
+            program = torch.onnx.export(
+                _Opened(model, names).eval(),
+                (batch, weights),
+                dynamo=True,
+                opset_version=OPSET,
+                dynamic_shapes=shapes,
+                verbose=False,
+            )
+        except Exception as error:  # the exporter runs the user's code, which may raise anything
+            reason = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:300]  # without colours
+            raise ValueError(
+                f"{type(model).__name__}: expected a model that torch.onnx can export, got: {reason}"
+            ) from error
+    assert program is not None
+    graph = stripped(program.model_proto).graph
+    given = [each.name for each in graph.input]
+    _rename(graph, dict(zip(given, [INPUT, *names], strict=True)) | {graph.output[0].name: OUTPUT})
+    used = {name for node in graph.node for name in node.input}
+    kept = [each for each in graph.input if each.name == INPUT or each.name in used]
+    del graph.input[:]
+    graph.input.extend(kept)
+    return graph
+
+
+def stripped(model: ModelProto) -> ModelProto:
+    """The model without doc strings, stack traces, what made it, and names that nothing refers to; opset 21 alone."""
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    bare = helper.make_model(model.graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    graph = bare.graph
+    graph.name = "model"
+    for field in ("doc_string", "metadata_props", "value_info"):
+        graph.ClearField(field)
+    for node in graph.node:
+        for field in ("doc_string", "metadata_props", "name"):
+            node.ClearField(field)
+        for attribute in node.attribute:
+            attribute.ClearField("doc_string")
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        value.ClearField("doc_string")
+        value.ClearField("metadata_props")
+    return bare
+
+
+def _rename(graph: GraphProto, names: dict[str, str]) -> None:
+    """Gives values other names; those in between get short ones."""
+    for number, node in enumerate(graph.node):
+        for place, output in enumerate(node.output):
+            if output:
+                names.setdefault(output, f"{number}.{place}" if place else f"{number}")
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for value in (*graph.input, *graph.output):
+        value.name = names.get(value.name, value.name)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without what torch and ONNX Runtime say of their own versions, of libraries that they do not find, and advise."""
+    loggers = [logging.getLogger(), logging.getLogger("torch.onnx")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

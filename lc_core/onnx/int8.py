@@ -1,0 +1,64 @@
+"""ONNX models that compute in eight bits: weights and activations quantized by ONNX Runtime's own tools."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+import torch
+from onnx import ModelProto
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from torch import Tensor
+
+from lc_core.onnx.file import folded
+from lc_core.onnx.graph import INPUT, quiet, stripped
+
+Int8 = Literal["static", "dynamic"]
+EXAMPLES = 512
+"""That the ranges of activations are taken from."""
+BATCH = 64
+
+
+def quantized(data: bytes, *, kind: Int8, inputs: Tensor) -> ModelProto:
+    """The model of an ONNX file in eight bits, whose weights are stored as such, whatever they were stored as before.
+
+    Weights have a scale for each output channel, and seven of the eight bits: on processors without VNNI sums of eight
+    by eight bits saturate, and results would depend on the processor. Static: activations have fixed ranges, of what
+    some of `inputs` make of them. Dynamic: they are measured in every run.
+
+    Args:
+        data: the file's bytes.
+        kind: how activations are quantized.
+        inputs: training data, (n, ...).
+    """
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        made = Path(folder) / "int8.onnx"
+        model = folded(data)
+        if kind == "dynamic":
+            quantize_dynamic(model, made, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
+        else:
+            quantize_static(
+                model,
+                made,
+                _Examples(inputs),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                reduce_range=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+            )
+        return stripped(onnx.load(made, load_external_data=False))
+
+
+class _Examples(CalibrationDataReader):  # type: ignore[misc] # ONNX Runtime says nothing of its types
+    """Batches of some of the inputs, the same ones each time."""
+
+    def __init__(self, inputs: Tensor) -> None:
+        order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))[:EXAMPLES]
+        self._batches: Iterator[Tensor] = iter(inputs[order.to(inputs.device)].cpu().split(BATCH))
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {INPUT: batch.numpy()}

@@ -1,0 +1,1 @@
+"""The structure of a model: channels, surgery, layers that run, multiply-accumulates."""

@@ -1,0 +1,121 @@
+"""A packed model in the structure that it was compressed to: fewer multiply-accumulates in torch, the same outputs.
+
+Pruned groups are cut out, low rank runs as two layers, Tucker and CP as three or more, circulant blocks of large layers
+by FFT. Zeros and codes have no structure that torch could use: they save bytes, not time.
+"""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lc_core.compression import Dense, dense_macs
+from lc_core.compressions.structured import Grouped
+from lc_core.file.artifact import Artifact, fill, load
+from lc_core.graph import LAYERS, parameter_name
+from lc_core.structure.accounting import layer_macs, layer_uses
+from lc_core.structure.layers import as_layers
+from lc_core.structure.surgery import check_outputs, cut_channels
+from lc_core.structure.weights import Weight, stored_weights
+
+SPECTRAL_FROM = 1 << 19
+"""Numbers of a layer's weight from which its circulant blocks run by FFT. On a CPU smaller ones take up to twelve times
+as long as the dense layer, larger ones down to a twentieth (docs/latency.md)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Restructured:
+    """A model in its structure, and what its numbers are made of.
+
+    Attributes:
+        model: as it runs.
+        weights: name -> how the packed file stores it; the floating-point parameters and buffers, all of them.
+    """
+
+    model: nn.Module
+    weights: dict[str, Weight]
+
+
+def load_structured(
+    path: str | Path, model: nn.Module, example: Tensor, *, spectral_from: int | None = SPECTRAL_FROM
+) -> nn.Module:
+    """A copy of `model` with the weights in `path`, in their structure where that takes fewer multiply-accumulates.
+
+    In evaluation mode its outputs are those of the dense model within `surgery.TOLERANCE` of the largest, which
+    is checked on `example` and on random numbers. A model that torch.fx cannot trace keeps its pruned groups.
+
+    Args:
+        path: a packed file.
+        model: built by the caller; left as it is.
+        example: inputs, (n, ...).
+        spectral_from: numbers of a layer's weight from which its circulant blocks run by FFT; None for never. Smaller
+            ones run as the dense weights that they make.
+
+    Raises:
+        ArtifactError: as `lc_core.load`.
+        ValueError: the outputs differ.
+    """
+    artifact = load(path, whole := copy.deepcopy(model))
+    return _restructured(artifact, whole, example, spectral_from=spectral_from).model
+
+
+def restructured(
+    artifact: Artifact, model: nn.Module, example: Tensor, *, spectral_from: int | None = SPECTRAL_FROM
+) -> Restructured:
+    """As `load_structured`, of a file that was read, with how each tensor is stored."""
+    fill(whole := copy.deepcopy(model), artifact)
+    return _restructured(artifact, whole, example, spectral_from=spectral_from)
+
+
+def _restructured(artifact: Artifact, whole: nn.Module, example: Tensor, *, spectral_from: int | None) -> Restructured:
+    stored = stored_weights(artifact)
+    small = _without_groups(whole, artifact, example, stored)
+    uses = layer_uses(small, example[:1])
+    for name, layer in list(small.named_modules()):
+        weight = parameter_name(name, "weight")
+        if type(layer) not in LAYERS or weight not in stored or weight not in uses:
+            continue
+        theta, shape = stored[weight].theta, tuple(layer.weight.shape)
+        if len(theta.shape) != len(shape):
+            continue  # a part of what several share
+        if sum(layer_macs(theta, shape, use) - dense_macs(shape, use) for use in uses[weight]) >= 0:
+            continue
+        spectral = spectral_from is not None and layer.weight.numel() >= spectral_from
+        made = as_layers(stored[weight], layer, bias=layer.bias, spectral=spectral)
+        if made is not None:
+            small = _replaced(small, name, made.module.train(layer.training))
+            del stored[weight]
+            stored |= {parameter_name(name, inner): each for inner, each in made.weights.items()}
+    check_outputs(copy.deepcopy(whole).eval(), copy.deepcopy(small).eval(), example)
+    floats = {name: tensor for name, tensor in small.state_dict().items() if tensor.is_floating_point()}
+    return Restructured(small, {name: stored.get(name) or Weight.of(Dense(floats[name])) for name in floats})
+
+
+def _without_groups(whole: nn.Module, artifact: Artifact, example: Tensor, stored: dict[str, Weight]) -> nn.Module:
+    """A copy of `whole` without its pruned groups; `stored` then has what stays."""
+    if not any(isinstance(theta, Grouped) for theta in artifact.thetas):
+        return copy.deepcopy(whole)
+    try:
+        small, stays = cut_channels(whole, example)
+    except ValueError:
+        return copy.deepcopy(whole)
+    for name, tensor in small.state_dict().items():
+        if name not in stored:
+            continue
+        if tensor.dim() == 1:  # constants of what went may be in it now
+            del stored[name]
+            continue
+        for axis, kept in enumerate(stays.get(name, ())):
+            stored[name] = stored[name].pick(axis, kept.cpu())
+        assert torch.equal(stored[name].tensor(), tensor.cpu()), name
+    return small
+
+
+def _replaced(model: nn.Module, name: str, made: nn.Module) -> nn.Module:
+    """`model` with `made` for its module `name`, written into it; `made` where that is all of it."""
+    if not name:
+        return made
+    model.set_submodule(name, made)
+    return model

@@ -1,0 +1,134 @@
+"""The tensors of a model as they are made of what a packed file stores."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from lc_core.compression import Compressed, numel
+from lc_core.compressions.cp import Kruskal
+from lc_core.compressions.lowrank import Factored
+from lc_core.compressions.structured import Grouped, Part
+from lc_core.compressions.tucker import Tucker
+from lc_core.file.artifact import Artifact
+
+Product = Factored | Tucker | Kruskal
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """A tensor of a model, as it is made of what a Theta stores.
+
+    Delta(Theta) from its entry `first` on is seen in the shape `seen`, the dimensions are put in `order`, slices are
+    picked, and what that gives is seen in `shape`.
+
+    Attributes:
+        theta: what is stored.
+        seen: dimensions of what is taken of Delta(Theta), flat.
+        shape: of the tensor.
+        first: the first entry of Delta(Theta), flat, that is taken.
+        order: of the dimensions of `seen`; as they are where it is empty.
+        picked: axis, in `order` -> the slices that are taken, -1 for one of zeros; all of the other axes.
+    """
+
+    theta: Compressed
+    seen: tuple[int, ...]
+    shape: tuple[int, ...]
+    first: int = 0
+    order: tuple[int, ...] = ()
+    picked: Mapping[int, Tensor] = field(default_factory=dict)
+
+    @staticmethod
+    def of(theta: Compressed, part: Part | None = None, kept: Tensor | None = None) -> "Weight":
+        """Delta(Theta); with the zeros of `part` around it, where it is of the groups `kept`."""
+        whole = Weight(theta, theta.shape, theta.shape)
+        return whole if part is None or kept is None else whole.placed(part.axis, part.own(kept), size=part.groups)
+
+    def tensor(self) -> Tensor:
+        """The numbers."""
+        flat = self.theta.decompress().reshape(-1)
+        values = flat[self.first : self.first + numel(self.seen)].reshape(self.seen)
+        values = values.permute(self.order or tuple(range(values.dim())))
+        for axis, picked in self.picked.items():
+            sizes = list(values.shape)
+            sizes[axis] = 1
+            with_zeros = torch.cat([values, values.new_zeros(sizes)], dim=axis)
+            values = with_zeros.index_select(axis, picked % with_zeros.shape[axis])
+        return values.reshape(self.shape).contiguous()
+
+    def pick(self, axis: int, kept: Tensor) -> "Weight":
+        """Only the slices `kept`, ascending, of the tensor along `axis`."""
+        if kept.numel() == self.shape[axis]:
+            return self
+        return self.repicked(axis, self.picked[axis][kept] if axis in self.picked else kept)
+
+    def placed(self, axis: int, kept: Tensor, *, size: int) -> "Weight":
+        """The slices along `axis` as those numbered `kept` of `size`, the others zero."""
+        places = torch.full((size,), -1)
+        places[kept] = torch.arange(kept.numel())
+        return self.repicked(axis, places)
+
+    def repicked(self, axis: int, picked: Tensor) -> "Weight":
+        """With `picked`, as the attribute of that name has them, along `axis`."""
+        shape = (*self.shape[:axis], picked.numel(), *self.shape[axis + 1 :])
+        stored = (self.seen[self.order[axis]] if self.order else self.seen[axis]) if self.seen else 0
+        others = {other: each for other, each in self.picked.items() if other != axis}
+        if not torch.equal(picked, torch.arange(stored)):
+            others[axis] = picked
+        return replace(self, shape=shape, picked=others)
+
+
+def stored_weights(artifact: Artifact) -> dict[str, Weight]:
+    """Parameter under a Theta -> how it is made of it."""
+    stored: dict[str, Weight] = {}
+    for governed, theta in zip(artifact.governed, artifact.thetas, strict=True):
+        if isinstance(theta, Grouped):
+            for name, part, values in zip(governed.names, theta.parts, theta.values, strict=True):
+                stored[name] = Weight.of(values, part, theta.kept)
+            continue
+        first = 0
+        for name, shape in zip(governed.names, governed.shapes, strict=True):
+            stored[name] = Weight(theta, shape, shape, first=first)
+            first += numel(shape)
+    return stored
+
+
+def factor_weights(product: Product, picked: Mapping[int, Tensor] | None = None) -> list[Weight]:
+    """The weights of the layers that run one after the other in the place of one whose weight is `product`.
+
+    With `picked` slices of that weight, as `Weight` has them: of outputs from the last layer, of inputs from the first.
+    """
+    weights = _factors(product)
+    for axis, each in (picked or {}).items():
+        place = len(weights) - 1 if axis == 0 else 0
+        weights[place] = weights[place].repicked(axis, each)
+    return weights
+
+
+def _factors(product: Product) -> list[Weight]:
+    ones = [1] * (len(product.shape) - 2)
+    match product:
+        case Factored(scheme="spatial", rank=r):  # row (i, a) of the left factor is output i, row a of the kernel
+            n, m, height, width = product.shape
+            return [
+                Weight(product.right, (r, m, 1, width), (r, m, 1, width)),
+                Weight(product.left, (n, height, r), (n, r, height, 1), order=(0, 2, 1)),
+            ]
+        case Factored(rank=r):
+            n, *kernel = product.shape
+            return [Weight(product.right, (r, *kernel), (r, *kernel)), Weight(product.left, (n, r), (n, r, *ones))]
+        case Tucker(ranks=(s, t)):
+            n, m = product.shape[:2]
+            return [
+                Weight(product.right, (m, t), (t, m, *ones), order=(1, 0)),
+                Weight.of(product.core),
+                Weight(product.left, (n, s), (n, s, *ones)),
+            ]
+        case Kruskal(rank=r):
+            outputs, inputs, *along = product.factors
+            weights = [Weight(inputs, inputs.shape, (r, inputs.shape[0], *ones), order=(1, 0))]
+            for place, factor in enumerate(along):
+                shape = (r, 1, *ones[:place], factor.shape[0], *ones[place + 1 :])
+                weights.append(Weight(factor, factor.shape, shape, order=(1, 0)))
+            return [*weights, Weight(outputs, outputs.shape, (*outputs.shape, *ones))]

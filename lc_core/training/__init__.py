@@ -1,0 +1,1 @@
+"""Training: the one loop, optimizers with the pull, augmentation, distillation."""

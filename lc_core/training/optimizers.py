@@ -1,0 +1,191 @@
+"""The optimizers of training and of the L step, Nesterov SGD and Adam: the penalty stays beside the loss's gradient."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from lc_core.training import nesterov
+
+OptimizerName = Literal["sgd", "adam"]
+OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
+
+BETA_2, EPS = 0.999, 1e-8
+BUFFERS: dict[OptimizerName, tuple[str, ...]] = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}
+NO_GRADIENT = "the loss gives no gradient to weights that are to be compressed: are they frozen or unused?"
+
+
+@dataclass(frozen=True, eq=False)
+class Penalty:
+    """The L step's quadratic pull, mu/2 ||w - Delta||^2 - lambda^T (w - Delta); autograd never sees it.
+
+    Attributes:
+        parameters: w, the governed parameters.
+        mu: the penalty parameter.
+        pulls: mu Delta + lambda, one tensor a parameter.
+    """
+
+    parameters: Sequence[Tensor]
+    mu: float
+    pulls: Sequence[Tensor]
+
+
+def gradients_of(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """The gradients that `parameters` hold. ValueError where one has none."""
+    found = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if len(found) < len(parameters):
+        raise ValueError(NO_GRADIENT)
+    return found
+
+
+class Optimizer:
+    """Nesterov SGD or Adam over the parameters of a model that train, fused.
+
+    A step descends L(w) + mu/2 ||w - Delta||^2 - lambda^T (w - Delta), given the gradient g of L:
+
+    - "sgd" follows g + mu (w - Delta) - lambda, momentum and all.
+    - "adam" (Kingma and Ba, arXiv:1412.6980, algorithm 1) takes m and v from g alone. With each weight's own
+      eta = lr / (sqrt(v_hat) + eps) it goes to the minimum over u of
+      m_hat u + mu/2 (u - Delta)^2 - lambda (u - Delta) + (u - w)^2 / (2 eta), which is
+      (w - eta m_hat + eta (mu Delta + lambda)) / (1 + eta mu).
+
+    Both rest where g + mu (w - Delta) = lambda. Adam's step is implicit in the penalty because an explicit one explodes
+    wherever v is small: eta is lr / eps at a weight whose input is always zero.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        name: OptimizerName,
+        momentum: float,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+    ) -> None:
+        """`momentum` is Adam's beta_1; weight decay and clipping are as `lc_core.training.loop.Recipe` says."""
+        self._name, self._momentum = name, momentum
+        self._weight_decay, self._clip_norm = weight_decay, clip_norm
+        self._parameters: dict[str, Tensor] = {key: p for key, p in model.named_parameters() if p.requires_grad}
+        self._names = {id(parameter): name for name, parameter in self._parameters.items()}
+        self._buffers: dict[str, dict[str, Tensor]] = {}
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients."""
+        for parameter in self._parameters.values():
+            parameter.grad = None
+
+    def clip(self) -> None:
+        """Shortens the gradient over all parameters, which they hold, to the norm that it may have at most."""
+        if self._clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._parameters.values(), self._clip_norm)
+
+    @torch.no_grad()
+    def step(self, *, lr: float, penalty: Penalty | None = None) -> None:
+        """One step from the loss's gradients, which the parameters hold and which it may overwrite."""
+        self.clip()
+        decays = {name: self._weight_decay for name, each in self._parameters.items() if each.grad is not None}
+        if penalty and self._name == "sgd":
+            self._pull_along(penalty, decays, lr)
+        groups: dict[tuple[torch.device, torch.dtype, float], list[str]] = {}
+        for name, decay in decays.items():
+            parameter = self._parameters[name]
+            groups.setdefault((parameter.device, parameter.dtype, decay), []).append(name)
+        for (_, _, decay), names in groups.items():
+            self._fused(names, lr=lr, weight_decay=decay)
+        if penalty and self._name == "adam":
+            self._pull(penalty, lr)
+
+    def _pull_along(self, penalty: Penalty, decays: dict[str, float], lr: float) -> None:
+        """SGD's steps of the pulled parameters that can be taken at once, and then leave `decays`; else the penalty
+        enters their gradients and their `decays`: mu w is weight decay."""
+        decay, apart = self._weight_decay + penalty.mu, []
+        gradients = gradients_of(penalty.parameters)
+        for parameter, gradient, pull in zip(penalty.parameters, gradients, penalty.pulls, strict=True):
+            name = self._names[id(parameter)]
+            velocity = self._buffers_of(name)["momentum_buffer"]
+            if self._momentum and nesterov.fits(parameter, gradient, velocity, pull):
+                nesterov.pulled_step(parameter, gradient, velocity, pull, decay=decay, momentum=self._momentum, lr=lr)
+                del decays[name]
+            else:
+                decays[name] = decay
+                apart.append((gradient, pull))
+        if apart:
+            torch._foreach_sub_(*(list(each) for each in zip(*apart, strict=True)))
+
+    def _fused(self, names: Sequence[str], *, lr: float, weight_decay: float) -> None:
+        """A step of the parameters `names`, of one device and type.
+
+        By the kernels of torch.optim, whose classes bring along 70 MB of compiler that nothing here uses.
+        """
+        parameters = [self._parameters[name] for name in names]
+        gradients, buffers = gradients_of(parameters), [self._buffers_of(name) for name in names]
+        if self._name == "sgd":
+            velocities = [held["momentum_buffer"] for held in buffers]
+            nesterov.step(parameters, gradients, velocities, decay=weight_decay, momentum=self._momentum, lr=lr)
+        else:
+            steps = [held["step"] for held in buffers]
+            torch._foreach_add_(steps, 1)
+            torch._fused_adam_(
+                parameters,
+                gradients,
+                [held["exp_avg"] for held in buffers],
+                [held["exp_avg_sq"] for held in buffers],
+                [],
+                steps,
+                lr=lr,
+                beta1=self._momentum,
+                beta2=BETA_2,
+                weight_decay=weight_decay,
+                eps=EPS,
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def _buffers_of(self, name: str) -> dict[str, Tensor]:
+        """What the optimizer keeps of a parameter: zeros before its first step."""
+        if name not in self._buffers:
+            parameter, kinds = self._parameters[name], BUFFERS[self._name]
+            self._buffers[name] = {kind: torch.zeros_like(parameter, requires_grad=False) for kind in kinds}
+            if self._name == "adam":
+                self._buffers[name]["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
+        return self._buffers[name]
+
+    def _pull(self, penalty: Penalty, lr: float) -> None:
+        """w + lr (mu Delta + lambda - mu w) / (sqrt(v_hat) + eps + lr mu), in place, after Adam's own step to w."""
+        w, directions = list(penalty.parameters), gradients_of(penalty.parameters)
+        held = [self._held(parameter) for parameter in w]
+        bias = _bias(held[0])
+        denominators = torch._foreach_sqrt([each["exp_avg_sq"] for each in held])
+        torch._foreach_add_(denominators, bias * (EPS + lr * penalty.mu))
+        torch._foreach_copy_(directions, list(penalty.pulls))  # into memory that is at hand: fresh memory is slow
+        torch._foreach_add_(directions, w, alpha=-penalty.mu)
+        torch._foreach_addcdiv_(w, directions, denominators, value=bias * lr)
+
+    def mu_unit(self, parameters: Sequence[Tensor]) -> float:
+        """What mu is in units of: 1 with SGD, with Adam the rms of the loss's gradient at `parameters`, by v_hat."""
+        if self._name == "sgd":
+            return 1.0
+        held = [self._held(parameter) for parameter in parameters]
+        total = sum(float(each["exp_avg_sq"].sum()) for each in held)
+        return math.sqrt(total / sum(parameter.numel() for parameter in parameters)) / _bias(held[0])
+
+    def _held(self, parameter: Tensor) -> dict[str, Tensor]:
+        return self._buffers[self._names[id(parameter)]]
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """Parameter -> buffer -> a copy of it; nothing for parameters that took no part in training."""
+        return {name: {kind: buffer.clone() for kind, buffer in held.items()} for name, held in self._buffers.items()}
+
+    def restore(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Goes on from `state`."""
+        for name, held in state.items():
+            for kind, buffer in self._buffers_of(name).items():
+                buffer.copy_(held[kind])
+
+
+def _bias(held: Mapping[str, Tensor]) -> float:
+    """sqrt(v / v_hat)."""
+    return math.sqrt(1 - BETA_2 ** float(held["step"]))

@@ -1,0 +1,1 @@
+"""What a report says: a sweep read into rows, tables and numbers."""

@@ -1,0 +1,159 @@
+"""What a model is made of, a line for each layer: weights kept, ranks, bits, and its values over the reference's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from reports.facts.labels import label
+from reports.facts.numerals import count, counted
+from reports.facts.rows import Row
+from reports.figures.encoding import settings
+from reports.figures.marks import CARD, GRID, INK, MUTED, Mark
+
+MOST = 24  # layers that are drawn
+WIDTH, TALL, TOP, FOOT = 9.6, 0.62, 0.85, 0.72  # inches; TALL a layer
+LEFT, WIDE, GAP = 1.75, 1.3, 0.4  # of the three columns of bars
+FULL_BITS = 32
+
+Layer = Mapping[str, Any]
+
+
+def draw_anatomy(row: Row, layers: Sequence[Layer], *, look: Mark) -> Figure:
+    """The figure of one model; `layers` as lc_core.structure.anatomy gives them."""
+    drawn = _largest(layers)
+    height = TOP + TALL * len(drawn) + FOOT
+    with settings():
+        figure = Figure(figsize=(WIDTH, height), dpi=100, facecolor=CARD)
+        FigureCanvasAgg(figure)
+
+        def panel(left: float, wide: float, bottom: float, tall: float, name: str) -> Axes:
+            return figure.add_axes((left / WIDTH, bottom / height, wide / WIDTH, tall / height), label=name)
+
+        left = LEFT
+        for title, share, words in _COLUMNS if any(layer["ranks"] for layer in drawn) else (_COLUMNS[0], _COLUMNS[2]):
+            axes = panel(left, WIDE, FOOT, TALL * len(drawn), title)
+            _draw_bars(axes, drawn, title=title, share=share, words=words, colour=look.colour)
+            if left == LEFT:
+                axes.set_yticks(range(len(drawn)), [_name(layer) for layer in drawn], fontsize=8.3)
+            left += WIDE + GAP
+        for place, layer in enumerate(drawn):
+            bottom = FOOT + TALL * (len(drawn) - 1 - place)
+            axes = panel(left, WIDTH - left - 0.15, bottom + 0.17, TALL - 0.2, f"values of {layer['name']}")
+            _draw_values(axes, layer, colour=look.colour)
+        words = "values, over the reference's weights"
+        figure.text(left / WIDTH, 1 - (TOP - 0.12) / height, words, fontsize=9.2, va="baseline")
+        title = f"{row.series}: {label(row.candidate.label, most=60)}"
+        figure.text(0.15 / WIDTH, 1 - 0.35 / height, title, fontsize=12, fontweight="bold", va="baseline")
+        figure.text(
+            0.15 / WIDTH, 0.1 / height, _footer(drawn, layers), fontsize=7.6, color=MUTED, va="bottom", linespacing=1.35
+        )
+    return figure
+
+
+def _largest(layers: Sequence[Layer]) -> list[Layer]:
+    """Those that are drawn: the largest, in the order of the model."""
+    ranked = sorted(range(len(layers)), key=lambda place: -_weights(layers[place]))
+    return [layers[place] for place in sorted(ranked[:MOST])]
+
+
+def _weights(layer: Layer) -> int:
+    return int(np.prod(layer["shape"], dtype=object))
+
+
+def _name(layer: Layer) -> str:
+    shape = "\u00d7".join(map(str, layer["shape"]))
+    return f"{label(str(layer['name']), most=24)}\n{shape}"
+
+
+def _kept(layer: Layer) -> tuple[float, str]:
+    share = layer["kept"] / max(_weights(layer), 1)
+    return share, f"{100 * share:.3g} %"
+
+
+def _rank(layer: Layer) -> tuple[float, str]:
+    ranks = layer["ranks"]
+    if not ranks:
+        return 0.0, "\u2013"
+    n, m = layer["shape"][0], max(_weights(layer) // max(layer["shape"][0], 1), 1)
+    return min(max(ranks) / min(n, m), 1.0), f"{', '.join(map(str, ranks))} of {min(n, m)}"
+
+
+def _bits(layer: Layer) -> tuple[float, str]:
+    return min(layer["bits"] / FULL_BITS, 1.0), f"{layer['bits']:.3g}"
+
+
+_COLUMNS: tuple[tuple[str, Callable[[Layer], tuple[float, str]], str], ...] = (
+    ("weights kept", _kept, "of all"),
+    ("rank", _rank, "of full rank"),
+    ("bits a weight", _bits, "of 32"),
+)
+
+
+def _draw_bars(
+    axes: Axes,
+    layers: Sequence[Layer],
+    *,
+    title: str,
+    share: Callable[[Layer], tuple[float, str]],
+    words: str,
+    colour: str,
+) -> None:
+    """A bar for each layer, from nothing to all, and its number."""
+    places = range(len(layers))
+    shares = [share(layer) for layer in layers]
+    axes.barh(places, [1.0] * len(layers), color=GRID, height=0.36)
+    axes.barh(places, [part for part, _ in shares], color=colour, height=0.36, gid=title)
+    for place, (_, number) in zip(places, shares, strict=True):
+        axes.annotate(
+            number, (0, place), xytext=(1, 9.5), textcoords="offset points", va="bottom", fontsize=8.3, color=INK
+        )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(len(layers) - 0.45, -0.62)
+    axes.set_title(title, fontsize=9.2, loc="left", pad=7)
+    axes.set_xlabel(words, fontsize=7.8, color=MUTED, loc="left", labelpad=2)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.tick_params(length=0)
+    for side in ("top", "right", "bottom", "left"):
+        axes.spines[side].set_visible(False)
+
+
+def _draw_values(axes: Axes, layer: Layer, *, colour: str) -> None:
+    """The histogram of the reference's weights, each bin's height the root of its count; the values as stems."""
+    seen, values = layer["histogram"], layer["values"]
+    edges = np.linspace(seen["low"], seen["high"], len(seen["counts"]) + 1)
+    heights = np.sqrt(np.array(seen["counts"], dtype=np.float64))
+    axes.stairs(heights / max(heights.max(), 1e-9), edges, fill=True, color=MUTED, alpha=0.38, gid="histogram")
+    low, high = float(edges[0]), float(edges[-1])
+    if values:
+        most = max(times for _, times in values)
+        xs = [value for value, _ in values]
+        axes.vlines(
+            xs, 0, [max((times / most) ** 0.5, 0.08) for _, times in values], color=colour, linewidth=1.4, gid="values"
+        )
+        low, high = min(low, *xs), max(high, *xs)
+    else:
+        axes.text(0.995, 0.95, "many values", transform=axes.transAxes, ha="right", va="top", fontsize=7.6, color=MUTED)
+    margin = 0.03 * (high - low)
+    axes.set_xlim(low - margin, high + margin)
+    axes.set_ylim(0, 1.12)
+    axes.set_yticks([])
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.tick_params(axis="x", labelsize=7, length=2, pad=1.5)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+
+
+def _footer(drawn: Sequence[Layer], layers: Sequence[Layer]) -> str:
+    said = (
+        "Kept: entries that are not zero. Bits: of storage before zstd, on average over all layers that share codes or "
+        "a support. Grey: the reference's\nweights. Stems: the values of the compressed layer, where they are 64 or "
+        "fewer. Heights are square roots of how often a value occurs."
+    )
+    left_out = len(layers) - len(drawn)
+    return said + (f" {counted(left_out, 'smaller layer')} not drawn, of {count(len(layers))}." if left_out else "")

@@ -1,0 +1,174 @@
+"""The words inside the Pareto figure: the pick's callout, where it hides no point, and the names of
+the level lines, in the right margin."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyBboxPatch
+
+from reports.facts.costs import Cost, amount
+from reports.facts.findings import Findings
+from reports.facts.labels import label
+from reports.facts.numerals import count, percent, percent_range, points, ratio
+from reports.facts.rows import Row
+from reports.figures.marks import CARD, FEASIBLE, INK, Mark
+from reports.figures.names import name_points
+from reports.figures.placement import Box, Points, along, lattice, place
+from reports.figures.words import extent, write
+
+_RING = 8.5  # points: the radius of the ring about the pick
+_MARGIN = 6.0  # pixels at 100 dpi, as all below
+_PAD = 6.0
+_LINE = 17.0
+
+
+def annotate(figure: Figure, axes: Axes, findings: Findings, *, cost: Cost, looks: Mapping[str, Mark]) -> None:
+    """Writes the labels into a figure whose size and axes are final."""
+    box = axes.get_window_extent()
+    area = Box(box.x0 + _MARGIN, box.y0 + _MARGIN, box.width - 2 * _MARGIN, box.height - 2 * _MARGIN)
+    obstacles = _obstacles(axes, findings, cost=cost)
+    taken: list[Box] = []
+    if findings.pick is not None:
+        called, leader = _call_out(
+            figure, axes, findings, pick=findings.pick, cost=cost, area=area, obstacles=obstacles
+        )
+        taken.append(called)
+        obstacles = np.concatenate([obstacles, leader])
+    levels = [(findings.reference.error, f"reference\n{percent(findings.reference.error)}", INK)]
+    if findings.threshold is not None:
+        levels.append((1 - findings.threshold, f"target\n\u2264 {percent(1 - findings.threshold)}", FEASIBLE))
+    name_levels(figure, axes, levels)
+    lines = [error for error, _, _ in levels]
+    name_points(
+        figure, axes, findings, cost=cost, looks=looks, area=area, obstacles=obstacles, taken=taken, levels=lines
+    )
+
+
+def name_levels(figure: Figure, axes: Axes, levels: list[tuple[float, str, str]]) -> None:
+    """Names level lines (error, words, colour) right of the axes, at their height but never over one another."""
+    box = axes.get_window_extent()
+    texts = [(level, write(figure, words, size=8.8, colour=colour)) for level, words, colour in sorted(levels)]
+    lowest = box.y0
+    for level, text in texts:
+        height = extent(figure, text)[1]
+        middle = float(axes.transData.transform((axes.get_xlim()[1], level))[1])
+        bottom = max(min(middle, box.y1) - height / 2, lowest)
+        lowest = bottom + height + 5
+        text.set_position(((box.x1 + 6) / figure.dpi, (bottom + height) / figure.dpi))
+
+
+def _obstacles(axes: Axes, findings: Findings, *, cost: Cost) -> Points:
+    """What labels should leave visible, in pixels (n, 2): points, seed ranges, DC, the star, the staircase."""
+    data = [(cost.of_reference(findings.reference), findings.reference.error)] * 3
+    for row in findings.rows:
+        size, weight = cost.of(row), 3 if cost.key in row.fronts else 2
+        data += [(size, row.candidate.mean_error)] * weight
+        if len(row.candidate.seeds) > 1:
+            data += [(size, error) for error in row.candidate.errors]
+        if cost.key in row.fronts and row.candidate.direct_error is not None:
+            data += [(size, row.candidate.direct_error)]
+    pieces = [axes.transData.transform(data)]
+    for row in findings.rows:
+        if cost.key in row.fronts and row.candidate.direct_error is not None:
+            ends = [(cost.of(row), e) for e in (row.candidate.mean_error, row.candidate.direct_error)]
+            pieces.append(along(axes.transData.transform(ends), step=12.0)[1:])
+    for line in axes.get_lines():
+        if line.get_gid() == "staircase":
+            corners = axes.transData.transform(line.get_xydata())
+            stairs = np.repeat(corners, 2, axis=0)
+            pieces.append(along(np.stack([stairs[1:, 0], stairs[:-1, 1]], axis=1), step=8.0))
+    return np.concatenate(pieces)
+
+
+def _call_out(
+    figure: Figure, axes: Axes, findings: Findings, *, pick: Row, cost: Cost, area: Box, obstacles: Points
+) -> tuple[Box, Points]:
+    """Rings the pick and says what it is in a box with a leader line; where the box is, and the line as points."""
+    assert findings.choice is not None
+    candidate = pick.candidate
+    axes.plot(
+        [cost.of(pick)],
+        [candidate.mean_error],
+        linestyle="none",
+        marker="o",
+        markersize=2 * _RING,
+        markerfacecolor="none",
+        markeredgecolor=INK,
+        markeredgewidth=1.6,
+        zorder=7,
+        gid="pick",
+    )
+    error = f"error {percent(candidate.mean_error)}"
+    if len(candidate.seeds) > 1:
+        error += f" ({percent_range(min(candidate.errors), candidate.worst_error)}, {len(candidate.seeds)} seeds)"
+    smaller = f"{ratio(pick.compression_ratio)} smaller"
+    if cost.key != "bytes":
+        smaller += f", {amount(cost, cost.of(pick))}"
+    if pick.faster is False:
+        smaller += ", not faster"
+    lines = [f"{count(candidate.artifact_bytes)} bytes, {smaller}", error]
+    if findings.knees.get(cost.key) is pick:
+        lines.append("at the knee of the front")
+    if not findings.choice.feasible:
+        lines.append(f"misses the target by {points(findings.choice.shortfall)}")
+    head = write(figure, label(f"{pick.series}: {candidate.label}", most=46), size=9.2, weight="bold")
+    body = [write(figure, line, size=8.8) for line in lines]
+    # Bold letters are wider in print than at the screen's resolution, where they are measured.
+    width = 1.03 * max(extent(figure, text)[0] for text in (head, *body)) + 2 * _PAD
+    height = _LINE * (1 + len(body)) + 2 * _PAD
+    centre = axes.transData.transform((cost.of(pick), candidate.mean_error))
+    ring = _RING * figure.dpi / 72 + 14
+    spots = lattice(area, width=width, height=height, step=8.0)
+    around = np.array([[centre[0] + ring * x, centre[1] + ring * y] for x in (-1, 0, 1) for y in (-1, 0, 1)])
+    box = place(
+        width,
+        height,
+        spots=spots,
+        anchor=(float(centre[0]), float(centre[1])),
+        obstacles=np.concatenate([obstacles, np.repeat(around, 4, axis=0)]),
+    )
+    _draw_box(figure, box)
+    leader = _draw_leader(figure, box, (float(centre[0]), float(centre[1])))
+    for index, text in enumerate((head, *body)):
+        text.set_verticalalignment("baseline")
+        baseline = box.bottom + height - _PAD - _LINE * (index + 0.72)
+        text.set_position(((box.left + _PAD) / figure.dpi, baseline / figure.dpi))
+    return box, leader
+
+
+def _draw_box(figure: Figure, box: Box) -> None:
+    scale = 1 / figure.dpi
+    figure.add_artist(
+        FancyBboxPatch(
+            (box.left * scale, box.bottom * scale),
+            box.width * scale,
+            box.height * scale,
+            boxstyle="round,pad=0,rounding_size=0.05",
+            facecolor=CARD,
+            edgecolor=INK,
+            linewidth=0.9,
+            alpha=0.94,
+            transform=figure.dpi_scale_trans,
+            zorder=10,
+            gid="callout",
+        )
+    )
+
+
+def _draw_leader(figure: Figure, box: Box, centre: tuple[float, float]) -> Points:
+    """A line from the nearest place of the box to the ring, none when they touch; on to the centre, as points."""
+    near = np.clip(centre, (box.left, box.bottom), (box.left + box.width, box.bottom + box.height))
+    away = np.array(near) - centre
+    length = float(np.hypot(*away))
+    ring = (_RING + 0.8) * figure.dpi / 72
+    if length > ring + 1:
+        start = np.array(centre) + away * (ring / length)
+        line = Line2D(
+            *np.stack([start, near], axis=1) / figure.dpi, color=INK, linewidth=0.9, transform=figure.dpi_scale_trans
+        )
+        line.set_zorder(9)
+        figure.add_artist(line)
+    return along(np.array([centre, near]), step=6.0)

@@ -1,0 +1,113 @@
+"""The Pareto figure: validation error against true bytes or MACs, with the front, target, reference and pick."""
+
+import textwrap
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+
+from reports.facts.costs import COSTS
+from reports.facts.findings import Findings
+from reports.facts.labels import label
+from reports.facts.numerals import count, counted, percent
+from reports.facts.tables import rule_words
+from reports.figures.annotations import annotate
+from reports.figures.encoding import settings
+from reports.figures.layers import (
+    draw_direct,
+    draw_knee,
+    draw_levels,
+    draw_points,
+    draw_scales,
+    draw_staircase,
+    error_range,
+    size_range,
+)
+from reports.figures.legend import draw_legends
+from reports.figures.marks import CARD, MUTED, marks
+from sweep.pick.choice import By
+
+WIDTH, PLOT_HEIGHT = 9.6, 4.6  # inches
+LEFT, RIGHT, TOP = 0.78, 0.92, 1.08  # inches around the plot; what lies below it is measured
+
+
+def draw_front(findings: Findings, *, by: By = "bytes") -> Figure:
+    """The Pareto figure of a sweep, against what `by` names; when nothing finished, the reference and the target."""
+    with settings():
+        figure = Figure(figsize=(WIDTH, TOP + PLOT_HEIGHT + 1.2), dpi=100, facecolor=CARD)
+        FigureCanvasAgg(figure)
+        axes = figure.add_axes((0, 0, 1, 1), label="front")
+        looks = marks(findings.series, size=7.0)
+        everything, findings = findings, findings.known(by)
+        cost, error = COSTS[by], error_range(findings)
+        draw_scales(axes, findings, cost=cost, size=size_range(findings, cost=cost), error=error)
+        draw_levels(axes, findings, cost=cost, error=error)
+        draw_points(axes, findings, cost=cost, looks=looks)
+        draw_staircase(axes, findings, cost=cost)
+        draw_knee(axes, findings, cost=cost)
+        direct = draw_direct(axes, findings, cost=cost, looks=looks)
+        legends = draw_legends(figure, findings, cost=cost, looks=looks, direct=direct > 0, width=WIDTH - LEFT - 0.1)
+        below = _footer(everything, by=by)
+        _lay_out(figure, legends=legends, below=below, findings=everything)
+        annotate(figure, axes, findings, cost=cost, looks=looks)
+    return figure
+
+
+def definitions(findings: Findings, *, by: By) -> str:
+    """What the axes are, on which split, over how many seeds, and what lies where the scale is compressed."""
+    cost, error = COSTS[by], error_range(findings)
+    low, high = findings.seeds_range
+    seeds = counted(high, "seed") if low == high else f"{low} to {high} seeds"
+    said = [f"Error is 1 \u2212 accuracy on the validation split (n = {count(findings.reference.n)})."]
+    if findings.rows:
+        spread = "." if high <= 1 else ": the mean, with a bar from the least to the most."
+        said.append(f"A point is one configuration, {seeds}{spread}")
+    said.append(cost.definition(findings.reference))
+    if any(cost.key in row.fronts and row.candidate.direct_error is not None for row in findings.rows):
+        said.append(
+            "Arrows on the front lead from direct compression (DC), the same configuration before any training, "
+            f"drawn at the {cost.name} of its LC model."
+        )
+    if findings.left_out:
+        jobs = "1 finished job is" if findings.left_out == 1 else f"{count(findings.left_out)} finished jobs are"
+        said.append(f"{jobs} not drawn: another seed of the same configuration failed or was stopped.")
+    unknown = len(findings.rows) - len(findings.known(by).rows)
+    if unknown:
+        lack = "is not drawn: its" if unknown == 1 else "are not drawn: their"
+        said.append(f"{counted(unknown, 'configuration')} {lack} latency was not measured.")
+    above = sum(row.candidate.mean_error > (error.bend or error.high) for row in findings.rows)
+    if above:
+        lies = "lies" if above == 1 else "lie"
+        said.append(f"{counted(above, 'configuration')} {lies} above {percent(error.bend or error.high, digits=0)}, ")
+        said[-1] += "where the scale is compressed."
+    return " ".join(said)
+
+
+def _footer(findings: Findings, *, by: By) -> str:
+    """The definitions, and the target, in lines."""
+    words = definitions(findings, by=by)
+    if findings.threshold is not None:
+        words += f" Target: an accuracy of at least {percent(findings.threshold)}, {rule_words(findings)}."
+    return "\n".join(textwrap.wrap(words, width=150))
+
+
+def _lay_out(figure: Figure, *, legends: list[tuple[Legend, float]], below: str, findings: Findings) -> None:
+    """Sizes the figure to what stands below the plot, and writes the title and the footer. Heights in inches."""
+    line = 0.145
+    bottom = 0.6 + sum(tall + 0.08 for _, tall in legends) + 0.1 + line * (below.count("\n") + 1) + 0.1
+    height = TOP + PLOT_HEIGHT + bottom
+    figure.set_size_inches(WIDTH, height)
+    for each in figure.axes:
+        each.set_position((LEFT / WIDTH, bottom / height, (WIDTH - LEFT - RIGHT) / WIDTH, PLOT_HEIGHT / height))
+    top = bottom - 0.6
+    for legend, tall in legends:
+        legend.set_bbox_to_anchor((LEFT / WIDTH, top / height), transform=figure.transFigure)
+        top -= tall + 0.08
+    figure.text(LEFT / WIDTH, 0.1 / height, below, fontsize=7.6, color=MUTED, va="bottom", linespacing=1.35)
+    title = "Compressed models of " + label(findings.study, most=60)
+    figure.text(LEFT / WIDTH, 1 - 0.3 / height, title, fontsize=12.5, fontweight="bold", va="baseline")
+    done = f"{counted(len(findings.rows), 'configuration')}, {counted(findings.jobs_done, 'job')}"
+    if findings.failures:
+        done += f", {count(len(findings.failures))} failed"
+    done += f"; reference error {percent(findings.reference.error)}"
+    figure.text(LEFT / WIDTH, 1 - 0.5 / height, done, fontsize=9, color=MUTED, va="baseline")

@@ -1,0 +1,72 @@
+"""Names beside points: the families', each by one of its own, and the knee's. None hides a point or another name."""
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
+
+from reports.facts.costs import Cost
+from reports.facts.findings import Findings
+from reports.facts.labels import label
+from reports.facts.rows import Row
+from reports.figures.marks import MUTED, Mark
+from reports.figures.placement import Box, Points, along, beside
+from reports.figures.words import extent, write
+
+_NEAR, _FAR = 9.0, 15.0  # pixels at 100 dpi between a point and its name
+MOST = 10  # series that are named beside their points; more of them have their names in the legend alone
+
+
+def name_points(
+    figure: Figure,
+    axes: Axes,
+    findings: Findings,
+    *,
+    cost: Cost,
+    looks: Mapping[str, Mark],
+    area: Box,
+    obstacles: Points,
+    taken: Sequence[Box],
+    levels: Sequence[float],
+) -> None:
+    """Writes the names into a figure whose size and axes are final, where there is room.
+
+    Boxes that are `taken` are not free, and no name stands on the lines at the error `levels`.
+    """
+    obstacles = np.concatenate([obstacles, *[_level(axes, level, area) for level in levels]])
+    free = functools.partial(beside, area=area, obstacles=obstacles, taken=(filled := list(taken)))
+
+    def name(rows: Sequence[Row], words: str, colour: ColorType) -> None:
+        text = write(figure, words, size=8.4, weight="bold", colour=colour)
+        width, height = extent(figure, text)
+        own = axes.transData.transform([(cost.of(row), row.candidate.mean_error) for row in rows])
+        box = free(width, height, own=own, away=_NEAR) or free(width, height, own=own, away=_FAR)
+        if box is None:
+            text.remove()
+            return
+        filled.append(box)
+        text.set_position((box.left / figure.dpi, (box.bottom + box.height) / figure.dpi))
+
+    knee = findings.knees.get(cost.key)
+    if knee is not None and not knee.picked:
+        name([knee], "knee", MUTED)
+    for series, look in looks.items() if len(looks) <= MOST else ():
+        rows = [row for row in findings.rows if row.series == series]
+        rows.sort(key=lambda row: (cost.key not in row.fronts, -cost.of(row)))
+        name(rows, label(series, most=28), _darker(look.colour))
+
+
+def _level(axes: Axes, error: float, area: Box) -> Points:
+    """A level line as points."""
+    height = float(axes.transData.transform((axes.get_xlim()[0], error))[1])
+    return along(np.array([[area.left, height], [area.left + area.width, height]]), step=8.0)
+
+
+def _darker(colour: str) -> tuple[float, float, float]:
+    """The colour as letters need it on white."""
+    red, green, blue = (0.72 * part for part in to_rgb(colour))
+    return red, green, blue

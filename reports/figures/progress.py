@@ -1,0 +1,170 @@
+"""How a sweep got where it is: the front's hypervolume and the smallest model so far, over jobs; what never ran, and
+what failed, by reason."""
+
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from reports.facts.findings import Findings, Job
+from reports.facts.labels import label
+from reports.facts.numerals import count, counted, percent
+from reports.facts.tables import rule_words
+from reports.figures.encoding import settings
+from reports.figures.layers import error_range
+from reports.figures.marks import CARD, FEASIBLE, GRID, INK, MUTED, SERIES
+from sweep.pick.pareto import front, hypervolume
+
+WIDTH, PLOT, BAR = 9.6, 2.5, 0.36  # inches
+LEFT, GAP, TOP, BELOW = 0.78, 1.05, 0.85, 0.55
+
+
+def draw_progress(findings: Findings) -> Figure:
+    """A figure of the sweep's jobs in the order in which they finished. A job is a point of its own, seed by seed."""
+    reasons = reasons_of(findings)
+    bars = BAR * len(reasons) + 0.3 if reasons else 0.0
+    words = _footer(findings)
+    foot = 0.145 * (words.count("\n") + 1) + 0.2
+    height = TOP + PLOT + BELOW + bars + foot
+    with settings():
+        figure = Figure(figsize=(WIDTH, height), dpi=100, facecolor=CARD)
+        FigureCanvasAgg(figure)
+        wide = (WIDTH - LEFT - GAP - 0.25) / 2
+        bottom = (height - TOP - PLOT) / height
+        size = (wide / WIDTH, PLOT / height)
+        volume = figure.add_axes((LEFT / WIDTH, bottom, *size), label="hypervolume")
+        smallest = figure.add_axes(((LEFT + wide + GAP) / WIDTH, bottom, *size), label="smallest")
+        _draw_volume(volume, findings)
+        _draw_smallest(smallest, findings)
+        if reasons:
+            left = 4.2
+            place = (left / WIDTH, (foot + 0.1) / height, (WIDTH - left - 0.7) / WIDTH, BAR * len(reasons) / height)
+            _draw_reasons(figure.add_axes(place, label="reasons"), reasons)
+        title = "The jobs of " + label(findings.study, most=60)
+        figure.text(LEFT / WIDTH, 1 - 0.3 / height, title, fontsize=12.5, fontweight="bold", va="baseline")
+        told = f"{counted(len(findings.jobs), 'job')} done, {count(len(findings.failures))} failed"
+        if findings.stops:
+            told += f", {count(len(findings.stops))} stopped early"
+        figure.text(LEFT / WIDTH, 1 - 0.5 / height, told, fontsize=9, color=MUTED, va="baseline")
+        figure.text(LEFT / WIDTH, 0.1 / height, words, fontsize=7.6, color=MUTED, va="bottom", linespacing=1.35)
+    return figure
+
+
+def hypervolumes(jobs: Sequence[Job], *, box: tuple[float, float]) -> list[float]:
+    """After each job: the share of the box (bytes, error) that the front of all so far dominates.
+
+    Only what is on the front is kept from job to job: O(n f log f), f being its size.
+    """
+    kept, shares = np.empty((0, 2)), []
+    for job in jobs:
+        kept = np.vstack([kept, [job.artifact_bytes, job.error]])
+        kept = kept[front(kept)]
+        shares.append(hypervolume(kept, np.array(box)) / (box[0] * box[1]))
+    return shares
+
+
+def smallest_so_far(jobs: Sequence[Job], *, threshold: float) -> list[float]:
+    """After each job: the bytes of the smallest so far that has at least the accuracy `threshold`; NaN before any."""
+    least, sizes = math.inf, []
+    for job in jobs:
+        if 1 - job.error >= threshold:
+            least = min(least, job.artifact_bytes)
+        sizes.append(least if math.isfinite(least) else math.nan)
+    return sizes
+
+
+def reasons_of(findings: Findings) -> list[tuple[str, int, str]]:
+    """(reason, jobs or configurations, colour): what searches never started or stopped, then what failed."""
+    skipped: Counter[str] = Counter()
+    for search in findings.searches:
+        for reason, number in (search.get("skipped") or {}).items():
+            skipped[f"never started: {reason}"] += number
+    if findings.stops:
+        skipped["stopped early: others that did better there missed what is needed"] += len(findings.stops)
+    failed = Counter(f"failed: {failure.message}" for failure in findings.failures)
+    groups = ((skipped, SERIES[0]), (failed, SERIES[1]))
+    return [(reason, number, colour) for group, colour in groups for reason, number in group.most_common()]
+
+
+def _box(findings: Findings) -> tuple[float, float]:
+    window = error_range(findings)
+    return findings.reference.artifact_bytes, min(window.bend or window.high, 1.0)
+
+
+def _settle(axes: Axes, *, title: str) -> None:
+    axes.set_title(title, fontsize=9.5, loc="left", pad=6)
+    axes.grid(color=GRID, linewidth=0.6, zorder=0)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.tick_params(labelsize=8.5)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _draw_volume(axes: Axes, findings: Findings) -> None:
+    shares = hypervolumes(findings.jobs, box=_box(findings))
+    axes.step(range(1, len(shares) + 1), shares, where="post", color=INK, linewidth=1.3, gid="hypervolume")
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("share of the box", fontsize=9)
+    axes.set_xlim(0, max(len(shares), 1) + 0.5)
+    axes.set_xlabel("jobs done", fontsize=9)
+    _settle(axes, title="hypervolume of the front")
+
+
+def _draw_smallest(axes: Axes, findings: Findings) -> None:
+    _settle(axes, title="smallest file of a job at the target")
+    axes.set_xlim(0, max(len(findings.jobs), 1) + 0.5)
+    axes.set_xlabel("jobs done", fontsize=9)
+    sizes = [] if findings.threshold is None else smallest_so_far(findings.jobs, threshold=findings.threshold)
+    if not any(map(math.isfinite, sizes)):
+        reason = "the sweep has no target" if findings.threshold is None else "no job meets the target"
+        axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", fontsize=9, color=MUTED)
+        axes.set_yticks([])
+        return
+    met = [(k, job) for k, job in enumerate(findings.jobs, 1) if 1 - job.error >= (findings.threshold or 0)]
+    xs, ys = [k for k, _ in met], [job.artifact_bytes for _, job in met]
+    axes.plot(
+        xs, ys, linestyle="none", marker="o", markersize=4, color=FEASIBLE, alpha=0.35, markeredgewidth=0, gid="met"
+    )
+    axes.step(range(1, len(sizes) + 1), sizes, where="post", color=FEASIBLE, linewidth=1.6, gid="smallest")
+    axes.set_ylabel("bytes (log scale)", fontsize=9)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _: count(round(value)))
+    axes.yaxis.set_minor_formatter(lambda value, _: count(round(value)) if str(value)[0] in "25" else "")
+    axes.tick_params(which="minor", labelsize=8.5)
+    axes.set_title(f"{count(round(sizes[-1]))} bytes", fontsize=9.5, loc="right", pad=6, color=FEASIBLE)
+
+
+def _draw_reasons(axes: Axes, reasons: Sequence[tuple[str, int, str]]) -> None:
+    places = range(len(reasons))
+    axes.barh(places, [number for _, number, _ in reasons], color=[colour for _, _, colour in reasons], height=0.62)
+    names = [textwrap.fill(label(reason, most=110), 58) for reason, _, _ in reasons]
+    axes.set_yticks(places, names, fontsize=8.5)
+    axes.invert_yaxis()
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    for place, (_, number, _) in zip(places, reasons, strict=True):
+        axes.annotate(
+            count(number), (number, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8.8
+        )
+    for side in ("top", "right", "bottom"):
+        axes.spines[side].set_visible(False)
+
+
+def _footer(findings: Findings) -> str:
+    size, error = _box(findings)
+    words = (
+        "Jobs in the order in which they finished; each is one seed of one configuration, measured on the validation "
+        f"split (n = {count(findings.reference.n)}). The box goes from nothing to the reference's {count(int(size))} "
+        f"bytes and to {percent(error)} error, both linear."
+    )
+    if findings.threshold is not None:
+        words += f" Dots: jobs with an accuracy of at least {percent(findings.threshold)}; a pick wants that "
+        words += f"{rule_words(findings)}."
+    return "\n".join(textwrap.wrap(words, width=150))

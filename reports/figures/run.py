@@ -1,0 +1,104 @@
+"""The way of one candidate over its LC steps: validation error, loss, gap and mu, a line for each seed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from reports.facts.curves import STEP, Curves
+from reports.facts.labels import label
+from reports.facts.numerals import count
+from reports.facts.rows import Row
+from reports.figures.encoding import settings
+from reports.figures.marks import CARD, GRID, INK, MUTED, SERIES
+from reports.figures.scales import Values, Window, round_values
+
+WIDTH, HEIGHT = 9.6, 3.1  # inches
+PANELS = {"val_error": "validation error (%)", "loss": "training loss of the L step"} | {
+    "gap": "gap: \u2016w \u2212 \u0394(\u0398)\u2016 / \u2016\u0394(\u0398)\u2016"
+}
+
+
+def draw_run(row: Row, curves: Mapping[str, Curves]) -> Figure:
+    """The figure of one candidate; `curves` has those of its jobs that left any."""
+    with settings():
+        figure = Figure(figsize=(WIDTH, HEIGHT), dpi=100, facecolor=CARD)
+        FigureCanvasAgg(figure)
+        for place, name in enumerate(PANELS):
+            axes = figure.add_axes((0.07 + 0.318 * place, 0.22, 0.225, 0.515), label=name)
+            _draw_panel(axes, name, row=row, curves=curves)
+        names = {str(line.get_label()): line for line in figure.axes[0].get_lines()}
+        figure.legend(
+            list(names.values()),
+            list(names),
+            loc="upper right",
+            ncols=8,
+            fontsize=8.5,
+            frameon=False,
+            bbox_to_anchor=(0.97, 1.0),
+        )
+        title = f"{row.series}: {label(row.candidate.label, most=45)}"
+        figure.text(0.07, 0.91, title, fontsize=12, fontweight="bold", va="baseline")
+        words = (
+            f"Error is 1 \u2212 accuracy on the validation split (n = {count(row.n)}). Dotted: \u03bc, on the right."
+        )
+        figure.text(0.07, 0.03, words, fontsize=7.6, color=MUTED, va="bottom")
+    return figure
+
+
+def _draw_panel(axes: Axes, name: str, *, row: Row, curves: Mapping[str, Curves]) -> None:
+    """One column over the steps, a line a seed; mu dotted, on an axis of its own."""
+    beside = axes.twinx()
+    shown, strengths = [], []
+    for index, (job, columns) in enumerate(curves.items()):
+        steps, values, mu = (_array(columns[STEP.index(column)]) for column in ("step", name, "mu"))
+        values = 100 * values if name == "val_error" else values
+        seed = row.candidate.seeds[row.candidate.ids.index(job)]
+        axes.plot(steps, values, gid=job, **_look(index, seed, of=len(curves), ships=job == row.candidate.shipped))
+        beside.plot(steps, np.where(mu > 0, mu, np.nan), color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), gid="mu")
+        shown.append(values)
+        strengths.append(mu)
+    _scale(axes, np.concatenate(shown))
+    _scale(beside, np.concatenate(strengths))
+    for each in (axes, beside):
+        each.spines["top"].set_visible(False)
+    beside.tick_params(which="both", labelsize=7.5, colors=MUTED)
+    beside.set_title("\u03bc", fontsize=9.2, loc="right", color=MUTED)
+    axes.tick_params(labelsize=8)
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.set_zorder(beside.get_zorder() + 1)
+    axes.set_facecolor("none")
+    axes.set_title(PANELS[name], fontsize=9.2, loc="left")
+    axes.set_xlabel("LC step (0: direct compression)", fontsize=8.5)
+
+
+def _look(index: int, seed: int, *, of: int, ships: bool) -> dict[str, Any]:
+    """A colour for each seed; where there are more than colours, the one that ships in ink and the others alike."""
+    if of <= len(SERIES):
+        return {"color": SERIES[index], "linewidth": 1.2, "label": f"seed {seed}"}
+    if ships:
+        return {"color": INK, "linewidth": 1.4, "zorder": 3, "label": f"seed {seed}, which ships"}
+    return {"color": SERIES[0], "linewidth": 0.7, "alpha": 0.4, "label": f"the other {of - 1} seeds"}
+
+
+def _scale(axes: Axes, values: Values) -> None:
+    """A log axis with round ticks; a linear one where a value is zero, as an error can be. mu is so at step 0."""
+    seen = values[np.isfinite(values)]
+    positive = seen[seen > 0]
+    if len(positive) == 0 or (axes.get_lines()[0].get_gid() != "mu" and len(positive) < len(seen)):
+        return
+    window = Window(0.9 * float(positive.min()), 1.1 * float(positive.max()), log=True)
+    ticks = round_values(window, most=6)
+    axes.set_yscale("log")
+    axes.set_ylim(window.low, window.high)
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.set_yticks(ticks, [f"{tick:.4g}" for tick in ticks])
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _array(column: Sequence[float | None]) -> Values:
+    return np.array([np.nan if value is None else value for value in column], dtype=np.float64)

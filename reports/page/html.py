@@ -1,0 +1,138 @@
+"""The report's page: one HTML file that needs no network, and draws its figure itself where scripts run."""
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from reports.facts import numerals
+from reports.facts.costs import COSTS, costs_of
+from reports.facts.findings import Failure, Findings, Measurement
+from reports.facts.rows import Row
+from reports.facts.tables import columns_of, rule_words, target_words
+from reports.figures.front import definitions
+from reports.figures.marks import marks
+from reports.page.island import command_starts, island
+
+# The page's own script, in the order in which it is put together.
+SCRIPTS = ("words", "rows", "rule", "chart", "figure", "table", "trial", "target", "main")
+
+
+def render(findings: Findings, *, curves: Iterable[str]) -> str:
+    """The page of a sweep. Every text is escaped. `curves` names the scripts of reports.facts.curves beside it.
+
+    It stands alone, but for those and, where no script runs, for front.svg.
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "count": numerals.count,
+        "counted": numerals.counted,
+        "percent": numerals.percent,
+        "points": numerals.points,
+        "ratio": numerals.ratio,
+        "duration": numerals.seconds,
+    }
+    script, costs = page_script(), costs_of(findings.rows)
+    return environment.from_string(_asset("page.html.j2")).render(
+        found=findings,
+        pick=findings.pick,
+        choice=findings.choice,
+        reference=findings.reference,
+        columns=columns_of(findings),
+        costs=costs,
+        marks=marks(findings.series, size=1.0),
+        target=target_words(findings),
+        rule=rule_words(findings),
+        commands=commands(findings),
+        look_of_pick=look_of_pick(findings),
+        failures=alike(findings.failures),
+        percent_range=numerals.percent_range,
+        best=COSTS[findings.by].best,
+        speed=speed,
+        hidden_unless=lambda shown: "" if shown else Markup(" hidden"),
+        description=describe_figure(findings),
+        definitions={cost.key: definitions(findings, by=cost.key) for cost in costs},
+        style=Markup(_asset("page.css")),
+        script=Markup(script),
+        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        island=Markup(island(findings, curves=curves)),  # escapes what it holds itself
+    )
+
+
+def speed(row: Row) -> str:
+    """After its size or its MACs: how fast a model is, where that is known."""
+    if row.candidate.latency is not None:
+        faster = "faster" if row.faster else "not faster"
+        return f", {faster}: {row.candidate.latency:.2f} of the reference's latency"
+    return ", not faster" if row.faster is False else ""
+
+
+def page_script() -> str:
+    """The script of every page: its files in one strict scope, without their comments and indentation."""
+    lines = "\n".join(_asset(f"{name}.js") for name in SCRIPTS).splitlines()
+    kept = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("//")]
+    return "\n".join(["(() => {", '"use strict";', *kept, "})();"])
+
+
+def alike(failures: Sequence[Failure]) -> dict[str, list[Failure]]:
+    """The failures by what they say, the most frequent first."""
+    groups: dict[str, list[Failure]] = {}
+    for failure in failures:
+        groups.setdefault(failure.message, []).append(failure)
+    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+
+
+def commands(findings: Findings) -> list[str]:
+    """What to type to choose again and to export the choice, quoted for a shell."""
+    start = command_starts(findings)
+    options = _target_options(findings) + ([] if findings.by == "bytes" else ["--by", findings.by])
+    typed = [f"{start['pick']} {shlex.join(options)}"]
+    if findings.pick is not None:
+        typed.append(f"{start['export']} --trial {shlex.quote(findings.pick.candidate.shipped)} {start['out']}")
+    return typed
+
+
+def look_of_pick(findings: Findings) -> Measurement | None:
+    """The last look at the test split that the pick had; None before the first."""
+    shipped = None if findings.pick is None else findings.pick.candidate.shipped
+    return next((look for look in reversed(findings.measurements) if look.id == shipped), None)
+
+
+def describe_figure(findings: Findings) -> str:
+    """The figure in a few sentences, for who cannot see it."""
+    front = [row for row in findings.rows if row.on_front]
+    words = [f"Validation error against artifact size of {numerals.count(len(findings.rows))} configurations."]
+    if front:
+        small, large = front[0], front[-1]
+        words.append(
+            f"The Pareto front has {len(front)}, from {numerals.count(small.candidate.artifact_bytes)} bytes at "
+            f"{numerals.percent(small.candidate.mean_error)} error to {numerals.count(large.candidate.artifact_bytes)} "
+            f"bytes at {numerals.percent(large.candidate.mean_error)}."
+        )
+    words.append(
+        f"The reference has {numerals.count(findings.reference.artifact_bytes)} bytes and "
+        f"{numerals.percent(findings.reference.error)} error."
+    )
+    if findings.pick is not None:
+        chosen = findings.pick.candidate
+        words.append(
+            f"The pick is {findings.pick.series}, {chosen.label}, {numerals.count(chosen.artifact_bytes)} bytes."
+        )
+    return " ".join(words)
+
+
+def _target_options(findings: Findings) -> list[str]:
+    target = findings.target
+    if target is None:
+        return ["--max-drop", "0.01"]
+    if target.min_accuracy is not None:
+        return ["--min-accuracy", repr(target.min_accuracy)]
+    return ["--max-drop", repr(target.max_drop), *(["--relative"] if target.relative else [])]
+
+
+def _asset(name: str) -> str:
+    return files("reports.page").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,142 @@
+"""What `lcsweep bench` measures: models of a sweep, or in files, beside the dense reference in the same run."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lc_core.file.artifact import encode, read
+from sweep.bench.runtimes import Model, packed_model
+from sweep.bench.timing import BATCHES, Say, Site, measured
+from sweep.job.context import settle_process
+from sweep.pick.choice import candidates
+from sweep.pick.pareto import front
+from sweep.pick.verify import open_study, same_study
+from sweep.store.files import FORMAT, StoreError, read_optional, write_json
+from sweep.store.folder import SweepFolder
+from sweep.store.manifest import read_manifest
+from sweep.store.record import Record, label
+from sweep.store.records import find_job, read_records
+from sweep.study import Study
+
+REFERENCE = "reference"
+
+
+def bench_sweep(
+    root: Path, *, trials: Sequence[str], rounds: int, study_reference: str | None, user_folder: str, say: Say
+) -> dict[str, Any]:
+    """Measures models of the sweep in `root` and keeps what was found in its folder, a file a job.
+
+    Those of the jobs whose ids start as `trials` say; without any, of all on the front of error against bytes, and the
+    pick.
+
+    Raises:
+        StoreError: `root` is no sweep, or has no such job.
+        ArtifactError: a file is damaged.
+        StudyError: the study cannot be loaded, or has changed.
+    """
+    settle_process()
+    folder, manifest = SweepFolder(root), read_manifest(root)
+    chosen = list(_chosen(root, trials))
+    study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
+    inputs = _batch(data.val.inputs.cpu())
+    models = [_made(REFERENCE, folder.reference, study, inputs, say)]
+    models += [_made(record["id"], folder.artifact(record["id"]), study, inputs, say) for record in chosen]
+    named = study_reference or manifest["reference_study"]
+    facts = measured(models, Site(inputs, named, (user_folder, manifest["user_folder"]), rounds, say))
+    for record in chosen:
+        about = {"id": record["id"], "artifact_sha256": record["artifact_sha256"]}
+        found = facts["models"][record["id"]]
+        found |= {"label": f"{record['family']}: {label(record['configuration'])}"} | about
+        found |= {"macs": record["macs"], "reference_macs": record["reference_macs"]}
+        run = {name: facts[name] for name in ("machine", "rounds", "finished")}
+        write_json(folder.latency(record["id"]), {"format": FORMAT} | found | run)
+    return {"folder": str(root)} | facts
+
+
+def bench_files(
+    paths: Sequence[Path], *, rounds: int, study_reference: str | None, user_folder: str, say: Say
+) -> dict[str, Any]:
+    """Measures models in packed and ONNX files; with a study beside its model as it is, dense.
+
+    Raises:
+        ArtifactError: a file is damaged.
+        StudyError: the study cannot be loaded, or is not the one that a file was made from.
+        StoreError: a packed file without a study.
+    """
+    settle_process()
+    if study_reference is None:
+        return _bench_onnx_alone(paths, rounds=rounds, say=say)
+    study, data = None, None
+    for path in paths:
+        info = _claims(path) if path.suffix == ".onnx" else read(path).info
+        study, data = same_study(info, path=path, study_reference=study_reference, user_folder=user_folder)
+    assert study is not None and data is not None
+    inputs = _batch(data.val.inputs.cpu())
+    with tempfile.TemporaryDirectory() as scratch:
+        dense = Path(scratch, "dense.lcz")  # how long it takes does not depend on its weights
+        dense.write_bytes(encode([], [], study.seeded_model().state_dict(), info={}))
+        models = [_made(REFERENCE, dense, study, inputs, say)]
+        for path in paths:
+            models.append(
+                Model(str(path), path, {}, path.read_bytes())
+                if path.suffix == ".onnx"
+                else _made(str(path), path, study, inputs, say)
+            )
+        return measured(models, Site(inputs, study_reference, (user_folder,), rounds, say))
+
+
+def _bench_onnx_alone(paths: Sequence[Path], *, rounds: int, say: Say) -> dict[str, Any]:
+    packed = [path for path in paths if path.suffix != ".onnx"]
+    if packed:
+        raise StoreError(
+            f"{packed[0]}: a packed file has no graph; expected --study STUDY, whose model it is loaded into"
+        )
+    from lc_core.onnx.file import Runtime
+    from lc_core.onnx.file import read as read_onnx
+    from sweep.pick.export import input_shape
+
+    files = {path: read_onnx(path) for path in paths}
+    shapes = {tuple(input_shape(path, file)) for path, file in files.items()}
+    if len(shapes) != 1:
+        raise StoreError(f"expected files of one shape of inputs, got {sorted(shapes)}; measure them apart")
+    models = [Model(str(path), path, {}, file.data) for path, file in files.items()]
+    inputs = Runtime(models[0].onnx or b"").example(max(BATCHES), *shapes.pop())
+    for model in models:
+        Runtime(model.onnx or b"")(inputs[:1])  # says in a line what it cannot run
+    return measured(models, Site(inputs, None, (), rounds, say))
+
+
+def _claims(path: Path) -> dict[str, Any]:
+    from lc_core.onnx.file import read
+
+    return read(path).claims
+
+
+def _made(name: str, path: Path, study: Study, inputs: Tensor, say: Say) -> Model:
+    say(f"model: {name}")
+    return packed_model(name, path, study, inputs[:2])
+
+
+def _chosen(root: Path, trials: Sequence[str]) -> Iterator[Record]:
+    """The records of jobs to measure, by bytes."""
+    records = {record["id"]: record for record in read_records(root) if record["status"] == "done"}
+    ids = {find_job(records.values(), trial, root=root)["id"] for trial in trials}
+    if not trials:
+        each = candidates(records.values())
+        best = front(np.array([[c.artifact_bytes, c.mean_error] for c in each]).reshape(-1, 2))
+        picked = read_optional(SweepFolder(root).pick) or {}
+        ids = {c.shipped for c, on in zip(each, best, strict=True) if on}
+        ids |= {name for name in records if name == picked.get("id")}
+    if not ids:
+        raise StoreError(f"{root}: no job is done, so there is nothing to measure; see lcsweep status")
+    yield from sorted((records[name] for name in ids), key=lambda record: (record["artifact_bytes"], record["id"]))
+
+
+def _batch(inputs: Tensor) -> Tensor:
+    """The largest batch of examples, some of them several times where there are fewer."""
+    return inputs[torch.arange(max(BATCHES)) % len(inputs)]

@@ -1,0 +1,1 @@
+"""One LC job, from its configuration to its published record. Plain Python: no Ray."""

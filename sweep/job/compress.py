@@ -1,0 +1,254 @@
+"""One LC job, from its configuration to its published record. Plain Python: no Ray."""
+
+import datetime
+import hashlib
+import itertools
+import random
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lc_core.algorithm import LCState, deploy, run_lc
+from lc_core.file.artifact import Artifact, ArtifactError, encode, load, nominal_bytes
+from lc_core.schedule import Schedule
+from lc_core.structure.anatomy import anatomy
+from lc_core.task import CompressionTask
+from lc_core.training.loop import predict
+from sweep.job.checkpoint import Checkpoint, Checkpoints
+from sweep.job.context import JobContext
+from sweep.job.measure import drop, measure, scores, summary
+from sweep.search.stopping import Bars
+from sweep.store.files import FORMAT, write_json, write_whole
+from sweep.store.folder import SweepFolder
+from sweep.store.job import Job, content_hash, versions
+from sweep.store.record import Record
+from sweep.store.staging import new_attempt, publish
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+NO_BARS = Bars()
+
+
+def run_job(job: Job, context: JobContext, *, report: Progress, bars: Bars = NO_BARS) -> Record:
+    """The job's published record; `report` hears of each LC step. What goes wrong in it becomes a failed record.
+
+    A job that falls to `bars` ends there, with a record that says stopped and no file.
+
+    Raises:
+        OSError, MemoryError, RuntimeError: a file could not be read or written, or there was no memory: the job may go
+            well another time, from its checkpoint.
+    """
+    started = time.monotonic()
+    attempt = new_attempt(context.folder, job.id)
+    try:
+        result = _compress(job, context, attempt, report, bars)
+        known = _record(job, context.reference_bytes, context.reference_macs)
+        write_json(attempt / "record.json", known | result | {"seconds": time.monotonic() - started})
+    except Exception as error:  # whatever a user's model raises belongs in the record
+        shutil.rmtree(attempt, ignore_errors=True)
+        if _may_pass(error):
+            raise
+        message, seconds = f"{type(error).__name__}: {error}", time.monotonic() - started
+        failed = failure(job, message=message, traceback=traceback.format_exc(), seconds=seconds)
+        return publish_failure(failed, context.folder)
+    return publish(context.folder, attempt, job_id=job.id)
+
+
+def failure(job: Job, *, message: str, traceback: str, seconds: float | None = None) -> Record:
+    """The record of a job that failed."""
+    error = {"message": " ".join(message.split()), "traceback": traceback}
+    return _record(job, None, None) | {"error": error, "seconds": seconds}
+
+
+def publish_failure(failed: Record, folder: SweepFolder) -> Record:
+    """The record that holds once that of `failure` is published: one that says done stays."""
+    attempt = new_attempt(folder, failed["id"])
+    try:
+        write_json(attempt / "record.json", failed)
+        return publish(folder, attempt, job_id=failed["id"])
+    finally:
+        shutil.rmtree(attempt, ignore_errors=True)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same job may go well another time: a disk was full, a file out of reach, the memory short."""
+    short = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)  # torch has no class for it
+    return short or isinstance(error, OSError | MemoryError | torch.OutOfMemoryError)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is known of a job before training.
+
+    Attributes:
+        nominal_bytes: of its packed file before zstd.
+        macs: multiply-accumulates of its model for one example; an upper bound where groups are pruned.
+        fixed: whether `nominal_bytes` is what it will be, and not an upper bound as for a compression that chooses its
+            own size; then so are `macs`.
+        plan: hash of what its configuration comes to: which compression governs which parameters.
+    """
+
+    nominal_bytes: int
+    macs: int
+    fixed: bool
+    plan: str
+
+
+def job_sizes(job: Job, context: JobContext) -> Sizes:
+    """What is known of `job` before training."""
+    weights = context.reference
+    tasks = context.study.tasks(context.template, family=job.family, configuration=job.configuration)
+    size = nominal_bytes(tasks, weights, info=_info(job, context, accuracy=0.0))
+    macs = context.macs(tasks, [task.outline_or_dense() for task in tasks])
+    return Sizes(size, macs, fixed=all(task.outline() is not None for task in tasks), plan=_plan_hash(tasks))
+
+
+def _compress(job: Job, context: JobContext, attempt: Path, report: Progress, bars: Bars) -> dict[str, Any]:
+    study, data = context.study, context.data
+    random.seed(job.seed)
+    np.random.seed(job.seed)  # noqa: NPY002 - a study's own code may draw from it
+    torch.manual_seed(job.seed)
+    model, shipped = context.build_model(), context.build_model()
+    model.load_state_dict(context.reference)
+    tasks = study.tasks(model, family=job.family, configuration=job.configuration)
+    kept = _checkpoints(job, tasks, context)
+    begun = kept.last()
+    steps, measured = (begun.steps, begun.measured) if begun else ([], [])
+    for state in _states(job, model, tasks, context, begun):
+        deploy(shipped, tasks, state, inputs=data.train.inputs, batch_size=int(job.schedule["batch_size"]))
+        measured.append(measure(shipped, data.val, study=study))
+        error = 1 - measured[-1]["accuracy"]
+        steps.append({"step": state.step, "mu": state.mu, "loss": state.loss, "gap": state.gap, "val_error": error})
+        report({"step": state.step, "steps": state.steps, "gap": state.gap, "val_error": error})
+        kept.offer(state, steps, measured)
+        if bars.hopeless(state.step, measured[-1]["accuracy"]):
+            write_json(attempt / "diagnostics.json", {"steps": steps})
+            facts = {"step": state.step, "steps": state.steps, "accuracy": measured[-1]["accuracy"]}
+            stopped = facts | {"bar": bars.least[state.step], "below": bars.below}
+            return {"status": "stopped", "stopped": stopped, "plan": _plan_hash(tasks), "epochs": state.epochs}
+    packed = encode(
+        tasks, state.thetas, shipped.state_dict(), info=_info(job, context, accuracy=measured[-1]["accuracy"])
+    )
+    write_whole(attempt / "model.lcz", packed)
+    artifact, right = _prove(attempt / "model.lcz", context, claimed=measured[-1])
+    layers = anatomy([task.governed for task in tasks], state.thetas, context.reference)
+    write_json(attempt / "diagnostics.json", {"steps": steps, "layers": layers})
+    sizes = job_sizes(job, context)
+    expected, found = sizes.nominal_bytes, artifact.payload_bytes
+    assert found == expected if sizes.fixed else found <= expected, f"{expected} nominal bytes, {found} before zstd"
+    return {
+        "status": "done",
+        "plan": sizes.plan,
+        "nominal_bytes": sizes.nominal_bytes,
+        "artifact_bytes": len(packed),
+        "artifact_sha256": hashlib.sha256(packed).hexdigest(),
+        "macs": context.macs(tasks, state.thetas),
+        "val": measured[-1],
+        "drop": drop(context.reference_scores, right),
+        "direct": measured[0],
+        "gap": state.gap,
+        "epochs": state.epochs,
+        "device": str(data.train.inputs.device),
+    }
+
+
+def _checkpoints(job: Job, tasks: Sequence[CompressionTask], context: JobContext) -> Checkpoints:
+    device = str(context.data.train.inputs.device)
+    identity = {"job": job.id, "plan": _plan_hash(tasks), "device": device, "versions": versions()}
+    return Checkpoints(context.folder.checkpoint(job.id), identity=identity, tasks=tasks)
+
+
+def _plan_hash(tasks: Sequence[CompressionTask]) -> str:
+    return content_hash([[task.governed.names, repr(task.compression)] for task in tasks])
+
+
+def _states(
+    job: Job, model: nn.Module, tasks: tuple[CompressionTask, ...], context: JobContext, begun: Checkpoint | None
+) -> Iterator[LCState]:
+    """The LC states of the job that come after `begun`; the first of all is direct compression.
+
+    `model` holds the reference's weights.
+    """
+    study, train = context.study, context.data.train
+    targets, loss = train.targets, study.loss
+    if study.distillation:
+        outputs = predict(model, train.inputs)
+        targets, loss = study.distillation.targets_and_loss(outputs, targets=targets, loss=loss)
+    schedule = Schedule(**job.schedule)
+    inputs = study.augment(train.inputs) if study.augment else train.inputs
+    resume = begun.state if begun else None
+    states = run_lc(model, tasks, inputs, targets, loss=loss, schedule=schedule, seed=job.seed, resume=resume)
+    if begun:
+        begun.draw_on()  # after all else that draws
+    return itertools.islice(states, 1) if job.method == "dc" else states
+
+
+def _prove(path: Path, context: JobContext, *, claimed: dict[str, Any]) -> tuple[Artifact, Tensor]:
+    """The file, whose accuracy is what a record states: read back from the disk, into a model of its own.
+
+    With it the accuracy on each example of the validation split.
+    """
+    model = context.build_model()
+    artifact = load(path, model)
+    right = scores(model, context.data.val, study=context.study)
+    found = summary(right)
+    if found != claimed:
+        raise ArtifactError(f"the packed file measures {found}, the model that it was made from {claimed}")
+    return artifact, right["accuracy"]
+
+
+def _info(job: Job, context: JobContext, *, accuracy: float) -> dict[str, Any]:
+    """What travels with a packed model; its JSON is as long before training as after."""
+    return {
+        "study": context.study.name,
+        "study_hash": job.study_hash,
+        "job": job.id,
+        "family": job.family,
+        "configuration": job.configuration,
+        "input_shape": list(context.data.train.inputs.shape[1:]),
+        "val": {"accuracy": f"{accuracy:.17f}", "n": len(context.data.val.targets)},
+    }
+
+
+def _record(job: Job, reference_bytes: int | None, reference_macs: int | None) -> Record:
+    """A record but for what the job finds out."""
+    unknown = (
+        "plan",
+        "nominal_bytes",
+        "artifact_bytes",
+        "artifact_sha256",
+        "macs",
+        "val",
+        "drop",
+        "direct",
+        "gap",
+        "epochs",
+    )
+    return {
+        "format": FORMAT,
+        "id": job.id,
+        "status": "failed",
+        "study_hash": job.study_hash,
+        "family": job.family,
+        "configuration": job.configuration,
+        "method": job.method,
+        "seed": job.seed,
+        "schedule": job.schedule,
+        "reference_bytes": reference_bytes,
+        "reference_macs": reference_macs,
+        "seconds": None,
+        "device": None,
+        "versions": versions(),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "error": None,
+        "stopped": None,
+    } | dict.fromkeys(unknown)

@@ -1,0 +1,144 @@
+"""What a process needs to do jobs: the study, its data, the reference; and how a process is set up for them."""
+
+import ctypes
+import functools
+import platform
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lc_core.compression import Compressed
+from lc_core.file.artifact import read
+from lc_core.structure.accounting import Uses, count_macs, layer_uses
+from lc_core.structure.surgery import cut_weights
+from lc_core.task import CompressionTask
+from sweep.job.measure import scores
+from sweep.store.folder import SweepFolder
+from sweep.study import Data, Split, Study
+from sweep.study.loading import load_study
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, KEPT_BYTES = -1, -3, 1 << 25  # the first two are glibc's own, of malloc.h
+
+
+@dataclass(frozen=True, eq=False)
+class JobContext:
+    """What a process needs to do jobs.
+
+    Attributes:
+        study: the study.
+        data: its splits.
+        reference: the reference's parameters and buffers, by name.
+        reference_bytes: of the reference's own packed file.
+        folder: the sweep's.
+        template: an untrained model, for names and shapes.
+        uses: of `lc_core.structure.accounting.layer_uses`.
+    """
+
+    study: Study
+    data: Data
+    reference: dict[str, Tensor]
+    reference_bytes: int
+    folder: SweepFolder
+    template: nn.Module
+    uses: Uses
+
+    @property
+    def reference_macs(self) -> int:
+        """Multiply-accumulates of the reference for one example."""
+        return self.macs((), ())
+
+    def macs(self, tasks: Sequence[CompressionTask], thetas: Sequence[Compressed]) -> int:
+        """Multiply-accumulates for one example of the model compressed to `thetas`, groups that went cut out of it."""
+        weights = cut_weights(self.template, self.data.train.inputs[:1], tasks=tasks, thetas=thetas)
+        return count_macs(self.uses, weights, tasks=tasks, thetas=thetas)
+
+    @functools.cached_property
+    def reference_scores(self) -> Tensor:
+        """The reference's accuracy on each example of the validation split, float64 (n,)."""
+        model = self.build_model()
+        model.load_state_dict(self.reference)
+        return scores(model, self.data.val, study=self.study)["accuracy"]
+
+    def build_model(self) -> nn.Module:
+        """An untrained model where the data is."""
+        return self.study.build_model().to(self.data.train.inputs.device)
+
+    def on(self, device: str) -> "JobContext":
+        """This context with its data and reference on `device`, where its jobs then run."""
+        splits = (self.data.train, self.data.val, self.data.test)
+        data = Data(*(Split(split.inputs.to(device), split.targets.to(device)) for split in splits))
+        reference = {name: tensor.to(device) for name, tensor in self.reference.items()}
+        return replace(self, data=data, reference=reference, template=self.template.to(device))
+
+    @staticmethod
+    def make(study: Study, data: Data, *, folder: SweepFolder) -> "JobContext":
+        """The context of a sweep whose reference is in its folder."""
+        artifact = read(folder.reference)
+        reference, size = artifact.weights(), artifact.file_bytes
+        return replace(JobContext.untrained(study, data, folder=folder), reference=reference, reference_bytes=size)
+
+    @staticmethod
+    def untrained(study: Study, data: Data, *, folder: SweepFolder) -> "JobContext":
+        """The context of a sweep without a reference: its jobs have sizes, but cannot be done."""
+        template = study.seeded_model()
+        uses = layer_uses(template, data.train.inputs[:1])
+        return JobContext(study, data, template.state_dict(), 0, folder, template, uses)
+
+
+def job_device(gpus: Sequence[object]) -> str:
+    """Where a job that was given these GPUs runs: on the first, where torch can use it."""
+    return "cuda" if gpus and torch.cuda.is_available() else "cpu"
+
+
+def open_context(
+    study_reference: str, *, user_folder: str, splits: dict[str, np.ndarray], folder: str, device: str = "cpu"
+) -> JobContext:
+    """The context in a fresh process: imports the study, sets one torch thread.
+
+    Args:
+        study_reference: as the user named the study.
+        user_folder: appended to `sys.path`, after all that is there.
+        splits: of `split_arrays`; may be read-only, and is never written to.
+        folder: the sweep's.
+        device: where its jobs run.
+    """
+    settle_process()
+    study = load_study(study_reference, user_folder=user_folder)
+    return JobContext.make(study, _data(splits), folder=SweepFolder(Path(folder))).on(device)
+
+
+def settle_process() -> None:
+    """One torch thread, and denormal numbers flushed to zero, so that every process computes the same numbers.
+
+    Freed memory is kept for the next batch, where the C library can be told so: to be given fresh pages for every
+    activation and gradient takes a tenth of a small network's training.
+    """
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+def split_arrays(data: Data) -> dict[str, np.ndarray]:
+    """The splits as named arrays, to share them with other processes without a copy."""
+    splits = {"train": data.train, "val": data.val, "test": data.test}
+    pairs = {name: {"inputs": split.inputs, "targets": split.targets} for name, split in splits.items()}
+    return {f"{name}.{part}": tensor.cpu().numpy() for name, pair in pairs.items() for part, tensor in pair.items()}
+
+
+def _data(arrays: Mapping[str, np.ndarray]) -> Data:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # it is never written to
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    train, val, test = (
+        Split(tensors[f"{name}.inputs"], tensors[f"{name}.targets"]) for name in ("train", "val", "test")
+    )
+    return Data(train, val, test)

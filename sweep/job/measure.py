@@ -1,0 +1,58 @@
+"""What a model scores on a split."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lc_core.training.loop import DivergedError, predict
+from sweep.intervals import paired_drop, wilson
+from sweep.study import Split, Study
+
+
+def measure(model: nn.Module, split: Split, *, study: Study) -> dict[str, Any]:
+    """The study's metrics of `model` on `split`, n, and the 95 % interval of the accuracy.
+
+    Raises:
+        DivergedError: an output is NaN or infinite.
+    """
+    return summary(scores(model, split, study=study))
+
+
+def summary(found: dict[str, Tensor]) -> dict[str, Any]:
+    """What `measure` gives, of scores that are there."""
+    means = {name: float(score.mean()) for name, score in found.items()}
+    n = len(found["accuracy"])
+    low, high = wilson(means["accuracy"], n=n)
+    return means | {"n": n, "low": low, "high": high}
+
+
+def scores(model: nn.Module, split: Split, *, study: Study) -> dict[str, Tensor]:
+    """Metric -> its score of each example of `split`, float64 (n,). DivergedError as `measure`."""
+    outputs = predict(model, split.inputs)
+    if not bool(torch.isfinite(outputs).all()):
+        raise DivergedError("the model's outputs hold NaN or infinity")
+    return {
+        name: _checked(name, metric(outputs, split.targets), len(outputs)) for name, metric in study.metrics.items()
+    }
+
+
+def drop(reference: Tensor, found: Tensor) -> dict[str, float]:
+    """From scores `reference` (n,) to `found` (n,) on the same examples: the drop of their mean, its 95 % interval."""
+    change = reference - found
+    lost, won = float(change.clamp(min=0).sum()), float((-change).clamp(min=0).sum())
+    low, high = paired_drop(lost, won, n=len(change))
+    return {"drop": (lost - won) / len(change), "low": low, "high": high}
+
+
+def _checked(name: str, score: Tensor, n: int) -> Tensor:
+    if tuple(score.shape) != (n,):
+        raise ValueError(
+            f"metric {name!r}: expected a score for each of {n} examples, shape ({n},), got shape {tuple(score.shape)}"
+        )
+    score = score.double()
+    if not bool(((score >= 0) & (score <= 1)).all()):  # NaN too
+        raise ValueError(
+            f"metric {name!r}: expected scores in [0, 1], got {float(score.min())} to {float(score.max())}"
+        )
+    return score

@@ -1,0 +1,1 @@
+"""The model to deploy: fronts, the choice, proof, the test split, export."""

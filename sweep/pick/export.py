@@ -1,0 +1,137 @@
+"""ONNX files of a sweep's models: made, measured, and proved. Importing it takes the extra `onnx`."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from lc_core.file.artifact import ArtifactError, read
+from lc_core.onnx import file as onnx_file
+from lc_core.onnx.build import build, decoded_at_run, parity
+from lc_core.onnx.file import OnnxFile, Runtime, seal
+from lc_core.onnx.int8 import Int8, quantized
+from sweep.job.context import settle_process
+from sweep.job.measure import measure, scores
+from sweep.pick.sizes import speed_facts
+from sweep.pick.verify import EXAMPLES, open_study, prove_claim, prove_record, same_study
+from sweep.store.files import read_optional, write_new
+from sweep.store.folder import SweepFolder
+from sweep.store.manifest import read_manifest
+from sweep.store.record import Record
+from sweep.store.records import read_job
+from sweep.study import Data, Study
+
+
+def export_onnx(
+    root: Path, record: Record, *, out: Path, int8: Int8 | None, study_reference: str | None, user_folder: str
+) -> dict[str, Any]:
+    """Writes the model of a job of the sweep in `root` as the ONNX file `out`; what it is, as measured.
+
+    The packed file is proved first. The ONNX file's outputs are compared with torch's, and its accuracy is measured on
+    validation, by ONNX Runtime: that is what it claims.
+
+    Args:
+        root: the sweep's folder.
+        record: of the job.
+        out: where the file goes; not over another file.
+        int8: how activations are quantized to eight bits, and weights with them; None to leave them as they are.
+        study_reference: the study, where it is no longer where it was.
+        user_folder: where the user stands.
+
+    Raises:
+        ArtifactError: a file is not what it claims.
+        StoreError: `out` is there and holds something else.
+        StudyError: the study cannot be loaded, or has changed.
+        ValueError: torch cannot export the model.
+    """
+    folder, manifest = SweepFolder(root), read_manifest(root)
+    study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
+    prove_record(record, folder, study, data)
+    packed = folder.artifact(record["id"])
+    artifact, model = read(packed), study.build_model()
+    made = build(artifact, model, data.train.inputs[:2])
+    sealed = seal(made, {})
+    facts: dict[str, Any] = {
+        "parity": parity(sealed, artifact, model, data.val.inputs[:EXAMPLES]),
+        "decoded_at_run": decoded_at_run(sealed),
+    }
+    if int8 is not None:
+        made = quantized(sealed, kind=int8, inputs=data.train.inputs)
+        sealed = seal(made, {})
+    found = measure(Runtime(sealed), data.val, study=study)
+    copied = ("study", "study_hash", "job", "family", "configuration", "input_shape")
+    claims = {name: artifact.info[name] for name in copied} | {
+        "weights": "as packed" if int8 is None else f"int8, {int8}",
+        "packed_sha256": record["artifact_sha256"],
+        "val": {"accuracy": f"{found['accuracy']:.17f}", "n": found["n"]},
+    }
+    sealed = seal(made, claims)
+    write_new(out, sealed)
+    sizes = {"packed_bytes": artifact.file_bytes, "payload_bytes": artifact.payload_bytes} | speed_facts(record)
+    packed_val = {"packed_val": record["val"], "val": found}
+    return _described(out, onnx_file.read(out)) | facts | sizes | packed_val | {"outputs": "as claimed"}
+
+
+def verify_onnx(path: Path, *, study_reference: str | None, user_folder: str) -> dict[str, Any]:
+    """What an ONNX file holds, after proof: bytes, hash, ONNX's checker, ONNX Runtime; with a study also its claims.
+
+    Those are its accuracy on validation and, where the packed file that it was made from is found (beside it under the
+    same name, or in the sweep of that study in the user's folder), its outputs and what was measured on the test split,
+    if that was.
+
+    Raises:
+        ArtifactError: the file is damaged, or does not do what it claims.
+        StudyError: the study cannot be loaded, or is not the one that the file was made from.
+    """
+    settle_process()
+    file = onnx_file.read(path)
+    facts = _described(path, file)
+    shape = input_shape(path, file)
+    runtime = Runtime(file.data)
+    if study_reference is None:
+        return facts | {"output_shape": list(runtime(runtime.example(2, *shape)).shape[1:])}
+    study, data = same_study(file.claims, path=path, study_reference=study_reference, user_folder=user_folder)
+    found = prove_claim(path, runtime, file.claims["val"], study, data, who="ONNX Runtime ")
+    return facts | {"val": found, "outputs": "as claimed"} | _against_packed(path, file, study, data, user_folder)
+
+
+def input_shape(path: Path, file: OnnxFile) -> list[int]:
+    """The sizes of one input of a file, as it claims. ArtifactError where it claims none."""
+    shape = file.claims.get("input_shape")
+    if not isinstance(shape, list) or not all(type(size) is int and 0 < size < 1 << 20 for size in shape):
+        raise ArtifactError(f"{path}: expected the sizes of an input among its claims, got {str(shape)[:80]}")
+    return shape
+
+
+def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_folder: str) -> dict[str, Any]:
+    """How an ONNX file compares with the packed one it was made from; nothing where that is not found."""
+    folder, digest = SweepFolder(Path(user_folder, "runs", study.name)), file.claims["packed_sha256"]
+    for packed in (path.with_suffix(".lcz"), folder.artifact(file.claims["job"])):
+        if packed.is_file() and hashlib.sha256(packed.read_bytes()).hexdigest() == digest:
+            break
+    else:
+        return {}
+    if file.claims["weights"] != "as packed":
+        return {"packed": str(packed)}  # int8 has outputs, and latency, of its own
+    inputs = data.val.inputs[:EXAMPLES]
+    facts = {"packed": str(packed), "parity": parity(file.data, read(packed), study.build_model(), inputs)}
+    record = read_job(folder, file.claims["job"])
+    if record is not None and record["artifact_sha256"] == digest:
+        facts |= speed_facts(record)
+    known = read_optional(folder.test / f"{digest}.json")
+    if known is None:
+        return facts
+    accuracy = float(scores(Runtime(file.data), data.test, study=study)["accuracy"].mean())
+    if accuracy != known["accuracy"]:
+        raise ArtifactError(
+            f"{path}: the packed model's test accuracy is {known['accuracy']:.6f}, ONNX Runtime measures {accuracy:.6f}"
+        )
+    return facts | {"test": {"accuracy": accuracy, "n": known["n"]}}
+
+
+def _described(path: Path, file: OnnxFile) -> dict[str, Any]:
+    return {
+        "file": str(path),
+        "bytes": len(file.data),
+        "sha256": hashlib.sha256(file.data).hexdigest(),
+        "claims": file.claims,
+    }

@@ -1,0 +1,229 @@
+"""Proof that a packed file is what its record says, and the one look at the test split."""
+
+import dataclasses
+import datetime
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lc_core.file.artifact import Artifact, ArtifactError, load, read
+from lc_core.file.entropy import coded_sizes
+from lc_core.onnx import has_onnx
+from sweep.intervals import wilson
+from sweep.job.context import settle_process
+from sweep.job.measure import drop, measure, scores
+from sweep.pick.sizes import speed_facts
+from sweep.store.files import read_optional, write_json
+from sweep.store.folder import SweepFolder
+from sweep.store.record import Record
+from sweep.store.records import read_job
+from sweep.study import Data, Study
+from sweep.study.earlier import has_hash
+from sweep.study.loading import StudyError, load_splits, load_study
+
+EXAMPLES = 1000
+"""Of validation, at most, on which outputs are compared."""
+
+
+def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict[str, Any]:
+    """What a packed file holds, after proof: bytes, hash, decoding; with a study also the outputs it claims.
+
+    These are its accuracy on validation and, with the extra `onnx` installed, ONNX Runtime's outputs beside torch's;
+    of a job of a sweep (in that sweep's folder, or in the study's where the user stands) also what was measured on the
+    test split, if that was. What `lcsweep bench` found of it is there too.
+
+    Raises:
+        ArtifactError: the file is damaged, or does not do what it claims.
+        StudyError: the study cannot be loaded, or is not the one that the file was made from.
+    """
+    artifact = read(path)
+    facts = describe(path, artifact)
+    if study_reference is not None:
+        study, data = same_study(artifact.info, path=path, study_reference=study_reference, user_folder=user_folder)
+        prove_outputs(path, study, data)
+        facts |= {"outputs": "as claimed"} | prove_parity(artifact, study, data)
+        facts |= _known(path, facts["sha256"], str(artifact.info.get("job")), study, data, user_folder=user_folder)
+    return facts
+
+
+def _known(path: Path, digest: str, job_id: str, study: Study, data: Data, *, user_folder: str) -> dict[str, Any]:
+    """What a sweep knows of a file of one of its jobs: its latency, and its test accuracy, which is measured again."""
+    facts: dict[str, Any] = {}
+    roots = [*path.resolve().parents[2:3], Path(user_folder, "runs", study.name)]
+    for folder in (SweepFolder(root) for root in roots if SweepFolder(root).manifest.is_file()):
+        record = read_job(folder, job_id)
+        if record is not None and record["artifact_sha256"] == digest:
+            facts |= speed_facts(record)
+        known = read_optional(folder.test / f"{digest}.json")
+        if known is not None:
+            model, _ = _model(path, study)
+            accuracy = float(scores(model, data.test, study=study)["accuracy"].mean())
+            if accuracy != known["accuracy"]:
+                raise ArtifactError(
+                    f"{path}: its sweep says a test accuracy of {known['accuracy']:.6f}, it measures {accuracy:.6f}"
+                )
+            facts["test"] = {"accuracy": accuracy, "n": known["n"]}
+        if facts:
+            break
+    return facts
+
+
+def prove_parity(artifact: Artifact, study: Study, data: Data) -> dict[str, Any]:
+    """How far ONNX Runtime's outputs of a packed model are from torch's, as "parity"; nothing without the extra `onnx`.
+
+    A model that torch cannot export has none, and the reason as "no_parity".
+
+    Raises:
+        ArtifactError: they are further than `lc_core.onnx.build.TOLERANCE`.
+    """
+    if not has_onnx():
+        return {}
+    from lc_core.onnx.build import build, parity
+    from lc_core.onnx.file import seal
+
+    model = study.build_model()
+    try:
+        made = build(artifact, model, data.train.inputs[:2])
+    except ArtifactError:
+        raise
+    except ValueError as error:
+        return {"parity": None, "no_parity": " ".join(str(error).split())}
+    return {"parity": parity(seal(made, {}), artifact, model, data.val.inputs[:EXAMPLES])}
+
+
+def describe(path: Path, artifact: Artifact) -> dict[str, Any]:
+    """What a packed file says of itself, its size and hash, and what entropy coding would make of it."""
+    weights = artifact.weights()
+    return {
+        "file": str(path),
+        "bytes": artifact.file_bytes,
+        "payload_bytes": artifact.payload_bytes,
+        "dense_bytes": sum(tensor.numel() * tensor.element_size() for tensor in weights.values()),
+        "coded": {kind: dataclasses.asdict(sizes) for kind, sizes in coded_sizes(artifact.thetas).items()},
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "parameters": sum(tensor.numel() for tensor in weights.values()),
+        "info": artifact.info,
+    }
+
+
+def prove_outputs(path: Path, study: Study, data: Data) -> None:
+    """ArtifactError unless the file, loaded into the study's model, has the validation accuracy that it claims."""
+    model, artifact = _model(path, study)
+    claimed = artifact.info.get("val")
+    if claimed is None:
+        raise ArtifactError(f"{path}: claims no validation accuracy, so there is nothing to prove (a reference?)")
+    prove_claim(path, model, claimed, study, data)
+
+
+def prove_claim(
+    path: Path, model: nn.Module, claimed: Mapping[str, Any], study: Study, data: Data, *, who: str = ""
+) -> dict[str, Any]:
+    """What the model in `path`, which `who` runs, measures on validation. ArtifactError unless it is what it claims."""
+    found = measure(model, data.val, study=study)
+    if found["n"] != claimed["n"] or f"{found['accuracy']:.17f}" != claimed["accuracy"]:
+        raise ArtifactError(
+            f"{path}: claims validation accuracy {float(claimed['accuracy']):.6f} on {claimed['n']} examples, "
+            f"{who}measures {found['accuracy']:.6f} on {found['n']}"
+        )
+    return found
+
+
+def prove_record(record: Record, folder: SweepFolder, study: Study, data: Data) -> None:
+    """ArtifactError unless the job's file has the size, the hash and the outputs that its record states."""
+    path = folder.artifact(record["id"])
+    artifact = read(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if (artifact.file_bytes, digest) != (record["artifact_bytes"], record["artifact_sha256"]):
+        raise ArtifactError(
+            f"{path}: expected {record['artifact_bytes']} bytes with SHA-256 {record['artifact_sha256'][:12]}..., "
+            f"as its record says, got {artifact.file_bytes} with {digest[:12]}..."
+        )
+    prove_outputs(path, study, data)
+
+
+def open_study(manifest: Mapping[str, Any], *, study_reference: str | None, user_folder: str) -> tuple[Study, Data]:
+    """The study of a sweep and its data: `study_reference`, or what the sweep was run with.
+
+    Modules are looked for where the user stands, then where the sweep was run.
+
+    Raises:
+        StudyError: it cannot be loaded, or is no longer the one that the sweep ran.
+    """
+    study = load_study(
+        study_reference or manifest["reference_study"], user_folder=user_folder, also=manifest["user_folder"]
+    )
+    data = load_splits(study)
+    if not has_hash(study, data, study_hash=manifest["study_hash"]):
+        raise StudyError(
+            f"study {manifest['reference_study']!r}: changed since the sweep ran (hash {manifest['study_hash']}); "
+            "restore it to prove and test what the sweep made"
+        )
+    return study, data
+
+
+def look_at_test(job_id: str, folder: SweepFolder, study: Study, data: Data) -> dict[str, Any]:
+    """The accuracy of a job's file on the test split and its drop from the reference's, with 95 % intervals.
+
+    Measured once for each file and kept; `looks` says how many models have been measured on the test split so far.
+    """
+    reference = _look("reference", folder.reference, folder, study, data)
+    found = _look(job_id, folder.artifact(job_id), folder, study, data)
+    change = drop(torch.tensor(reference["scores"]).double(), torch.tensor(found["scores"]).double())
+    return {key: value for key, value in found.items() if key != "scores"} | {
+        "drop": change["drop"],
+        "drop_low": change["low"],
+        "drop_high": change["high"],
+        "reference_accuracy": reference["accuracy"],
+        "looks": len(list(folder.test.glob("*.json"))),
+    }
+
+
+def _look(job_id: str, path: Path, folder: SweepFolder, study: Study, data: Data) -> dict[str, Any]:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    kept = folder.test / f"{digest}.json"
+    known = read_optional(kept)
+    if known is not None:
+        return known
+    model, _ = _model(path, study)
+    right = scores(model, data.test, study=study)["accuracy"]
+    accuracy = float(right.mean())
+    low, high = wilson(accuracy, n=len(right))
+    found = {
+        "id": job_id,
+        "artifact_sha256": digest,
+        "accuracy": accuracy,
+        "n": len(right),
+        "low": low,
+        "high": high,
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "scores": right.tolist(),
+    }
+    write_json(kept, found)
+    return found
+
+
+def _model(path: Path, study: Study) -> tuple[nn.Module, Artifact]:
+    settle_process()
+    model = study.build_model()
+    return model, load(path, model)
+
+
+def same_study(info: Mapping[str, Any], *, path: Path, study_reference: str, user_folder: str) -> tuple[Study, Data]:
+    """The study that the model in `path`, of which its file says `info`, was made from, and its data.
+
+    Raises:
+        StudyError: it cannot be loaded, or is another.
+    """
+    study = load_study(study_reference, user_folder=user_folder)
+    data = load_splits(study)
+    made_from = info.get("study_hash")
+    if not has_hash(study, data, study_hash=made_from):
+        raise StudyError(
+            f"study {study_reference!r}: not the one that {path} was made from (study {info.get('study')!r}, "
+            f"hash {made_from}); expected the same model, data, loss and reference"
+        )
+    return study, data

@@ -1,0 +1,1 @@
+"""A run: the driver, Ray Tune and its workers, the cluster, what the user sees meanwhile."""

@@ -1,0 +1,99 @@
+"""What a cluster's nodes are sent of the user's folder: the study's file, with the modules and small files beside it.
+
+A study that is an installed module needs nothing: the nodes have it installed too.
+"""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from sweep.study.loading import StudyError
+
+FOLDER = "lcsweep_users_folder"  # a package without code, so that a worker finds where Ray unpacked it
+# Ray names a package by its content, and lays out the same content otherwise when it is a job's working directory, in
+# one place: with this file, ours is never the same.
+MARK = "sent_by_lcsweep"
+LARGEST_FILE = 1 << 20  # bytes: what is larger is data, which jobs get otherwise
+LARGEST = 20 << 20  # bytes of all files
+MOST_FILES = 5000
+LEFT_OUT = ("__pycache__", "build", "dist", "mlruns", "node_modules", "runs", "wandb")
+ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")  # what a folder with an environment in it holds
+SWEEP = "sweep.json"
+
+
+@contextlib.contextmanager
+def packed(study_reference: str, *, user_folder: str) -> Iterator[Path | None]:
+    """A copy of what nodes need of the user's folder, gone again at the end; None where they need nothing.
+
+    Raises:
+        StudyError: the study lies outside the folder, or there is too much in it.
+    """
+    if not _needed(study_reference, Path(user_folder)):
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="lcs-") as temporary:
+        copy = Path(temporary, FOLDER)
+        copy.mkdir()
+        (copy / MARK).touch()
+        for path in _files(Path(user_folder)):
+            to = copy / path.relative_to(user_folder)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, to)
+        yield copy
+
+
+def unpacked() -> str | None:
+    """Where this process finds the user's folder that it was sent; None where it was sent none."""
+    spec = importlib.util.find_spec(FOLDER)
+    return None if spec is None else next(iter(spec.submodule_search_locations or ()))
+
+
+def _needed(study_reference: str, user_folder: Path) -> bool:
+    location = study_reference.partition(":")[0]
+    if location.endswith(".py"):
+        if not (user_folder / location).resolve().is_relative_to(user_folder.resolve()):
+            raise StudyError(
+                f"study {location!r}: expected one below the folder you stand in, which a cluster's nodes are sent, "
+                f"got one outside {user_folder}; give the command in its folder, or name an installed module"
+            )
+        return True
+    origin = sys.modules[location].__file__ if location in sys.modules else None
+    own = user_folder.joinpath(*location.split("."))
+    return origin is not None and Path(origin) in (own.with_suffix(".py"), own / "__init__.py")
+
+
+def _files(user_folder: Path) -> list[Path]:
+    """What is sent: no hidden file, no cache, environment or sweep, nothing large."""
+    found: list[Path] = []
+    size = 0
+    for root, folders, names in os.walk(user_folder):
+        folders[:] = [name for name in folders if not _left_out(Path(root, name))]
+        for name in names:
+            path = Path(root, name)
+            if name.startswith(".") or not path.is_file() or path.stat().st_size > LARGEST_FILE:
+                continue
+            found.append(path)
+            size += path.stat().st_size
+            if size > LARGEST or len(found) > MOST_FILES:
+                raise StudyError(
+                    f"{user_folder}: expected at most {LARGEST >> 20} MiB in {MOST_FILES} files to send to the "
+                    f"cluster's nodes (files over {LARGEST_FILE >> 20} MiB are left out), got more, the last in "
+                    f"{root}; give the command in the study's own folder"
+                )
+    return found
+
+
+def _left_out(folder: Path) -> bool:
+    name, data = folder.name, os.environ.get("LCSWEEP_DATA")
+    return (
+        name.startswith(".")
+        or name in LEFT_OUT
+        or name.endswith(".egg-info")
+        or any((folder / sign).exists() for sign in (*ENVIRONMENTS, SWEEP))
+        or (data is not None and folder.resolve() == Path(data).resolve())
+    )

@@ -1,0 +1,87 @@
+"""What a run will cost, before it: from one LC step that is timed here."""
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lc_core.algorithm import deploy, run_lc
+from lc_core.schedule import Schedule
+from lc_core.training.loop import DivergedError, predict
+from sweep.job.context import JobContext, settle_process
+from sweep.search.search import Entry
+from sweep.store.job import Job
+
+FACTS_BYTES = 16384  # of a job's record and diagnostics, as file systems count
+STATES = 4  # arrays as large as the weights in a checkpoint: w, Delta(Theta), lambda, momentum
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the missing jobs of a run will cost.
+
+    Attributes:
+        seconds: of one job, on one worker of this machine; None where training from scratch diverged.
+        jobs: that are missing.
+        workers: jobs at once.
+        bytes: on disk, at most, of all of them; nominal sizes bound the files.
+        passing_bytes: on disk while they run.
+        timed: in words, what was timed.
+    """
+
+    seconds: float | None
+    jobs: int
+    workers: int
+    bytes: int
+    passing_bytes: int
+    timed: str
+
+    @property
+    def wall_seconds(self) -> float | None:
+        """Of all jobs."""
+        return None if self.seconds is None else self.seconds * self.jobs / min(self.workers, self.jobs)
+
+
+def estimate(entries: Sequence[Entry], context: JobContext, *, done: Sequence[str], workers: int) -> Estimate | None:
+    """The cost of the jobs that are not `done`; None where all are."""
+    known = set(done)
+    missing = [(entry, job) for entry in entries for job in entry.jobs if job.id not in known]
+    if not missing:
+        return None
+    job = missing[0][1]
+    weights = sum(weight.numel() * weight.element_size() for weight in context.reference.values())
+    return Estimate(
+        seconds=_or_none(job, context),
+        jobs=len(missing),
+        workers=workers,
+        bytes=sum(entry.nominal_bytes + FACTS_BYTES for entry, _ in missing),
+        passing_bytes=STATES * weights * min(workers, len(missing)),
+        timed=job.label,
+    )
+
+
+def _or_none(job: Job, context: JobContext) -> float | None:
+    try:
+        return _seconds(job, context)
+    except DivergedError:
+        return None
+
+
+def _seconds(job: Job, context: JobContext) -> float:
+    """Of `job`: direct compression, and one LC step by the share of the epochs that it takes."""
+    settle_process()
+    study, data, schedule = context.study, context.data, Schedule(**job.schedule)
+    model = study.seeded_model()
+    shipped = study.seeded_model()
+    tasks = study.tasks(model, family=job.family, configuration=job.configuration)
+    inputs = study.augment(data.train.inputs) if study.augment else data.train.inputs
+    states = run_lc(model, tasks, inputs, data.train.targets, loss=study.loss, schedule=schedule, seed=job.seed)
+    times = [time.monotonic()]
+    epochs = 0.0
+    for state in itertools.islice(states, 1 if job.method == "dc" else 2):
+        deploy(shipped, tasks, state, inputs=data.train.inputs, batch_size=schedule.batch_size)
+        predict(shipped, data.val.inputs)
+        times.append(time.monotonic())
+        epochs = state.epochs
+    direct = times[1] - times[0]
+    return direct if not epochs else direct + (times[2] - times[1]) * schedule.epochs / epochs

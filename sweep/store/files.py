@@ -1,0 +1,75 @@
+"""How files are written, whole or not at all, and how JSON is read back."""
+
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+
+
+class StoreError(ValueError):
+    """A folder is not a sweep's, or cannot be read or written; the message is one line that names it."""
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Writes `data` beside `path`, flushes it to the disk and renames it there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with beside.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """As `write_whole`, but never over something else: a StoreError where `path` holds other bytes."""
+    if path.exists() and path.read_bytes() != data:
+        raise StoreError(
+            f"{path}: there is another file of that name; expected a new one: move it away or name another"
+        )
+    write_whole(path, data)
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """`data` as JSON, by `write_whole`. NaN and infinity are refused: a ValueError."""
+    write_whole(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+def read_optional(path: Path) -> dict[str, Any] | None:
+    """The JSON object in `path`, or None where there is no such file. StoreError where it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        return _read_json(path)
+    except StoreError:
+        if path.is_file():
+            raise
+        return None  # a worker took it away in between
+
+
+def _checked(path: Path, data: dict[str, Any], facts: Sequence[str]) -> dict[str, Any]:
+    if data.get("format") != FORMAT:
+        raise StoreError(f"{path}: expected format {FORMAT}, got {data.get('format')!r}; a later lcsweep may read it")
+    missing = [fact for fact in facts if fact not in data]
+    if missing:
+        raise StoreError(f"{path}: not what lcsweep wrote (it has no {missing[0]}); restore it or remove it")
+    return data
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text())
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise StoreError(f"{path}: not the JSON that lcsweep wrote ({error}); restore it or remove it") from error
+    if not isinstance(data, dict):
+        raise StoreError(f"{path}: expected a JSON object, got {type(data).__name__}; restore it or remove it")
+    return data

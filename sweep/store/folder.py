@@ -1,0 +1,73 @@
+"""Every file of a sweep, named in one place."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """Every file of a sweep, named in one place."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "sweep.json"
+
+    @property
+    def claim(self) -> Path:
+        return self.root / ".claim"
+
+    @property
+    def index(self) -> Path:
+        return self.root / "study.db"
+
+    @property
+    def reference(self) -> Path:
+        return self.root / "reference" / "reference.lcz"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def searches(self) -> Path:
+        return self.root / "searches"
+
+    @property
+    def test(self) -> Path:
+        return self.root / "test"
+
+    def latency(self, job_id: str) -> Path:
+        return self.root / "latency" / f"{job_id}.json"
+
+    @property
+    def pick(self) -> Path:
+        return self.root / "pick.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
+
+    def record(self, job_id: str) -> Path:
+        return self.artifacts / job_id / "record.json"
+
+    def search(self, name: str, *, method: str) -> Path:
+        return self.searches / (f"{name}.json" if method == "lc" else f"{name}-{method}.json")
+
+    def artifact(self, job_id: str) -> Path:
+        return self.artifacts / job_id / "model.lcz"
+
+    def checkpoint(self, job_id: str) -> Path:
+        return self.checkpoints / job_id
+
+    def diagnostics(self, job_id: str) -> Path:
+        return self.artifacts / job_id / "diagnostics.json"

@@ -1,0 +1,72 @@
+"""What a job is: equal jobs have equal ids, and the versions that its numbers hang on."""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from sweep.store.record import label
+
+Level = int | float | str
+Configuration = dict[str, Level]
+"""Knob -> its level."""
+Method = Literal["lc", "dc"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job does; equal jobs have equal ids.
+
+    Attributes:
+        study_hash: of the study's model, data, loss and reference.
+        family: of the study.
+        configuration: the levels of the family's knobs.
+        method: "lc", or "dc" for direct compression alone.
+        seed: of the order of the batches.
+        schedule: of the LC run, as a dict.
+    """
+
+    study_hash: str
+    family: str
+    configuration: Configuration
+    method: Method
+    seed: int
+    schedule: dict[str, Any]
+
+    @functools.cached_property
+    def id(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of what the job does."""
+        return content_hash({field.name: getattr(self, field.name) for field in fields(self)})  # asdict copies all
+
+    @property
+    def label(self) -> str:
+        """The job in words."""
+        untrained = " (direct compression)" if self.method == "dc" else ""
+        return f"{self.family}: {label(self.configuration)}, seed {self.seed}{untrained}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON data; `from_dict` is its inverse."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> "Job":
+        return Job(**data)
+
+
+def content_hash(data: Any) -> str:
+    """16 hexadecimal digits of the SHA-256 of JSON data, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of what decides numbers; with the compiled loops or without, large codebooks differ a little."""
+    from lc_core.numerics.kernels import built
+
+    packages = ("lcsweep", "torch", "numpy", "scikit-learn", "optuna", "ray")
+    found = {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
+    return found | {"kernels": "compiled" if built() else "absent"}

@@ -1,0 +1,168 @@
+"""A sweep's folder in the cloud (s3://, gs://, file://): a mirror of it on this machine's disk, filled and put back.
+
+Everything else works on the mirror, a folder like any other. The cloud holds the truth: a job's files are put there by
+the worker that did it, record.json last. Optuna's index, checkpoints, logs and the driver's claim never leave the disk.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweep.store.files import StoreError, read_optional, write_whole
+from sweep.store.folder import SweepFolder
+from sweep.store.record import Record
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileInfo, FileSystem
+
+LARGE = ("model.lcz", "diagnostics.json")  # of a job: what only those need who look inside
+
+
+def is_url(where: str) -> bool:
+    """Whether `where` is a URL and not a path."""
+    return "://" in where
+
+
+def mirror(url: str) -> Path:
+    """Where the mirror of the folder at `url` lies."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    name = url.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return Path(caches, "lcsweep", f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}")
+
+
+def local(where: str, *, but_for: tuple[str, ...] = ()) -> Path:
+    """The sweep's folder on this machine's disk: `where` itself, or the mirror of a URL's, of `bring`."""
+    return bring(where, but_for=but_for) if is_url(where) else Path(where)
+
+
+def bring(url: str, *, but_for: tuple[str, ...] = ()) -> Path:
+    """The mirror, with all that is in the cloud and not in it, files called as in `but_for` left there.
+
+    Raises:
+        StoreError: there is no sweep at `url`, or it cannot be read.
+    """
+    root = _filled(url, but_for)
+    if not SweepFolder(root).manifest.exists():
+        raise StoreError(f"{url}: not a sweep (it has no sweep.json); expected the folder that `lcsweep run` filled")
+    return root
+
+
+def begin(url: str) -> Path:
+    """The mirror for a run: all of the sweep but jobs' large files; empty where the cloud's folder is."""
+    return _filled(url, LARGE)
+
+
+def put(url: str, *names: str) -> None:
+    """Puts what the mirror has under these names, files or folders, into the cloud, as it is now."""
+    root = mirror(url)
+    with _cloud(url) as (files, base):
+        for name in names:
+            for path in sorted([root / name, *(root / name).rglob("*")]):
+                if path.is_file():
+                    _write(files, f"{base}/{path.relative_to(root).as_posix()}", path.read_bytes())
+
+
+def put_back(where: str, *paths: Path) -> None:
+    """Puts files or folders of the mirror into the cloud's folder `where`, if it is one."""
+    if is_url(where):
+        put(where, *(path.name for path in paths))
+
+
+def put_job(url: str, folder: SweepFolder, *, job_id: str) -> Record:
+    """The record that holds in the cloud: that of the job's files in `folder`, put there, unless a done one was."""
+    found = folder.record(job_id).parent
+    record = read_optional(found / "record.json")
+    assert record is not None
+    with _cloud(url) as (files, base):
+        there = f"{base}/{found.relative_to(folder.root).as_posix()}"
+        standing = _read_record(files, f"{there}/record.json")
+        if standing is not None and standing["status"] == "done":
+            return standing
+        names = sorted(path.name for path in found.iterdir() if path.is_file() and path.name != "record.json")
+        for name in (*names, "record.json"):
+            _write(files, f"{there}/{name}", (found / name).read_bytes())
+    return record
+
+
+def fetch_file(url: str, name: str, *, to: Path) -> None:
+    """Writes the cloud's file `name` to the path `to`."""
+    with _cloud(url) as (files, base), files.open_input_stream(f"{base}/{name}") as stream:
+        write_whole(to, stream.read())
+
+
+def _filled(url: str, but_for: tuple[str, ...]) -> Path:
+    root = mirror(url)
+    with _cloud(url) as (files, base):
+        there = {info.path[len(base) + 1 :]: info for info in _listing(files, base)}
+        if "sweep.json" not in there and root.exists():
+            shutil.rmtree(root)  # of a sweep that was removed from the cloud
+        _drop_jobs(SweepFolder(root), {name.split("/")[1] for name in there if name.startswith("artifacts/")})
+        for name, info in there.items():
+            path = root / name
+            if path.name in but_for or _current(path, info):
+                continue
+            with files.open_input_stream(info.path) as stream:
+                write_whole(path, stream.read())
+            os.utime(path, ns=(info.mtime_ns, info.mtime_ns))
+    return root
+
+
+def _drop_jobs(folder: SweepFolder, known: set[str]) -> None:
+    """Removes jobs that the cloud does not know."""
+    for found in folder.artifacts.glob("[!.]*"):
+        if found.name not in known:
+            shutil.rmtree(found)
+
+
+def _current(path: Path, info: "FileInfo") -> bool:
+    if not path.is_file():
+        return False
+    state = path.stat()
+    return bool(state.st_size == info.size and state.st_mtime_ns == info.mtime_ns)
+
+
+def _listing(files: "FileSystem", base: str) -> "list[FileInfo]":
+    from pyarrow.fs import FileSelector
+
+    found = files.get_file_info(FileSelector(base, recursive=True, allow_not_found=True))
+    return [info for info in found if info.is_file and not info.base_name.startswith(".")]
+
+
+def _read_record(files: "FileSystem", path: str) -> Record | None:
+    try:
+        with files.open_input_stream(path) as stream:
+            record: Record = json.loads(stream.read())
+    except FileNotFoundError:
+        return None
+    return record
+
+
+def _write(files: "FileSystem", path: str, data: bytes) -> None:
+    """Whole or not at all: an object appears when its stream is closed, a file of a disk by a rename."""
+    if files.type_name == "local":
+        write_whole(Path(path), data)
+        return
+    with files.open_output_stream(path) as stream:
+        stream.write(data)
+
+
+@contextlib.contextmanager
+def _cloud(url: str) -> "Iterator[tuple[FileSystem, str]]":
+    """The file system of `url` and the folder's path in it; what goes wrong there is a StoreError."""
+    from pyarrow.fs import FileSystem
+
+    try:
+        files, base = FileSystem.from_uri(url)
+        yield files, base.rstrip("/")
+    except StoreError:
+        raise
+    except (OSError, ValueError) as error:  # Arrow's own errors are among these
+        raise StoreError(
+            f"{url.partition('?')[0]}: expected a folder that can be read and written there, such as "
+            f"s3://bucket/sweeps/digits_mlp, got {' '.join(str(error).split())}"
+        ) from error

@@ -1,0 +1,172 @@
+"""What a study says: a model, its data, how it is trained, and the space of compressions to sweep."""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from lc_core.schedule import Schedule
+from lc_core.task import CompressionTask, Plan, plan_tasks
+from lc_core.training.augmentation import Examples
+from lc_core.training.distillation import Distillation
+from lc_core.training.loop import Loss, Recipe
+from sweep.criteria import Target
+from sweep.store.job import Configuration, Level
+
+Metric = Callable[[Tensor, Tensor], Tensor]
+"""(outputs, targets) -> a score in [0, 1] for each example (n,); its mean is the metric, higher is better."""
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """1 for each example whose largest output is its target class, else 0: (n,)."""
+    return (outputs.argmax(dim=1) == targets).float()
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Examples: inputs (n, ...) and targets (n, ...)."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Training, validation and test splits. Searches, fronts and picks see validation; test is for telling."""
+
+    train: Split
+    val: Split
+    test: Split
+
+
+@dataclass(frozen=True)
+class Family:
+    """Compressions that differ by the levels of a few knobs.
+
+    Attributes:
+        name: of the family.
+        knobs: knob -> its levels from loosest to tightest. A search ranges over all their combinations.
+        plan: a configuration -> what compresses which layers.
+        grid: knob -> the levels of the grid, among those of `knobs`; all of them where a knob is not named.
+    """
+
+    name: str
+    knobs: Mapping[str, tuple[Level, ...]]
+    plan: Callable[[Configuration], Plan]
+    grid: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
+
+    def configurations(self) -> Iterator[Configuration]:
+        """Every combination of levels, loosest first."""
+        return _combinations(self.knobs)
+
+    def grid_configurations(self) -> Iterator[Configuration]:
+        """Every combination of the grid's levels, loosest first."""
+        return _combinations({knob: self.grid.get(knob, levels) for knob, levels in self.knobs.items()})
+
+
+@dataclass(frozen=True)
+class Study:
+    """A network to compress, and the ways to try.
+
+    Attributes:
+        name: names the results' folder.
+        build_model: the untrained network; called under a seed.
+        load_data: the three splits.
+        loss: (outputs, targets) -> the batch's mean loss.
+        reference: how the reference is trained.
+        families: the space of compressions.
+        schedule: the budget of an LC job.
+        metrics: name -> metric. "accuracy" is the one that targets, fronts and picks speak of.
+        target: what a model must meet, where the command does not say it.
+        augment: the training inputs -> how an LC job's training is shown them; None as they are. The reference is
+            trained without.
+        distillation: how an LC job follows the reference's outputs in place of, or beside, the labels; None does not.
+    """
+
+    name: str
+    build_model: Callable[[], nn.Module]
+    load_data: Callable[[], Data]
+    loss: Loss
+    reference: Recipe
+    families: tuple[Family, ...]
+    schedule: Schedule
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: {"accuracy": accuracy})
+    target: Target | None = None
+    augment: Callable[[Tensor], Examples] | None = None
+    distillation: Distillation | None = None
+
+    def __post_init__(self) -> None:
+        names = [family.name for family in self.families]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"families: expected one or more, each with a name of its own, got {names}")
+        if "accuracy" not in self.metrics:
+            raise ValueError(f"metrics: expected one named 'accuracy', got {sorted(self.metrics)}")
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise ValueError(f"name: expected letters, digits, '_', and then also '.' and '-', got {self.name!r}")
+
+    def family(self, name: str) -> Family:
+        """The family called `name`."""
+        return next(family for family in self.families if family.name == name)
+
+    def seeded_model(self) -> nn.Module:
+        """The untrained network with the reference's initial weights."""
+        torch.manual_seed(self.reference.seed)
+        return self.build_model()
+
+    def tasks(self, model: nn.Module, *, family: str, configuration: Configuration) -> tuple[CompressionTask, ...]:
+        """What compresses which parameters of `model`.
+
+        Raises:
+            ValueError: a level makes no sense for the layers it governs; the message names family, knobs and layer.
+        """
+        try:
+            tasks = plan_tasks(model, self.family(family).plan(configuration))
+            for task in tasks:
+                task.check()
+        except Exception as error:  # `plan` is the user's, and may raise anything
+            levels = ", ".join(f"{knob}={level}" for knob, level in configuration.items())
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            raise ValueError(f"study {self.name}, family {family}, {levels}: {kind}{error}") from error
+        return tasks
+
+
+def check_levels(study: Study, model: nn.Module) -> None:
+    """ValueError naming the first level of `study` that makes no sense for `model`, or a grid's that is no level.
+
+    Sizes before training are those of float32, so other parameters are refused too.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise ValueError(
+                f"study {study.name}: {name}: expected float32, got {parameter.dtype}; build it in .float()"
+            )
+    for family in study.families:
+        for knob, levels in family.knobs.items():
+            plain = all(type(level) in (int, float, str) for level in levels)
+            if not levels or not plain or len(set(levels)) < len(levels):
+                raise ValueError(
+                    f"study {study.name}, family {family.name}: expected distinct numbers or strings as levels of "
+                    f"{knob}, got {list(levels)}"
+                )
+        for knob, levels in family.grid.items():
+            if knob not in family.knobs:
+                raise ValueError(
+                    f"study {study.name}, family {family.name}: the grid names no knob {knob!r}; the knobs are "
+                    f"{list(family.knobs)}"
+                )
+            unknown = [level for level in levels if level not in family.knobs[knob]]
+            if unknown:
+                raise ValueError(
+                    f"study {study.name}, family {family.name}: the grid's {knob} {unknown[0]} is not one of the "
+                    f"knob's levels {list(family.knobs[knob])}"
+                )
+        for configuration in family.configurations():
+            study.tasks(model, family=family.name, configuration=configuration)
+
+
+def _combinations(knobs: Mapping[str, tuple[Level, ...]]) -> Iterator[Configuration]:
+    for levels in itertools.product(*knobs.values()):
+        yield dict(zip(knobs, levels, strict=True))

@@ -1,0 +1,179 @@
+"""The hash of what makes a study's numbers: by it, results are known again and changed studies are told apart."""
+
+import ast
+import functools
+import hashlib
+import inspect
+import sys
+import sysconfig
+import textwrap
+from collections.abc import Callable
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from sweep.study import Data, Study
+
+
+class Names(Protocol):
+    """What stands in the hashed text for what is not read."""
+
+    def of(self, code: Callable[..., Any]) -> str:
+        """For a function or class of ours or of a library, and for one of the user's that names itself."""
+        ...
+
+    def fields(self, thing: object) -> dict[str, Any] | None:
+        """Which values of an object that is no function, class or callable count; None where only its class's name."""
+        ...
+
+
+class PublicNames:
+    """Ours and the user's by their name alone, so that they may move to another file; a library's with its module."""
+
+    def of(self, code: Callable[..., Any]) -> str:
+        return f"{code.__module__}.{code.__qualname__}" if _of_a_library(code) else code.__qualname__
+
+    def fields(self, thing: object) -> dict[str, Any] | None:
+        """Those of a dataclass of ours or of the user's."""
+        if not is_dataclass(thing) or _of_a_library(type(thing)):
+            return None
+        return {field.name: getattr(thing, field.name) for field in fields(thing)}
+
+
+PUBLIC = PublicNames()
+
+
+def study_parts(study: Study, data: Data, *, names: Names = PUBLIC) -> dict[str, str]:
+    """Part -> hash of what makes the study's numbers: model, data and split, loss and metrics, reference.
+
+    Code is hashed as its syntax tree without docstrings, so comments and layout do not count, together with the values
+    it closes over and the constants, functions and classes of the user's that it names. Functions and classes of ours
+    count by their name. In which module or file any of these lie does not count. The initial weights count by their
+    norm to four digits, which tells another initialisation or checkpoint but not another machine.
+
+    `names` are today's, or those of an earlier release (`sweep.study.earlier`).
+    """
+    torch.manual_seed(0)  # the reference's seed is the reference's part
+    model = study.build_model()
+    state = model.state_dict()
+    shapes = [(name, tuple(tensor.shape), str(tensor.dtype)) for name, tensor in state.items()]
+    norm = sum(float(tensor.double().square().sum()) for tensor in state.values()) ** 0.5
+    layers = sorted({_code(type(module), names) for module in model.modules()})
+    metrics = [(name, _code(metric, names)) for name, metric in sorted(study.metrics.items())]
+    followed: list[Any] = [asdict(study.distillation)] if study.distillation else []
+    if study.augment:
+        followed.append(_code(study.augment, names))
+    return {
+        "model": _hash([_code(study.build_model, names), repr(model), shapes, layers, f"{norm:.4g}"]),
+        "data": _hash(_tensors(data)),
+        "loss": _hash([_code(study.loss, names), metrics, *followed]),
+        "reference": _hash(asdict(study.reference)),
+    }
+
+
+def _tensors(data: Data) -> list[str]:
+    splits = (data.train, data.val, data.test)
+    return [_tensor(tensor) for split in splits for tensor in (split.inputs, split.targets)]
+
+
+def _code(thing: Any, names: Names, seen: frozenset[str] = frozenset()) -> str:
+    """What `thing`, a function, class or callable object, does, as text that is the same in every process."""
+    if isinstance(thing, functools.partial):
+        given = [_value(each, names, seen) for each in (thing.args, thing.keywords)]
+        return " ".join([_code(thing.func, names, seen), *given])
+    if inspect.ismethod(thing):
+        return f"{_code(thing.__func__, names, seen)} {_code(thing.__self__, names, seen)}"
+    if inspect.isroutine(thing) or inspect.isclass(thing):
+        return _source(thing, names, seen)
+    state = dict(vars(thing)) if hasattr(thing, "__dict__") else {}
+    if isinstance(thing, nn.Module):
+        state |= thing.state_dict()
+    held = [(name, _value(value, names, seen)) for name, value in sorted(state.items())]
+    return f"{_source(type(thing), names, seen)} {held}"
+
+
+def _source(code: Callable[..., Any], names: Names, seen: frozenset[str]) -> str:
+    where = f"{code.__module__}.{code.__qualname__}"
+    if where in seen or of_ours(code) or _of_a_library(code):
+        return names.of(code)
+    text = textwrap.dedent(inspect.getsource(code))
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:  # a lambda inside a longer expression
+        return f"{text} {_named_by(code, names, seen | {where})}"
+    documented = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return f"{ast.unparse(tree)} {_named_by(code, names, seen | {where})}"
+
+
+def _named_by(code: Callable[..., Any], names: Names, seen: frozenset[str]) -> list[tuple[str, str]]:
+    """The values that a user's function, or a class's functions, close over and name in their module."""
+    functions = [code] if inspect.isfunction(code) else [f for f in vars(code).values() if _is_written(f)]
+    named: dict[str, Any] = {}
+    for function in functions:
+        variables = inspect.getclosurevars(function)
+        named |= {**variables.globals, **variables.nonlocals}
+    return [(name, _value(value, names, seen)) for name, value in sorted(named.items()) if not inspect.ismodule(value)]
+
+
+def _is_written(thing: object) -> bool:
+    """Whether it is a function that stands in a file, and is not one that made a class a dataclass."""
+    return inspect.isfunction(thing) and inspect.unwrap(thing).__code__.co_filename != "<string>"
+
+
+def _value(value: Any, names: Names, seen: frozenset[str]) -> str:
+    match value:
+        case bool() | int() | float() | str() | bytes() | None:
+            return repr(value)
+        case Tensor():
+            return _tensor(value)
+        case list() | tuple():
+            return f"{type(value).__name__} {[_value(item, names, seen) for item in value]}"
+        case set() | frozenset():
+            return f"{type(value).__name__} {sorted(_value(item, names, seen) for item in value)}"
+        case dict():
+            return f"{[(repr(key), _value(item, names, seen)) for key, item in value.items()]}"
+        case _ if callable(value):
+            return _code(value, names, seen)
+    counted = names.fields(value)
+    if counted is None:
+        return names.of(type(value))
+    held = [(name, _value(each, names, seen)) for name, each in counted.items()]
+    return f"{_source(type(value), names, seen)} {held}"
+
+
+def of_ours(code: Callable[..., Any]) -> bool:
+    """Whether a function or class is one of ours, which counts by its name."""
+    return _package(code) in ("lc_core", "sweep")
+
+
+def _of_a_library(code: Callable[..., Any]) -> bool:
+    """Whether it is neither ours nor the user's; a study that ships counts as the user's."""
+    if _package(code) in ("lc_core", "sweep", "studies"):  # wherever they are installed
+        return False
+    file = getattr(sys.modules.get(code.__module__), "__file__", None)
+    return file is None or file.startswith(_LIBRARIES)
+
+
+def _package(code: Callable[..., Any]) -> str:
+    return code.__module__.partition(".")[0]
+
+
+# An environment may see the packages of another one, whose folder is then in the path.
+_LIBRARIES = tuple(
+    {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    | {folder for folder in sys.path if folder.endswith(("/site-packages", "/dist-packages"))}
+)
+
+
+def _tensor(tensor: Tensor) -> str:
+    data = tensor.detach().contiguous().cpu().reshape(-1).view(torch.uint8).numpy()
+    return f"{tensor.dtype} {tuple(tensor.shape)} {hashlib.sha256(data.tobytes()).hexdigest()}"
+
+
+def _hash(data: object) -> str:
+    return hashlib.sha256(repr(data).encode()).hexdigest()[:16]

@@ -1,0 +1,242 @@
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from reports.facts.findings import Findings, read_findings
+from reports.figures.anatomy import draw_anatomy
+from reports.figures.encoding import encode
+from reports.figures.front import draw_front
+from reports.figures.marks import marks
+from sweep.criteria import Target
+from sweep.pick import pareto
+from sweep.pick.choice import By
+from sweep.store.records import read_records
+from tests.reports import synthetic
+from tests.reports.conftest import MakeSweep
+
+
+def findings_of(make_sweep: MakeSweep, points: list[synthetic.Point], **what: object) -> Findings:
+    return read_findings(make_sweep(points, **what), target=None, by="bytes")
+
+
+def front_axes(figure: Figure) -> Axes:
+    return next(axes for axes in figure.axes if axes.get_label() == "front")
+
+
+def line(figure: Figure, gid: str) -> np.ndarray:
+    return next(np.asarray(drawn.get_xydata()) for drawn in front_axes(figure).get_lines() if drawn.get_gid() == gid)
+
+
+def marks_of(figure: Figure, *kinds: str) -> np.ndarray:
+    lines = [drawn for drawn in front_axes(figure).get_lines() if str(drawn.get_gid()).split("-")[0] in kinds]
+    return np.concatenate([np.asarray(drawn.get_xydata()) for drawn in lines])
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_every_candidate_is_drawn_inside_the_axes_where_it_is(make_sweep: MakeSweep, seeds: int) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), seeds=seeds, target={"max_drop": 0.01})
+    figure = draw_front(found)
+    drawn = marks_of(figure, "front", "dominated")
+    expected = [(row.candidate.artifact_bytes, row.candidate.mean_error) for row in found.rows]
+    assert sorted(map(tuple, drawn.tolist())) == sorted(expected)
+    (left, right), (low, high) = front_axes(figure).get_xlim(), front_axes(figure).get_ylim()
+    assert ((left < drawn[:, 0]) & (drawn[:, 0] < right) & (low < drawn[:, 1]) & (drawn[:, 1] < high)).all()
+
+
+def test_staircase_goes_through_exactly_what_nothing_beats(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), seeds=2)
+    points = [(row.candidate.artifact_bytes, row.candidate.mean_error) for row in found.rows]
+    unbeaten = [
+        (size, error)
+        for size, error in points
+        if not any(s <= size and e <= error and (s, e) != (size, error) for s, e in points)
+    ]
+    assert line(draw_front(found), "staircase").tolist() == [list(point) for point in sorted(unbeaten)]
+
+
+def test_lines_star_and_ring_stand_where_the_numbers_are(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.01})
+    figure = draw_front(found)
+    assert found.pick is not None
+    assert line(figure, "target")[:, 1] == pytest.approx(found.reference.error + 0.01)
+    assert line(figure, "reference").tolist() == [[synthetic.REFERENCE_BYTES, found.reference.error]]
+    assert line(figure, "pick").tolist() == [[found.pick.candidate.artifact_bytes, found.pick.candidate.mean_error]]
+
+
+def test_ratio_axis_mirrors_the_size_axis(make_sweep: MakeSweep) -> None:
+    figure = draw_front(findings_of(make_sweep, synthetic.grid()))
+    top = next(axes for axes in figure.axes if axes is not front_axes(figure))
+    for size in (1000.0, 20_000.0):
+        below = front_axes(figure).transData.transform((size, 0.03))[0]
+        above = top.transData.transform((synthetic.REFERENCE_BYTES / size, 0.5))[0]
+        assert above == pytest.approx(below)
+
+
+@pytest.mark.parametrize("target", [0.001, 0.01, 0.05])
+def test_words_lie_over_no_point_and_not_over_each_other(make_sweep: MakeSweep, target: float) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), seeds=2, target={"max_drop": target})
+    figure = draw_front(found)
+    figure.draw_without_rendering()
+    callout = next(artist for artist in figure.artists if artist.get_gid() == "callout").get_window_extent()
+    places = front_axes(figure).transData.transform(marks_of(figure, "front", "dominated"))
+    assert not any(callout.contains(x, y) for x, y in places)
+    texts = [text.get_window_extent() for text in [*figure.texts, *front_axes(figure).texts] if text.get_text()]
+    texts += [artist.get_window_extent() for artist in figure.artists if isinstance(artist, Text)]
+    for index, one in enumerate(texts):
+        assert figure.bbox.x0 <= one.x0
+        assert one.x1 <= figure.bbox.x1 + 1
+        assert not any(one.overlaps(other) for other in texts[index + 1 :])
+
+
+def test_legend_names_every_family_even_odd_ones(make_sweep: MakeSweep) -> None:
+    names = ["_hidden", "$x$", "a" * 200, "new\nline\x00"]
+    points = [synthetic.Point(name, {"keep": 0.1}, 1000 + 500 * i, 0.03, 0.2) for i, name in enumerate(names)]
+    figure = draw_front(findings_of(make_sweep, points))
+    shown = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert {"_hidden", "$x$", "a" * 43 + "…", "new\ufffdline\ufffd"} <= set(shown)
+    ElementTree.fromstring(encode(figure, format="svg"))
+
+
+def test_a_range_bar_goes_from_the_least_to_the_most_error(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid()[:1], seeds=3)
+    (row,) = found.rows
+    bars = [drawn for drawn in front_axes(draw_front(found)).get_lines() if drawn.get_gid() == "range-0"]
+    assert [np.asarray(bar.get_ydata())[:2].tolist() for bar in bars] == [
+        [min(row.candidate.errors), max(row.candidate.errors)]
+    ]
+
+
+def test_a_perfect_model_is_drawn_on_a_linear_axis(make_sweep: MakeSweep) -> None:
+    points = [synthetic.Point("prune", {"keep": k}, int(9000 * k), e, 0.5) for k, e in ((0.5, 0.0), (0.1, 0.05))]
+    figure = draw_front(findings_of(make_sweep, points))
+    low, high = front_axes(figure).get_ylim()
+    assert low < 0 < high
+    assert "linear" in front_axes(figure).get_ylabel()
+
+
+@pytest.mark.parametrize("format", ["png", "svg", "pdf"])
+def test_the_same_records_give_the_same_bytes(make_sweep: MakeSweep, format: str) -> None:
+    found = findings_of(make_sweep, synthetic.grid()[:6], target={"max_drop": 0.01})
+    first, second = (encode(draw_front(found), format=format) for _ in range(2))
+    assert first == second
+
+
+def test_an_unknown_format_is_refused(make_sweep: MakeSweep) -> None:
+    figure = draw_front(findings_of(make_sweep, []))
+    with pytest.raises(ValueError, match="png, svg, pdf, got 'gif'"):
+        encode(figure, format="gif")
+
+
+@pytest.mark.parametrize("by", ["bytes", "macs"])
+def test_against_macs_the_same_holds(make_sweep: MakeSweep, by: By) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.01})
+    figure = draw_front(found, by=by)
+    points = sorted((row.candidate.cost(by), row.candidate.mean_error) for row in found.rows)
+    assert sorted(map(tuple, marks_of(figure, "front", "dominated").tolist())) == points
+    unbeaten = {p for p in points if not any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in points)}
+    assert set(map(tuple, line(figure, "staircase").tolist())) == unbeaten
+    whole = {"bytes": synthetic.REFERENCE_BYTES, "macs": synthetic.MACS}[by]
+    assert line(figure, "reference").tolist() == [[whole, found.reference.error]]
+    top = next(axes for axes in figure.axes if axes is not front_axes(figure))
+    here = front_axes(figure).transData.transform((whole / 2, 0.03))[0]
+    assert top.transData.transform((2, 0.5))[0] == pytest.approx(here)
+    assert ("MACs" in front_axes(figure).get_xlabel()) == (by == "macs")
+
+
+def test_a_given_target_goes_before_the_sweeps_own(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid(), target={"max_drop": 0.01})
+    own = read_findings(folder, target=None, by="bytes")
+    given = read_findings(folder, target=Target(max_drop=0.05), by="bytes")
+    assert own.pick is not None
+    assert given.pick is not None
+    assert given.pick.candidate.artifact_bytes < own.pick.candidate.artifact_bytes
+
+
+def names_of(figure: Figure) -> dict[str, Text]:
+    """The texts of the figure by their words; those of its legends left out."""
+    return {text.get_text(): text for text in figure.findobj(Text) if text.figure is figure and text in figure.artists}
+
+
+def test_families_are_named_beside_their_points_and_the_knee_is_marked(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.05})
+    figure = draw_front(found)
+    figure.draw_without_rendering()
+    named = names_of(figure)
+    assert set(found.series) & set(named)
+    places = front_axes(figure).transData.transform(marks_of(figure, "front", "dominated"))
+    boxes = [named[name].get_window_extent() for name in (*found.series, "knee") if name in named]
+    for number, box in enumerate(boxes):
+        assert not any(box.x0 <= x <= box.x1 and box.y0 <= y <= box.y1 for x, y in places)
+        assert not any(box.overlaps(other) for other in boxes[:number])
+    knee = found.knees["bytes"]
+    costs = [(row.candidate.artifact_bytes, row.candidate.mean_error) for row in found.rows]
+    assert found.rows[pareto.knee(costs)] == knee
+    assert line(figure, "knee").tolist() == [[knee.candidate.artifact_bytes, knee.candidate.mean_error]]
+
+
+def test_a_front_of_two_has_no_knee(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid()[:1])
+    assert found.knees == {}
+
+
+def test_layers_are_drawn_as_they_are(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.05})
+    assert found.pick is not None
+    layers = [
+        synthetic.layer("first.weight", [30, 20], kept=150, ranks=[5], codes=3),
+        synthetic.layer("last.weight", [10, 30], kept=300, ranks=[], codes=0),
+    ]
+    figure = draw_anatomy(found.pick, layers, look=marks(found.series, size=7.0)[found.pick.series])
+    shares = {
+        axes.get_label(): [patch.get_width() for patch in axes.patches if patch.get_gid() == axes.get_label()]
+        for axes in figure.axes
+    }
+    assert shares["weights kept"] == pytest.approx([0.25, 1.0])
+    assert shares["rank"] == pytest.approx([0.25, 0.0])
+    assert shares["bits a weight"] == pytest.approx([1.25 / 32] * 2)
+    words = {text.get_text() for text in figure.findobj(Text)}
+    assert {"25 %", "5 of 20", "first.weight\n30\u00d720", "many values"} <= words
+    stems = next(axes for axes in figure.axes if axes.get_label() == "values of first.weight").collections[0]
+    assert [path.vertices[0][0] for path in stems.get_paths()] == pytest.approx([v for v, _ in layers[0]["values"]])
+
+
+def test_of_very_many_layers_the_largest_are_drawn_and_the_others_counted(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.05})
+    assert found.pick is not None
+    layers = [synthetic.layer(f"l{k}.weight", [k + 1, 20], kept=20, ranks=[], codes=2) for k in range(40)]
+    figure = draw_anatomy(found.pick, layers, look=marks(found.series, size=7.0)[found.pick.series])
+    words = " ".join(text.get_text() for text in figure.findobj(Text))
+    assert "16 smaller layers not drawn, of 40" in words
+    assert "l16.weight" in words
+    assert "l15.weight" not in words
+
+
+def test_against_latency_are_those_of_which_it_was_measured(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid(), target={"max_drop": 0.05})
+    with pytest.raises(ValueError, match="run lcsweep bench"):
+        read_findings(folder, target=None, by="latency")
+    with pytest.raises(ValueError, match="run lcsweep bench"):  # without a target too
+        read_findings(make_sweep(synthetic.grid()[:2]), target=None, by="latency")
+    folder = make_sweep(synthetic.grid(), target={"max_drop": 0.05})
+    records = read_records(folder)
+    for place, record in enumerate(records[::4]):
+        synthetic.write_latency(folder, record, ratio=0.5 + 0.06 * place)
+    found = read_findings(folder, target=None, by="latency")
+    figure = draw_front(found, by="latency")
+    drawn = marks_of(figure, "front", "dominated").tolist()
+    known = {record["id"]: 0.5 + 0.06 * place for place, record in enumerate(records[::4])}
+    expected = [
+        (known[r.candidate.shipped], r.candidate.mean_error) for r in found.rows if r.candidate.shipped in known
+    ]
+    assert sorted(map(tuple, drawn)) == sorted(expected)
+    assert found.pick is not None
+    assert found.pick.candidate.shipped in known
+    assert line(figure, "pick").tolist() == [[found.pick.candidate.latency, found.pick.candidate.mean_error]]
+    assert line(figure, "reference").tolist() == [[1.0, found.reference.error]]
+    words = " ".join(text.get_text().replace("\n", " ") for text in figure.findobj(Text))
+    assert f"{len(records) - len(known)} configurations are not drawn: their latency was not measured." in words
+    assert {row.faster for row in found.rows} == {True, False, None}  # low rank has fewer multiply-accumulates

@@ -1,0 +1,364 @@
+"""`lcsweep bench` and what goes by it: files in the store, records, picks, and the words for what is not faster."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from lc_core.file.artifact import encode
+from lc_core.onnx import file as onnx_file
+from sweep.bench import runtimes, timing
+from sweep.bench.memory import Peak, peak
+from sweep.bench.runtimes import Model, packed_model
+from sweep.bench.timing import Site, measured
+from sweep.cli.text_latency import latency
+from sweep.pick.sizes import faster, speed
+from sweep.store.files import write_json
+from sweep.store.folder import SweepFolder
+from sweep.store.manifest import read_manifest
+from sweep.store.record import Record
+from sweep.store.records import read_records
+from tests.sweep.tiny import changed, edit, lcsweep, tree, write_study
+
+RUN = Path("runs", "tiny")
+FOLDER = SweepFolder(RUN)
+
+
+def job(family: str, *, place: int = 0) -> Record:
+    return [record for record in read_records(RUN) if record["family"] == family][place]
+
+
+@pytest.fixture
+def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without processes for memory, which take seconds."""
+    monkeypatch.setattr(timing, "peak", lambda arguments: None)
+
+
+def bench(*arguments: str | Path) -> dict[str, Any]:
+    said = lcsweep("bench", *arguments, "--rounds", "2", "--json")
+    assert said.code == 0, said.err
+    return said.json
+
+
+def put_latency(record: Record, ratio: float, **others: Any) -> None:
+    """As if `bench` had found that ratio."""
+    facts = {"ratio": ratio, "ratio_low": ratio - 0.01, "ratio_high": ratio + 0.01}
+    own = {"format": 1, "id": record["id"], "artifact_sha256": record["artifact_sha256"]}
+    write_json(FOLDER.latency(record["id"]), own | facts | others)
+
+
+# What is measured
+
+
+def test_a_sweeps_model_is_measured_in_every_way_and_kept(finished: Path) -> None:
+    record = job("low rank")
+    before = tree(RUN)
+    facts = bench(RUN, "--trial", record["id"])
+    assert list(facts["models"]) == ["reference", record["id"]]
+    found = facts["models"][record["id"]]
+    settings = [(row["runs"], row["threads"], row["batch"], row["denormals"]) for row in found["rows"]]
+    cores = facts["machine"]["cores"]
+    ways = ("onnx", "torch", "torch, structured")
+    assert set(settings) == {
+        (runs, threads, batch, "flushed") for runs in ways for threads in {1, cores} for batch in (1, 64)
+    } | {(runs, 1, 1, "kept") for runs in ways}
+    assert len(settings) == len(set(settings))
+    for row in found["rows"]:
+        assert 0 < row["p50_s"] <= row["p95_s"] <= row["p99_s"]
+        assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+        assert row["dense_p50_s"] > 0
+        assert row["throughput"] > 0
+    headline = found["rows"][settings.index(("onnx", 1, 1, "flushed"))]
+    assert headline == {name: found[name] for name in headline}
+    assert set(found["memory"]) == set(ways)
+    if sys.platform == "linux":
+        onnx, torchs = found["memory"]["onnx"], found["memory"]["torch"]
+        assert 0 < onnx["imported_bytes"] < onnx["bytes"] < torchs["imported_bytes"] < torchs["bytes"]
+    assert facts["models"]["reference"]["ratio"] == 1.0
+
+    after = tree(RUN)
+    assert set(after) - set(before) == {f"latency/{record['id']}.json"}
+    assert before.items() <= after.items()
+    kept = json.loads(FOLDER.latency(record["id"]).read_text())
+    assert kept["artifact_sha256"] == record["artifact_sha256"]
+    assert kept["machine"]["versions"]["torch"] == torch.__version__
+    assert job("low rank")["latency"] == kept
+    assert "latency" not in job("both")
+
+
+def test_without_a_trial_the_front_and_the_pick_are_measured(
+    finished: Path, no_memory: None, without_onnx: None
+) -> None:
+    records = read_records(RUN)
+    costs = [(record["artifact_bytes"], 1 - record["val"]["accuracy"], record["id"]) for record in records]
+    front = {
+        own for size, error, own in costs
+        if not any(s <= size and e <= error and (s, e) != (size, error) for s, e, _ in costs)
+    }  # fmt: skip
+    assert lcsweep("pick", RUN, "--min-accuracy", "0.1", "--by", "macs").code == 0
+    pick = json.loads(FOLDER.pick.read_text())["id"]
+    assert pick not in front
+    assert set(bench(RUN)["models"]) == {"reference", pick} | front
+
+
+def test_files_are_measured_beside_a_dense_model(finished: Path, no_memory: None) -> None:
+    path = FOLDER.artifact(job("both")["id"])
+    exported = lcsweep("export", RUN, "--trial", job("both")["id"], "--format", "onnx", "--out", "both.onnx")
+    assert exported.code == 0, exported.err
+    before = tree(Path.cwd())
+    facts = bench(path, "both.onnx", "--study", "tiny.py")
+    assert list(facts["models"]) == ["reference", str(path), "both.onnx"]
+    assert {row["runs"] for row in facts["models"]["both.onnx"]["rows"]} == {"onnx"}
+    assert facts["models"]["both.onnx"]["ratio"] > 0
+    wrong = onnx_file.read("both.onnx")
+    claims = {"input_shape": [9]}
+    Path("wrong.onnx").write_bytes(onnx_file.seal(onnx.load_from_string(wrong.data), wrong.claims | claims))
+    for names, code, words in (
+        (["wrong.onnx"], 5, "expected a model that it can run"),
+        (["both.onnx", "wrong.onnx"], 1, "expected files of one shape of inputs, got [(8,), (9,)]"),
+    ):
+        said = lcsweep("bench", *names)
+        assert (said.code, said.out) == (code, "")
+        assert words in said.err
+    before = tree(Path.cwd())
+    alone = bench("both.onnx")
+    assert list(alone["models"]) == ["both.onnx"]
+    assert alone["models"]["both.onnx"]["ratio"] == 1.0
+    assert tree(Path.cwd()) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("bench", 2, "Missing argument"),
+        ("bench runs/tiny other", 2, "expected one sweep's folder, or files"),
+        ("bench nowhere.lcz", 2, "nowhere.lcz: no such file"),
+        ("bench {artifact} --trial a", 2, "--trial: expected a sweep's folder"),
+        ("bench {artifact}", 1, "expected --study STUDY"),
+        ("bench runs/tiny --trial zzz", 1, "starts with 'zzz', found 0"),
+        ("bench nowhere", 1, "nowhere: no such folder"),
+        ("bench {artifact} --study other.py", 1, "not the one that"),
+    ],
+)
+def test_what_cannot_be_measured_is_a_line(finished: Path, line: str, code: int, words: str) -> None:
+    write_study(Path.cwd(), text=changed("nn.Tanh()", "nn.ReLU()"), name="other.py")
+    said = lcsweep(*line.format(artifact=FOLDER.artifact(job("both")["id"])).split())
+    assert (said.code, said.out) == (code, "")
+    assert words in said.err
+
+
+def test_without_the_extra_torch_alone_is_measured(
+    finished: Path, no_memory: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (runtimes, timing):
+        monkeypatch.setattr(module, "has_onnx", lambda: False)
+    said = lcsweep("bench", RUN, "--trial", job("both")["id"], "--rounds", "1")
+    assert said.code == 0, said.err
+    assert "torch alone: ONNX Runtime is not installed" in said.out
+    assert "ratio" not in job("both")["latency"]
+    assert {row["runs"] for row in job("both")["latency"]["rows"]} == {"torch"}
+    assert lcsweep("pick", RUN, "--by", "latency").code == 1
+
+
+# Denormal numbers, and memory
+
+
+class Processor:
+    """Runs on a clock of its own: a pass takes a millisecond, or `cost` where denormal numbers are kept."""
+
+    def __init__(self, cost: float) -> None:
+        self.now, self.cost, self.flushes = 0.0, cost, False
+
+    def flush(self, on: bool) -> bool:
+        self.flushes = on
+        return True
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def model(self) -> nn.Module:
+        model = nn.Linear(512, 512, bias=False)
+        model.register_forward_hook(lambda *_: self.run())
+        return model.eval()
+
+    def run(self) -> None:
+        self.now += 1e-3 if self.flushes else self.cost
+
+    def __deepcopy__(self, memo: object) -> "Processor":
+        return self
+
+
+@pytest.mark.parametrize(
+    "cost, said",
+    [
+        (1e-2, "it takes 10.00 times as long in torch"),
+        (1.06e-3, "it takes 1.06 times as long in torch"),
+        (1.04e-3, "it takes no slower"),
+    ],
+)
+def test_what_denormal_numbers_cost_is_found(
+    tmp_path: Path, no_memory: None, monkeypatch: pytest.MonkeyPatch, cost: float, said: str
+) -> None:
+    """Only on some processors a layer full of them takes longer where these are not told to take them for zeros."""
+    processor = Processor(cost)
+    monkeypatch.setattr(timing, "time", processor)
+    monkeypatch.setattr(torch, "set_flush_denormal", processor.flush)
+    facts = measured([Model("slow", tmp_path, {"torch": processor.model()}, None, 512 * 512)], site(tmp_path))
+    assert facts["models"]["slow"]["denormal_weights"] == 512 * 512
+    (kept,) = (row for row in facts["models"]["slow"]["rows"] if row["denormals"] == "kept")
+    assert kept["denormals_cost"] == pytest.approx(cost / 1e-3)
+    assert processor.flushes
+    assert f"262,144 weights are denormal numbers; where these are not flushed to zero {said}" in latency(facts)
+
+
+def site(folder: Path) -> Site:
+    return Site(torch.randn(64, 512), "nothing", (str(folder),), 8, lambda words: None)
+
+
+def test_denormal_weights_are_counted_in_a_file(finished: Path) -> None:
+    sys.path.insert(0, ".")
+    from sweep.study.loading import load_study
+
+    study = load_study("tiny.py", user_folder=".")
+    sys.path.remove(".")
+    torch.set_flush_denormal(False)
+    state = study.seeded_model().state_dict()
+    state["0.weight"][:3] = 1e-39
+    Path("file.lcz").write_bytes(encode([], [], state, info={}))
+    torch.set_flush_denormal(True)
+    assert packed_model("file", Path("file.lcz"), study, torch.randn(2, 8)).denormals == 24
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_memory_is_that_of_the_work_and_not_of_the_parent() -> None:
+    ballast = bytearray(300_000_000)
+    steps = "print('imported', flush=True); input()", "x = b'1' * 50_000_000", "print('ran', flush=True); input()"
+    found = peak(["-c", "\n".join(steps)])
+    assert isinstance(found, Peak)
+    assert 50_000_000 < found.bytes - found.imported_bytes < 150_000_000
+    assert found.imported_bytes < 50_000_000 < len(ballast)
+    with pytest.raises(ValueError, match="ended: KeyError: 'no such thing'"):
+        peak(["-c", "{}['no such thing']"])
+
+
+# What goes by it
+
+
+def test_a_pick_by_latency_is_the_fastest_that_was_measured(finished: Path, without_onnx: None) -> None:
+    said = lcsweep("pick", RUN, "--by", "latency")
+    assert (said.code, said.out) == (1, "")
+    assert (
+        said.err
+        == "lcsweep: by latency: expected models of which it was measured, found none; run lcsweep bench DIR first, "
+        "with the extra lcsweep[onnx]\n"
+    )
+    small, fast = job("both"), job("low rank")
+    put_latency(small, 1.01)
+    put_latency(fast, 0.4)
+    picked = lcsweep("pick", RUN, "--by", "latency", "--min-accuracy", "0.1", "--json").json
+    assert (picked["id"], picked["by"], picked["measured"]) == (fast["id"], "latency", [2, 7])
+    assert (picked["faster"], picked["latency"]["ratio"]) == (True, 0.4)
+    assert picked["runner_up"]["id"] == small["id"]
+    words = lcsweep("pick", RUN, "--by", "latency", "--min-accuracy", "0.1").out
+    assert "2 of 7 candidates" in words
+    assert "faster, 0.40 of the reference's latency (95 % interval 0.39 to 0.41)" in words
+    put_latency(fast, 1.01)
+    tie = lcsweep("pick", RUN, "--by", "latency", "--min-accuracy", "0.1", "--json").json
+    assert tie["id"] == min((small, fast), key=lambda record: record["artifact_bytes"])["id"]
+    assert lcsweep("pick", RUN, "--knee", "--by", "latency").code == 0
+
+
+def test_a_measurement_of_another_file_does_not_count(finished: Path) -> None:
+    record = job("both")
+    put_latency(record, 0.5, artifact_sha256="0" * 64)
+    assert "latency" not in job("both")
+    put_latency(record, 0.5)
+    assert job("both")["latency"]["ratio"] == 0.5
+    FOLDER.latency(record["id"]).write_text("{")
+    assert lcsweep("status", RUN).code == 1
+
+
+@pytest.mark.parametrize(
+    ("ratio", "high", "expected"),
+    [(0.5, 0.6, True), (0.95, 0.99, True), (0.96, 0.99, False), (0.9, 1.0, False), (1.2, 1.3, False)],
+)
+def test_faster_is_by_a_margin_and_beyond_doubt(ratio: float, high: float, expected: bool) -> None:
+    record = {"latency": {"ratio": ratio, "ratio_low": 0.4, "ratio_high": high}, "macs": 5, "reference_macs": 7}
+    assert faster(record) is expected
+    assert speed(record).startswith("faster" if expected else "NOT FASTER")
+
+
+def test_what_was_not_measured_is_not_faster_unless_it_computes_less() -> None:
+    assert faster({"macs": 7, "reference_macs": 7}) is False
+    assert speed({"macs": 7, "reference_macs": 7}) == "NOT FASTER, as many multiply-accumulates as the reference"
+    assert faster({"macs": 5, "reference_macs": 7, "latency": None}) is None
+    assert speed({"macs": 5, "reference_macs": 7}) == "not measured; lcsweep bench does"
+
+
+def test_wherever_a_model_is_shown_it_is_said_to_be_no_faster(finished: Path, without_onnx: None) -> None:
+    record = job("quantize")
+    assert lcsweep("pick", RUN, "--min-accuracy", "0.1").code == 0
+    path = FOLDER.artifact(record["id"])
+    shown = [
+        lcsweep("pick", RUN, "--min-accuracy", "0.1"),
+        lcsweep("status", RUN),
+        lcsweep("export", RUN, "--trial", record["id"], "--out", "out.lcz"),
+        lcsweep("verify", path, "--study", "tiny.py"),
+    ]
+    assert read_manifest(RUN)["reference"]["macs"] == record["macs"]
+    for said in shown:
+        assert said.code == 0, said.err
+        assert "NOT FASTER" in said.out, said.out
+
+
+# What verify measures again
+
+
+def test_verify_measures_the_test_accuracy_again_where_it_is_known(finished: Path) -> None:
+    assert lcsweep("pick", RUN, "--min-accuracy", "0.1").code == 0
+    picked = json.loads(FOLDER.pick.read_text())
+    path = FOLDER.artifact(picked["id"])
+    said = lcsweep("verify", path, "--study", "tiny.py", "--json")
+    assert said.json["test"] == {"accuracy": picked["test"]["accuracy"], "n": 90}
+    assert said.json["parity"] == picked["parity"] <= 1e-5
+    Path("elsewhere").mkdir()
+    copy = Path("elsewhere", "model.lcz")
+    copy.write_bytes(path.read_bytes())  # found in runs/tiny, where the user stands
+    assert "test" in lcsweep("verify", copy, "--study", "tiny.py", "--json").json
+    edit(FOLDER.test / f"{picked['artifact_sha256']}.json", accuracy=0.5)
+    for file in (path, copy):
+        said = lcsweep("verify", file, "--study", "tiny.py")
+        assert (said.code, said.out) == (5, "")
+        assert "its sweep says a test accuracy of 0.500000" in said.err
+
+
+def test_outputs_that_differ_in_onnx_runtime_are_exit_code_5(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import lc_core.onnx.build
+
+    monkeypatch.setattr(lc_core.onnx.build, "TOLERANCE", -1.0)
+    for line in ("verify {artifact} --study tiny.py", "pick runs/tiny --min-accuracy 0.1",
+                 "export runs/tiny --trial {job} --study tiny.py --out new.lcz"):  # fmt: skip
+        own = job("both")["id"]
+        said = lcsweep(*line.format(artifact=FOLDER.artifact(own), job=own).split())
+        assert (said.code, said.out) == (5, "")
+        assert "ONNX: expected outputs within" in said.err
+    assert not FOLDER.pick.exists()
+    assert not FOLDER.test.exists()
+    assert not Path("new.lcz").exists()
+
+
+def test_a_model_that_torch_cannot_export_is_not_compared(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import lc_core.onnx.build
+
+    def refuse(*arguments: Any) -> None:
+        raise ValueError("expected a model that\ntorch.onnx can export")
+
+    monkeypatch.setattr(lc_core.onnx.build, "build", refuse)
+    said = lcsweep("verify", FOLDER.artifact(job("both")["id"]), "--study", "tiny.py")
+    assert said.code == 0
+    assert "not compared: expected a model that torch.onnx can export" in said.out

@@ -1,0 +1,358 @@
+"""The choice of the model to deploy."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweep.criteria import Target
+from sweep.intervals import wilson
+from sweep.pick.choice import Candidate, Choice, candidates, choose, chosen
+from sweep.store.record import Record
+
+
+def record(keep: float, *, seed: int = 0, accuracy: float | None = 0.9, size: int = 100, **others: Any) -> Record:
+    """Of a job; a failed one without an accuracy."""
+    done = accuracy is not None
+    usual = {
+        "id": f"{keep}-{seed}",
+        "status": "done" if done else "failed",
+        "family": "prune",
+        "configuration": {"keep": keep},
+        "method": "lc",
+        "schedule": {"epochs": 1},
+        "plan": "0" * 16,
+        "seed": seed,
+        "artifact_bytes": size if done else None,
+        "macs": 7 if done else None,
+        "val": {"accuracy": accuracy, "n": 100, "low": accuracy - 0.05} if accuracy is not None else None,
+        "direct": {"accuracy": 0.5, "n": 100} if done else None,
+    }
+    return usual | others
+
+
+def candidate(
+    name: str, *accuracies: float, size: int = 100, macs: int = 7, drops: tuple[float, ...] = ()
+) -> Candidate:
+    """Of 100 examples; `drops` are the upper bounds of the drop from the reference."""
+    seeds = tuple(range(len(accuracies)))
+    lows, highs = tuple(wilson(a, n=100)[0] for a in accuracies), drops or (None,) * len(accuracies)
+    return Candidate("prune", {"keep": name}, "lc", (name,), seeds, accuracies, lows, highs, name, size, macs, None)
+
+
+AT_90 = Target(min_accuracy=0.9)
+
+
+# Targets
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "expected one of max_drop and min_accuracy, got neither"),
+        ({"max_drop": 0.01, "min_accuracy": 0.9}, "expected one of max_drop and min_accuracy, got .*0.01.*0.9"),
+        ({"max_drop": -0.01}, r"max_drop: expected a fraction in \[0, 1\] \(0.01 is one point\), got -0.01"),
+        ({"max_drop": 1.5}, r"max_drop: .* got 1.5"),
+        ({"min_accuracy": 97.5}, r"min_accuracy: .* got 97.5"),
+        ({"min_accuracy": math.nan}, r"min_accuracy: .* got nan"),
+        ({"min_accuracy": 0.9, "relative": True}, "relative: expected max_drop, which it is about, got min_accuracy"),
+    ],
+)
+def test_a_target_that_makes_no_sense_is_refused(given: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Target(**given)
+
+
+def test_a_targets_threshold() -> None:
+    assert Target(max_drop=0.01).threshold(0.975) == pytest.approx(0.965, abs=1e-11)
+    assert Target(max_drop=0.0).threshold(0.975) == pytest.approx(0.975, abs=1e-11)
+    assert Target(min_accuracy=0.9).threshold(0.975) == 0.9
+    assert Target(min_accuracy=0.0).threshold(0.975) == 0.0
+    assert Target(max_drop=0.01).as_dict() == {"max_drop": 0.01}
+    relative = Target(max_drop=0.01, relative=True)
+    assert relative.threshold(0.8) == pytest.approx(0.792)
+    assert relative.as_dict() == {"max_drop": 0.01, "relative": True}
+    assert Target(**relative.as_dict()) == relative
+    assert Target(**Target(min_accuracy=0.9).as_dict()) == Target(min_accuracy=0.9)
+
+
+# Candidates
+
+
+def test_a_candidate_is_a_configuration_over_its_seeds() -> None:
+    found = candidates(
+        [
+            record(0.1, seed=2, accuracy=0.92, size=90),
+            record(0.1, seed=0, accuracy=0.94, size=120),
+            record(0.1, seed=1, accuracy=0.94, size=110),
+        ]
+    )
+    (one,) = found
+    assert (one.seeds, one.accuracies) == ((0, 1, 2), (0.94, 0.94, 0.92))
+    assert one.ids == ("0.1-0", "0.1-1", "0.1-2")
+    assert (one.shipped, one.artifact_bytes, one.macs) == ("0.1-1", 110, 7)
+    assert one.worst_error == pytest.approx(0.08)
+    assert one.mean_error == pytest.approx((0.06 + 0.06 + 0.08) / 3)
+    assert one.direct_error == pytest.approx(0.5)
+    assert one.label == "keep 0.1"
+
+
+def test_a_failed_seed_excludes_its_configuration_alone() -> None:
+    records = [record(0.1), record(0.1, seed=1, accuracy=None), record(0.2)]
+    assert [found.configuration for found in candidates(records)] == [{"keep": 0.2}]
+    assert candidates(records[:2]) == []
+
+
+def test_what_tells_candidates_apart() -> None:
+    """Family, configuration, method and budget; not the order of the knobs."""
+    base = {"configuration": {"keep": 1, "size": 2}}
+    records = [
+        record(1, **base),
+        record(1, seed=1, configuration={"size": 2, "keep": 1}),
+        record(1, **base, family="other"),
+        record(1, **base, method="dc"),
+        record(1, **base, schedule={"epochs": 2}),
+        record(1, configuration={"keep": 1, "size": 3}),
+    ]
+    assert sorted(found.seeds for found in candidates(records)) == [(0,), (0,), (0,), (0,), (0, 1)]
+
+
+def test_candidates_come_smallest_first_in_any_order_of_records() -> None:
+    records = [record(keep, size=size) for keep, size in ((0.1, 30), (0.2, 10), (0.3, 20))]
+    assert [found.artifact_bytes for found in candidates(records)] == [10, 20, 30]
+    assert candidates(records[::-1]) == candidates(records)
+
+
+# The choice
+
+
+def test_accuracies_meet_the_threshold_unrounded() -> None:
+    just, under = 0.9, math.nextafter(0.9, 0)
+    found = [candidate("under", under, size=1), candidate("just", just, size=2)]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    assert choice.feasible
+    assert choice.candidate is not None
+    assert choice.candidate.shipped == "just"
+    alone = choose(found[:1], target=AT_90, reference_accuracy=1.0)
+    assert not alone.feasible
+    assert alone.shortfall == just - under > 0
+
+
+def test_a_drop_of_exactly_the_target_meets_it() -> None:
+    """One hundred examples: 97 right for the reference, 96 after."""
+    target = Target(max_drop=0.97 - 0.96)
+    assert choose([candidate("a", 0.96)], target=target, reference_accuracy=0.97).feasible
+
+
+@pytest.mark.parametrize("n", [350, 5000, 10_000])
+def test_a_tie_is_met_however_its_numbers_round(n: int) -> None:
+    """Of the accuracies that are just at a drop of two points; one example less misses."""
+    target = Target(max_drop=0.02)
+    for right in range(n // 2, n + 1, n // 350):
+        tied = choose([candidate("a", (right - n * 2 // 100) / n)], target=target, reference_accuracy=right / n)
+        assert tied.feasible
+        missed = choose([candidate("a", (right - n * 2 // 100 - 1) / n)], target=target, reference_accuracy=right / n)
+        assert not missed.feasible
+
+
+def test_every_seed_must_meet_the_target() -> None:
+    found = [candidate("lucky", 0.99, 0.89, 0.99, size=1), candidate("steady", 0.9, 0.9, 0.9, size=2)]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    assert choice.candidate is not None
+    assert choice.candidate.shipped == "steady"
+
+
+def test_a_nan_meets_nothing() -> None:
+    choice = choose([candidate("nan", math.nan, size=1)], target=Target(min_accuracy=0.0), reference_accuracy=1.0)
+    assert not choice.feasible
+
+
+def test_without_one_that_meets_it_the_nearest_miss_is_given_by_its_worst_seed() -> None:
+    found = [candidate("a", 0.5, size=1), candidate("b", 0.89, 0.7, size=2), candidate("c", 0.8, 0.8, size=300)]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    assert choice.candidate is not None
+    assert (choice.candidate.shipped, choice.feasible) == ("c", False)
+    assert choice.shortfall == pytest.approx(0.1)
+    assert choice.threshold == 0.9
+
+
+def test_of_equal_misses_the_smaller_is_given() -> None:
+    found = [candidate("large", 0.8, size=3), candidate("small", 0.8, size=2)]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    assert choice.candidate is not None
+    assert choice.candidate.shipped == "small"
+
+
+def test_nothing_to_choose_from() -> None:
+    choice = choose([], target=AT_90, reference_accuracy=1.0)
+    assert (choice.candidate, choice.feasible) == (None, False)
+
+
+def test_ties_go_to_fewer_macs_then_to_the_lower_error_then_to_the_name() -> None:
+    found = [
+        candidate("d", 0.99, macs=9),
+        candidate("c", 0.95, macs=8),
+        candidate("b", 0.96, macs=8),
+        candidate("a", 0.96, macs=8),
+    ]
+    for some, best in ((found, "a"), (found[:3], "b"), (found[:2], "c")):
+        choice = choose(some, target=AT_90, reference_accuracy=1.0)
+        assert choice.candidate is not None
+        assert choice.candidate.shipped == best
+
+
+def test_a_choice_by_macs_breaks_its_ties_by_bytes() -> None:
+    found = [
+        candidate("tiny", 0.9, size=1, macs=9),
+        candidate("b", 0.9, size=5, macs=3),
+        candidate("c", 0.9, size=4, macs=3),
+    ]
+    for by, best in (("bytes", "tiny"), ("macs", "c")):
+        choice = choose(found, target=AT_90, reference_accuracy=1.0, by=by)  # type: ignore[arg-type]
+        assert choice.candidate is not None
+        assert (choice.candidate.shipped, choice.by) == (best, by)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.lists(st.sampled_from([0.8, 0.9, 0.95]), min_size=1, max_size=3), st.integers(1, 4), st.integers(1, 4)
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_a_choice_is_the_least_of_those_that_meet_the_target(
+    rows: list[tuple[list[float], int, int]],
+) -> None:
+    found = [candidate(str(number), *a, size=size, macs=macs) for number, (a, size, macs) in enumerate(rows)]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    meeting = [one for one in found if min(one.accuracies) >= 0.9]
+    assert choice.feasible == bool(meeting)
+    assert choice.candidate is not None
+    if meeting:
+        assert choice.candidate.artifact_bytes == min(one.artifact_bytes for one in meeting)
+        assert choice.candidate in meeting
+    else:
+        assert min(choice.candidate.accuracies) == max(min(one.accuracies) for one in found)
+
+
+# Why this one
+
+
+def test_a_choice_names_the_next_smaller_and_what_it_misses_by_and_the_runner_up() -> None:
+    sizes = {"tiny": (0.5, 1), "close": (0.88, 5), "best": (0.93, 7), "next": (0.92, 9), "large": (0.99, 20)}
+    found = [candidate(name, accuracy, size=size) for name, (accuracy, size) in sizes.items()]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    assert choice.next_smaller is found[1]
+    assert choice.next_smaller_shortfall == pytest.approx(0.02)
+    assert choice.runner_up is found[3]
+    alone = choose(found[2:3], target=AT_90, reference_accuracy=1.0)
+    assert (alone.next_smaller, alone.runner_up) == (None, None)
+
+
+def test_one_that_is_smaller_and_has_too_few_seeds_misses_by_nothing() -> None:
+    found = [candidate("few", 0.95, size=5), candidate("best", 0.93, 0.92, size=7)]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0, repeats=2)
+    assert (choice.candidate, choice.next_smaller) == (found[1], found[0])
+    assert choice.next_smaller_shortfall == 0
+
+
+# With its 95 % bound
+
+
+def test_confident_asks_that_every_seeds_bound_meets_an_accuracy() -> None:
+    """Of 100 examples: 95 right are 88.8 % at least (Wilson), 97 are 91.5 %."""
+    found = [candidate("a", 0.97, 0.95, size=1), candidate("b", 0.97, 0.97, size=2)]
+    assert choose(found, target=AT_90, reference_accuracy=1.0).candidate is found[0]
+    choice = choose(found, target=AT_90, reference_accuracy=1.0, confident=True)
+    assert choice.candidate is found[1]
+    assert choice.next_smaller_shortfall == pytest.approx(0.9 - wilson(0.95, n=100)[0])
+
+
+def test_confident_asks_that_the_bound_of_the_drop_meets_one() -> None:
+    found = [
+        candidate("unknown", 0.96, size=1),
+        candidate("wide", 0.96, size=2, drops=(0.021,)),
+        candidate("sure", 0.96, size=3, drops=(0.0199,)),
+    ]
+    target = Target(max_drop=0.02)
+    assert choose(found, target=target, reference_accuracy=0.97).candidate is found[0]
+    assert choose(found, target=target, reference_accuracy=0.97, confident=True).candidate is found[2]
+    relative = Target(max_drop=0.02, relative=True)  # 0.0194 of 0.97
+    assert not choose(found, target=relative, reference_accuracy=0.97, confident=True).feasible
+
+
+def test_one_whose_bound_is_not_known_is_not_what_is_next() -> None:
+    """It misses by no number: a record of an earlier version has no drop."""
+    found = [candidate("unknown", 0.96, size=1), candidate("sure", 0.96, size=3, drops=(0.0199,))]
+    choice = choose(found, target=Target(max_drop=0.02), reference_accuracy=0.97, confident=True)
+    assert (choice.candidate, choice.next_smaller) == (found[1], None)
+
+
+# Without a target
+
+
+def test_without_a_target_the_choice_is_the_knee_of_the_front() -> None:
+    """On a logarithmic axis of bytes: a cliff at 100 bytes."""
+    facts = [(0.5, 10, 0), (0.9, 100, 1), (0.91, 1000, 0), (0.92, 10_000, 2), (0.6, 5000, 3)]
+    records = [
+        record(size / 10_000, accuracy=accuracy, size=size, macs=macs, id=str(size)) for accuracy, size, macs in facts
+    ]
+    manifest = {"reference": {"val": {"accuracy": 0.93}}, "repeats": 1}
+    choice = chosen(candidates(records), manifest, target=None)
+    assert choice.candidate is not None
+    assert (choice.candidate.shipped, choice.feasible) == ("100", True)
+    assert chosen([], manifest, target=None).candidate is None
+    assert chosen(candidates(records), manifest, target=AT_90).candidate == choice.candidate
+
+
+# As many seeds as were asked for
+
+
+def test_a_configuration_with_fewer_seeds_than_asked_for_is_no_answer() -> None:
+    found = [candidate("small", 0.95, size=50), candidate("large", 0.91, 0.92, 0.93, size=100)]
+    picked = choose(found, target=AT_90, reference_accuracy=1.0, repeats=3)
+    assert picked.candidate is found[1]
+    assert choose(found, target=AT_90, reference_accuracy=1.0, repeats=1).candidate is found[0]
+    assert choose(found[:1], target=AT_90, reference_accuracy=1.0, repeats=3).candidate is None
+
+
+def test_one_seed_that_misses_is_a_miss_however_many_were_asked_for() -> None:
+    found = [candidate("miss", 0.85, size=50)]
+    picked = choose(found, target=AT_90, reference_accuracy=1.0, repeats=3)
+    assert picked.candidate is found[0]
+    assert not picked.feasible
+    assert picked.shortfall == pytest.approx(0.05)
+
+
+def test_direct_compression_needs_one_seed() -> None:
+    direct = candidates([record(0.1, method="dc")])
+    assert choose(direct, target=AT_90, reference_accuracy=1.0, repeats=3).candidate is direct[0]
+
+
+# Winners that were confirmed
+
+
+def confirmed(*found: Candidate) -> Choice:
+    return choose(found, target=AT_90, reference_accuracy=1.0, repeats=5, confirm=3)
+
+
+def test_where_winners_are_confirmed_the_bound_of_the_mean_decides_and_the_first_seed_does_not_count() -> None:
+    """sd 0.002 by pooling: a mean of three needs about 0.002 more than the threshold."""
+    lucky = candidate("lucky", 0.99, 0.901, 0.899, 0.9, size=1)
+    single = candidate("single", 0.99, size=2)
+    steady = candidate("steady", 0.899, 0.904, 0.906, 0.905, size=3)
+    calm = candidate("calm", *(0.95 + 0.002 * (-1) ** number for number in range(2000)), size=400)
+    choice = confirmed(lucky, single, steady, calm)
+    assert choice.candidate is steady
+    assert choice.meeting == (steady, calm)
+    missed = confirmed(lucky, single, candidate("bad", 0.95, 0.8, 0.8, 0.8))
+    assert missed.candidate is lucky
+    assert not missed.feasible
+    assert missed.shortfall > 0
+    assert missed.unconfirmed is single
+    assert confirmed(single).candidate is None
+    assert choice.unconfirmed is None

@@ -1,0 +1,180 @@
+"""ONNX files through the command line: made, measured, proved or refused."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+
+from lc_core.file.artifact import load
+from lc_core.onnx.file import Runtime, read, seal
+from sweep.store.folder import SweepFolder
+from sweep.store.records import read_records
+from tests.sweep.tiny import STUDY, changed, edit, lcsweep, tree, write_study
+
+RUN = "runs/tiny"
+
+
+@pytest.fixture
+def job(finished: Path) -> dict[str, Any]:
+    """The record of a pruned and quantized model of the sweep in the current folder."""
+    return next(record for record in read_records(Path(RUN)) if record["family"] == "both")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Files that a test here has made, for the others: an export takes seconds."""
+    return {}
+
+
+@pytest.fixture
+def file(job: dict[str, Any], exported: dict[str, bytes]) -> Path:
+    """The model of `job` as an ONNX file."""
+    path = Path("model.onnx")
+    if not exported:
+        said = lcsweep("export", RUN, "--trial", job["id"], "--format", "onnx", "--out", "made.onnx")
+        assert said.code == 0, said.err
+        exported["model"] = Path("made.onnx").read_bytes()
+    path.write_bytes(exported["model"])
+    return path
+
+
+def rewrite(path: Path, **claims: Any) -> None:
+    """Claims other things of the model, under a hash that is right."""
+    file = read(path)
+    path.write_bytes(seal(onnx.load_from_string(file.data), file.claims | claims))
+
+
+def test_an_export_is_measured_and_proves_itself(job: dict[str, Any], exported: dict[str, bytes]) -> None:
+    arguments = ("export", RUN, "--trial", job["id"], "--format", "onnx", "--out", "new/model.onnx")
+    said = lcsweep(*arguments, "--json")
+    assert said.code == 0, said.err
+    data = Path("new/model.onnx").read_bytes()
+    facts = said.json
+    assert facts["bytes"] == len(data) <= 1.05 * job["nominal_bytes"] + 4096
+    assert (facts["packed_bytes"], facts["payload_bytes"]) == (job["artifact_bytes"], job["nominal_bytes"])
+    assert facts["parity"] <= 1e-5
+    assert facts["decoded_at_run"] == []
+    assert facts["packed_val"] == job["val"]
+    assert facts["claims"]["packed_sha256"] == job["artifact_sha256"]
+    exported["model"] = data
+
+    sys.path.insert(0, ".")
+    import tiny
+
+    sys.path.remove(".")
+    model, splits = tiny.build_model(), tiny.load_data()
+    load(SweepFolder(Path(RUN)).artifact(job["id"]), model)
+    outputs = Runtime(data)(splits.val.inputs)
+    torch.testing.assert_close(
+        outputs, model(splits.val.inputs), rtol=0, atol=1e-5 * float(outputs.detach().abs().max())
+    )
+    right = float((outputs.argmax(dim=1) == splits.val.targets).double().mean())
+    assert facts["claims"]["val"] == {"accuracy": f"{right:.17f}", "n": 90}
+
+    again = lcsweep(*arguments)
+    assert again.code == 0
+    assert f"{len(data):,} bytes" in again.out
+    Path("new/model.onnx").write_bytes(b"mine")
+    assert lcsweep(*arguments).code == 1
+    assert Path("new/model.onnx").read_bytes() == b"mine"
+
+
+def test_a_file_is_verified_with_and_without_its_study(file: Path, job: dict[str, Any]) -> None:
+    before = tree(Path(RUN))
+    alone = lcsweep("verify", file, "--json")
+    assert alone.code == 0, alone.err
+    assert alone.json["output_shape"] == [3]
+    assert "outputs" not in alone.json
+    proved = lcsweep("verify", file, "--study", "tiny.py", "--json").json
+    assert proved["outputs"] == "as claimed"
+    assert proved["packed"] == str(SweepFolder(Path.cwd() / RUN).artifact(job["id"]))
+    assert proved["parity"] <= 1e-5
+    assert "test" not in proved
+    assert "proved" in lcsweep("verify", file, "--study", "tiny.py").out
+    assert tree(Path(RUN)) == before  # no look at the test split is taken
+
+
+def test_what_was_measured_on_the_test_split_is_compared(file: Path, job: dict[str, Any]) -> None:
+    assert lcsweep("pick", RUN, "--min-accuracy", "0", "--by", "bytes").code == 0
+    kept = SweepFolder(Path(RUN)).test / f"{job['artifact_sha256']}.json"
+    from sweep.pick.verify import look_at_test, open_study
+    from sweep.store.manifest import read_manifest
+
+    study, data = open_study(read_manifest(Path(RUN)), study_reference=None, user_folder=".")
+    look_at_test(job["id"], SweepFolder(Path(RUN)), study, data)
+    said = lcsweep("verify", file, "--study", "tiny.py", "--json")
+    assert said.json["test"] == {"accuracy": json.loads(kept.read_text())["accuracy"], "n": 90}
+    edit(kept, accuracy=0.5)
+    assert lcsweep("verify", file, "--study", "tiny.py").code == 5
+
+
+def test_without_the_packed_file_there_is_no_parity(file: Path) -> None:
+    shutil.rmtree("runs")
+    said = lcsweep("verify", file, "--study", "tiny.py", "--json")
+    assert said.code == 0
+    assert said.json["outputs"] == "as claimed"
+    assert "parity" not in said.json
+
+
+def test_what_is_claimed_and_not_so_is_found(file: Path, job: dict[str, Any]) -> None:
+    claims = read(file).claims
+    rewrite(file, val=claims["val"] | {"accuracy": "0.98765432109876543"})
+    said = lcsweep("verify", file, "--study", "tiny.py")
+    assert (said.code, said.out) == (5, "")
+    assert "claims validation accuracy 0.987654" in said.err
+    other = next(record for record in read_records(Path(RUN)) if record["id"] != job["id"])
+    rewrite(file, val=claims["val"], job=other["id"], packed_sha256=other["artifact_sha256"])
+    said = lcsweep("verify", file, "--study", "tiny.py")
+    assert said.code == 5
+    assert "within 1e-05 of torch's" in said.err
+    rewrite(file, input_shape=[1 << 40])
+    assert lcsweep("verify", file).code == 5
+
+
+def test_another_study_is_refused(file: Path) -> None:
+    write_study(Path.cwd(), text=changed("nn.Tanh()", "nn.ReLU()", text=STUDY), name="other.py")
+    said = lcsweep("verify", file, "--study", "other.py")
+    assert said.code == 1
+    assert "not the one that model.onnx was made from" in said.err
+
+
+def test_a_damaged_file_is_exit_code_5(file: Path) -> None:
+    data = file.read_bytes()
+    file.write_bytes(data[:-3])
+    said = lcsweep("verify", file)
+    assert (said.code, said.out, said.err.count("\n")) == (5, "", 1)
+
+
+def test_eight_bits_say_what_they_cost(job: dict[str, Any]) -> None:
+    said = lcsweep(
+        "export", RUN, "--trial", job["id"], "--format", "onnx", "--int8", "static", "--out", "i.onnx", "--json"
+    )
+    assert said.code == 0, said.err
+    assert said.json["claims"]["weights"] == "int8, static"
+    assert said.json["packed_val"] == job["val"]
+    proved = lcsweep("verify", "i.onnx", "--study", "tiny.py", "--json")
+    assert proved.code == 0
+    assert proved.json["val"] == said.json["val"]
+    assert "parity" not in proved.json
+
+
+def test_int8_needs_onnx(job: dict[str, Any]) -> None:
+    said = lcsweep("export", RUN, "--trial", job["id"], "--int8", "static", "--out", "i.lcz")
+    assert said.code == 2
+    assert "--int8: expected --format onnx" in said.err
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_a_missing_extra_is_a_line(missing: str, job: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name == "sweep.pick.export" or name.startswith("lc_core.onnx")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("sweep.pick.export", raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    said = lcsweep("export", RUN, "--trial", job["id"], "--format", "onnx", "--out", "m.onnx")
+    assert (said.code, said.out) == (1, "")
+    assert said.err == f"lcsweep: {missing} is not installed; it comes with pip install 'lcsweep[onnx]'\n"

@@ -1,0 +1,75 @@
+"""Sizes in words: what is larger is never said to be smaller."""
+
+from pathlib import Path
+
+import pytest
+
+from sweep.cli import text
+from sweep.pick.choice import Candidate, Choice
+from sweep.pick.sizes import times, told
+
+
+@pytest.mark.parametrize(
+    "size, whole, words",
+    [
+        (3_100, 64_456, "20.8 times smaller"),
+        (100, 120, "1.2 times smaller"),
+        (100, 104, "1.04 times smaller"),
+        (100, 100, "no smaller"),
+        (104, 100, "1.04 times LARGER"),
+        (120, 100, "1.2 times LARGER"),
+        (300, 100, "3.0 times LARGER"),
+    ],
+)
+def test_a_size_in_words(size: int, whole: int, words: str) -> None:
+    assert times(size, whole) == words
+
+
+def test_a_job_whose_file_is_larger_is_said_to_be() -> None:
+    assert (
+        told({"artifact_bytes": 1_200, "reference_bytes": 1_000}) == "1,200 bytes, 1.2 times LARGER than the reference"
+    )
+    assert told({"artifact_bytes": 800, "reference_bytes": 1_000}) == "800 bytes"
+
+
+REFERENCE = {"bytes": 1_000, "val": {"accuracy": 0.9, "low": 0.8, "high": 0.95, "n": 10}, "parameters": 5, "macs": 7}
+PICK = {
+    "id": "abc",
+    "family": "quantize",
+    "configuration": {"size": 256},
+    "artifact": "model.lcz",
+    "artifact_bytes": 1_200,
+    "reference_bytes": 1_000,
+    "compression_ratio": 1_000 / 1_200,
+    "method": "lc",
+    "macs": 7,
+    "reference_macs": 7,
+    "val": REFERENCE["val"],
+    "accuracies": [0.9],
+    "test": REFERENCE["val"] | {"reference_accuracy": 0.9, "drop": 0.0, "drop_low": 0.0, "drop_high": 0.0, "looks": 2},
+    "meets_target": True,
+    "shortfall": 0.0,
+    "seeds": [0],
+    "target": {"max_drop": 0.1, "min_accuracy": None},
+}
+FACTS = {"done": 1, "failed": [], "stopped": 0, "searches": [], "pick": PICK}
+HELD = {"bytes": 1_200, "payload_bytes": 1_300, "dense_bytes": 1_100, "coded": {}, "parameters": 5, "info": {}}
+FILE = HELD | {"file": "model.lcz", "sha256": "0" * 64}
+
+
+def test_wherever_a_size_is_told_a_larger_one_is_larger() -> None:
+    manifest = {"study": "tiny", "reference": REFERENCE}
+    candidate = Candidate(
+        "quantize", {"size": 256}, "lc", ("abc",), (0,), (0.9,), (0.8,), (None,), "abc", 1_200, 7, None
+    )
+    choice = Choice(candidate, feasible=True, shortfall=0.0, threshold=0.8, by="bytes")
+    lines = {
+        "pick": text.picked(PICK, Path("no such page")),
+        "status": text.status(FACTS, manifest),
+        "the run's last line": text.chosen(choice, manifest),
+        "export": text.artifact(FILE | {"reference_bytes": 1_000}),
+    }
+    for where, words in lines.items():
+        assert "1.2 times LARGER" in words, where
+        assert "times smaller" not in words, where
+    assert "1.09 times LARGER than its weights as they are, 1,100" in text.artifact(FILE)

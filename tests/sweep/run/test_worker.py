@@ -1,0 +1,39 @@
+"""What a worker process does between Tune and a job, without either."""
+
+import contextlib
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from ray import tune
+
+from sweep.run import worker
+
+
+def test_every_trial_flushes_denormals_and_does_job_after_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tune runs each trial of a worker in a new thread; the place is opened in the first."""
+    config: dict[str, Any] = {"job": 1, "bars": {}}
+    reported: list[Any] = []
+
+    def report(told: Any) -> None:
+        reported.append(told)
+        if len(reported) % 2 == 0:
+            raise SystemExit  # as Tune ends a trial
+        worker.take({"job": 10 * told[0]}, SimpleNamespace(config=config))
+
+    monkeypatch.setattr(tune, "report", report)
+    monkeypatch.setattr(worker, "place_of", lambda data: "place")
+    monkeypatch.setattr(worker, "Job", SimpleNamespace(from_dict=lambda data: data))
+    monkeypatch.setattr(worker, "_do", lambda job, bars, place: (job, place, float(torch.tensor(1e-39) / 2)))
+
+    def trial() -> None:
+        with contextlib.suppress(SystemExit):
+            worker.work(config, None)
+
+    for _ in range(2):
+        thread = threading.Thread(target=trial)
+        thread.start()
+        thread.join()
+    assert reported == [(job, "place", 0.0) for job in (1, 10, 10, 100)]
