@@ -30,7 +30,7 @@ from sweep.store.files import FORMAT, write_json, write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job, content_hash, versions
 from sweep.store.record import Record
-from sweep.store.staging import new_attempt, publish
+from sweep.store.staging import new_staging, publish
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -48,19 +48,19 @@ def run_job(job: Job, context: JobContext, *, report: Progress, bars: Bars = NO_
             well another time, from its checkpoint.
     """
     started = time.monotonic()
-    attempt = new_attempt(context.folder, job.id)
+    staged = new_staging(context.folder, job.id)
     try:
-        result = _compress(job, context, attempt, report, bars)
+        result = _compress(job, context, staged, report, bars)
         known = _record(job, context.reference_bytes, context.reference_macs)
-        write_json(attempt / "record.json", known | result | {"seconds": time.monotonic() - started})
+        write_json(staged / "record.json", known | result | {"seconds": time.monotonic() - started})
     except Exception as error:  # whatever a user's model raises belongs in the record
-        shutil.rmtree(attempt, ignore_errors=True)
+        shutil.rmtree(staged, ignore_errors=True)
         if _may_pass(error):
             raise
         message, seconds = f"{type(error).__name__}: {error}", time.monotonic() - started
         failed = failure(job, message=message, traceback=traceback.format_exc(), seconds=seconds)
         return publish_failure(failed, context.folder)
-    return publish(context.folder, attempt, job_id=job.id)
+    return publish(context.folder, staged, job_id=job.id)
 
 
 def failure(job: Job, *, message: str, traceback: str, seconds: float | None = None) -> Record:
@@ -71,12 +71,12 @@ def failure(job: Job, *, message: str, traceback: str, seconds: float | None = N
 
 def publish_failure(failed: Record, folder: SweepFolder) -> Record:
     """The record that holds once that of `failure` is published: one that says done stays."""
-    attempt = new_attempt(folder, failed["id"])
+    staged = new_staging(folder, failed["id"])
     try:
-        write_json(attempt / "record.json", failed)
-        return publish(folder, attempt, job_id=failed["id"])
+        write_json(staged / "record.json", failed)
+        return publish(folder, staged, job_id=failed["id"])
     finally:
-        shutil.rmtree(attempt, ignore_errors=True)
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _may_pass(error: Exception) -> bool:
@@ -112,7 +112,7 @@ def job_sizes(job: Job, context: JobContext) -> Sizes:
     return Sizes(size, macs, fixed=all(task.outline() is not None for task in tasks), plan=_plan_hash(tasks))
 
 
-def _compress(job: Job, context: JobContext, attempt: Path, report: Progress, bars: Bars) -> dict[str, Any]:
+def _compress(job: Job, context: JobContext, staged: Path, report: Progress, bars: Bars) -> dict[str, Any]:
     study, data = context.study, context.data
     random.seed(job.seed)
     np.random.seed(job.seed)  # noqa: NPY002 - a study's own code may draw from it
@@ -131,17 +131,17 @@ def _compress(job: Job, context: JobContext, attempt: Path, report: Progress, ba
         report({"step": state.step, "steps": state.steps, "gap": state.gap, "val_error": error})
         kept.offer(state, steps, measured)
         if bars.hopeless(state.step, measured[-1]["accuracy"]):
-            write_json(attempt / "diagnostics.json", {"steps": steps})
+            write_json(staged / "diagnostics.json", {"steps": steps})
             facts = {"step": state.step, "steps": state.steps, "accuracy": measured[-1]["accuracy"]}
             stopped = facts | {"bar": bars.least[state.step], "below": bars.below}
             return {"status": "stopped", "stopped": stopped, "plan": _plan_hash(tasks), "epochs": state.epochs}
     packed = encode(
         tasks, state.thetas, shipped.state_dict(), info=_info(job, context, accuracy=measured[-1]["accuracy"])
     )
-    write_whole(attempt / "model.lcz", packed)
-    artifact, right = _prove(attempt / "model.lcz", context, claimed=measured[-1])
+    write_whole(staged / "model.lcz", packed)
+    artifact, right = _prove(staged / "model.lcz", context, claimed=measured[-1])
     layers = anatomy([task.governed for task in tasks], state.thetas, context.reference)
-    write_json(attempt / "diagnostics.json", {"steps": steps, "layers": layers})
+    write_json(staged / "diagnostics.json", {"steps": steps, "layers": layers})
     sizes = job_sizes(job, context)
     expected, found = sizes.nominal_bytes, artifact.payload_bytes
     assert found == expected if sizes.fixed else found <= expected, f"{expected} nominal bytes, {found} before zstd"

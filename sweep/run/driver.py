@@ -27,7 +27,7 @@ from sweep.store import remote
 from sweep.store.files import FORMAT, StoreError, read_optional, write_json, write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job, Method, content_hash, versions
-from sweep.store.lock import claimed
+from sweep.store.lock import locked
 from sweep.store.manifest import read_manifest
 from sweep.store.record import Record, label
 from sweep.store.records import read_records
@@ -197,7 +197,7 @@ def run(
     threshold = sweep.threshold if options.aimed else None
     storage = options.storage or index_url(folder.index)
     tracking = Tracking(options.tracker, study.name) if options.tracker else None
-    with claimed(folder) as claim, storage_errors(storage):
+    with locked(folder) as lock, storage_errors(storage):
         if options.url is not None:
             remote.put(options.url, folder.reference.parent.name, folder.manifest.name)
         search = IndexedSearch(
@@ -230,7 +230,7 @@ def run(
                     workers=options.workers,
                     address=options.address,
                     watch=progress,
-                    check=claim.check,
+                    check=lock.check,
                     gpus_per_job=options.gpus_per_job,
                     url=options.url,
                     tracking=tracking,

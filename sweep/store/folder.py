@@ -15,8 +15,8 @@ class SweepFolder:
         return self.root / "sweep.json"
 
     @property
-    def claim(self) -> Path:
-        return self.root / ".claim"
+    def lock(self) -> Path:
+        return self.root / ".claim"  # as releases before 0.2 call it: a driver of theirs that is at work must be seen
 
     @property
     def index(self) -> Path:

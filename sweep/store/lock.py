@@ -1,9 +1,12 @@
-"""A driver's claim on a sweep: a file whose time of change is its pulse, which another driver may take over.
+"""The lock on a sweep: one driver at a time works in its folder.
 
-A driver touches its claim every few seconds. One that finds a claim watches it: what has no pulse for a stated time is
-taken over, and at once where this machine can tell that its process has ended. Clocks are never compared, and no lock
-of the file system is needed: not all shared ones have any. Should two drivers ever be at work for a few seconds (one
-was suspended), nothing is lost: records are published by `attempt.publish`, and the one whose claim is gone stops.
+The lock is a file. Its driver touches it every few seconds, which renews the lease. A driver that finds a lock watches
+it: when the file does not change for a stated time, the lease has expired and the driver takes the lock. It takes the
+lock at once when this machine can tell that the process that holds it has ended. Clocks of two machines are never
+compared, and no lock of the file system is used, since not all shared file systems have one.
+
+Two drivers may still be at work for a few seconds, such as when one was suspended. Nothing is lost then:
+`staging.publish` decides which record stands, and the driver that lost the lock stops.
 """
 
 import contextlib
@@ -23,55 +26,55 @@ from sweep.store.files import StoreError, write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.staging import clear
 
-BEAT = 3.0  # seconds
-STALE = 30.0  # without a beat, before a claim may be taken over
-SETTLE = 0.5  # for the last of several successors to be known
+RENEWAL = 3.0  # seconds between two renewals
+LEASE = 30.0  # seconds without a renewal, after which another driver may take the lock
+SETTLE = 0.5  # seconds until all drivers that take an expired lock at the same time see whose it is
 
 _log = logging.getLogger(__name__)
 
 
-class Claim:
-    """A claim that is held, unless `check` says otherwise."""
+class Lock:
+    """A lock that this process holds and renews in a thread; `check` says whether it still does."""
 
     def __init__(self, folder: SweepFolder, own: dict[str, Any]) -> None:
         self._folder, self._own = folder, own
         self._end = threading.Event()
         self._lost: str | None = None
-        self._thread = threading.Thread(target=self._beat, name="claim", daemon=True)
+        self._thread = threading.Thread(target=self._renew, name="lock", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
-        """StoreError when another driver has taken the sweep over."""
+        """StoreError when another driver has taken the lock."""
         if self._lost is not None:
             raise StoreError(
-                f"{self._folder.root}: this run gave no sign of life for {STALE:g} s, and another took the sweep over "
-                f"({self._lost}); this one stops, and nothing is lost"
+                f"{self._folder.root}: this run did not renew its lock for {LEASE:g} s, and another took the sweep "
+                f"over ({self._lost}); this one stops, and nothing is lost"
             )
 
     def release(self) -> None:
-        """Ends the claim, and removes what workers that were cut off left."""
+        """Gives the lock back, and removes what workers that were cut off left."""
         self._end.set()
         self._thread.join()
         if self._held():
             clear(self._folder)
-            self._folder.claim.unlink(missing_ok=True)
+            self._folder.lock.unlink(missing_ok=True)
 
-    def _beat(self) -> None:
-        while not self._end.wait(BEAT) and self._held():
-            with contextlib.suppress(OSError):  # a store that is briefly gone: the next beat tells
-                os.utime(self._folder.claim)
+    def _renew(self) -> None:
+        while not self._end.wait(RENEWAL) and self._held():
+            with contextlib.suppress(OSError):  # the file system is away for a moment: the next renewal tells
+                os.utime(self._folder.lock)
 
     def _held(self) -> bool:
         with contextlib.suppress(OSError):
-            found = _look(self._folder.claim)
+            found = _look(self._folder.lock)
             if found is None or found[0].get("token") != self._own["token"]:
                 self._lost = _who(found[0]) if found else "and has ended"
         return self._lost is None
 
 
 @contextlib.contextmanager
-def claimed(folder: SweepFolder) -> Iterator[Claim]:
-    """The sweep to this driver alone; what drivers that died left half made is removed.
+def locked(folder: SweepFolder) -> Iterator[Lock]:
+    """Holds the lock on the sweep; removes what drivers that died left half done.
 
     Raises:
         StoreError: another driver is at work on the sweep.
@@ -85,23 +88,23 @@ def claimed(folder: SweepFolder) -> Iterator[Claim]:
         "token": uuid.uuid4().hex,
     }
     _acquire(folder, own)
-    claim = Claim(folder, own)
+    lock = Lock(folder, own)
     try:
         clear(folder)
-        yield claim
+        yield lock
     finally:
-        claim.release()
+        lock.release()
 
 
 def _acquire(folder: SweepFolder, own: dict[str, Any]) -> None:
-    path = folder.claim
+    path = folder.lock
     path.parent.mkdir(parents=True, exist_ok=True)
     while not _new(path, own):
         found = _look(path)
         if found is None:  # given back meanwhile
             continue
         if not _ended(found[0]):
-            if _here(found[0]) or _has_pulse(path, folder, found):
+            if _here(found[0]) or _renewed(path, folder, found):
                 raise StoreError(
                     f"{folder.root}: another lcsweep run is at work on this sweep ({_who(found[0])}); wait for it, or "
                     "use --out"
@@ -116,7 +119,7 @@ def _acquire(folder: SweepFolder, own: dict[str, Any]) -> None:
 
 
 def _new(path: Path, own: dict[str, Any]) -> bool:
-    """Whether there was no claim, and this is it now."""
+    """Makes the lock's file. False where there is one."""
     try:
         with path.open("x") as file:
             file.write(json.dumps(own))
@@ -128,12 +131,14 @@ def _new(path: Path, own: dict[str, Any]) -> bool:
     return True
 
 
-def _has_pulse(path: Path, folder: SweepFolder, found: tuple[dict[str, Any], int]) -> bool:
-    """Whether the claim is touched, or another's, within `STALE` seconds; False too where it is given back."""
-    _log.warning("%s: claimed by %s; taken over unless it stirs in %g s", folder.root, _who(found[0]), STALE)
-    end = time.monotonic() + STALE
+def _renewed(path: Path, folder: SweepFolder, found: tuple[dict[str, Any], int]) -> bool:
+    """Whether a driver renews or takes the lock within `LEASE` seconds. False when it was given back too."""
+    _log.warning(
+        "%s: locked by %s; this run takes the lock when it is not renewed for %g s", folder.root, _who(found[0]), LEASE
+    )
+    end = time.monotonic() + LEASE
     while time.monotonic() < end:
-        time.sleep(min(BEAT, STALE) / 6)
+        time.sleep(min(RENEWAL, LEASE) / 6)
         now = _look(path)
         if now != found:
             return now is not None
@@ -141,24 +146,24 @@ def _has_pulse(path: Path, folder: SweepFolder, found: tuple[dict[str, Any], int
 
 
 def _look(path: Path) -> tuple[dict[str, Any], int] | None:
-    """The claim and the time of its last beat, in nanoseconds of whoever keeps the file; None where there is none.
+    """What the lock's file says, and when it was last renewed, in nanoseconds of the file's server; None without one.
 
-    The file is opened for it, which is when a network file system asks its server.
+    The file is opened for it, since a network file system asks its server then.
     """
     try:
         with path.open() as file:
-            text, beat = file.read(), os.fstat(file.fileno()).st_mtime_ns
+            text, renewed = file.read(), os.fstat(file.fileno()).st_mtime_ns
     except FileNotFoundError:
         return None
     try:
         held = json.loads(text)
-    except ValueError:  # its driver is about to write it, or died before
+    except json.JSONDecodeError:  # its driver is about to write it, or died before it did
         held = {}
-    return held, beat
+    return held, renewed
 
 
 def _ended(held: dict[str, Any]) -> bool:
-    """Whether this machine can tell that the claim's process has ended; another of the same number does not mislead."""
+    """Whether this machine can tell that the lock's process has ended, though another may have its number now."""
     return _here(held) and _started(held["pid"]) != held["started"]
 
 
@@ -167,7 +172,7 @@ def _here(held: dict[str, Any]) -> bool:
 
 
 def _machine() -> str | None:
-    """This boot of this machine and this space of process numbers; None where the system does not say (macOS)."""
+    """This boot of this machine and its process namespace; None where the system does not say (macOS)."""
     try:
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
@@ -175,7 +180,7 @@ def _machine() -> str | None:
 
 
 def _started(pid: int) -> str | None:
-    """When the process started, in ticks since the boot; None where it has ended, a zombie included."""
+    """When the process started, in ticks since the boot; None where it has ended or is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,7 +1,7 @@
 """A sweep's folder in the cloud (s3://, gs://, file://): a mirror of it on this machine's disk, filled and put back.
 
 Everything else works on the mirror, a folder like any other. The cloud holds the truth: a job's files are put there by
-the worker that did it, record.json last. Optuna's index, checkpoints, logs and the driver's claim never leave the disk.
+the worker that did it, record.json last. Optuna's index, checkpoints, logs and the lock never leave the disk.
 """
 
 import contextlib

@@ -13,7 +13,7 @@ from sweep.job import checkpoint
 from sweep.job.compress import run_job
 from sweep.run.dispatch import give_up
 from sweep.search.search import index_url, open_index
-from sweep.store.lock import claimed
+from sweep.store.lock import locked
 from sweep.store.records import read_records
 from tests.sweep.tiny import prepared, write_study
 
@@ -56,7 +56,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, disk: Path, monkeypatch: pyte
         if len(steps) == 10:
             fill(disk)
 
-    with claimed(sweep.folder) as claim:
+    with locked(sweep.folder) as lock:
         with pytest.raises(OSError, match="No space left on device"):
             run_job(job, sweep.context, report=report)
         assert steps == list(range(21))  # it went on without checkpoints
@@ -71,6 +71,6 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, disk: Path, monkeypatch: pyte
         assert not (disk / "fill").exists()
         assert run_job(job, sweep.context, report=report)["status"] == "done"
         assert steps[21:] == list(range(9, 21))
-        claim.check()
+        lock.check()
     assert [record["status"] for record in read_records(sweep.folder.root)] == ["done"]
     assert not sweep.folder.checkpoints.exists()

@@ -1,4 +1,4 @@
-"""A sweep has one driver; another takes over from one that has ended or gives no sign of life, and is told else."""
+"""A sweep has one driver. Another takes the lock of one that has ended or does not renew it, else it is refused."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import pytest
 from sweep.store import lock
 from sweep.store.files import StoreError
 from sweep.store.folder import SweepFolder
-from sweep.store.lock import claimed
+from sweep.store.lock import locked
 from tests.sweep.tiny import edit, prepared, write_study
 
 DRIVER = """
@@ -25,9 +25,9 @@ from pathlib import Path
 from sweep.store import lock
 from sweep.store.files import StoreError
 from sweep.store.folder import SweepFolder
-lock.BEAT, lock.STALE = 0.1, 1.5
-with lock.claimed(SweepFolder(Path(sys.argv[1]))) as held:
-    print("claimed", flush=True)
+lock.RENEWAL, lock.LEASE = 0.1, 1.5
+with lock.locked(SweepFolder(Path(sys.argv[1]))) as held:
+    print("locked", flush=True)
     while True:
         time.sleep(0.05)
         try:
@@ -40,8 +40,8 @@ with lock.claimed(SweepFolder(Path(sys.argv[1]))) as held:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "BEAT", 0.1)
-    monkeypatch.setattr(lock, "STALE", 1.5)
+    monkeypatch.setattr(lock, "RENEWAL", 0.1)
+    monkeypatch.setattr(lock, "LEASE", 1.5)
     monkeypatch.setattr(lock, "SETTLE", 0.3)
 
 
@@ -52,7 +52,7 @@ def driver(folder: Path) -> subprocess.Popen[str]:
         [sys.executable, "-c", DRIVER, str(folder)], stdout=subprocess.PIPE, text=True, env=environment
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "claimed\n"
+    assert process.stdout.readline() == "locked\n"
     return process
 
 
@@ -71,61 +71,61 @@ def until(reached: Callable[[], bool]) -> None:
 
 
 def elsewhere(folder: SweepFolder) -> None:
-    """The claim as it would be of a driver on another machine."""
-    beat = folder.claim.stat()
-    edit(folder.claim, machine="another", host="far")
-    os.utime(folder.claim, ns=(beat.st_atime_ns, beat.st_mtime_ns))
+    """The lock as a driver on another machine would have written it."""
+    renewed = folder.lock.stat()
+    edit(folder.lock, machine="another", host="far")
+    os.utime(folder.lock, ns=(renewed.st_atime_ns, renewed.st_mtime_ns))
 
 
 def test_the_second_driver_is_told_who_holds_the_sweep(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path)
     who = rf"process {os.getpid()} on \S+, since 2"
-    with claimed(folder) as held:
-        with pytest.raises(StoreError, match=rf"another lcsweep run is at work on this sweep \({who}"), claimed(folder):
+    with locked(folder) as held:
+        with pytest.raises(StoreError, match=rf"another lcsweep run is at work on this sweep \({who}"), locked(folder):
             pytest.fail("a second driver was let in")
         held.check()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_driver_that_was_killed_is_succeeded_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "STALE", 600.0)
+    monkeypatch.setattr(lock, "LEASE", 600.0)
     folder = SweepFolder(tmp_path)
     process = driver(tmp_path)
-    with pytest.raises(StoreError, match=f"process {process.pid} on "), claimed(folder):
+    with pytest.raises(StoreError, match=f"process {process.pid} on "), locked(folder):
         pytest.fail("a second driver was let in")
     process.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and a zombie: nobody has waited for it
     started = time.monotonic()
-    with claimed(folder):
+    with locked(folder):
         assert time.monotonic() - started < 60
     end(process)
 
 
 def test_another_process_of_the_same_number_is_not_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "STALE", 600.0)
+    monkeypatch.setattr(lock, "LEASE", 600.0)
     folder = SweepFolder(tmp_path)
-    with claimed(folder):
-        edit(folder.claim, started="1", token="of the one before")
+    with locked(folder):
+        edit(folder.lock, started="1", token="of the one before")
         started = time.monotonic()
-        with claimed(folder):
+        with locked(folder):
             assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize("content", [None, "", '{"host'])
-def test_a_claim_of_another_machine_is_taken_over_without_a_beat_only(tmp_path: Path, content: str | None) -> None:
+def test_a_lock_of_another_machine_is_taken_only_when_it_is_not_renewed(tmp_path: Path, content: str | None) -> None:
     """Whatever its clock says. So is one that its driver did not get to write."""
     folder = SweepFolder(tmp_path)
     process = driver(tmp_path)
     os.kill(process.pid, signal.SIGSTOP)
-    os.waitpid(process.pid, os.WUNTRACED)  # until it has stopped: it would see the claim change
+    os.waitpid(process.pid, os.WUNTRACED)  # until it has stopped: it would see the lock change
     elsewhere(folder)
     if content is not None:
-        beside = tmp_path / "beside"  # not in place: it may be about to read the claim
+        beside = tmp_path / "beside"  # not in place: it may be about to read the lock
         beside.write_text(content)
-        beside.replace(folder.claim)
-    os.utime(folder.claim, (2e9, 2e9))
+        beside.replace(folder.lock)
+    os.utime(folder.lock, (2e9, 2e9))
     started = time.monotonic()
-    with claimed(folder) as held:
+    with locked(folder) as held:
         assert 1.5 <= time.monotonic() - started < 60
         os.kill(process.pid, signal.SIGCONT)
         said = process.communicate(timeout=60)[0]
@@ -135,30 +135,32 @@ def test_a_claim_of_another_machine_is_taken_over_without_a_beat_only(tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_claim_of_another_machine_that_beats_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "STALE", 600.0)
+def test_a_lock_of_another_machine_that_is_renewed_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "LEASE", 600.0)
     folder = SweepFolder(tmp_path)
-    with claimed(folder) as held:
+    with locked(folder) as held:
         elsewhere(folder)
         started = time.monotonic()
-        with pytest.raises(StoreError, match=r"process \d+ on far, since"), claimed(folder):
+        with pytest.raises(StoreError, match=r"process \d+ on far, since"), locked(folder):
             pytest.fail("a second driver was let in")
         assert time.monotonic() - started < 60
         held.check()
 
 
-def test_a_claim_that_is_given_back_meanwhile_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "STALE", 600.0)
+def test_a_lock_that_is_given_back_meanwhile_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "LEASE", 600.0)
     folder = SweepFolder(tmp_path)
-    folder.claim.write_text(json.dumps({"machine": "another", "host": "far", "pid": 1, "since": "now", "token": "t"}))
+    folder.lock.write_text(json.dumps({"machine": "another", "host": "far", "pid": 1, "since": "now", "token": "t"}))
     started = time.monotonic()
-    threading.Timer(0.5, folder.claim.unlink).start()
-    with claimed(folder):
+    threading.Timer(0.5, folder.lock.unlink).start()
+    with locked(folder):
         assert 0.4 < time.monotonic() - started < 60
 
 
 def test_of_many_successors_one_goes_on(tmp_path: Path) -> None:
-    """All see the same dead claim at once."""
+    """All see the same dead driver's lock at once."""
     dead = driver(tmp_path)
     end(dead)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[3])}
@@ -181,35 +183,35 @@ def test_of_many_successors_one_goes_on(tmp_path: Path) -> None:
         "another lcsweep run is at work on this sweep" in err or "another took the sweep over" in out
         for out, err in said
     )
-    assert json.loads(SweepFolder(tmp_path).claim.read_text())["pid"] == alive[0].pid
+    assert json.loads(SweepFolder(tmp_path).lock.read_text())["pid"] == alive[0].pid
     alive[0].kill()
     alive[0].communicate()
 
 
-def test_a_store_that_is_briefly_gone_ends_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_briefly_gone_loses_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = SweepFolder(tmp_path)
-    opened, beats = Path.open, []
+    opened, tries = Path.open, []
 
     def fail(self: Path, *arguments: Any, **named: Any) -> Any:
-        beats.append(self)
+        tries.append(self)
         raise OSError(5, "Input/output error")
 
-    with claimed(folder) as held:
+    with locked(folder) as held:
         monkeypatch.setattr(Path, "open", fail)
-        until(lambda: len(beats) >= 3)
+        until(lambda: len(tries) >= 3)
         monkeypatch.setattr(Path, "open", opened)
-        before = folder.claim.stat().st_mtime_ns
-        until(lambda: folder.claim.stat().st_mtime_ns > before)
+        before = folder.lock.stat().st_mtime_ns
+        until(lambda: folder.lock.stat().st_mtime_ns > before)
         held.check()
 
 
-def test_a_full_disk_leaves_no_empty_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_empty_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(held: Any) -> str:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(lock.json, "dumps", fail)
-    with pytest.raises(OSError, match="No space left"), claimed(SweepFolder(tmp_path)):
-        pytest.fail("let in without a claim")
+    with pytest.raises(OSError, match="No space left"), locked(SweepFolder(tmp_path)):
+        pytest.fail("let in without a lock")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -218,5 +220,5 @@ def test_a_driver_that_was_killed_while_it_wrote_the_reference_is_succeeded(tmp_
     (out / "reference").mkdir(parents=True)
     (out / "reference" / ".reference.lcz.12345678").write_bytes(b"half")
     sweep = prepared(write_study(tmp_path), out)
-    with claimed(sweep.folder):
+    with locked(sweep.folder):
         assert [path.name for path in sweep.folder.reference.parent.iterdir()] == ["reference.lcz"]

@@ -15,12 +15,12 @@ from sweep.store.files import write_json, write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.record import Record
 from sweep.store.records import read_records
-from sweep.store.staging import clear, new_attempt, publish
+from sweep.store.staging import clear, new_staging, publish
 from tests.sweep.store.test_records import ID, add, record
 from tests.sweep.tiny import folders_and_files
 
 
-def attempt(folder: SweepFolder, name: str, held: Record) -> Path:
+def staged(folder: SweepFolder, name: str, held: Record) -> Path:
     path = folder.artifacts / f".attempt-{name}"
     write_json(path / "record.json", held)
     if held["status"] == "done":
@@ -28,9 +28,9 @@ def attempt(folder: SweepFolder, name: str, held: Record) -> Path:
     return path
 
 
-def test_a_published_job_is_the_attempts_folder(tmp_path: Path) -> None:
+def test_a_published_job_is_its_staging_folder(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path)
-    path = attempt(folder, "a", record())
+    path = staged(folder, "a", record())
     assert publish(folder, path, job_id=ID) == record()
     assert folder.artifact(ID).read_bytes() == b"model"
     assert [found.name for found in folder.artifacts.iterdir()] == [ID]
@@ -51,7 +51,7 @@ def test_the_first_done_record_holds_and_a_failed_one_gives_way(
 ) -> None:
     folder = SweepFolder(tmp_path)
     for name, held in (("first", standing), ("later", later)):
-        told = publish(folder, attempt(folder, name, held), job_id=ID)
+        told = publish(folder, staged(folder, name, held), job_id=ID)
     assert told["seconds"] == holds
     assert read_records(tmp_path) == [told]
     files = ["model.lcz", "record.json"] if told["status"] == "done" else ["record.json"]
@@ -62,15 +62,15 @@ def test_a_folder_without_a_record_gives_way(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path)
     folder.artifact(ID).parent.mkdir(parents=True)
     (folder.artifacts / ID / "diagnostics.json").write_bytes(b"of a copy that was cut")
-    assert publish(folder, attempt(folder, "a", record()), job_id=ID) == record()
+    assert publish(folder, staged(folder, "a", record()), job_id=ID) == record()
     assert list(folders_and_files(folder.artifacts)) == [ID, f"{ID}/model.lcz", f"{ID}/record.json"]
 
 
 def test_threads_that_publish_a_new_job_at_once_agree(tmp_path: Path) -> None:
-    """All attempts done, as those of one job are: one holds, and all are told of it."""
+    """All are done, as those of one job are. One stands, and all are told of it."""
     for turn in range(20):
         folder = SweepFolder(tmp_path / str(turn))
-        paths = [attempt(folder, str(number), record(seconds=number)) for number in range(6)]
+        paths = [staged(folder, str(number), record(seconds=number)) for number in range(6)]
         told: list[Record] = []
         barrier = threading.Barrier(len(paths))
 
@@ -92,7 +92,7 @@ def test_threads_that_publish_a_new_job_at_once_agree(tmp_path: Path) -> None:
 def publish_in_turn(root: str, number: int, barrier: Any, told: Any) -> None:
     folder = SweepFolder(Path(root))
     for turn in range(10):
-        path = attempt(folder, f"{turn}-{number}", record(id=f"{turn:016x}", seconds=number))
+        path = staged(folder, f"{turn}-{number}", record(id=f"{turn:016x}", seconds=number))
         barrier.wait()
         told.put((turn, publish(folder, path, job_id=f"{turn:016x}")["seconds"]))
 
@@ -120,7 +120,7 @@ def test_a_done_record_that_comes_while_a_failed_one_is_replaced_stays(
     """The failed one that was looked at is retired, and then it is the done one that came in between."""
     folder = SweepFolder(tmp_path)
     add(folder, record("failed", seconds=1))
-    other = attempt(folder, "other", record(seconds=2))
+    other = staged(folder, "other", record(seconds=2))
     rename, told = Path.rename, []
 
     def watched_rename(self: Path, target: Path) -> Path:
@@ -130,7 +130,7 @@ def test_a_done_record_that_comes_while_a_failed_one_is_replaced_stays(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", watched_rename)
-    late = publish(folder, attempt(folder, "late", record("failed", seconds=3)), job_id=ID)
+    late = publish(folder, staged(folder, "late", record("failed", seconds=3)), job_id=ID)
     assert late == told[1] == record(seconds=2)
     assert read_records(tmp_path) == [late]
     assert [path.name for path in folder.artifacts.iterdir()] == [ID]
@@ -138,7 +138,7 @@ def test_a_done_record_that_comes_while_a_failed_one_is_replaced_stays(
 
 def test_a_full_disk_is_no_record_that_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = SweepFolder(tmp_path)
-    path = attempt(folder, "a", record())
+    path = staged(folder, "a", record())
 
     def fail(self: Path, target: Path) -> Path:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -157,10 +157,10 @@ def test_a_full_disk_is_no_record_that_stands(tmp_path: Path, monkeypatch: pytes
 def test_what_processes_that_died_left_goes_and_what_is_done_stays(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path)
     add(folder, record())
-    attempt(folder, f"{ID}-1", record())
-    attempt(folder, "b-1", record("failed", id="b"))
-    attempt(folder, "c-1", record(id="c")).rename(folder.artifacts / ".retired-c-12345678")
-    attempt(folder, "d-1", record("failed", id="d")).rename(folder.artifacts / ".retired-d-12345678")
+    staged(folder, f"{ID}-1", record())
+    staged(folder, "b-1", record("failed", id="b"))
+    staged(folder, "c-1", record(id="c")).rename(folder.artifacts / ".retired-c-12345678")
+    staged(folder, "d-1", record("failed", id="d")).rename(folder.artifacts / ".retired-d-12345678")
     (folder.artifacts / ".DS_Store").touch()
     for name in ("sweep.json", "reference/reference.lcz", "searches/grid.json", f"checkpoints/{ID}", "checkpoints/e"):
         write_whole(tmp_path / name, "{}")
@@ -178,10 +178,10 @@ def test_what_processes_that_died_left_goes_and_what_is_done_stays(tmp_path: Pat
     assert not folder.checkpoints.exists()
 
 
-def test_a_worker_whose_attempt_was_cleared_away_publishes_nothing_half(tmp_path: Path) -> None:
+def test_a_worker_whose_staging_folder_was_cleared_away_publishes_nothing_half(tmp_path: Path) -> None:
     """It goes on writing where its folder was: the folder is there again, without the model."""
     folder = SweepFolder(tmp_path)
-    path = new_attempt(folder, ID)
+    path = new_staging(folder, ID)
     write_whole(path / "model.lcz", b"model")
     clear(folder)
     write_json(path / "record.json", record())
@@ -191,12 +191,12 @@ def test_a_worker_whose_attempt_was_cleared_away_publishes_nothing_half(tmp_path
 
 
 def work(root: str, number: int, enough: Event) -> None:
-    """A worker that makes attempts, done and failed, as fast as it can."""
+    """A worker that publishes jobs, done and failed, as fast as it can."""
     folder, random_ = SweepFolder(Path(root)), random.Random(number)
     while not enough.is_set():
         job_id = f"{random_.randrange(3):016x}"
         status = random_.choice(["done", "failed", "failed", "failed"])
-        path = new_attempt(folder, job_id)
+        path = new_staging(folder, job_id)
         try:
             if status == "done":
                 write_whole(path / "model.lcz", b"model")
