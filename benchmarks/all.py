@@ -14,7 +14,6 @@ FILES = (
     "whole_job",
     "lenet300_table",
     "search",
-    "stopping",
     "orchestration",
     "shipping",
     "report",

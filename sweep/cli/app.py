@@ -97,9 +97,6 @@ def run(
     confirm: Annotated[
         int, typer.Option(min=0, metavar="R", help="Fresh seeds, at least, that confirm a search's winner; 0: none.")
     ] = 3,
-    stop: Annotated[
-        bool, typer.Option("--stop/--no-stop", help="Stop hopeless jobs, by how others did; never in a grid.")
-    ] = True,
     macs: Annotated[bool, typer.Option("--macs", help="Minimise MACs too, with --search pareto.")] = False,
     method: Annotated[MethodName, typer.Option(help="LC, or direct compression without training.")] = MethodName.lc,
     out: Annotated[
@@ -144,7 +141,6 @@ def run(
         method=method.value,
         confirm=confirm,
         objectives=("error", "bytes", "macs") if macs else ("error", "bytes"),
-        stop=stop,
         gpus_per_job=gpus_per_job,
         url=url,
         tracker=track.value if track else None,

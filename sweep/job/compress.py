@@ -25,7 +25,6 @@ from lc_core.training.loop import predict
 from sweep.job.checkpoint import Checkpoint, Checkpoints
 from sweep.job.context import JobContext
 from sweep.job.measure import drop, measure, scores, summary
-from sweep.search.stopping import Bars
 from sweep.store.files import FORMAT, write_json, write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job, content_hash, versions
@@ -35,13 +34,8 @@ from sweep.store.staging import new_staging, publish
 Progress = Callable[[dict[str, Any]], None]
 
 
-NO_BARS = Bars()
-
-
-def run_job(job: Job, context: JobContext, *, report: Progress, bars: Bars = NO_BARS) -> Record:
+def run_job(job: Job, context: JobContext, *, report: Progress) -> Record:
     """The job's published record; `report` hears of each LC step. What goes wrong in it becomes a failed record.
-
-    A job that falls to `bars` ends there, with a record that says stopped and no file.
 
     Raises:
         OSError, MemoryError, RuntimeError: a file could not be read or written, or there was no memory: the job may go
@@ -50,7 +44,7 @@ def run_job(job: Job, context: JobContext, *, report: Progress, bars: Bars = NO_
     started = time.monotonic()
     staged = new_staging(context.folder, job.id)
     try:
-        result = _compress(job, context, staged, report, bars)
+        result = _compress(job, context, staged, report)
         known = _record(job, context.reference_bytes, context.reference_macs)
         write_json(staged / "record.json", known | result | {"seconds": time.monotonic() - started})
     except Exception as error:  # whatever a user's model raises belongs in the record
@@ -112,7 +106,7 @@ def job_sizes(job: Job, context: JobContext) -> Sizes:
     return Sizes(size, macs, fixed=all(task.outline() is not None for task in tasks), plan=_plan_hash(tasks))
 
 
-def _compress(job: Job, context: JobContext, staged: Path, report: Progress, bars: Bars) -> dict[str, Any]:
+def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> dict[str, Any]:
     study, data = context.study, context.data
     random.seed(job.seed)
     np.random.seed(job.seed)  # noqa: NPY002 - a study's own code may draw from it
@@ -130,11 +124,6 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress, bar
         steps.append({"step": state.step, "mu": state.mu, "loss": state.loss, "gap": state.gap, "val_error": error})
         report({"step": state.step, "steps": state.steps, "gap": state.gap, "val_error": error})
         kept.offer(state, steps, measured)
-        if bars.hopeless(state.step, measured[-1]["accuracy"]):
-            write_json(staged / "diagnostics.json", {"steps": steps})
-            facts = {"step": state.step, "steps": state.steps, "accuracy": measured[-1]["accuracy"]}
-            stopped = facts | {"bar": bars.least[state.step], "below": bars.below}
-            return {"status": "stopped", "stopped": stopped, "plan": _plan_hash(tasks), "epochs": state.epochs}
     packed = encode(
         tasks, state.thetas, shipped.state_dict(), info=_info(job, context, accuracy=measured[-1]["accuracy"])
     )

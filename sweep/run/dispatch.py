@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sweep.job import compress
@@ -55,7 +54,7 @@ class Dispatch:
         if job is None:
             return None
         self.jobs[seat] = job
-        return {"job": job.as_dict(), "bars": asdict(self.search.bars(job))}
+        return {"job": job.as_dict()}
 
     def start(self, seat: str) -> None:
         """The worker at `seat` is at its job."""

@@ -1,7 +1,6 @@
 """A sweep from its options to its records: the study, the reference, what is known, the search, the runner."""
 
 import dataclasses
-import functools
 import tempfile
 import time
 import uuid
@@ -24,12 +23,12 @@ from sweep.run.tracking import Tracker, Tracking
 from sweep.search.search import FOR_A_TARGET, Entry, IndexedSearch, SearchName, index_url, open_index
 from sweep.search.storage import storage_errors
 from sweep.store import remote
-from sweep.store.files import FORMAT, StoreError, read_optional, write_json, write_whole
+from sweep.store.files import FORMAT, StoreError, write_json, write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job, Method, content_hash, versions
 from sweep.store.lock import locked
 from sweep.store.manifest import read_manifest
-from sweep.store.record import Record, label
+from sweep.store.record import label
 from sweep.store.records import read_records
 from sweep.study import Data, Study, check_levels
 from sweep.study.earlier import recognised
@@ -57,7 +56,6 @@ class Options:
         method: "lc" or "dc".
         confirm: fresh seeds, at least, on which a search for a target confirms its winner.
         objectives: what a search without a target minimises.
-        stop: whether hopeless jobs are stopped; never in a grid.
         gpus_per_job: a number, or a fraction of one.
         url: of the cloud folder that `out` mirrors; None for a folder that is what it is.
         tracker: "mlflow" or "wandb" hears of every LC step.
@@ -77,7 +75,6 @@ class Options:
     method: Method
     confirm: int = 0
     objectives: tuple[str, ...] = ("error", "bytes")
-    stop: bool = True
     gpus_per_job: float = 0.0
     url: str | None = None
     tracker: Tracker | None = None
@@ -217,7 +214,6 @@ def run(
             trials=options.trials,
             confirm=sweep.manifest["confirm"] if options.method == "lc" else 0,
             objectives=options.objectives,
-            curve_of=functools.partial(_curve, folder) if options.stop else None,
         )
         try:
             with watch(search) as progress:
@@ -246,12 +242,6 @@ def run(
             if options.url is not None:
                 remote.put(options.url, folder.searches.name)
     return Outcome(summary, _choice(sweep))
-
-
-def _curve(folder: SweepFolder, record: Record) -> list[float]:
-    """The accuracy at each LC step of a job whose diagnostics are there."""
-    found = read_optional(folder.diagnostics(record["id"]))
-    return [1 - step["val_error"] for step in found["steps"]] if found else []
 
 
 def _space_hash(sweep: Sweep) -> str:
@@ -362,7 +352,7 @@ def _refuse_other_plans(entries: Sequence[Entry], folder: SweepFolder) -> None:
     """StoreError where a record of one of `entries` was made when its family's plan said something else."""
     plans = {job.id: entry.plan for entry in entries for job in entry.jobs}
     for record in read_records(folder.root):
-        if record["status"] in ("done", "stopped") and record["plan"] != plans.get(record["id"], record["plan"]):
+        if record["status"] == "done" and record["plan"] != plans.get(record["id"], record["plan"]):
             what = f"family {record['family']}, {label(record['configuration'])}"
             raise StoreError(
                 f"{folder.root}: holds results of {what}, from when its plan said something else; give the family "

@@ -30,7 +30,7 @@ class Watch(Protocol):
         """A running job's last report: {"step": 7, "steps": 40, "val_error": 0.03, "gap": 0.2} and Tune's own keys."""
 
     def on_finish(self, job: Job, record: Record) -> None:
-        """`job` has a record now, done, stopped or failed."""
+        """`job` has a record now, done or failed."""
 
 
 def better(record: Record, best: Record | None, *, least_accuracy: float | None) -> bool:
@@ -83,7 +83,6 @@ class Progress:
         self.best: Record | None = None
         self.done = 0
         self.failed = 0
-        self.stopped = 0
         self._seconds = 0.0  # spent by the jobs that have finished
         self._running: dict[str, tuple[Job, Mapping[str, Any]]] = {}
         self._since = time.monotonic()
@@ -120,7 +119,6 @@ class Progress:
         self._running.pop(job.id, None)
         self.done += record["status"] == "done"
         self.failed += record["status"] == "failed"
-        self.stopped += record["status"] == "stopped"
         self._seconds += record["seconds"] or 0.0
         self._consider(record)
         if not self._console.is_terminal:
@@ -131,7 +129,7 @@ class Progress:
     @property
     def ended(self) -> int:
         """Jobs that have ended, one way or another."""
-        return self.done + self.stopped + self.failed
+        return self.done + self.failed
 
     def seconds_left(self) -> float | None:
         """An estimate from the jobs that have finished; None before one has, or where the number of jobs is open."""
@@ -148,11 +146,6 @@ class Progress:
 
     def _line(self, job: Job, record: Record) -> str:
         count = str(self.ended) + (f"/{self.total}" if self.total is not None else "")
-        if record["status"] == "stopped":
-            at = record["stopped"]
-            return (
-                f"[{count}] {job.label}, stopped at step {at['step']} of {at['steps']}: accuracy {at['accuracy']:.2%}"
-            )
         if record["status"] != "done":
             return f"[{count}] {job.label}, failed: {record['error']['message']}"
         return (
@@ -164,8 +157,6 @@ class Progress:
         parts = [f"{self.done}" + (f" of {self.total}" if self.total is not None else "") + " done"]
         idle = not self._running and not self.ended
         parts.append("the workers start" if idle else f"{len(self._running)} running")
-        if self.stopped:
-            parts.append(f"{self.stopped} stopped early")
         if self.failed:
             parts.append(f"{self.failed} failed")
         parts.append(f"{duration(time.monotonic() - self._since)} so far")

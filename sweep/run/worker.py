@@ -20,7 +20,6 @@ from ray import tune
 from sweep.job import compress
 from sweep.job.context import JobContext, job_device, open_context, settle_process
 from sweep.run import bundle
-from sweep.search.stopping import Bars
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
@@ -73,7 +72,7 @@ def work(config: dict[str, Any], data: ray.ObjectRef[Data]) -> None:
     place = place_of(data)
     settle_process()  # again: to flush denormals is a thread's own, and each trial of Tune's has a new one
     while True:
-        tune.report(_do(Job.from_dict(config["job"]), Bars(**config["bars"]), place))
+        tune.report(_do(Job.from_dict(config["job"]), place))
 
 
 def take(given: dict[str, Any], trainable: tune.Trainable) -> None:
@@ -81,10 +80,10 @@ def take(given: dict[str, Any], trainable: tune.Trainable) -> None:
     trainable.config.update(given)
 
 
-def _do(job: Job, bars: Bars, place: Place) -> dict[str, Any]:
+def _do(job: Job, place: Place) -> dict[str, Any]:
     """The job's last report: its record as JSON text (Tune would flatten a dict)."""
     report = _throttled(tune.report, seconds=place.seconds_between_reports)
-    record = compress.run_job(job, place.context, report=report, bars=bars)
+    record = compress.run_job(job, place.context, report=report)
     if place.url is not None:
         record = remote.put_job(place.url, place.context.folder, job_id=job.id)
         shutil.rmtree(place.context.folder.record(job.id).parent)

@@ -45,14 +45,15 @@ class Index:
         self._due = -math.inf
 
     def jobs(self) -> set[str]:
-        """The jobs whose trials are complete or pruned. Trials that something else left running are closed."""
+        """The jobs whose trials are complete. Trials that something else left running are closed."""
         return patiently(self._jobs)
 
     def _jobs(self) -> set[str]:
         ours = models.TrialModel.study_id == self.study._study_id
         job = select(models.TrialUserAttributeModel.value_json).join(models.TrialModel).where(ours)
-        ended = models.TrialModel.state.in_((TrialState.COMPLETE, TrialState.PRUNED))
-        complete = job.where(ended, models.TrialUserAttributeModel.key == "job")
+        complete = job.where(
+            models.TrialModel.state == TrialState.COMPLETE, models.TrialUserAttributeModel.key == "job"
+        )
         with Session(self._storage.engine) as session:
             running = select(models.TrialModel.number).where(ours, models.TrialModel.state == TrialState.RUNNING)
             left = session.scalars(running).all()

@@ -6,9 +6,8 @@ What draws works on a study in memory, made from the records. Only the driver wr
 
 import datetime
 import itertools
-import json
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -24,7 +23,6 @@ from optuna.trial import FrozenTrial, TrialState
 from sweep.search.index import Index
 from sweep.search.sampler import TRIES, Parameters, Params, SmallestSampler, as_params
 from sweep.search.space import Flags, spread
-from sweep.search.stopping import Bars, Finished, bars, needed_beside
 from sweep.search.storage import without_password
 from sweep.search.version_space import skipped
 from sweep.store.files import StoreError
@@ -49,12 +47,8 @@ class Search(Protocol):
         """True when nothing will be asked any more, once no job is running."""
         ...
 
-    def bars(self, job: Job) -> Bars:
-        """What stops `job` while it runs; asked for when it starts."""
-        ...
-
     def tell(self, job: Job, record: Record | None) -> None:
-        """The job's record, done, stopped or failed; None when the job was lost and may be asked for again."""
+        """The job's record, done or failed; None when the job was lost and may be asked for again."""
         ...
 
 
@@ -101,7 +95,6 @@ class IndexedSearch:
         trials: at most so many jobs are started; None for no bound.
         confirm: fresh seeds of the winner, at least; 0 for none.
         objectives: what the index minimises where there is no target: of "error", "bytes" and "macs".
-        curve_of: a finished job's accuracy at each LC step, empty where it is not known; None stops no job.
     """
 
     def __init__(
@@ -116,7 +109,6 @@ class IndexedSearch:
         trials: int | None,
         confirm: int = 0,
         objectives: Sequence[str] = ("error", "bytes"),
-        curve_of: Callable[[Record], Sequence[float]] | None = None,
     ) -> None:
         self.entries, self.name, self.threshold, self.trials = entries, name, threshold, trials
         self.started = 0
@@ -130,17 +122,12 @@ class IndexedSearch:
         self._parameters = Parameters({family.name: family.knobs for family in study.families})
         self._distributions = self._parameters.distributions()
         done = [record for record in records if record["status"] == "done"]
-        stopped = [record for record in records if record["status"] == "stopped" and self._holds(record)]
-        known = [record for record in (*done, *stopped) if self._owner(record) is not None]
+        known = [record for record in done if self._owner(record) is not None]
         self._records = {record["id"]: record for record in known}
         self.known = len(self._records)
         proposer = TPESampler(seed=0) if name in ("tpe", "pareto") else None
         self._aimed = self._aim(study, done, confirm, proposer) if threshold is not None else None
         self._tried = {self._owner(record) for record in known}
-        self._curve_of = curve_of if name != "grid" else None  # a grid is there for all of its results
-        self._finished: dict[str, list[Finished]] = {}  # by schedule
-        for record in done:
-            self._note(record)
         self._left = _Left(entries, known=self._records)
         self._drawing = self._draw_from(known, proposer) if self._aimed or proposer else None
         self._harvest(known)
@@ -158,18 +145,6 @@ class IndexedSearch:
         self.started += 1
         return job
 
-    def bars(self, job: Job) -> Bars:
-        """Those of the first job of a configuration; later ones are to confirm it, and run to their end."""
-        number = self._numbers[_of(job.family, job.configuration)]
-        entry = self.entries[number]
-        if self._curve_of is None or not entry.fixed or number in self._tried:
-            return Bars()
-        finished = self._finished.get(_schedule(job.schedule), [])
-        needed = self.threshold
-        if needed is None:
-            needed = needed_beside(finished, self._sizes(entry.nominal_bytes, entry.macs))
-        return bars(finished, needed=needed)
-
     def finished(self) -> bool:
         return not self._running and not self._ready()
 
@@ -180,7 +155,6 @@ class IndexedSearch:
         if record is not None:
             self._records[job.id] = record
             self._tried.add(self._numbers[_of(job.family, job.configuration)])
-            self._note(record)
         frozen = self._frozen(job, record, since=running.since)
         self._index.add(frozen)
         if running.trial is None or self._drawing is None:
@@ -219,7 +193,6 @@ class IndexedSearch:
             "known": self.known,
             "started": self.started,
             "failed": sum(record["status"] == "failed" for record in self._records.values()),
-            "stopped": sum(record["status"] == "stopped" for record in self._records.values()),
             "skipped": ruled_out,
             "left": int(untouched.sum()) - sum(ruled_out.values()),
         }
@@ -241,22 +214,6 @@ class IndexedSearch:
             proposer=proposer,
             others=list(elsewhere.values()),
         )
-
-    def _note(self, record: Record) -> None:
-        """Keeps what a finished job's accuracies tell of others."""
-        if self._curve_of is None or record["status"] != "done" or record["method"] != "lc":
-            return
-        curve = tuple(self._curve_of(record))
-        if curve:
-            sizes = self._sizes(record["nominal_bytes"], record["macs"])
-            self._finished.setdefault(_schedule(record["schedule"]), []).append(Finished(sizes, curve))
-
-    def _sizes(self, nominal_bytes: int, macs: int) -> tuple[int, ...]:
-        return (nominal_bytes, macs) if "macs" in self._objectives else (nominal_bytes,)
-
-    def _holds(self, record: Record) -> bool:
-        """Whether a job that was stopped needs not run for this search either."""
-        return self.name == "pareto" or (self.threshold is not None and record["stopped"]["below"] <= self.threshold)
 
     def _ruled_out(self, untouched: Flags) -> dict[str, int]:
         return skipped(self._aimed.view(self._drawing), untouched=untouched) if self._aimed and self._drawing else {}
@@ -297,9 +254,6 @@ class IndexedSearch:
     def _frozen(self, job: Job, record: Record | None, *, since: datetime.datetime | None = None) -> FrozenTrial:
         """The finished trial that stands for the job: complete, failed where it failed or was lost.
 
-        One that was stopped is pruned, with the least that it would have missed the target by; without a target it is
-        one that failed.
-
         since: when the job was started; None for one that was known before.
         """
         params = as_params(job.family, job.configuration)
@@ -313,13 +267,7 @@ class IndexedSearch:
         status = record["status"] if record is not None else "lost"
         done = record if status == "done" else None
         state = TrialState.COMPLETE if done else TrialState.FAIL
-        shortfall = None
-        if record is not None and status == "stopped":
-            facts["stopped"] = record["stopped"]
-            if self.threshold is not None:
-                state, shortfall = TrialState.PRUNED, self.threshold - record["stopped"]["below"]
-        elif done and self.threshold is not None:
-            shortfall = self.threshold - done["val"]["accuracy"]
+        shortfall = self.threshold - done["val"]["accuracy"] if done and self.threshold is not None else None
         trial = optuna.trial.create_trial(
             state=state,
             params=params,
@@ -336,10 +284,6 @@ class IndexedSearch:
         columns = {"bytes": "artifact_bytes", "macs": "macs"}
         error = 1 - record["val"]["accuracy"]
         return [error if objective == "error" else record[columns[objective]] for objective in self._objectives]
-
-
-def _schedule(schedule: Mapping[str, Any]) -> str:
-    return json.dumps(schedule, sort_keys=True)
 
 
 @dataclass(frozen=True)

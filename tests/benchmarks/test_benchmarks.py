@@ -22,7 +22,6 @@ NAMES = {
     "lenet300_table": "quantize-all quantize-1-3 prune-5 sum-k2-1pct mixed rank-selection",
     "search": "smallest-jobs smallest-hit smallest-noisy-jobs smallest-noisy-hit smallest-false-winners bisection-jobs "
     "tpe-jobs tpe-alone-hit nsga-false-winners grid-jobs smallest-2-rounds smallest-8-jobs smallest-64-rounds",
-    "stopping": "front-saved front-stopped drop-0.5-saved drop-0.5-stopped drop-1-saved drop-2-stopped",
     "orchestration": "trivial-job workers-busy eight-busy store-growth status-growth pick-growth front-growth "
     "resume-growth simulated-busy simulated-saturation simulated-search",
     "report": "report-100 report-1000 report-10000",
@@ -98,20 +97,3 @@ def test_parameters_that_factors_save_are_counted_against_all():
     schedule, loss = Schedule(epochs=1, lr=0.01, batch_size=10), nn.functional.cross_entropy
     direct = next(run_lc(model, tasks, inputs, three_classes(inputs), loss=loss, schedule=schedule, seed=0))
     assert fewer_parameters(model, direct) == pytest.approx(83 / (2 * (6 + 8) + 8 + 24 + 3))
-
-
-def test_a_replay_stops_what_its_rule_would_have_stopped_and_counts_the_steps():
-    from stopping import replay
-    from sweep.search.stopping import Finished
-
-    def job(name, *curve):
-        record = {"id": name, "artifact_bytes": 10, "val": {"accuracy": curve[-1]}}
-        return record, Finished((10,), curve)
-
-    missing = [job(f"missing {number}", 0.2, 0.5, 0.6, 0.6, 0.7) for number in range(4)]
-    hopeless, made = job("hopeless", 0.1, 0.1, 0.5, 0.5, 0.99), job("made", 0.2, 0.7, 0.8, 0.9, 0.99)
-    found = replay([*missing, made, hopeless], lambda *_: 0.9)
-    assert [record["id"] for record in found.stopped] == ["hopeless"]
-    assert (found.saved, found.steps) == (2, 24)
-    assert replay([hopeless, made, *missing], lambda *_: 0.9).stopped == []
-    assert replay([*missing, made, hopeless], lambda *_: None).stopped == []

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from sweep.job.compress import run_job
 from sweep.run.driver import outline, prepare
-from sweep.store.files import StoreError
+from sweep.store.files import StoreError, write_json
+from sweep.store.folder import SweepFolder
 from sweep.store.job import Job, content_hash
 from sweep.store.manifest import read_manifest
 from sweep.store.records import read_records
@@ -58,6 +60,23 @@ def test_nothing_of_it_is_missing(old: Path) -> None:
     prepared = prepare(given, say=pytest.fail)
     assert {job.id for entry in prepared.entries for job in entry.jobs} == asked
     assert tree(old) == before
+
+
+def test_a_job_that_an_earlier_release_stopped_is_open_and_runs_again(old: Path) -> None:
+    folder, given = SweepFolder(old), options(old.parent / "study.py", old)
+    whole = read_records(old)[0]
+    nothing = ("nominal_bytes", "artifact_bytes", "artifact_sha256", "macs", "val", "drop", "direct", "gap", "device")
+    facts = {"step": 3, "steps": 4, "accuracy": 0.3, "bar": 0.4, "below": 0.89}
+    write_json(folder.record(whole["id"]), whole | dict.fromkeys(nothing) | {"status": "stopped", "stopped": facts})
+    folder.artifact(whole["id"]).unlink()
+    assert lcsweep("status", "sweep").code == 0
+    found = outline(given)
+    assert {job.id for entry in found.entries for job in entry.jobs} - set(found.done) == {whole["id"]}
+    sweep = prepare(given, say=pytest.fail)
+    (job,) = (job for entry in sweep.entries for job in entry.jobs if job.id == whole["id"])
+    record = run_job(job, sweep.context, report=lambda _: None)
+    assert (record["status"], record["val"]) == ("done", whole["val"])
+    assert {record["status"] for record in read_records(old)} == {"done"}
 
 
 def test_another_state_of_the_study_is_refused_by_the_part_that_changed(old: Path) -> None:

@@ -121,7 +121,7 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Way:
 
 
 def finished(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those that went to their end: a search stops hopeless ones."""
+    """Those that are done."""
     return [record for record in records if record["status"] == "done"]
 
 

@@ -6,11 +6,9 @@ import itertools
 import json
 import math
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -23,7 +21,6 @@ from sweep.job.context import open_context, split_arrays
 from sweep.job.measure import measure, scores
 from sweep.run.driver import Sweep
 from sweep.search.search import index_url, open_index
-from sweep.search.stopping import Bars
 from sweep.store.job import Job, content_hash, versions
 from sweep.store.record import Record
 from sweep.store.records import read_records
@@ -64,31 +61,6 @@ def told(sweep: Sweep) -> tuple[Job, Record, list[dict[str, Any]]]:
     job = sweep.entries[-1].jobs[0]
     reports: list[dict[str, Any]] = []
     return job, run_job(job, sweep.context, report=reports.append), reports
-
-
-def test_a_job_that_falls_to_its_bar_ends_there_and_runs_again_without_one(tmp_path: Path) -> None:
-    sweep = begin(tmp_path)
-    job = sweep.entries[-1].jobs[0]
-    reports: list[dict[str, Any]] = []
-    run_job(job, sweep.context, report=reports.append)
-    steps = len(reports) - 1
-    curve = [1 - report["val_error"] for report in reports]
-    shutil.rmtree(sweep.folder.record(job.id).parent)
-    at = steps - 3
-    never = [-1.0] * (steps + 1)
-    above = Bars((*never[:at], float(np.nextafter(curve[at], 0)), *never[at + 1 :]), 0.9)
-    assert run_job(job, sweep.context, report=lambda _: None, bars=above)["status"] == "done"
-    shutil.rmtree(sweep.folder.record(job.id).parent)
-    bars = Bars((*never[:at], curve[at], *never[at + 1 :]), 0.9)
-    record = run_job(job, sweep.context, report=lambda _: None, bars=bars)
-    facts = {"step": at, "steps": steps, "accuracy": curve[at], "bar": curve[at], "below": 0.9}
-    assert (record["status"], record["stopped"], record["error"]) == ("stopped", facts, None)
-    assert record["val"] is None
-    assert not sweep.folder.artifact(job.id).exists()
-    kept = json.loads(sweep.folder.diagnostics(job.id).read_text())["steps"]
-    assert [1 - step["val_error"] for step in kept] == curve[: at + 1]
-    again = run_job(job, sweep.context, report=lambda _: None)
-    assert (again["status"], 1 - again["val"]["accuracy"]) == ("done", reports[-1]["val_error"])
 
 
 def raising(*, in_: str = "training") -> str:

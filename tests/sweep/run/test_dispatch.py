@@ -135,7 +135,7 @@ class Seat:
         self.sent: list[int] = []
 
     def remote(self, sent: Any) -> None:
-        trainable = SimpleNamespace(config={"job": None, "bars": None})
+        trainable = SimpleNamespace(config={"job": None})
         sent(trainable)
         self.sent.append(trainable.config["job"]["seed"])
 

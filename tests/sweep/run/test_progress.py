@@ -56,25 +56,6 @@ def test_a_line_a_finished_job_where_there_is_no_terminal() -> None:
     ]
 
 
-STOPPED: Record = FAILED | {
-    "status": "stopped",
-    "error": None,
-    "seconds": 1.0,
-    "stopped": {"step": 23, "steps": 40, "accuracy": 0.61, "bar": 0.7, "below": 0.95},
-}
-
-
-def test_a_job_that_was_stopped_has_a_line_and_is_no_failure() -> None:
-    stream = io.StringIO()
-    with Progress(total=2, workers=1, stream=stream) as progress:
-        progress.on_start(job(0))
-        progress.on_finish(job(0), STOPPED)
-    assert stream.getvalue() == "[1/2] prune: keep 0.05, seed 0, stopped at step 23 of 40: accuracy 61.00%\n"
-    assert (progress.done, progress.stopped, progress.failed, progress.ended) == (0, 1, 0, 1)
-    assert progress.seconds_left() == 1.0
-    assert progress.best is None
-
-
 def test_a_familys_name_is_shown_as_it_is() -> None:
     stream = io.StringIO()
     odd = Job("0" * 16, "N:m: [red] 1:2", {"keep": 0.05}, "lc", 0, {})

@@ -21,7 +21,6 @@ from lc_core.file.artifact import encode
 from sweep.job.compress import run_job
 from sweep.job.context import open_context, split_arrays
 from sweep.run import dispatch, runner
-from sweep.search.stopping import Bars
 from sweep.store.files import write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
@@ -94,7 +93,6 @@ class Listed:
         self.running: dict[str, Job] = {}
         self.told: dict[str, Record | None] = {}
         self.most_at_once = 0
-        self.stops: dict[str, Bars] = {}
 
     def ask(self) -> Job | None:
         if not self.waiting:
@@ -103,9 +101,6 @@ class Listed:
         self.running[job.id] = job
         self.most_at_once = max(self.most_at_once, len(self.running))
         return job
-
-    def bars(self, job: Job) -> Bars:
-        return self.stops.get(job.id, Bars())
 
     def finished(self) -> bool:
         return not self.waiting and not self.running

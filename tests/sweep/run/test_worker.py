@@ -14,7 +14,7 @@ from sweep.run import worker
 
 def test_every_trial_flushes_denormals_and_does_job_after_job(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tune runs each trial of a worker in a new thread; the place is opened in the first."""
-    config: dict[str, Any] = {"job": 1, "bars": {}}
+    config: dict[str, Any] = {"job": 1}
     reported: list[Any] = []
 
     def report(told: Any) -> None:
@@ -26,7 +26,7 @@ def test_every_trial_flushes_denormals_and_does_job_after_job(monkeypatch: pytes
     monkeypatch.setattr(tune, "report", report)
     monkeypatch.setattr(worker, "place_of", lambda data: "place")
     monkeypatch.setattr(worker, "Job", SimpleNamespace(from_dict=lambda data: data))
-    monkeypatch.setattr(worker, "_do", lambda job, bars, place: (job, place, float(torch.tensor(1e-39) / 2)))
+    monkeypatch.setattr(worker, "_do", lambda job, place: (job, place, float(torch.tensor(1e-39) / 2)))
 
     def trial() -> None:
         with contextlib.suppress(SystemExit):

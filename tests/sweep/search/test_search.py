@@ -14,7 +14,6 @@ from optuna.trial import TrialState
 from lc_core import Codebook
 from sweep.search import index
 from sweep.search.search import CONSTRAINT, LEGACY_CONSTRAINTS, Entry, IndexedSearch, open_index
-from sweep.search.stopping import Bars
 from sweep.search.version_space import TIGHTER
 from sweep.store.files import StoreError
 from sweep.store.job import Job
@@ -57,11 +56,6 @@ def done(job: Job, accuracy: float, size: int = 100) -> Record:
     }
 
 
-def stopped(job: Job, *, below: float) -> Record:
-    facts = {"step": 6, "steps": 8, "accuracy": 0.3, "bar": 0.4, "below": below}
-    return dataclasses.asdict(job) | {"id": job.id, "status": "stopped", "seconds": 0.1, "val": None, "stopped": facts}
-
-
 def failed(job: Job) -> Record:
     error = {"message": "ValueError: no", "traceback": "Traceback"}
     return dataclasses.asdict(job) | {"id": job.id, "status": "failed", "seconds": 0.1, "val": None, "error": error}
@@ -77,7 +71,6 @@ def begin(
     threshold: float | None = None,
     trials: int | None = None,
     confirm: int = 0,
-    curve_of: Any = None,
 ) -> IndexedSearch:
     target = {} if threshold is None else {"min_accuracy": threshold}
     kept = open_index(f"sqlite:///{folder / 'study.db'}", study="s", search=name, target=target, space="a0")
@@ -90,7 +83,6 @@ def begin(
         threshold=threshold,
         trials=trials,
         confirm=confirm,
-        curve_of=curve_of,
     )
 
 
@@ -157,7 +149,6 @@ def test_a_grid_asks_for_each_job_once_ends_first_and_keeps_them_in_optunas_stud
         "known": 0,
         "started": 5,
         "failed": 0,
-        "stopped": 0,
         "skipped": {},
         "left": 0,
     }
@@ -437,71 +428,23 @@ def test_a_storages_password_is_not_shown() -> None:
     assert "secret" not in str(caught.value)
 
 
-# Hopeless jobs
-
-LINE = [0.1, 0.2, 0.3, 0.4, 0.5]  # of the final accuracy, by LC step
+# Records of an earlier release, which stopped jobs that seemed hopeless
 
 
-def curve(record: Record) -> list[float]:
-    return [*LINE, record["val"]["accuracy"]]
+def stopped(job: Job) -> Record:
+    facts = {"step": 6, "steps": 8, "accuracy": 0.3, "bar": 0.4, "below": 0.89}
+    return dataclasses.asdict(job) | {"id": job.id, "status": "stopped", "seconds": 0.1, "val": None, "stopped": facts}
 
 
-def known(*, accuracies: Sequence[float]) -> list[Record]:
-    """Records of the first family's first configurations."""
-    jobs = [entry.jobs[0] for entry in entries()]
-    records = [done(job, a, SIZES[float(job.configuration["keep"])]) for job, a in zip(jobs, accuracies, strict=False)]
-    return [record | {"nominal_bytes": record["artifact_bytes"], "macs": 7} for record in records]
-
-
-def test_bars_come_from_the_finished_jobs_that_missed_what_is_needed(folder: Path) -> None:
-    records = known(accuracies=[0.5, 0.5, 0.5])
-    job = entries()[3].jobs[0]
-    needed = {"smallest": 0.9, "grid": None, "pareto": None}
-    for name, threshold in needed.items():
-        search = begin(folder, entries(), name=name, records=records, threshold=threshold, curve_of=curve)
-        expected = Bars((-1.0, -1.0, -1.0, 0.4, 0.5, -1.0), 0.89) if name == "smallest" else Bars()
-        assert search.bars(job) == expected
-    without = begin(folder, entries(), name="smallest", records=records, threshold=0.9)
-    assert without.bars(job) == Bars()
-
-
-def test_for_a_front_what_is_needed_is_the_best_that_is_no_larger(folder: Path) -> None:
-    """Keep 0.1 has 0.9 in 100 bytes; three larger ones ended at 0.5, and a fourth need not try."""
-    listed = entries()
-    records = known(accuracies=[0.5, 0.5, 0.5, 0.5, 0.9])
-    search = begin(folder, listed, name="pareto", records=[records[4], *records[:3]], curve_of=curve)
-    assert search.bars(listed[3].jobs[0]).below == pytest.approx(0.89)
-    search = begin(folder, listed, name="pareto", records=records[:3], curve_of=curve)
-    assert search.bars(listed[3].jobs[0]) == Bars()  # nothing is as small
-
-
-def test_a_configurations_further_seeds_run_to_their_end(folder: Path) -> None:
-    records = known(accuracies=[0.5, 0.5, 0.5, 0.95])
-    search = begin(folder, entries(), name="smallest", records=records, threshold=0.9, confirm=3, curve_of=curve)
-    again = dataclasses.replace(entries()[3].jobs[0], seed=1)
-    assert search.bars(again) == Bars()
-    assert search.bars(entries()[4].jobs[0]) != Bars()
-
-
-def test_a_stopped_job_misses_the_target_and_is_not_run_again_for_it(folder: Path) -> None:
-    def result(job: Job) -> Record:
-        keep = float(job.configuration["keep"])
-        return stopped(job, below=0.89) if keep < 0.3 else by_keep(job)
-
-    search = begin(folder, entries()[:5], name="smallest", threshold=0.9)
-    asked = finish(search, result)
-    assert search.summary()["stopped"] == sum(float(job.configuration["keep"]) < 0.3 for job in asked) > 0
-    (kept,) = {trial.state for trial in trials_of(folder, "s smallest min_accuracy 0.9 a0") if not trial.values}
-    assert kept == TrialState.PRUNED
-    constraints = [trial.constraints[CONSTRAINT] for trial in trials_of(folder, "s smallest min_accuracy 0.9 a0")]
-    assert pytest.approx(0.01) in constraints
-    again = begin(folder, entries()[:5], name="smallest", threshold=0.9, records=search.records())
-    assert again.finished()
-    assert len(trials_of(folder, "s smallest min_accuracy 0.9 a0")) == len(asked)
-    lower = begin(folder, entries()[:5], name="smallest", threshold=0.8, records=search.records())
-    assert not lower.finished()  # 0.89 may well meet 0.8
-    grid = begin(folder, entries()[:5], records=search.records())
-    assert grid.left() == 5 - sum(record["status"] == "done" for record in search.records())
+@pytest.mark.parametrize(("name", "threshold"), [("grid", None), ("pareto", None), ("smallest", 0.9), ("tpe", 0.9)])
+def test_a_job_that_was_stopped_is_not_known_and_runs_again(folder: Path, name: str, threshold: float | None) -> None:
+    listed = entries()[2:4]  # of keep 0.3, which meets the target, and 0.2
+    records = [by_keep(listed[0].jobs[0]), stopped(listed[1].jobs[0])]
+    search = begin(folder, listed, name=name, records=records, threshold=threshold)
+    assert search.known == 1
+    assert finish(search, by_keep) == [listed[1].jobs[0]]
+    again = begin(folder, listed, name=name, records=search.records(), threshold=threshold)
+    assert (again.known, again.finished()) == (2, True)
 
 
 # Confirmation, TPE and the front
