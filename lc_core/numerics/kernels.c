@@ -3,28 +3,16 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 /* Built for processors with wider vectors, too, where the loader can choose: with the same bits. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define WIDER __attribute__((target_clones("avx2", "default")))
-#define FUSED __attribute__((target_clones("fma", "default")))
 #else
 #define WIDER
-#define FUSED
 #endif
 
-#ifdef __GNUC__
-#define FETCH(x) __builtin_prefetch(x)
-#else
-#define FETCH(x) ((void)0)
-#endif
-
-/* A CHUNK of numbers is worked on at a time, which compilers do several at once; a LINE of memory holds so many. */
-enum { CHUNK = 512, CELLS = 4096, LINE = 16, LINE_BYTES = LINE * sizeof(float), ROWS_AHEAD = 8 };
+/* A CHUNK of numbers is worked on at a time: compilers vectorise that. CELLS is as in kernels.py. */
+enum { CHUNK = 512, CELLS = 4096 };
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
@@ -255,88 +243,5 @@ void best_parts(const double *counts, const double *sums, int bins, int size, do
         before = explained;
         explained = found;
         one_more(counts, sums, before, explained, came, run + 1, bins, run, bins);
-    }
-}
-
-/* Whether every x is level / 255 + dark, to the bit, of a whole level from 0 to 255: `levels`. Rows of `size`. */
-WIDER ptrdiff_t levels_of(const float *restrict x, const float *restrict dark, ptrdiff_t rows, ptrdiff_t size,
-                          uint8_t *restrict levels)
-{
-    float back[CHUNK];
-    for (; rows > 0; rows--, x += size, levels += size)
-        for (ptrdiff_t start = 0; start < size; start += CHUNK) {
-            const ptrdiff_t end = least(start + CHUNK, size);
-            for (ptrdiff_t i = start; i < end; i++) {
-                float level = (x[i] - dark[i]) * 255.0f + 0.5f;
-                level = level > 0.0f ? level : 0.0f;
-                level = level < 255.0f ? level : 255.0f;
-                levels[i] = (uint8_t)(int32_t)level;
-            }
-            for (ptrdiff_t i = start; i < end; i++)
-                back[i - start] = levels[i] / 255.0f + dark[i];
-            if (memcmp(back, x + start, sizeof(float) * (size_t)(end - start)))
-                return 0;
-        }
-    return 1;
-}
-
-/* Past the caches, which need not fetch first what is written whole. */
-static inline void write_past(float *restrict to, const float *restrict from, ptrdiff_t n)
-{
-    ptrdiff_t i = 0;
-#ifdef __SSE2__
-    if ((uintptr_t)to % 16 == 0)
-        for (; i + 4 <= n; i += 4)
-            _mm_stream_ps(to + i, _mm_loadu_ps(from + i));
-#endif
-    for (; i < n; i++)
-        to[i] = from[i];
-}
-
-/* Row r of `seen` is added + kept (level / 255 + dark), of its way's rows and of the `size` numbers from starts[r] on;
-   `dark` has each place twice, one turn after the other. Ways take turns. Rows lie far apart: several are asked of
-   memory at a time, as asking, reading and writing line by line would be in each other's way. */
-WIDER void levels_moved(const uint8_t *restrict levels, const float *restrict dark, const float *restrict kept,
-                        const float *restrict added, const int64_t *starts, float *restrict seen, ptrdiff_t rows,
-                        ptrdiff_t size, ptrdiff_t ways)
-{
-    float part[CHUNK];
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        if (r % ROWS_AHEAD == 0)
-            for (ptrdiff_t next = r; next < least(r + ROWS_AHEAD, rows); next++)
-                for (ptrdiff_t i = 0; i < size + LINE_BYTES; i += LINE_BYTES)
-                    FETCH(levels + starts[next] + i);
-        const uint8_t *from = levels + starts[r];
-        const float *shade = dark + starts[r] % size, *factor = kept + r % ways * size, *term = added + r % ways * size;
-        for (ptrdiff_t start = 0; start < size; start += CHUNK) {
-            const ptrdiff_t end = least(start + CHUNK, size);
-            for (ptrdiff_t i = start; i < end; i++)
-                part[i - start] = term[i] + factor[i] * (from[i] / 255.0f + shade[i]);
-            write_past(seen + r * size + start, part, end - start);
-        }
-    }
-#ifdef __SSE2__
-    _mm_sfence();
-#endif
-}
-
-/* A step of Nesterov's method by the gradient g - pull + decay w, with velocity v; what is rounded where is what torch's
-   kernel does. Memory is asked ahead. */
-FUSED void pulled_sgd(float *restrict w, const float *restrict g, float *restrict v, const float *restrict pull,
-                      ptrdiff_t n, float decay, float momentum, float lr)
-{
-    for (ptrdiff_t start = 0; start < n; start += CHUNK) {
-        const ptrdiff_t end = least(start + CHUNK, n);
-        for (ptrdiff_t i = end; i < least(end + CHUNK, n); i += LINE) {
-            FETCH(w + i);
-            FETCH(g + i);
-            FETCH(v + i);
-            FETCH(pull + i);
-        }
-        for (ptrdiff_t i = start; i < end; i++) {
-            const float slope = fmaf(w[i], decay, g[i] - pull[i]);
-            v[i] = momentum * v[i] + slope;
-            w[i] = fmaf(-lr, fmaf(momentum, v[i], slope), w[i]);
-        }
     }
 }

@@ -16,7 +16,6 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
-Levels = npt.NDArray[np.uint8]
 
 CELLS = 4096
 """As in kernels.c."""
@@ -32,11 +31,7 @@ _TAKEN = {
     "outermost_gone": [_ARRAY, _ARRAY, _ARRAY, _INT, _DOUBLE, _ARRAY, _ARRAY, _ARRAY, _ARRAY],
     "best_parts": [_ARRAY, _ARRAY, _INT, _INT, _ARRAY, _ARRAY],
     "least_way": [_ARRAY, _ARRAY, _ARRAY, _SIZE, _SIZE, _ARRAY, _ARRAY],
-    "levels_of": [_ARRAY, _ARRAY, _SIZE, _SIZE, _ARRAY],
-    "levels_moved": [_ARRAY, _ARRAY, _ARRAY, _ARRAY, _ARRAY, _ARRAY, _SIZE, _SIZE, _SIZE],
-    "pulled_sgd": [_ARRAY, _ARRAY, _ARRAY, _ARRAY, _SIZE, _FLOAT, _FLOAT, _FLOAT],
 }
-_TELLING = ("bin_entries", "levels_of")
 
 
 def _library() -> ctypes.CDLL | None:
@@ -48,7 +43,7 @@ def _library() -> ctypes.CDLL | None:
                 function = getattr(library, name, None)
                 if function is None:
                     raise ImportError(f"{path}: built of other sources than these; install lcsweep again")
-                function.argtypes, function.restype = taken, _SIZE if name in _TELLING else None
+                function.argtypes, function.restype = taken, _SIZE if name == "bin_entries" else None
             return library
     return None
 
@@ -145,28 +140,6 @@ def best_parts(counts: Floats, sums: Floats, *, size: int) -> Indices:
     for starts in came[::-1]:
         path.append(int(starts[path[-1]]))
     return np.array([0, *reversed(path)])
-
-
-def levels_of(images: Singles, dark: Singles) -> Levels | None:
-    """Whole levels (n, size) whose 255th part, plus their place's `dark` (size,), is each number of `images` (n, size)
-    to the bit; None where there are none."""
-    levels = np.empty(images.shape, np.uint8)
-    return levels if _call("levels_of", images, dark, *images.shape, levels) else None
-
-
-def levels_moved(*addresses: int, rows: int, size: int, ways: int) -> None:
-    """Rows of added + kept (level / 255 + dark): of the `size` levels from a row's start on, and of a row of `kept` and
-    `added` (ways, size), which take turns. The addresses are of the levels, of the places' dark twice over (2 size,),
-    of kept and added, of the starts (rows,) and of what is written (rows, size)."""
-    assert LIBRARY is not None
-    LIBRARY.levels_moved(*addresses, rows, size, ways)
-
-
-def pulled_sgd(*addresses: int, size: int, decay: float, momentum: float, lr: float) -> None:
-    """A step of Nesterov's method by the slope g - pull + decay w: v becomes momentum v + slope, and w becomes
-    w - lr (slope + momentum v). The addresses are of w, g, v and pull, each of `size` float32 numbers."""
-    assert LIBRARY is not None
-    LIBRARY.pulled_sgd(*addresses, size, decay, momentum, lr)
 
 
 def _call(name: str, *given: npt.NDArray[np.generic] | float) -> int:

@@ -6,8 +6,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lc_core.numerics import kernels
-
 
 class Examples(Protocol):
     """Training inputs: a tensor (n, ...), or what shows its examples otherwise.
@@ -30,9 +28,6 @@ class PixelShifts:
     A training image's way is by its place in the batch. Images lie in memory row by row, so a moved one is read from a
     pixel or a row further on, at the cost of an unmoved one; what then stands at its edges is replaced. The first and
     the last image, beside which there is nothing to read, stay where their way would need it, edges apart.
-
-    Of images of 256 levels, of which some example shows each pixel dark, the levels are kept, too, a byte each: with
-    one thread on a CPU they are read in place of the inputs, which takes half of the time and gives the same bits.
 
     Args:
         inputs: (n, ...), of `height` x `width` pixels a channel: intensities, 0 being dark, minus their mean at each
@@ -60,8 +55,6 @@ class PixelShifts:
         self._kept = torch.stack([_kept(dark, down, right) for down, right in ways]).flatten(1)
         means = torch.stack([dark - dark.reshape(-1).roll(-int(way)).view(dark.shape) for way in self._ways])
         self._added = torch.where(self._kept > 0, means.flatten(1), dark.reshape(-1))
-        self._dark = dark.reshape(-1).repeat(2)
-        self._levels = _levels(inputs.view(n, size), self._dark[:size])
 
     @property
     def shape(self) -> Sequence[int]:
@@ -75,22 +68,10 @@ class PixelShifts:
             self._starts = self._ways.repeat(times)[:places]
         starts = torch.add(self._starts, index, alpha=self._size).clamp_(0, self._last)
         seen = self.inputs.new_empty(times * ways, self._size)
-        if self._levels is not None and torch.get_num_threads() == 1:
-            passed = (self._levels, self._dark, self._kept, self._added, starts, seen)
-            kernels.levels_moved(*(each.data_ptr() for each in passed), rows=places, size=self._size, ways=ways)
-        else:
-            torch.index_select(self._at, 0, starts, out=seen[:places])
-            nines = seen.view(times, ways, self._size)
-            torch.addcmul(self._added, self._kept, nines, out=nines)
+        torch.index_select(self._at, 0, starts, out=seen[:places])
+        nines = seen.view(times, ways, self._size)
+        torch.addcmul(self._added, self._kept, nines, out=nines)
         return seen[:places].view(-1, *self.shape[1:])
-
-
-def _levels(images: Tensor, dark: Tensor) -> Tensor | None:
-    """The images (n, size) as bytes of which they are the 255th part plus `dark` (size,); None where they are none."""
-    if not (images.is_cpu and images.dtype == torch.float32 and kernels.built()):
-        return None
-    found = kernels.levels_of(images.detach().numpy(), dark.detach().numpy())
-    return None if found is None else torch.from_numpy(found)
 
 
 def _kept(image: Tensor, down: int, right: int) -> Tensor:

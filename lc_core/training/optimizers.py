@@ -8,8 +8,6 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from lc_core.training import nesterov
-
 OptimizerName = Literal["sgd", "adam"]
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 
@@ -88,7 +86,8 @@ class Optimizer:
         self.clip()
         decays = {name: self._weight_decay for name, each in self._parameters.items() if each.grad is not None}
         if penalty and self._name == "sgd":
-            self._pull_along(penalty, decays, lr)
+            torch._foreach_sub_(gradients_of(penalty.parameters), list(penalty.pulls))
+            decays |= {self._names[id(parameter)]: self._weight_decay + penalty.mu for parameter in penalty.parameters}
         groups: dict[tuple[torch.device, torch.dtype, float], list[str]] = {}
         for name, decay in decays.items():
             parameter = self._parameters[name]
@@ -97,23 +96,6 @@ class Optimizer:
             self._fused(names, lr=lr, weight_decay=decay)
         if penalty and self._name == "adam":
             self._pull(penalty, lr)
-
-    def _pull_along(self, penalty: Penalty, decays: dict[str, float], lr: float) -> None:
-        """SGD's steps of the pulled parameters that can be taken at once, and then leave `decays`; else the penalty
-        enters their gradients and their `decays`: mu w is weight decay."""
-        decay, apart = self._weight_decay + penalty.mu, []
-        gradients = gradients_of(penalty.parameters)
-        for parameter, gradient, pull in zip(penalty.parameters, gradients, penalty.pulls, strict=True):
-            name = self._names[id(parameter)]
-            velocity = self._buffers_of(name)["momentum_buffer"]
-            if self._momentum and nesterov.fits(parameter, gradient, velocity, pull):
-                nesterov.pulled_step(parameter, gradient, velocity, pull, decay=decay, momentum=self._momentum, lr=lr)
-                del decays[name]
-            else:
-                decays[name] = decay
-                apart.append((gradient, pull))
-        if apart:
-            torch._foreach_sub_(*(list(each) for each in zip(*apart, strict=True)))
 
     def _fused(self, names: Sequence[str], *, lr: float, weight_decay: float) -> None:
         """A step of the parameters `names`, of one device and type.
@@ -124,7 +106,18 @@ class Optimizer:
         gradients, buffers = gradients_of(parameters), [self._buffers_of(name) for name in names]
         if self._name == "sgd":
             velocities = [held["momentum_buffer"] for held in buffers]
-            nesterov.step(parameters, gradients, velocities, decay=weight_decay, momentum=self._momentum, lr=lr)
+            torch._fused_sgd_(
+                parameters,
+                gradients,
+                velocities if self._momentum else [],
+                weight_decay=weight_decay,
+                momentum=self._momentum,
+                lr=lr,
+                dampening=0.0,
+                nesterov=self._momentum > 0,
+                maximize=False,
+                is_first_step=False,
+            )
         else:
             steps = [held["step"] for held in buffers]
             torch._foreach_add_(steps, 1)

@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from lc_core.numerics import kernels
 from lc_core.training.augmentation import PixelShifts
 from lc_core.training.loop import Batches
 
@@ -53,57 +52,6 @@ def test_the_first_and_the_last_image_stay_where_nothing_lies_beside_them():
                 stayed = images[alone] - mean + moved(mean, down, right)
                 expected = torch.where(moved(torch.ones_like(mean), down, right) > 0, stayed, 0)
             torch.testing.assert_close(seen[place], expected)
-
-
-def of_256_levels(height, width, channels, n=60):
-    """Images of which some example shows each pixel dark, minus their mean."""
-    levels = torch.randint(256, (n, channels, height, width))
-    levels[torch.randperm(n)[0]] = 0
-    images = levels.float().div_(255)
-    return images - images.mean(dim=0)
-
-
-UNBUILT = pytest.mark.skipif(not kernels.built(), reason="they were not built, of which test_lookup.py complains")
-
-
-@UNBUILT
-@pytest.mark.parametrize("height, width, channels", [(28, 28, 1), (3, 5, 2), (4, 4, 1), (2, 3, 3)])
-@pytest.mark.parametrize("places", [1, 9, 40, 256])
-def test_levels_move_as_the_images_do_to_the_bit(monkeypatch, height, width, channels, places):
-    shifts = PixelShifts(of_256_levels(height, width, channels), height=height, width=width)
-    batch = torch.randint(60, (places,))
-    batch[0], batch[-1] = 0, 59
-    moved, compiled = [], kernels.levels_moved
-    monkeypatch.setattr(kernels, "levels_moved", lambda *given, **named: moved.append(1) or compiled(*given, **named))
-    seen = []
-    for threads in (1, 2):
-        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)  # noqa: B023
-        seen.append(shifts.index_select(0, batch))
-    assert len(moved) == 1
-    assert torch.equal(*(each.view(torch.int32) for each in seen))
-
-
-OTHERS = {
-    "between two levels": lambda x: x + 0.5 / 255,
-    "rounded otherwise": lambda x: torch.nextafter(x, x + 1),
-    "darker than dark": lambda x: x - 1,
-    "lighter than light": lambda x: x + 1,
-    "zero, but for its sign": lambda x: -torch.zeros_like(x),
-    "infinite": lambda x: x + torch.inf,
-    "none": lambda x: x + torch.nan,
-}
-
-
-@UNBUILT
-@pytest.mark.parametrize("other", OTHERS)
-def test_one_number_that_no_level_stands_for_is_seen_as_it_is(monkeypatch, other):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    inputs = of_256_levels(28, 28, 1)
-    assert PixelShifts(inputs, height=28, width=28)._levels is not None
-    inputs[30, 0, 14, 14] = OTHERS[other](inputs[30, 0, 14, 14])
-    seen = PixelShifts(inputs, height=28, width=28).index_select(0, torch.full((9,), 30))
-    unmoved = seen[4, 0, 14, 14], inputs[30, 0, 14, 14]
-    torch.testing.assert_close(*unmoved, rtol=0, atol=0, equal_nan=True)
 
 
 def test_the_inputs_stay_as_they_are_and_the_same_batch_looks_the_same():
