@@ -17,7 +17,7 @@ from reports.figures.progress import draw_progress
 from reports.figures.run import draw_run
 from reports.page.html import render
 from sweep.criteria import Target
-from sweep.pick.choice import By
+from sweep.pick.choice import By, shortfall
 from sweep.store.files import write_whole
 from sweep.store.folder import SweepFolder
 
@@ -107,7 +107,7 @@ def _choice(findings: Findings) -> dict[str, Any] | None:
         "method": row.candidate.method,
         "by": choice.by,
         "feasible": choice.feasible,
-        "shortfall": choice.shortfall,
+        "shortfall": shortfall(choice.margin),
         "artifact_bytes": row.candidate.artifact_bytes,
         "compression_ratio": row.compression_ratio,
         "macs": row.candidate.macs,

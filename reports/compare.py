@@ -47,7 +47,9 @@ class Side:
 
     def smallest(self, threshold: float) -> Candidate | None:
         """The candidate of fewest bytes whose mean accuracy over its seeds is `threshold` or more."""
-        return next((c for c in self.found if math.fsum(c.margins(threshold)) / len(c.seeds) >= -_ROUNDING), None)
+        return next(
+            (c for c in self.found if math.fsum(a - threshold for a in c.accuracies) / len(c.seeds) >= -_ROUNDING), None
+        )
 
     @property
     def best(self) -> Candidate | None:

@@ -76,7 +76,7 @@ def _pick(findings: Findings) -> str:
     row, choice = findings.pick, findings.choice
     if row is None or choice is None:
         return f"**Target:** {words}. No model so far can be said to meet it or to miss it."
-    verdict = "meets it" if choice.feasible else f"misses it by {points(choice.shortfall)}"
+    verdict = "meets it" if choice.feasible else f"misses it by {points(-choice.margin)}"
     name = f"**{escape(row.series)}: {escape(row.candidate.label)}**"
     size = f"{count(row.candidate.artifact_bytes)} bytes, {ratio(row.compression_ratio)} smaller"
     cost = "" if choice.by == "bytes" else f", {amount(COSTS[choice.by], row.candidate.cost(choice.by))}"

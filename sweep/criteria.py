@@ -1,16 +1,17 @@
-"""What a model must reach: the target, and what a candidate has to show for it."""
+"""The target, which the user asks for, and the criteria, by which a search, a pick and a report judge candidates."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
-from sweep.intervals import UNKNOWN, Noise
+from sweep.intervals import UNKNOWN, Noise, least_mean, pooled
 
-ROUNDING = 1e-12  # 97 of 100 less 0.01 is 0.96, in numbers that are not binary: no miss, less than any example's worth
+ROUNDING = 1e-12  # 0.97 - 0.01 may come out just above 0.96; one example more or less changes an accuracy by far more
 
 
 class NoTargetError(ValueError):
-    """A command that needs a target was given none, and the study has none either."""
+    """A command needs a target, and neither the user nor the study gives one."""
 
     def __init__(self, command: str) -> None:
         super().__init__(f"{command}: expected a target, --max-drop or --min-accuracy; the study has none either")
@@ -18,12 +19,15 @@ class NoTargetError(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """What a model must reach: at most `max_drop` below the reference's accuracy, or `min_accuracy`; one of them.
+    """The accuracy that a model must have. Exactly one of `max_drop` and `min_accuracy` is set.
 
     Attributes:
-        max_drop: a fraction: 0.01 is one point.
-        min_accuracy: a fraction.
-        relative: `max_drop` is a part of the reference's accuracy, and not absolute.
+        max_drop: the largest drop from the reference's accuracy, a fraction: 0.01 is one point.
+        min_accuracy: the least accuracy, a fraction.
+        relative: `max_drop` is a fraction of the reference's accuracy.
+
+    Raises:
+        ValueError: both or neither is set, a value is outside [0, 1], or `relative` is set without `max_drop`.
     """
 
     max_drop: float | None = None
@@ -38,40 +42,77 @@ class Target:
             if not 0 <= value <= 1:
                 raise ValueError(f"{name}: expected a fraction in [0, 1] (0.01 is one point), got {value}")
         if self.relative and self.max_drop is None:
-            raise ValueError("relative: expected max_drop, which it is about, got min_accuracy")
+            raise ValueError("relative: expected max_drop, to which it applies, got min_accuracy")
 
     def threshold(self, reference_accuracy: float) -> float:
-        """The least accuracy that meets it, less what a difference of accuracies may be rounded by."""
+        """The least accuracy that meets the target; of a drop, less `ROUNDING`."""
         if self.min_accuracy is not None:
             return self.min_accuracy
         return reference_accuracy - self.allowed(reference_accuracy) - ROUNDING
 
     def allowed(self, reference_accuracy: float) -> float:
-        """The most that the drop may be; 0 where the target is an accuracy."""
+        """The largest drop that meets the target, a fraction; 0 where the target is an accuracy."""
         return (self.max_drop or 0.0) * (reference_accuracy if self.relative else 1.0)
 
+    def criteria(
+        self, reference_accuracy: float, *, repeats: int = 1, confirm: int = 0, confident: bool = False
+    ) -> "Criteria":
+        """The criteria that follow from the target, with the noise not yet known."""
+        bound: Literal["accuracy", "drop"] = "accuracy" if self.max_drop is None else "drop"
+        return Criteria(
+            threshold=self.threshold(reference_accuracy),
+            repeats=repeats,
+            confirm=confirm,
+            confident=bound if confident else None,
+            allowed=self.allowed(reference_accuracy),
+        )
+
     def as_dict(self) -> dict[str, float]:
-        """Those of its values that are set, by name."""
+        """The values that are set, by name."""
         pairs = {"max_drop": self.max_drop, "min_accuracy": self.min_accuracy, "relative": self.relative or None}
         return {name: value for name, value in pairs.items() if value is not None}
 
 
 def own_target(manifest: Mapping[str, Any]) -> Target | None:
-    """The target of a sweep's study, as its manifest has it."""
+    """The target of a sweep's own study, from its manifest; None where the study has none."""
     return Target(**manifest["target"]) if manifest["target"] else None
 
 
+class Results(Protocol):
+    """What the seeds of one candidate gave, each tuple in the order of the seeds.
+
+    Attributes:
+        method: "lc" or "dc".
+        accuracies: on validation, unrounded.
+        lows: the lower 95 % bounds of the accuracies.
+        drops: the upper 95 % bounds of the drop from the reference; None where it is not known.
+    """
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def accuracies(self) -> tuple[float, ...]: ...
+    @property
+    def lows(self) -> tuple[float, ...]: ...
+    @property
+    def drops(self) -> tuple[float | None, ...]: ...
+
+
 @dataclass(frozen=True)
-class Terms:
-    """What a candidate has to show.
+class Criteria:
+    """What a candidate must show to be picked.
+
+    A margin says by how much the criteria are met: 0 or more meets them, less misses them, and a NaN misses them.
 
     Attributes:
         threshold: the least accuracy that meets the target.
-        repeats: seeds, at least, each of which must meet it where there is no confirmation.
-        confirm: seeds after the first, at least, whose mean must clear it by the bound of `noise.least_mean`; or 0.
-        noise: of one result.
-        confident: that the 95 % bound meets the target too: of the accuracy, or of the drop from the reference.
-        allowed: the most that the drop may be.
+        repeats: without confirmation, the fewest seeds. Each of them must meet the target.
+        confirm: the fewest seeds after the first. The lower bound of their mean must meet the target. 0 for no
+            confirmation.
+        noise: of one result; it makes the bound of the mean.
+        confident: which 95 % bound of each seed must also meet the target, that of its accuracy or that of its drop
+            from the reference. None for neither.
+        allowed: the largest drop that meets the target.
     """
 
     threshold: float
@@ -80,3 +121,44 @@ class Terms:
     noise: Noise = UNKNOWN
     confident: Literal["accuracy", "drop"] | None = None
     allowed: float = 0.0
+
+    def margin(self, accuracy: float) -> float:
+        """By how much one accuracy is above the threshold."""
+        return accuracy - self.threshold
+
+    def with_noise_of(self, found: Iterable[Results]) -> "Criteria":
+        """The same, with the noise that is pooled over the trained candidates among `found`."""
+        margins = ([self.margin(a) for a in results.accuracies] for results in found if results.method == "lc")
+        return replace(self, noise=pooled(margins))
+
+    def enough_seeds(self, results: Results) -> bool:
+        """Whether a candidate has as many seeds as are needed. Direct compression trains nothing: one is enough."""
+        needed = 1 + self.confirm if self.confirm else self.repeats
+        return results.method == "dc" or len(results.accuracies) >= needed
+
+    def margin_of(self, results: Results) -> float:
+        """The margin of a candidate, whether or not it has enough seeds.
+
+        It is the margin of the worst seed. Where winners are confirmed and there are enough seeds, it is the margin of
+        the mean's lower bound in its place; the first seed does not count for that mean, since a search may have
+        chosen the candidate by it. With `confident`, it is at most the margin of each seed's 95 % bound.
+        """
+        margins = [self.margin(accuracy) for accuracy in results.accuracies]
+        bounds = self._margins_of_bounds(results)
+        if self.confirm and results.method != "dc" and self.enough_seeds(results):
+            return min([least_mean(margins[1:], self.noise), *bounds])
+        return min([*margins, *bounds])
+
+    def _margins_of_bounds(self, results: Results) -> list[float]:
+        """The margin of each seed's 95 % bound; none without `confident`, -inf for a drop that is not known."""
+        match self.confident:
+            case "accuracy":
+                return [self.margin(low) for low in results.lows]
+            case "drop":
+                return [-math.inf if drop is None else self.allowed - drop for drop in results.drops]
+            case _:
+                return []
+
+    def met_by(self, results: Results) -> bool:
+        """Whether a candidate has enough seeds and a margin of 0 or more."""
+        return self.enough_seeds(results) and self.margin_of(results) >= 0

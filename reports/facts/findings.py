@@ -74,7 +74,7 @@ class Measurement:
 class Findings:
     """Everything a report says, with nothing left to compute but its looks. `rows` go by size, smallest first.
 
-    `jobs` go by when they finished. `repeats` and `confirm` are the seeds that a candidate needs (`Terms`).
+    `jobs` go by when they finished. `repeats` and `confirm` are the seeds that a candidate needs (`Criteria`).
     """
 
     folder: str

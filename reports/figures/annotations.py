@@ -113,7 +113,7 @@ def _call_out(
     if findings.knees.get(cost.key) is pick:
         lines.append("at the knee of the front")
     if not findings.choice.feasible:
-        lines.append(f"misses the target by {points(findings.choice.shortfall)}")
+        lines.append(f"misses the target by {points(-findings.choice.margin)}")
     head = write(figure, label(f"{pick.series}: {candidate.label}", most=46), size=9.2, weight="bold")
     body = [write(figure, line, size=8.8) for line in lines]
     # Bold letters are wider in print than at the screen's resolution, where they are measured.

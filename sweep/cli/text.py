@@ -72,14 +72,16 @@ def chosen(choice: Choice, manifest: Facts) -> str:
     if choice.feasible:
         known = {"macs": found.macs, "reference_macs": manifest["reference"]["macs"]}
         return f"smallest that meets the target: {what}, {accuracy}; speed: {speed(known)}"
+    assert choice.criteria is not None, "only a pick with a target can miss it"
+    threshold = choice.criteria.threshold
     if choice.unconfirmed:
         return (
-            f"no model is confirmed to meet the target, accuracy {choice.threshold:.2%}; so far one does, on too few "
+            f"no model is confirmed to meet the target, accuracy {threshold:.2%}; so far one does, on too few "
             f"seeds ({len(found.seeds)}): {what}, {accuracy}"
         )
     return (
-        f"no model meets the target, accuracy {choice.threshold:.2%}; the nearest miss: {what}, {accuracy}, "
-        f"short by {_points(choice.shortfall)}"
+        f"no model meets the target, accuracy {threshold:.2%}; the nearest miss: {what}, {accuracy}, "
+        f"short by {_points(-choice.margin)}"
     )
 
 

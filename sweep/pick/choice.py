@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sweep.criteria import Target, Terms
-from sweep.intervals import least_mean, pooled
+from sweep.criteria import Criteria, Target
 from sweep.store.record import Record, but_for_seed, label
 
 By = Literal["bytes", "macs", "latency"]
@@ -64,38 +63,6 @@ class Candidate:
     def worst_error(self) -> float:
         return max(self.errors)
 
-    def margins(self, threshold: float) -> list[float]:
-        """By how much each seed clears `threshold`, in the order of the seeds."""
-        return [accuracy - threshold for accuracy in self.accuracies]
-
-    def enough(self, terms: Terms) -> bool:
-        """Whether there are as many seeds as `terms` ask for. Direct compression has none to speak of: one will do."""
-        return self.method == "dc" or len(self.seeds) >= (1 + terms.confirm if terms.confirm else terms.repeats)
-
-    def margin(self, terms: Terms) -> float:
-        """By how much it clears the threshold: its worst seed does, or where winners are confirmed, its mean at least.
-
-        The first seed, by which a search may have chosen it, does not count for its mean. Where the terms ask for the
-        95 % bound, every seed's clears the threshold too.
-        """
-        margins = self.margins(terms.threshold)
-        bounds = self.bounds(terms)
-        if terms.confirm and self.method != "dc" and self.enough(terms):
-            return min([least_mean(margins[1:], terms.noise), *bounds])
-        return min([*margins, *bounds])
-
-    def bounds(self, terms: Terms) -> list[float]:
-        """By how much the 95 % bound of each seed clears what the terms ask of it: nothing, without `confident`."""
-        if terms.confident == "accuracy":
-            return [low - terms.threshold for low in self.lows]
-        if terms.confident == "drop":
-            return [-math.inf if drop is None else terms.allowed - drop for drop in self.drops]
-        return []
-
-    def meets(self, terms: Terms) -> bool:
-        """Whether it has enough seeds and they meet the target, on unrounded accuracies."""
-        return self.enough(terms) and self.margin(terms) >= 0
-
     def cost(self, by: By) -> float:
         """What a choice `by` this minimises; infinite where it was not measured."""
         latency = math.inf if self.latency is None else self.latency
@@ -104,31 +71,40 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """The model to deploy.
+    """The model to deploy, and what else could have been chosen.
 
     Attributes:
-        candidate: None where no job has finished.
-        feasible: whether it meets the target.
-        shortfall: by how much it misses it, by its worst seed or by the bound of its mean; 0 where it is feasible.
-        threshold: the least accuracy that meets the target.
+        candidate: the smallest that meets the criteria, else the nearest miss. None where no candidate has enough
+            seeds to tell.
         by: what was minimised.
-        meeting: all that meet the target.
-        unconfirmed: where none does, the smallest that meets it so far, with too few seeds; None without one.
-        runner_up: what would be chosen next; None without one.
-        next_smaller: the largest of those that cost less; None without one.
-        next_smaller_shortfall: by how much that misses the target; 0 where it has too few seeds.
+        criteria: what the candidates were judged by; None without a target.
+        margin: of the candidate, by `criteria`; 0 without a target or a candidate.
+        meeting: all candidates that meet the criteria, best first.
+        unconfirmed: where none meets the criteria, the smallest that would with more seeds; None without one.
+        runner_up: the second of `meeting`; None without one.
+        next_smaller: the largest of those that cost less than the candidate; None without one.
+        next_smaller_margin: of that, 0 or more where it only has too few seeds; 0 without one.
     """
 
     candidate: Candidate | None
-    feasible: bool
-    shortfall: float
-    threshold: float
     by: By
+    criteria: Criteria | None = None
+    margin: float = 0.0
     meeting: tuple[Candidate, ...] = ()
     unconfirmed: Candidate | None = None
     runner_up: Candidate | None = None
     next_smaller: Candidate | None = None
-    next_smaller_shortfall: float = 0.0
+    next_smaller_margin: float = 0.0
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the candidate meets the criteria."""
+        return self.candidate is not None and self.margin >= 0
+
+
+def shortfall(margin: float) -> float:
+    """By how much a margin is below 0, as JSON gives it: 0 where it is not."""
+    return 0.0 if margin >= 0 else -margin
 
 
 def candidates(records: Iterable[Record]) -> list[Candidate]:
@@ -163,24 +139,38 @@ def choose(
     the target: of its accuracy, or of its drop from the reference on the same examples. Without one that meets the
     target: the nearest miss. One that meets it so far with too few seeds may still miss, so it is neither.
     """
-    threshold = target.threshold(reference_accuracy)
-    noise = pooled(candidate.margins(threshold) for candidate in found if candidate.method == "lc")
+    criteria = target.criteria(reference_accuracy, repeats=repeats, confirm=confirm, confident=confident)
+    criteria = criteria.with_noise_of(found)
     found = check_known(found, by)
-    bound: Literal["accuracy", "drop"] = "accuracy" if target.max_drop is None else "drop"
-    allowed = target.allowed(reference_accuracy)
-    terms = Terms(threshold, repeats, confirm, noise, bound if confident else None, allowed)
-    meeting = sorted((c for c in found if c.meets(terms)), key=lambda c: _order(c, by))
-    if meeting:
-        best = meeting[0]
-        below = (c for c in found if c.cost(by) < best.cost(by) and c.margin(terms) > -math.inf)
-        smaller = max(below, key=lambda c: _order(c, by), default=None)
-        short = max(-smaller.margin(terms), 0.0) if smaller else 0.0
-        return Choice(best, True, 0.0, threshold, by, tuple(meeting), None, (*meeting, None)[1], smaller, short)
-    hopeful = min((c for c in found if c.margin(terms) >= 0), key=lambda c: _order(c, by), default=None)
-    missing = [c for c in found if not c.margin(terms) >= 0]
-    nearest = min(missing, key=lambda c: (-c.margin(terms), c.cost(by), c.shipped), default=None)
-    shortfall = -nearest.margin(terms) if nearest else 0.0
-    return Choice(nearest, False, shortfall, threshold, by, unconfirmed=hopeful)
+    meeting = sorted((c for c in found if criteria.met_by(c)), key=lambda c: _order(c, by))
+    if not meeting:
+        return _nearest_miss(found, criteria, by)
+    best = meeting[0]
+    below = (c for c in found if c.cost(by) < best.cost(by) and criteria.margin_of(c) > -math.inf)
+    smaller = max(below, key=lambda c: _order(c, by), default=None)
+    return Choice(
+        best,
+        by,
+        criteria,
+        margin=criteria.margin_of(best),
+        meeting=tuple(meeting),
+        runner_up=meeting[1] if len(meeting) > 1 else None,
+        next_smaller=smaller,
+        next_smaller_margin=criteria.margin_of(smaller) if smaller else 0.0,
+    )
+
+
+def _nearest_miss(found: Sequence[Candidate], criteria: Criteria, by: By) -> Choice:
+    """The choice where no candidate meets the criteria."""
+    missing = [candidate for candidate in found if not criteria.margin_of(candidate) >= 0]
+    nearest = min(missing, key=lambda c: (-criteria.margin_of(c), c.cost(by), c.shipped), default=None)
+    return Choice(
+        nearest,
+        by,
+        criteria,
+        margin=criteria.margin_of(nearest) if nearest else 0.0,
+        unconfirmed=min((c for c in found if criteria.margin_of(c) >= 0), key=lambda c: _order(c, by), default=None),
+    )
 
 
 def chosen(
@@ -206,7 +196,7 @@ def chosen(
 
     found = check_known(found, by)
     bend = found[knee([(candidate.cost(by), candidate.mean_error) for candidate in found])] if found else None
-    return Choice(bend, feasible=bend is not None, shortfall=0.0, threshold=0.0, by=by)
+    return Choice(bend, by)
 
 
 def among(found: Sequence[Candidate], by: By) -> list[Candidate]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from lc_core.file.artifact import read
 from sweep.criteria import Target
-from sweep.pick.choice import By, Candidate, among, candidates, chosen
+from sweep.pick.choice import By, Candidate, among, candidates, chosen, shortfall
 from sweep.pick.sizes import speed_facts
 from sweep.pick.verify import look_at_test, open_study, prove_parity, prove_record
 from sweep.store.files import StoreError, write_json
@@ -56,13 +56,13 @@ def pick_model(
         "seeds": list(choice.candidate.seeds),
         "accuracies": list(choice.candidate.accuracies),
         "meets_target": choice.feasible,
-        "shortfall": choice.shortfall,
+        "shortfall": shortfall(choice.margin),
         "target": target.as_dict() if target else None,
         "confident": confident,
         "by": by,
         "measured": [len(among(found, "latency")), len(found)],
         "runner_up": _beside(choice.runner_up),
-        "next_smaller": _beside(choice.next_smaller, shortfall=choice.next_smaller_shortfall),
+        "next_smaller": _beside(choice.next_smaller, margin=choice.next_smaller_margin),
         "artifact": str(folder.artifact(record["id"])),
         "compression_ratio": record["reference_bytes"] / record["artifact_bytes"],
         "test": look_at_test(record["id"], folder, study, data),
@@ -72,7 +72,7 @@ def pick_model(
     return picked
 
 
-def _beside(candidate: Candidate | None, *, shortfall: float = 0.0) -> dict[str, Any] | None:
+def _beside(candidate: Candidate | None, *, margin: float = 0.0) -> dict[str, Any] | None:
     """What a pick says of another candidate."""
     if candidate is None:
         return None
@@ -80,5 +80,5 @@ def _beside(candidate: Candidate | None, *, shortfall: float = 0.0) -> dict[str,
     return {name: getattr(candidate, name) for name in what} | {
         "id": candidate.shipped,
         "seeds": len(candidate.seeds),
-        "shortfall": shortfall,
+        "shortfall": shortfall(margin),
     }

@@ -124,7 +124,7 @@ def test_the_choice_by_latency_knows_the_noise_of_what_was_not_measured(tmp_path
         target = Target(min_accuracy=0.93 + place / 1000)
         expected = chosen(found, manifest, target=target, by="latency")
         assert read_findings(folder, target=target, by="latency").choice == expected
-        margins.add(expected.shortfall)
+        margins.add(expected.margin)
     assert len(margins) > 10
 
 

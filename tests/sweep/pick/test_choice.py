@@ -57,7 +57,7 @@ AT_90 = Target(min_accuracy=0.9)
         ({"max_drop": 1.5}, r"max_drop: .* got 1.5"),
         ({"min_accuracy": 97.5}, r"min_accuracy: .* got 97.5"),
         ({"min_accuracy": math.nan}, r"min_accuracy: .* got nan"),
-        ({"min_accuracy": 0.9, "relative": True}, "relative: expected max_drop, which it is about, got min_accuracy"),
+        ({"min_accuracy": 0.9, "relative": True}, "relative: expected max_drop, to which it applies, got min_accuracy"),
     ],
 )
 def test_a_target_that_makes_no_sense_is_refused(given: dict[str, float], message: str) -> None:
@@ -137,7 +137,7 @@ def test_accuracies_meet_the_threshold_unrounded() -> None:
     assert choice.candidate.shipped == "just"
     alone = choose(found[:1], target=AT_90, reference_accuracy=1.0)
     assert not alone.feasible
-    assert alone.shortfall == just - under > 0
+    assert alone.margin == under - just < 0
 
 
 def test_a_drop_of_exactly_the_target_meets_it() -> None:
@@ -174,8 +174,9 @@ def test_without_one_that_meets_it_the_nearest_miss_is_given_by_its_worst_seed()
     choice = choose(found, target=AT_90, reference_accuracy=1.0)
     assert choice.candidate is not None
     assert (choice.candidate.shipped, choice.feasible) == ("c", False)
-    assert choice.shortfall == pytest.approx(0.1)
-    assert choice.threshold == 0.9
+    assert choice.margin == pytest.approx(-0.1)
+    assert choice.criteria is not None
+    assert choice.criteria.threshold == 0.9
 
 
 def test_of_equal_misses_the_smaller_is_given() -> None:
@@ -247,17 +248,17 @@ def test_a_choice_names_the_next_smaller_and_what_it_misses_by_and_the_runner_up
     found = [candidate(name, accuracy, size=size) for name, (accuracy, size) in sizes.items()]
     choice = choose(found, target=AT_90, reference_accuracy=1.0)
     assert choice.next_smaller is found[1]
-    assert choice.next_smaller_shortfall == pytest.approx(0.02)
+    assert choice.next_smaller_margin == pytest.approx(-0.02)
     assert choice.runner_up is found[3]
     alone = choose(found[2:3], target=AT_90, reference_accuracy=1.0)
     assert (alone.next_smaller, alone.runner_up) == (None, None)
 
 
-def test_one_that_is_smaller_and_has_too_few_seeds_misses_by_nothing() -> None:
+def test_one_that_is_smaller_and_has_too_few_seeds_has_a_margin() -> None:
     found = [candidate("few", 0.95, size=5), candidate("best", 0.93, 0.92, size=7)]
     choice = choose(found, target=AT_90, reference_accuracy=1.0, repeats=2)
     assert (choice.candidate, choice.next_smaller) == (found[1], found[0])
-    assert choice.next_smaller_shortfall == 0
+    assert choice.next_smaller_margin == pytest.approx(0.05)
 
 
 # With its 95 % bound
@@ -269,7 +270,7 @@ def test_confident_asks_that_every_seeds_bound_meets_an_accuracy() -> None:
     assert choose(found, target=AT_90, reference_accuracy=1.0).candidate is found[0]
     choice = choose(found, target=AT_90, reference_accuracy=1.0, confident=True)
     assert choice.candidate is found[1]
-    assert choice.next_smaller_shortfall == pytest.approx(0.9 - wilson(0.95, n=100)[0])
+    assert choice.next_smaller_margin == pytest.approx(wilson(0.95, n=100)[0] - 0.9)
 
 
 def test_confident_asks_that_the_bound_of_the_drop_meets_one() -> None:
@@ -325,7 +326,7 @@ def test_one_seed_that_misses_is_a_miss_however_many_were_asked_for() -> None:
     picked = choose(found, target=AT_90, reference_accuracy=1.0, repeats=3)
     assert picked.candidate is found[0]
     assert not picked.feasible
-    assert picked.shortfall == pytest.approx(0.05)
+    assert picked.margin == pytest.approx(-0.05)
 
 
 def test_direct_compression_needs_one_seed() -> None:
@@ -352,7 +353,7 @@ def test_where_winners_are_confirmed_the_bound_of_the_mean_decides_and_the_first
     missed = confirmed(lucky, single, candidate("bad", 0.95, 0.8, 0.8, 0.8))
     assert missed.candidate is lucky
     assert not missed.feasible
-    assert missed.shortfall > 0
+    assert missed.margin < 0
     assert missed.unconfirmed is single
     assert confirmed(single).candidate is None
     assert choice.unconfirmed is None

@@ -62,7 +62,7 @@ def test_wherever_a_size_is_told_a_larger_one_is_larger() -> None:
     candidate = Candidate(
         "quantize", {"size": 256}, "lc", ("abc",), (0,), (0.9,), (0.8,), (None,), "abc", 1_200, 7, None
     )
-    choice = Choice(candidate, feasible=True, shortfall=0.0, threshold=0.8, by="bytes")
+    choice = Choice(candidate, "bytes")
     lines = {
         "pick": text.picked(PICK, Path("no such page")),
         "status": text.status(FACTS, manifest),
