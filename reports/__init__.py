@@ -63,7 +63,7 @@ def _figures(findings: Findings, curves: Mapping[str, Curves], files: SweepFolde
         of_pick = {job: curves[job] for job in findings.pick.candidate.ids if job in curves}
         if of_pick:
             figures["run"] = draw_run(findings.pick, of_pick)
-        layers = read_layers(files, findings.pick.candidate.shipped)
+        layers = read_layers(files, findings.pick.candidate.best_id)
         if layers:
             look = marks(findings.series, size=7.0)[findings.pick.series]
             figures["layers"] = draw_anatomy(findings.pick, layers, look=look)
@@ -89,7 +89,7 @@ def _summary(findings: Findings, *, sizes: dict[str, int]) -> dict[str, Any]:
         "file_bytes": {_kind(name): size for name, size in sizes.items()},
         "jobs": {"done": findings.jobs_done, "failed": len(findings.failures)},
         "candidates": len(findings.rows),
-        "front": [row.candidate.shipped for row in findings.rows if row.on_front],
+        "front": [row.candidate.best_id for row in findings.rows if row.on_front],
         "threshold": findings.threshold,
         "choice": _choice(findings),
     }
@@ -101,7 +101,7 @@ def _choice(findings: Findings) -> dict[str, Any] | None:
     if row is None or choice is None:
         return None
     return {
-        "id": row.candidate.shipped,
+        "id": row.candidate.best_id,
         "family": row.candidate.family,
         "configuration": dict(row.candidate.configuration),
         "method": row.candidate.method,

@@ -208,7 +208,7 @@ def facts(comparison: Comparison) -> dict[str, Any]:
 
 def _model(candidate: Candidate, side: Side) -> dict[str, Any]:
     return {
-        "id": candidate.shipped,
+        "id": candidate.best_id,
         "family": candidate.family,
         "configuration": dict(candidate.configuration),
         "method": candidate.method,

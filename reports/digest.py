@@ -36,8 +36,8 @@ def write_digest(folder: Path, *, target: Target | None = None, by: By = "bytes"
         write_whole(report / name, content)
     return {
         "paths": {"md": str(report / "report.md"), "png": str(report / "front.png")},
-        "front": [row.candidate.shipped for row in findings.rows if row.on_front],
-        "pick": None if findings.pick is None else findings.pick.candidate.shipped,
+        "front": [row.candidate.best_id for row in findings.rows if row.on_front],
+        "pick": None if findings.pick is None else findings.pick.candidate.best_id,
     }
 
 
@@ -83,7 +83,7 @@ def _pick(findings: Findings) -> str:
     cost += ", not faster than the reference" if row.faster is False else ""
     return (
         f"**Target:** {words}.\n\n**{'Pick' if choice.feasible else 'Nearest miss'}** ({_least(choice.by)}): "
-        f"{name}, {size}{cost}, validation error {_error(row)}; {verdict}. Job {escape(row.candidate.shipped)}."
+        f"{name}, {size}{cost}, validation error {_error(row)}; {verdict}. Job {escape(row.candidate.best_id)}."
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from sweep.pick.choice import By, Candidate, Choice
 from sweep.pick.pareto import front
-from sweep.pick.sizes import faster
+from sweep.pick.size_and_speed import faster
 
 Record = Mapping[str, Any]
 
@@ -78,11 +78,11 @@ def rows_of(
     if not found:
         return ()
     best = {by: _front(found, by) for by in get_args(By)}
-    meeting = None if choice is None else {candidate.shipped for candidate in choice.meeting}
+    meeting = None if choice is None else {candidate.best_id for candidate in choice.meeting}
     rows = []
     for place, candidate in enumerate(found):
         jobs = [by_id[id] for id in candidate.ids]
-        shipped = by_id[candidate.shipped]
+        shipped = by_id[candidate.best_id]
         gaps = [job["gap"] for job in jobs if job.get("gap") is not None]
         spent = [job["seconds"] for job in jobs if job.get("seconds") is not None]
         rows.append(
@@ -99,7 +99,7 @@ def rows_of(
                 high=shipped["val"]["high"],
                 n=shipped["val"]["n"],
                 fronts=frozenset(by for by, unbeaten in best.items() if place in unbeaten),
-                meets_target=None if meeting is None else candidate.shipped in meeting,
+                meets_target=None if meeting is None else candidate.best_id in meeting,
                 picked=choice is not None and candidate == choice.candidate,
                 faster=faster(shipped),
             )

@@ -92,13 +92,13 @@ def commands(findings: Findings) -> list[str]:
     options = _target_options(findings) + ([] if findings.by == "bytes" else ["--by", findings.by])
     typed = [f"{start['pick']} {shlex.join(options)}"]
     if findings.pick is not None:
-        typed.append(f"{start['export']} --trial {shlex.quote(findings.pick.candidate.shipped)} {start['out']}")
+        typed.append(f"{start['export']} --trial {shlex.quote(findings.pick.candidate.best_id)} {start['out']}")
     return typed
 
 
 def look_of_pick(findings: Findings) -> Measurement | None:
     """The last look at the test split that the pick had; None before the first."""
-    shipped = None if findings.pick is None else findings.pick.candidate.shipped
+    shipped = None if findings.pick is None else findings.pick.candidate.best_id
     return next((look for look in reversed(findings.measurements) if look.id == shipped), None)
 
 

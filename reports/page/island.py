@@ -126,7 +126,7 @@ def _columns(rows: Sequence[Row], findings: Findings) -> dict[str, Any]:
             "faster": column(lambda row: row.faster),
             "nominal": column(lambda row: row.nominal_bytes),
             "seeds": _column(seeds),
-            "shipped": column(lambda row: row.candidate.ids.index(row.candidate.shipped)),
+            "best": column(lambda row: row.candidate.ids.index(row.candidate.best_id)),
             "n": column(lambda row: row.n),
         }
         | {name: _column([_parts(of(row), parts) for row in rows]) for name, (parts, of) in SHOWN.items()},
@@ -145,7 +145,7 @@ def _form(row: Row) -> tuple[str, str, tuple[str, ...]]:
 
 def _order(row: Row) -> tuple[float, float, float, str]:
     candidate = row.candidate
-    return candidate.artifact_bytes, candidate.macs, candidate.mean_error, candidate.shipped
+    return candidate.artifact_bytes, candidate.macs, candidate.mean_error, candidate.best_id
 
 
 def _column(values: Sequence[Any]) -> Any:

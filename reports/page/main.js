@@ -40,7 +40,7 @@ function makeCard({ data }) {
 
   function facts(choice, { target, confident }) {
     const row = choice.row;
-    const test = data.tests[row.ids[row.shipped]];
+    const test = data.tests[row.ids[row.best]];
     const several = row.seeds.length > 1;
     const range = percentRange(Math.min(...row.accuracies), Math.max(...row.accuracies));
     const bent = target.kind === "knee";
@@ -52,9 +52,9 @@ function makeCard({ data }) {
       bytes: `${count(row.bytes)} bytes`,
       macs: `${count(row.macs)} MACs${row.speed}`,
       ratio: ratio(row.ratio),
-      accuracy: percent(row.accuracies[row.shipped]),
+      accuracy: percent(row.accuracies[row.best]),
       interval: interval(row.low, row.high, row.n),
-      seeds: several ? `seed ${row.seeds[row.shipped]} ships; ${row.seeds.length} seeds: ${range}` : "",
+      seeds: several ? `seed ${row.seeds[row.best]} is exported; ${row.seeds.length} seeds: ${range}` : "",
       verdict: bent ? "knee" : choice.feasible ? "met" : "missed",
       asked: choice.feasible ? asked : `${short}; asked: ${asked}`,
       test: test ? percent(test[0]) : "",
@@ -82,9 +82,9 @@ function makeCard({ data }) {
     put("badge", picked === null ? none : badge(choice, asked));
     if (picked === null) return put("name", "");
     for (const [name, words] of Object.entries(facts(choice, asked))) put(name, words);
-    card.querySelector('[data-part="tested"]').hidden = !data.tests[picked.ids[picked.shipped]];
+    card.querySelector('[data-part="tested"]').hidden = !data.tests[picked.ids[picked.best]];
     put("why", why(choice, by, order));
-    put("export-command", `${data.commands.export} --trial ${picked.ids[picked.shipped]} ${data.commands.out}`);
+    put("export-command", `${data.commands.export} --trial ${picked.ids[picked.best]} ${data.commands.out}`);
   };
 }
 

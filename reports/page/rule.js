@@ -99,7 +99,7 @@ function marginOf(row, terms) {
 // Which of two rows is the better miss at one margin: the one that costs less, then the first by the name of its job.
 function missesFirst(one, other, by) {
   if (one[by] !== other[by]) return one[by] < other[by];
-  return one.ids[one.shipped] < other.ids[other.shipped];
+  return one.ids[one.best] < other.ids[other.best];
 }
 
 // Without a target: the row at the knee of the front.

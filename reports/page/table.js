@@ -116,7 +116,7 @@ function makeTable({ data, rows, open, change }) {
 // Every row that fits the filter, in the order of the table; numbers as they are, not as they are written on the page.
 function csvOf(rows, view) {
   const columns = {
-    job: (row) => row.ids[row.shipped],
+    job: (row) => row.ids[row.best],
     family: (row) => row.family,
     configuration: (row) => row.label,
     seeds: (row) => row.seeds.join(" "),

@@ -90,8 +90,8 @@ function makeTrial({ data }) {
   function seedLine(row, place, threshold) {
     const accuracy = row.accuracies[place];
     const meets = threshold === null ? "" : accuracy - threshold >= 0 ? YES : "";
-    const ships = place === row.shipped ? YES : "";
-    const cells = [String(row.seeds[place]), percent(accuracy), meets, ships, row.ids[place]];
+    const exported = place === row.best ? YES : "";
+    const cells = [String(row.seeds[place]), percent(accuracy), meets, exported, row.ids[place]];
     const looks = ["n", "n", "c", "c", "code"];
     return element("tr", {}, ...cells.map((words, k) => element("td", { class: looks[k] }, words)));
   }
@@ -111,7 +111,7 @@ function makeTrial({ data }) {
     if (row.seconds !== null) facts.push(`${duration(row.seconds)} of work`);
     part("facts").textContent = `${facts.join("; ")}.`;
     part("seeds").replaceChildren(...row.seeds.map((_, place) => seedLine(row, place, threshold)));
-    part("command").textContent = `${data.commands.export} --trial ${row.ids[row.shipped]} ${data.commands.out}`;
+    part("command").textContent = `${data.commands.export} --trial ${row.ids[row.best]} ${data.commands.out}`;
     drawCurves(row);
     part("name").focus();
   };

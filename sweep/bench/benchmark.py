@@ -130,7 +130,7 @@ def _chosen(root: Path, trials: Sequence[str]) -> Iterator[Record]:
         each = candidates(records.values())
         best = front(np.array([[c.artifact_bytes, c.mean_error] for c in each]).reshape(-1, 2))
         picked = read_optional(SweepFolder(root).pick) or {}
-        ids = {c.shipped for c, on in zip(each, best, strict=True) if on}
+        ids = {c.best_id for c, on in zip(each, best, strict=True) if on}
         ids |= {name for name in records if name == picked.get("id")}
     if not ids:
         raise StoreError(f"{root}: no job is done, so there is nothing to measure; see lcsweep status")

@@ -27,7 +27,7 @@ from sweep.cli.arguments import (
     use_data,
 )
 from sweep.criteria import NoTargetError, own_target
-from sweep.pick.sizes import speed_facts
+from sweep.pick.size_and_speed import speed_facts
 from sweep.store import remote
 from sweep.store.files import read_optional
 from sweep.store.folder import SweepFolder

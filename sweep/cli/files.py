@@ -9,7 +9,7 @@ import typer
 from sweep.cli import text, text_latency
 from sweep.cli.answers import DONE, NO_MODEL, fail, progress, show
 from sweep.cli.arguments import DataFolder, FileFormatName, Folder, Int8Name, Json, UsageError, use_data
-from sweep.pick.sizes import speed_facts
+from sweep.pick.size_and_speed import speed_facts
 from sweep.store import remote
 from sweep.store.files import StoreError, read_optional, write_new
 from sweep.store.folder import SweepFolder

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.criteria import Target
 from sweep.pick.choice import Choice
-from sweep.pick.sizes import speed, times
+from sweep.pick.size_and_speed import speed, times
 from sweep.run.progress import duration
 from sweep.store.record import label
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sweep.cli.text import table
-from sweep.pick.sizes import faster
+from sweep.pick.size_and_speed import faster
 
 Facts = Mapping[str, Any]
 

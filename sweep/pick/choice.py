@@ -26,11 +26,11 @@ class Candidate:
         lows: their lower 95 % bounds (Wilson), in the same order.
         drops: upper 95 % bounds of the drop from the reference on the same examples, in the same order; None where a
             record, of an earlier version, has none.
-        shipped: the job whose file would ship: of the best seeds the one with the fewest bytes.
-        artifact_bytes: of that file.
-        macs: of that model.
+        best_id: the job whose file is exported: the most accurate one, of equals the one with the fewest bytes.
+        artifact_bytes: of its file.
+        macs: of its model.
         direct_error: mean over seeds before any training; None where it was not measured.
-        latency: of that model, over the dense reference's in the same run; None where it was not measured.
+        latency: of its model, over the dense reference's in the same run; None where it was not measured.
     """
 
     family: str
@@ -41,7 +41,7 @@ class Candidate:
     accuracies: tuple[float, ...]
     lows: tuple[float, ...]
     drops: tuple[float | None, ...]
-    shipped: str
+    best_id: str
     artifact_bytes: int
     macs: int
     direct_error: float | None
@@ -163,7 +163,7 @@ def choose(
 def _nearest_miss(found: Sequence[Candidate], criteria: Criteria, by: By) -> Choice:
     """The choice where no candidate meets the criteria."""
     missing = [candidate for candidate in found if not criteria.margin_of(candidate) >= 0]
-    nearest = min(missing, key=lambda c: (-criteria.margin_of(c), c.cost(by), c.shipped), default=None)
+    nearest = min(missing, key=lambda c: (-criteria.margin_of(c), c.cost(by), c.best_id), default=None)
     return Choice(
         nearest,
         by,
@@ -216,29 +216,29 @@ def check_known(found: Sequence[Candidate], by: By) -> list[Candidate]:
 
 
 def _order(candidate: Candidate, by: By) -> tuple[float, float, float, float, str]:
-    return candidate.cost(by), candidate.artifact_bytes, candidate.macs, candidate.mean_error, candidate.shipped
+    return candidate.cost(by), candidate.artifact_bytes, candidate.macs, candidate.mean_error, candidate.best_id
 
 
 def _candidate(group: list[Record]) -> Candidate:
     ordered = sorted(group, key=lambda record: record["seed"])
-    best = max(record["val"]["accuracy"] for record in ordered)
-    shipped = min(
-        (record for record in ordered if record["val"]["accuracy"] == best),
+    most = max(record["val"]["accuracy"] for record in ordered)
+    best = min(
+        (record for record in ordered if record["val"]["accuracy"] == most),
         key=lambda record: (record["artifact_bytes"], record["seed"]),
     )
     direct = [record["direct"]["accuracy"] for record in ordered if record["direct"]]
     return Candidate(
-        family=shipped["family"],
-        configuration=shipped["configuration"],
-        method=shipped["method"],
+        family=best["family"],
+        configuration=best["configuration"],
+        method=best["method"],
         ids=tuple(record["id"] for record in ordered),
         seeds=tuple(record["seed"] for record in ordered),
         accuracies=tuple(record["val"]["accuracy"] for record in ordered),
         lows=tuple(record["val"]["low"] for record in ordered),
         drops=tuple((record.get("drop") or {}).get("high") for record in ordered),
-        shipped=shipped["id"],
-        artifact_bytes=shipped["artifact_bytes"],
-        macs=shipped["macs"],
+        best_id=best["id"],
+        artifact_bytes=best["artifact_bytes"],
+        macs=best["macs"],
         direct_error=1 - sum(direct) / len(direct) if direct else None,
-        latency=shipped.get("latency", {}).get("ratio"),
+        latency=best.get("latency", {}).get("ratio"),
     )

@@ -11,8 +11,8 @@ from lc_core.onnx.file import OnnxFile, Runtime, seal
 from lc_core.onnx.int8 import Int8, quantized
 from sweep.job.context import settle_process
 from sweep.job.measure import measure, scores
-from sweep.pick.sizes import speed_facts
-from sweep.pick.verify import EXAMPLES, open_study, prove_claim, prove_record, same_study
+from sweep.pick.size_and_speed import speed_facts
+from sweep.pick.verify import EXAMPLES, open_study, same_study, verify_accuracy, verify_record
 from sweep.store.files import read_optional, write_new
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
@@ -45,7 +45,7 @@ def export_onnx(
     """
     folder, manifest = SweepFolder(root), read_manifest(root)
     study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
-    prove_record(record, folder, study, data)
+    verify_record(record, folder, study, data)
     packed = folder.artifact(record["id"])
     artifact, model = read(packed), study.build_model()
     made = build(artifact, model, data.train.inputs[:2])
@@ -90,7 +90,7 @@ def verify_onnx(path: Path, *, study_reference: str | None, user_folder: str) ->
     if study_reference is None:
         return facts | {"output_shape": list(runtime(runtime.example(2, *shape)).shape[1:])}
     study, data = same_study(file.claims, path=path, study_reference=study_reference, user_folder=user_folder)
-    found = prove_claim(path, runtime, file.claims["val"], study, data, who="ONNX Runtime ")
+    found = verify_accuracy(path, runtime, file.claims["val"], study, data, who="ONNX Runtime ")
     return facts | {"val": found, "outputs": "as claimed"} | _against_packed(path, file, study, data, user_folder)
 
 

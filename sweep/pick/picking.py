@@ -6,8 +6,8 @@ from typing import Any
 from lc_core.file.artifact import read
 from sweep.criteria import Target
 from sweep.pick.choice import By, Candidate, among, candidates, chosen, shortfall
-from sweep.pick.sizes import speed_facts
-from sweep.pick.verify import look_at_test, open_study, prove_parity, prove_record
+from sweep.pick.size_and_speed import speed_facts
+from sweep.pick.verify import look_at_test, open_study, verify_parity, verify_record
 from sweep.store.files import StoreError, write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
@@ -47,10 +47,10 @@ def pick_model(
             f"{root}: expected records with the drop on the same examples, got some of an earlier version; pick "
             "without --confident, or begin a new sweep with --out"
         )
-    record = next(record for record in records if record["id"] == choice.candidate.shipped)
+    record = next(record for record in records if record["id"] == choice.candidate.best_id)
     study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
-    prove_record(record, folder, study, data)
-    outputs = prove_parity(read(folder.artifact(record["id"])), study, data)
+    verify_record(record, folder, study, data)
+    outputs = verify_parity(read(folder.artifact(record["id"])), study, data)
     copied = ("id", "family", "configuration", "method", "artifact_bytes", "artifact_sha256", "val")
     picked = {name: record[name] for name in copied} | {
         "seeds": list(choice.candidate.seeds),
@@ -78,7 +78,7 @@ def _beside(candidate: Candidate | None, *, margin: float = 0.0) -> dict[str, An
         return None
     what = ("family", "configuration", "artifact_bytes", "macs", "latency")
     return {name: getattr(candidate, name) for name in what} | {
-        "id": candidate.shipped,
+        "id": candidate.best_id,
         "seeds": len(candidate.seeds),
         "shortfall": shortfall(margin),
     }

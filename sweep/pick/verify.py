@@ -16,7 +16,7 @@ from lc_core.onnx import has_onnx
 from sweep.intervals import wilson
 from sweep.job.context import settle_process
 from sweep.job.measure import drop, measure, scores
-from sweep.pick.sizes import speed_facts
+from sweep.pick.size_and_speed import speed_facts
 from sweep.store.files import read_optional, write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.record import Record
@@ -44,8 +44,8 @@ def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict
     facts = describe(path, artifact)
     if study_reference is not None:
         study, data = same_study(artifact.info, path=path, study_reference=study_reference, user_folder=user_folder)
-        prove_outputs(path, study, data)
-        facts |= {"outputs": "as claimed"} | prove_parity(artifact, study, data)
+        verify_outputs(path, study, data)
+        facts |= {"outputs": "as claimed"} | verify_parity(artifact, study, data)
         facts |= _known(path, facts["sha256"], str(artifact.info.get("job")), study, data, user_folder=user_folder)
     return facts
 
@@ -72,7 +72,7 @@ def _known(path: Path, digest: str, job_id: str, study: Study, data: Data, *, us
     return facts
 
 
-def prove_parity(artifact: Artifact, study: Study, data: Data) -> dict[str, Any]:
+def verify_parity(artifact: Artifact, study: Study, data: Data) -> dict[str, Any]:
     """How far ONNX Runtime's outputs of a packed model are from torch's, as "parity"; nothing without the extra `onnx`.
 
     A model that torch cannot export has none, and the reason as "no_parity".
@@ -110,16 +110,16 @@ def describe(path: Path, artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def prove_outputs(path: Path, study: Study, data: Data) -> None:
+def verify_outputs(path: Path, study: Study, data: Data) -> None:
     """ArtifactError unless the file, loaded into the study's model, has the validation accuracy that it claims."""
     model, artifact = _model(path, study)
     claimed = artifact.info.get("val")
     if claimed is None:
         raise ArtifactError(f"{path}: claims no validation accuracy, so there is nothing to prove (a reference?)")
-    prove_claim(path, model, claimed, study, data)
+    verify_accuracy(path, model, claimed, study, data)
 
 
-def prove_claim(
+def verify_accuracy(
     path: Path, model: nn.Module, claimed: Mapping[str, Any], study: Study, data: Data, *, who: str = ""
 ) -> dict[str, Any]:
     """What the model in `path`, which `who` runs, measures on validation. ArtifactError unless it is what it claims."""
@@ -132,7 +132,7 @@ def prove_claim(
     return found
 
 
-def prove_record(record: Record, folder: SweepFolder, study: Study, data: Data) -> None:
+def verify_record(record: Record, folder: SweepFolder, study: Study, data: Data) -> None:
     """ArtifactError unless the job's file has the size, the hash and the outputs that its record states."""
     path = folder.artifact(record["id"])
     artifact = read(path)
@@ -142,7 +142,7 @@ def prove_record(record: Record, folder: SweepFolder, study: Study, data: Data) 
             f"{path}: expected {record['artifact_bytes']} bytes with SHA-256 {record['artifact_sha256'][:12]}..., "
             f"as its record says, got {artifact.file_bytes} with {digest[:12]}..."
         )
-    prove_outputs(path, study, data)
+    verify_outputs(path, study, data)
 
 
 def open_study(manifest: Mapping[str, Any], *, study_reference: str | None, user_folder: str) -> tuple[Study, Data]:

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweep.pick.sizes import told
+from sweep.pick.size_and_speed import told
 from sweep.store.record import Record, label
 
 if TYPE_CHECKING:

@@ -185,9 +185,9 @@ def test_the_page_picks_what_pick_picks(
                 if expected.candidate is None:
                     assert told == "", case
                     continue
-                assert f"--trial {expected.candidate.shipped} " in export, case
+                assert f"--trial {expected.candidate.best_id} " in export, case
                 assert (verdict == "met") == expected.feasible, case
-                seen[confident].add((expected.candidate.shipped, expected.feasible))
+                seen[confident].add((expected.candidate.best_id, expected.feasible))
     for answered in seen.values():
         assert len(answered) > 3
         assert {feasible for _, feasible in answered} == {True, False}
@@ -201,7 +201,7 @@ def test_without_a_target_the_page_picks_the_knee_that_pick_picks(open_page: Ope
         page.locator("#kind").select_option("knee")
         expected = chosen(candidates(read_records(folder)), read_manifest(folder), target=None, by=by).candidate
         assert expected is not None
-        assert f"--trial {expected.shipped} " in words(page, "export-command")
+        assert f"--trial {expected.best_id} " in words(page, "export-command")
         assert words(page, "pick-command").startswith(f"lcsweep pick '{folder}' --knee")
         assert not page.locator("#slider").is_visible()
         assert not page.locator("#confident").is_visible()
@@ -222,7 +222,7 @@ def test_the_slider_moves_the_pick_and_back_again(open_page: OpenPage, folder: P
     assert expected is not None
     size = expected.candidate.artifact_bytes
     assert size < int(at_first[2].split()[2].replace(",", ""))
-    assert f"--trial {expected.candidate.shipped} " in words(page, "export-command")
+    assert f"--trial {expected.candidate.best_id} " in words(page, "export-command")
     assert words(page, "pick-command") == f"lcsweep pick '{folder}' --max-drop 0.035"
     assert f"{size:,} bytes" in page.locator("#told").inner_text()
     page.locator("#slider").fill("100")
@@ -288,7 +288,7 @@ def test_the_download_has_the_rows_that_the_table_has(open_page: OpenPage, folde
     assert download.value.suggested_filename == "candidates.csv"
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
     by_id = {record["id"]: record for record in read_records(folder)}
-    found = {candidate.shipped: candidate for candidate in candidates(by_id.values())}
+    found = {candidate.best_id: candidate for candidate in candidates(by_id.values())}
     expected = {job for job, candidate in found.items() if "prune" in candidate.family}
     assert {row["job"] for row in rows} == expected
     assert [row["configuration"] for row in rows] == cells(page, 2)

@@ -81,7 +81,7 @@ def test_report_has_its_files_and_a_summary_fit_for_json(make_sweep: MakeSweep) 
     assert summary["jobs"] == {"done": 37, "failed": 1}
     picked = read_findings(folder, target=None, by="bytes").pick
     assert picked is not None
-    assert summary["choice"]["id"] == picked.candidate.shipped
+    assert summary["choice"]["id"] == picked.candidate.best_id
     assert (folder / "report" / "front.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "report" / "front.pdf").read_bytes().startswith(b"%PDF")
     before = {name: (folder / "report" / name).read_bytes() for name in FILES}
@@ -106,7 +106,7 @@ def test_the_choice_is_that_of_pick(make_sweep: MakeSweep, by: str, target: Targ
     option = "--max-drop 0.01" if target.max_drop is not None else "--min-accuracy 0.99"
     by_option = "" if by == "bytes" else " --by macs"
     assert f"lcsweep pick {folder} {option}{by_option}" in page.text
-    assert f"lcsweep export {folder} --trial {expected.candidate.shipped} --out digits_mlp.lcz" in page.text
+    assert f"lcsweep export {folder} --trial {expected.candidate.best_id} --out digits_mlp.lcz" in page.text
     assert f"{expected.candidate.artifact_bytes:,} bytes" in page.text
     assert ("No model meets the target" in page.text) != expected.feasible
 

@@ -230,11 +230,11 @@ def test_against_latency_are_those_of_which_it_was_measured(make_sweep: MakeSwee
     drawn = marks_of(figure, "front", "dominated").tolist()
     known = {record["id"]: 0.5 + 0.06 * place for place, record in enumerate(records[::4])}
     expected = [
-        (known[r.candidate.shipped], r.candidate.mean_error) for r in found.rows if r.candidate.shipped in known
+        (known[r.candidate.best_id], r.candidate.mean_error) for r in found.rows if r.candidate.best_id in known
     ]
     assert sorted(map(tuple, drawn)) == sorted(expected)
     assert found.pick is not None
-    assert found.pick.candidate.shipped in known
+    assert found.pick.candidate.best_id in known
     assert line(figure, "pick").tolist() == [[found.pick.candidate.latency, found.pick.candidate.mean_error]]
     assert line(figure, "reference").tolist() == [[1.0, found.reference.error]]
     words = " ".join(text.get_text().replace("\n", " ") for text in figure.findobj(Text))

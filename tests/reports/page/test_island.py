@@ -25,7 +25,7 @@ def test_the_island_has_every_candidate_in_the_order_of_a_pick_exactly(tmp_path:
     findings = write_tied(tmp_path)
     content = json.loads(island(findings, curves=()))
     expected = sorted(
-        candidates(read_records(tmp_path)), key=lambda c: (c.artifact_bytes, c.macs, c.mean_error, c.shipped)
+        candidates(read_records(tmp_path)), key=lambda c: (c.artifact_bytes, c.macs, c.mean_error, c.best_id)
     )
     columns, ids, accuracies = content["columns"], iter(content["ids"]), iter(content["accuracies"])
     assert content["count"] == len(expected)
@@ -35,15 +35,15 @@ def test_the_island_has_every_candidate_in_the_order_of_a_pick_exactly(tmp_path:
         sent = [next(accuracies) for _ in range(seeds)]
         read = tuple(value / synthetic.N_VAL if isinstance(value, int) else value for value in sent)
         assert read == candidate.accuracies
-        assert candidate.ids[columns["shipped"][index]] == candidate.shipped
+        assert candidate.ids[columns["best"][index]] == candidate.best_id
         assert (columns["bytes"][index], columns["macs"][index]) == (candidate.artifact_bytes, candidate.macs)
         series, method, knobs = content["forms"][columns["form"][index]]
         assert (method, knobs) == (candidate.method, ["level", "scale"])
         assert content["series"][series]["name"].startswith(candidate.family)
     assert content["levels"][1] == "1.0"  # JavaScript would write 1
-    shown = {row.candidate.shipped: row for row in findings.rows}
+    shown = {row.candidate.best_id: row for row in findings.rows}
     for cost in content["costs"]:
-        front = {expected[index].shipped for index in cost["front"]}
+        front = {expected[index].best_id for index in cost["front"]}
         assert front == {job for job, row in shown.items() if cost["key"] in row.fronts}
 
 

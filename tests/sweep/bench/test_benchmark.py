@@ -17,7 +17,7 @@ from sweep.bench.memory import Peak, peak
 from sweep.bench.runtimes import Model, packed_model
 from sweep.bench.timing import Site, measured
 from sweep.cli.text_latency import latency
-from sweep.pick.sizes import faster, speed
+from sweep.pick.size_and_speed import faster, speed
 from sweep.store.files import write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest

@@ -92,7 +92,7 @@ def test_a_candidate_is_a_configuration_over_its_seeds() -> None:
     (one,) = found
     assert (one.seeds, one.accuracies) == ((0, 1, 2), (0.94, 0.94, 0.92))
     assert one.ids == ("0.1-0", "0.1-1", "0.1-2")
-    assert (one.shipped, one.artifact_bytes, one.macs) == ("0.1-1", 110, 7)
+    assert (one.best_id, one.artifact_bytes, one.macs) == ("0.1-1", 110, 7)
     assert one.worst_error == pytest.approx(0.08)
     assert one.mean_error == pytest.approx((0.06 + 0.06 + 0.08) / 3)
     assert one.direct_error == pytest.approx(0.5)
@@ -134,7 +134,7 @@ def test_accuracies_meet_the_threshold_unrounded() -> None:
     choice = choose(found, target=AT_90, reference_accuracy=1.0)
     assert choice.feasible
     assert choice.candidate is not None
-    assert choice.candidate.shipped == "just"
+    assert choice.candidate.best_id == "just"
     alone = choose(found[:1], target=AT_90, reference_accuracy=1.0)
     assert not alone.feasible
     assert alone.margin == under - just < 0
@@ -161,7 +161,7 @@ def test_every_seed_must_meet_the_target() -> None:
     found = [candidate("lucky", 0.99, 0.89, 0.99, size=1), candidate("steady", 0.9, 0.9, 0.9, size=2)]
     choice = choose(found, target=AT_90, reference_accuracy=1.0)
     assert choice.candidate is not None
-    assert choice.candidate.shipped == "steady"
+    assert choice.candidate.best_id == "steady"
 
 
 def test_a_nan_meets_nothing() -> None:
@@ -173,7 +173,7 @@ def test_without_one_that_meets_it_the_nearest_miss_is_given_by_its_worst_seed()
     found = [candidate("a", 0.5, size=1), candidate("b", 0.89, 0.7, size=2), candidate("c", 0.8, 0.8, size=300)]
     choice = choose(found, target=AT_90, reference_accuracy=1.0)
     assert choice.candidate is not None
-    assert (choice.candidate.shipped, choice.feasible) == ("c", False)
+    assert (choice.candidate.best_id, choice.feasible) == ("c", False)
     assert choice.margin == pytest.approx(-0.1)
     assert choice.criteria is not None
     assert choice.criteria.threshold == 0.9
@@ -183,7 +183,7 @@ def test_of_equal_misses_the_smaller_is_given() -> None:
     found = [candidate("large", 0.8, size=3), candidate("small", 0.8, size=2)]
     choice = choose(found, target=AT_90, reference_accuracy=1.0)
     assert choice.candidate is not None
-    assert choice.candidate.shipped == "small"
+    assert choice.candidate.best_id == "small"
 
 
 def test_nothing_to_choose_from() -> None:
@@ -201,7 +201,7 @@ def test_ties_go_to_fewer_macs_then_to_the_lower_error_then_to_the_name() -> Non
     for some, best in ((found, "a"), (found[:3], "b"), (found[:2], "c")):
         choice = choose(some, target=AT_90, reference_accuracy=1.0)
         assert choice.candidate is not None
-        assert choice.candidate.shipped == best
+        assert choice.candidate.best_id == best
 
 
 def test_a_choice_by_macs_breaks_its_ties_by_bytes() -> None:
@@ -213,7 +213,7 @@ def test_a_choice_by_macs_breaks_its_ties_by_bytes() -> None:
     for by, best in (("bytes", "tiny"), ("macs", "c")):
         choice = choose(found, target=AT_90, reference_accuracy=1.0, by=by)  # type: ignore[arg-type]
         assert choice.candidate is not None
-        assert (choice.candidate.shipped, choice.by) == (best, by)
+        assert (choice.candidate.best_id, choice.by) == (best, by)
 
 
 @given(
@@ -305,7 +305,7 @@ def test_without_a_target_the_choice_is_the_knee_of_the_front() -> None:
     manifest = {"reference": {"val": {"accuracy": 0.93}}, "repeats": 1}
     choice = chosen(candidates(records), manifest, target=None)
     assert choice.candidate is not None
-    assert (choice.candidate.shipped, choice.feasible) == ("100", True)
+    assert (choice.candidate.best_id, choice.feasible) == ("100", True)
     assert chosen([], manifest, target=None).candidate is None
     assert chosen(candidates(records), manifest, target=AT_90).candidate == choice.candidate
 

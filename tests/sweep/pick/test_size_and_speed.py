@@ -6,7 +6,7 @@ import pytest
 
 from sweep.cli import text
 from sweep.pick.choice import Candidate, Choice
-from sweep.pick.sizes import times, told
+from sweep.pick.size_and_speed import times, told
 
 
 @pytest.mark.parametrize(
