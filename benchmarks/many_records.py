@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from sweep.store.manifest import MANIFEST_FACTS, read_manifest
 from sweep.store.records import read_records
 
 if TYPE_CHECKING:  # torch and Optuna are not of what reading costs
-    from sweep.search.search import IndexedSearch
+    from sweep.search.open import SweepSearch
 
 N_VAL = 10_000
 FAMILIES, KNOBS = ("prune", "quantize", "low rank", "all"), ("keep", "size", "rank")
@@ -122,9 +121,11 @@ def _records(jobs: int, *, seed: int) -> Iterator[dict[str, Any]]:
             )
 
 
-def search_of(records: Sequence[dict[str, Any]], root: Path) -> "IndexedSearch":
+def search_of(records: Sequence[dict[str, Any]], root: Path) -> "SweepSearch":
     """A grid over the configurations of `records`, all of them known, as a run begins it; its index is made anew."""
-    from sweep.search.search import Entry, IndexedSearch, index_url, open_index
+    from sweep.search.index import index_url, open_index
+    from sweep.search.open import open_search
+    from sweep.search.protocol import Entries, Entry, SearchPlan
     from sweep.store.job import Job
 
     groups: dict[tuple[Any, ...], list[Job]] = {}
@@ -134,22 +135,13 @@ def search_of(records: Sequence[dict[str, Any]], root: Path) -> "IndexedSearch":
         groups.setdefault((job.family, *job.configuration.values()), []).append(job)
         for knob, level in job.configuration.items():
             levels.setdefault(job.family, {}).setdefault(knob, {})[level] = None
-    families = [
-        SimpleNamespace(name=family, knobs={knob: tuple(found) for knob, found in knobs.items()})
-        for family, knobs in levels.items()
-    ]
-    study: Any = SimpleNamespace(families=families)  # of a study, a search wants no more
+    families = {family: {knob: tuple(found) for knob, found in knobs.items()} for family, knobs in levels.items()}
     index = SweepFolder(root).index
     index.unlink(missing_ok=True)
-    return IndexedSearch(
-        [Entry(jobs[0].family, jobs[0].configuration, 1, 1, True, "0", tuple(jobs)) for jobs in groups.values()],
-        study=study,
-        name="grid",
-        index=open_index(index_url(index), study="many", search="grid", target={}, space="0"),
-        records=records,
-        threshold=None,
-        trials=None,
-    )
+    entries = [Entry(jobs[0].family, jobs[0].configuration, 1, 1, True, "0", tuple(jobs)) for jobs in groups.values()]
+    plan = SearchPlan("grid", Entries(entries), families)
+    kept = open_index(index_url(index), study="many", search="grid", target={}, space="0")
+    return open_search(plan, records=records, index=kept)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from rows import Row, options, speak
 from sweep.criteria import Target
 from sweep.run import driver
 from sweep.run.progress import Progress
-from sweep.search.search import SearchName
+from sweep.search.protocol import SearchName
 from sweeps import prepared, study_in
 from virtual_time import Simulated
 

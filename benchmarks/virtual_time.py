@@ -19,7 +19,7 @@ from sweep.intervals import wilson
 from sweep.job.compress import _record
 from sweep.run.progress import Watch
 from sweep.run.tracking import Tracking
-from sweep.search.search import Search
+from sweep.search.protocol import Search
 from sweep.store.job import Job
 from sweep.store.record import Record
 
@@ -69,7 +69,7 @@ class Simulated:
         while True:
             spent = time.process_time()
             asked: list[Job] = []
-            while len(running) + len(asked) < workers and (job := search.ask()) is not None:
+            while len(running) + len(asked) < workers and (job := search.next()) is not None:
                 watch.on_start(job)
                 asked.append(job)
             now = self._count(now, time.process_time() - spent, jobs=len(asked))

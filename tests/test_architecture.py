@@ -81,7 +81,8 @@ ONLY = {
         *("sweep/run/cluster.py", "sweep/run/runner.py", "sweep/run/tracking.py", "sweep/run/worker.py"),
         "sweep/run/deaths.py",
     },
-    "optuna.samplers": {"sweep/search/sampler.py", "sweep/search/search.py"},
+    "optuna.samplers": {f"sweep/search/{name}.py" for name in ("sampler", "trials", "smallest", "proposed")},
+    "optuna.storages._rdb": {"sweep/search/tables.py"},
 }
 NOT_IN_REPORTS = ("optuna", "ray", "torch")
 HEAVY = ("matplotlib", "onnx", "onnxruntime", "onnxscript", "optuna", "pandas", "ray", "torch")

@@ -36,7 +36,7 @@ from sweep.store.record import Record
 from sweep.store.records import read_records
 
 if TYPE_CHECKING:
-    from sweep.search.search import IndexedSearch
+    from sweep.search.open import SweepSearch
 
 EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx"}
 """Library -> the extra that brings it."""
@@ -152,10 +152,10 @@ def run(
     say(text.reference(sweep.manifest))
     stream = own_stream(sys.stdout)
 
-    def watch(search: "IndexedSearch") -> Progress:
+    def watch(search: "SweepSearch") -> Progress:
         say(text.plan(search, workers=options.workers, target=sweep.target))
         return Progress(
-            total=search.left() if search.threshold is None else None,
+            total=search.left(),
             workers=options.workers,
             stream=stream,
             known=search.records(),
@@ -166,8 +166,8 @@ def run(
     say(text.summary(outcome.summary))
     if outcome.choice is not None:
         say(text.chosen(outcome.choice, sweep.manifest))
-    say(text.what_next(url or sweep.folder.root, failed=outcome.summary["failed"]))
-    if outcome.summary["failed"]:
+    say(text.what_next(url or sweep.folder.root, failed=outcome.summary.failed))
+    if outcome.summary.failed:
         return SOME_FAILED
     missed = outcome.choice is not None and not outcome.choice.feasible
     return NO_MODEL if missed and options.aimed else DONE

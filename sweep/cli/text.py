@@ -8,12 +8,13 @@ from sweep.criteria import Target
 from sweep.pick.choice import Choice
 from sweep.pick.size_and_speed import speed, times
 from sweep.run.progress import duration
+from sweep.search.summary import SearchSummary
 from sweep.store.record import label
 
 if TYPE_CHECKING:
     from sweep.run.driver import Outline
     from sweep.run.estimate import Estimate
-    from sweep.search.search import IndexedSearch
+    from sweep.search.open import SweepSearch
 
 Facts = Mapping[str, Any]
 
@@ -27,30 +28,26 @@ def reference(manifest: Facts) -> str:
     )
 
 
-def plan(search: "IndexedSearch", *, workers: int, target: Target | None) -> str:
+def plan(search: "SweepSearch", *, workers: int, target: Target | None) -> str:
     """What a run is about to do, in a line."""
-    what = str(search.name)
-    if search.threshold is not None and target:
+    what = str(search.plan.name)
+    if search.plan.criteria is not None and target:
         what = f"smallest model for {describe_target(target)}" + (" by TPE" if what == "tpe" else "")
-    count = search.left()
-    to_run = f"{_jobs(count)} to run" if search.threshold is None else "jobs as results ask for them"
-    return (
-        f"{what}: {len(search.entries):,} configurations, {search.known:,} records known, {to_run}, {workers} at once"
-    )
+    count, configurations = search.left(), len(search.plan.entries)
+    to_run = f"{_jobs(count)} to run" if count is not None else "jobs as results ask for them"
+    return f"{what}: {configurations:,} configurations, {search.known:,} records known, {to_run}, {workers} at once"
 
 
-def summary(facts: Facts) -> str:
-    """What a run did."""
-    counts = [f"{_jobs(facts['started'])} started", f"{facts['known']:,} already known"]
-    if facts["skipped"]:
-        never = sum(facts["skipped"].values())
-        counts.append(f"{never:,} of {facts['configurations']:,} configurations never had to run")
-    if facts["left"]:
-        counts.append(f"{facts['left']:,} configurations left")
-    if facts.get("stopped"):
-        counts.append(f"{facts['stopped']:,} stopped early")
-    lines = [f"{facts['name']}: {', '.join([*counts, str(facts['failed']) + ' failed'])}, {facts['seconds']:.0f} s"]
-    lines += [f"  {count:,} never had to run: {reason}" for reason, count in facts["skipped"].items()]
+def summary(found: SearchSummary) -> str:
+    """What a search did."""
+    counts = [f"{_jobs(found.started)} started", f"{found.known:,} already known"]
+    if found.skipped:
+        never = sum(found.skipped.values())
+        counts.append(f"{never:,} of {found.configurations:,} configurations never had to run")
+    if found.left:
+        counts.append(f"{found.left:,} configurations left")
+    lines = [f"{found.name}: {', '.join([*counts, f'{found.failed} failed'])}, {found.seconds:.0f} s"]
+    lines += [f"  {count:,} never had to run: {reason}" for reason, count in found.skipped.items()]
     return "\n".join(lines)
 
 
@@ -123,7 +120,7 @@ def status(facts: Facts, manifest: Facts) -> str:
     for job in facts["failed"]:
         what = f"{job['family']}: {label(job['configuration'])}, seed {job['seed']}"
         lines += [f"  failed: {what}: {job['error']['message']}", f"    traceback: {job['record']}"]
-    lines += [summary(search) for search in facts["searches"]]
+    lines += [summary(SearchSummary.from_json(search)) for search in facts["searches"]]
     if facts["pick"]:
         pick = facts["pick"]
         size = f"{pick['artifact_bytes']:,} bytes ({times(pick['artifact_bytes'], pick['reference_bytes'])})"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sweep.run.progress import Watch
-    from sweep.search.search import Search
+    from sweep.search.protocol import Search
     from sweep.store.job import Job
 
 ATTEMPTS = 3  # of one job whose worker dies, before it is a failed record
@@ -50,7 +50,7 @@ class Dispatch:
         """What the worker at `seat` does now, as JSON data; None where there is nothing to do now."""
         if len(self.jobs) >= self.workers:
             return None
-        job = self._again.popleft() if self._again else self.search.ask()
+        job = self._again.popleft() if self._again else self.search.next()
         if job is None:
             return None
         self.jobs[seat] = job

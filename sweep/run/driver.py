@@ -20,8 +20,10 @@ from sweep.pick.choice import Choice, candidates, chosen
 from sweep.run.estimate import Estimate, estimate
 from sweep.run.progress import Progress
 from sweep.run.tracking import Tracker, Tracking
-from sweep.search.search import FOR_A_TARGET, Entry, IndexedSearch, SearchName, index_url, open_index
-from sweep.search.storage import storage_errors
+from sweep.search.index import index_url, open_index, storage_errors
+from sweep.search.open import SweepSearch, open_search
+from sweep.search.protocol import FOR_A_TARGET, Entries, Entry, SearchName, SearchPlan
+from sweep.search.summary import SearchSummary
 from sweep.store import remote
 from sweep.store.files import FORMAT, StoreError, write_json, write_whole
 from sweep.store.folder import SweepFolder
@@ -114,7 +116,7 @@ class Sweep:
 class Outcome:
     """What a run came to: the search's summary, and what it would choose now; None without a target."""
 
-    summary: dict[str, Any]
+    summary: SearchSummary
     choice: Choice | None
 
 
@@ -176,7 +178,7 @@ def outline(options: Options) -> Outline:
 def run(
     sweep: Sweep,
     *,
-    watch: Callable[[IndexedSearch], AbstractContextManager[Progress]],
+    watch: Callable[[SweepSearch], AbstractContextManager[Progress]],
     execute: Callable[..., None] | None = None,
 ) -> Outcome:
     """Runs what is missing.
@@ -191,30 +193,12 @@ def run(
 
     started = time.monotonic()
     options, folder, study = sweep.options, sweep.folder, sweep.context.study
-    threshold = sweep.threshold if options.aimed else None
     storage = options.storage or index_url(folder.index)
     tracking = Tracking(options.tracker, study.name) if options.tracker else None
     with locked(folder) as lock, storage_errors(storage):
         if options.url is not None:
             remote.put(options.url, folder.reference.parent.name, folder.manifest.name)
-        search = IndexedSearch(
-            sweep.entries,
-            study=study,
-            name=options.search,
-            index=open_index(
-                storage,
-                study=study.name,
-                search=options.search,
-                target=sweep.target.as_dict() if sweep.target else {},
-                space=_space_hash(sweep),
-                objectives=len(options.objectives),
-            ),
-            records=read_records(folder.root),
-            threshold=threshold,
-            trials=options.trials,
-            confirm=sweep.manifest["confirm"] if options.method == "lc" else 0,
-            objectives=options.objectives,
-        )
+        search = _open_search(sweep, storage)
         try:
             with watch(search) as progress:
                 execute(
@@ -232,16 +216,37 @@ def run(
                     tracking=tracking,
                 )
         finally:
-            summary = search.summary() | {
-                "method": options.method,
-                "target": sweep.target.as_dict() if threshold is not None and sweep.target else None,
-                "seconds": time.monotonic() - started,
-            }
-            write_json(folder.search(options.search, method=options.method), summary)
+            target = sweep.target.as_dict() if sweep.target and options.aimed else None
+            summary = search.summary(target=target, seconds=time.monotonic() - started)
+            write_json(folder.search(options.search, method=options.method), summary.to_json())
             search.write()
             if options.url is not None:
                 remote.put(options.url, folder.searches.name)
     return Outcome(summary, _choice(sweep))
+
+
+def _open_search(sweep: Sweep, storage: str) -> SweepSearch:
+    """The search that the options ask for, with its index in `storage`."""
+    options, study, target = sweep.options, sweep.context.study, sweep.target if sweep.options.aimed else None
+    confirm = sweep.manifest["confirm"] if options.method == "lc" else 0
+    accuracy = sweep.manifest["reference"]["val"]["accuracy"]
+    plan = SearchPlan(
+        name=options.search,
+        entries=Entries(sweep.entries),
+        families={family.name: family.knobs for family in study.families},
+        criteria=target.criteria(accuracy, confirm=confirm) if target else None,
+        trials=options.trials,
+        objectives=options.objectives,
+    )
+    index = open_index(
+        storage,
+        study=study.name,
+        search=options.search,
+        target=target.as_dict() if target else {},
+        space=_space_hash(sweep),
+        objectives=len(options.objectives),
+    )
+    return open_search(plan, records=read_records(sweep.folder.root), index=index)
 
 
 def _space_hash(sweep: Sweep) -> str:

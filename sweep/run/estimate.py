@@ -9,7 +9,7 @@ from lc_core.algorithm import deploy, run_lc
 from lc_core.schedule import Schedule
 from lc_core.training.loop import DivergedError, predict
 from sweep.job.context import JobContext, settle_process
-from sweep.search.search import Entry
+from sweep.search.protocol import Entry
 from sweep.store.job import Job
 
 FACTS_BYTES = 16384  # of a job's record and diagnostics, as file systems count

@@ -40,7 +40,7 @@ from sweep.store.job import Job
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
 
-    from sweep.search.search import Search
+    from sweep.search.protocol import Search
 
 SECONDS_FOR_A_WORKER = 60.0  # to be up; a job that waits for longer is given one that is
 

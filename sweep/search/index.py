@@ -1,134 +1,180 @@
-"""Optuna's study of a search on disk, written behind the records.
+"""The index of a search: an Optuna study on disk that holds one trial for each finished job.
 
-The records are the truth, and the index only says them again: what a killed driver had not written yet, the next one
-writes from the records. Through Optuna's own calls a trial costs 10 to 40 ms of the driver, most of it SQLAlchemy's,
-in as many transactions as it has facts; here a batch is one transaction, in Optuna's own tables.
+The records are the truth. The index only repeats them, so that Optuna's own tools can show a search: what a killed
+driver had not written yet, the next one writes from the records. It is written in batches, and others may lock it or
+take it away for a while.
 """
 
 import contextlib
 import datetime
-import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import optuna
-from optuna.distributions import distribution_to_json
-from optuna.storages._rdb import models
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import func, insert, select
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from sweep.search.storage import patiently
+from sweep.search.protocol import FOR_A_TARGET
+from sweep.search.tables import Writer, writer_of
+from sweep.search.trials import JobTrials, job_of
+from sweep.store.files import StoreError
+from sweep.store.job import Job
+from sweep.store.record import Record
 
-Row = dict[str, Any]
 SECONDS_BETWEEN_WRITES = 1.0
 PAUSES = 10  # times what the last write took, or what it waited for a lock in vain
-AT_ONCE = 1000  # trials in a transaction
+PATIENCE = 60.0  # seconds: for another's lock, for a server that is started again, for room on the disk
+PAUSE = 0.5
+
+T = TypeVar("T")
 
 
 class Index:
-    """A study whose finished trials are added in batches. Only one process writes to it.
+    """A study on disk whose finished trials are added in batches. Only one process writes to it.
 
     Args:
-        study: in an RDBStorage.
-        storage: that one.
+        study: the study.
+        writer: adds trials to it.
     """
 
-    def __init__(self, study: optuna.Study, storage: optuna.storages.RDBStorage) -> None:
+    def __init__(self, study: optuna.Study, writer: Writer) -> None:
         self.study = study
-        self._storage = storage
+        self._writer = writer
         self._waiting: list[FrozenTrial] = []
-        self._json: dict[str, str] = {}  # of a parameter's distribution
         self._due = -math.inf
 
     def jobs(self) -> set[str]:
-        """The jobs whose trials are complete. Trials that something else left running are closed."""
-        return patiently(self._jobs)
-
-    def _jobs(self) -> set[str]:
-        ours = models.TrialModel.study_id == self.study._study_id
-        job = select(models.TrialUserAttributeModel.value_json).join(models.TrialModel).where(ours)
-        complete = job.where(
-            models.TrialModel.state == TrialState.COMPLETE, models.TrialUserAttributeModel.key == "job"
-        )
-        with Session(self._storage.engine) as session:
-            running = select(models.TrialModel.number).where(ours, models.TrialModel.state == TrialState.RUNNING)
-            left = session.scalars(running).all()
-            found = {json.loads(text) for text in session.scalars(complete)}
-        for number in left:
+        """The jobs whose trials are complete. Trials that something else left running are closed as failed."""
+        for number in patiently(self._writer.running):
             self.study.tell(number, state=TrialState.FAIL)
-        return found
+        return patiently(self._writer.done_jobs)
 
     def add(self, trial: FrozenTrial) -> None:
-        """Has `trial` written, now or with the next batch; a storage that is briefly gone holds little up."""
+        """Writes `trial` now or with the next batch. A storage that is locked or out of reach is not waited for."""
         self._waiting.append(trial)
         started = time.monotonic()
         if started >= self._due:
-            with contextlib.suppress(SQLAlchemyError):  # what waits is written later, at the latest at the end
+            with contextlib.suppress(SQLAlchemyError, StorageInternalError):  # it is written later, or at the end
                 self._write()
             ended = time.monotonic()
             self._due = ended + max(SECONDS_BETWEEN_WRITES, PAUSES * (ended - started))
 
     def write(self) -> None:
-        """Writes what waits, and waits itself for a storage that is locked or briefly gone (`storage.patiently`)."""
+        """Writes what waits. Where the storage is locked or out of reach it tries again for a while (`patiently`)."""
         patiently(self._write)
 
     def _write(self) -> None:
         while self._waiting:
-            batch = self._waiting[:AT_ONCE]
-            with Session(self._storage.engine) as session, session.begin():
-                self._insert(session, batch)
+            batch = self._waiting[: self._writer.at_once]
+            self._writer.add(batch)
             del self._waiting[: len(batch)]
 
-    def _insert(self, session: Session, trials: Sequence[FrozenTrial]) -> None:
-        study_id = self.study._study_id
-        models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
-        count = select(func.count()).where(models.TrialModel.study_id == study_id)
-        first = session.execute(count).scalar_one()
-        table = models.TrialModel.__table__
-        rows = [
-            {
-                "study_id": study_id,
-                "number": first + place,
-                "state": trial.state,
-                "datetime_start": _as_stored(trial.datetime_start),
-                "datetime_complete": _as_stored(trial.datetime_complete),
-            }
-            for place, trial in enumerate(trials)
-        ]
-        ids = session.scalars(insert(table).returning(table.c.trial_id, sort_by_parameter_order=True), rows).all()
-        for model, rows_of in (
-            (models.TrialParamModel, self._params),
-            (models.TrialValueModel, _values),
-            (models.TrialUserAttributeModel, lambda trial: _attributes(trial.user_attrs)),
-            (models.TrialSystemAttributeModel, lambda trial: _attributes(trial.system_attrs)),
-        ):
-            rows = [{"trial_id": id} | row for id, trial in zip(ids, trials, strict=True) for row in rows_of(trial)]
-            if rows:
-                session.execute(insert(model.__table__), rows)
 
-    def _params(self, trial: FrozenTrial) -> Iterator[Row]:
-        for name, value in trial.params.items():
-            distribution = trial.distributions[name]
-            if name not in self._json:
-                self._json[name] = distribution_to_json(distribution)
-            stored = distribution.to_internal_repr(value)
-            yield {"param_name": name, "param_value": stored, "distribution_json": self._json[name]}
+@dataclass(frozen=True)
+class Listener:
+    """Listens to what a search is told, and adds it to the index.
+
+    Attributes:
+        index: of the search.
+        trials: makes the trials of its jobs.
+    """
+
+    index: Index
+    trials: JobTrials
+
+    def harvest(self, known: Sequence[Record]) -> None:
+        """Adds the records that are known before the search begins and not in the index yet."""
+        indexed = self.index.jobs()
+        for record in known:
+            if record["id"] not in indexed:
+                self.index.add(self.trials.trial(job_of(record), record))
+        self.index.write()
+
+    def tell(self, job: Job, record: Record | None, *, since: datetime.datetime) -> None:
+        """Adds what became of a job that started at `since`; None stands for a job that was lost."""
+        self.index.add(self.trials.trial(job, record, since=since))
 
 
-def _values(trial: FrozenTrial) -> Iterator[Row]:
-    for objective, value in enumerate(trial.values or ()):
-        stored, kind = models.TrialValueModel.value_to_stored_repr(value)
-        yield {"objective": objective, "value": stored, "value_type": kind}
+def index_url(path: Path) -> str:
+    """The URL of the SQLite file `path`, whatever characters its name has."""
+    return sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string()
 
 
-def _attributes(facts: Mapping[str, Any]) -> Iterator[Row]:
-    return ({"key": key, "value_json": json.dumps(value)} for key, value in facts.items())
+def open_index(
+    url: str, *, study: str, search: str, target: Mapping[str, float], space: str, objectives: int = 2
+) -> Index:
+    """The index of a search over the space of hash `space`. It is made where it is missing.
+
+    A search for a target minimises bytes under a constraint. Another one minimises as many `objectives`, the first of
+    which are the validation error and the bytes.
+
+    Raises:
+        StoreError: the storage cannot be opened, or is not Optuna's.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    aimed = search in FOR_A_TARGET
+    goal = "".join(f" {name} {value}" for name, value in target.items()) if aimed else ""
+    goal += " with MACs" if objectives == 3 else ""
+    directions = [StudyDirection.MINIMIZE] * (1 if aimed else objectives)
+    try:
+        storage = optuna.storages.RDBStorage(url)
+        index = optuna.create_study(
+            storage=storage, study_name=f"{study} {search}{goal} {space}", directions=directions, load_if_exists=True
+        )
+    except Exception as error:  # SQLAlchemy's, Optuna's, Alembic's and the driver's own
+        reason = " ".join(str(error).split("\n")[0].split())
+        raise StoreError(
+            f"{without_password(url)}: expected a storage that Optuna can open (such as sqlite:///study.db), "
+            f"got {reason}; move it away or name another with --storage"
+        ) from error
+    return Index(index, writer_of(index, storage))
 
 
-def _as_stored(when: datetime.datetime | None) -> datetime.datetime | None:
-    """Optuna's trials have local time, its tables UTC."""
-    return when and when.astimezone(datetime.UTC).replace(tzinfo=None)
+def patiently(call: Callable[[], T]) -> T:
+    """What `call` returns. While the storage is locked or out of reach it is called again, for `PATIENCE` seconds.
+
+    `call` must be one transaction, which leaves nothing behind when it fails, or safe to repeat.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return call()
+        except (OperationalError, StorageInternalError) as error:
+            cause = _cause(error)
+            if not isinstance(cause, OperationalError) or "readonly" in str(cause) or time.monotonic() > end:
+                raise
+            time.sleep(PAUSE)
+
+
+@contextlib.contextmanager
+def storage_errors(url: str) -> Iterator[None]:
+    """Turns the errors of a storage that stays out of reach into a StoreError of one line."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = _cause(error)
+        reason = " ".join(str(getattr(cause, "orig", cause)).split())
+        raise StoreError(
+            f"{without_password(url)}: the search's index cannot be used ({reason}); no result is lost: the same "
+            "command goes on once it can"
+        ) from error
+
+
+def without_password(url: str) -> str:
+    """`url` as it may be shown to the user."""
+    try:
+        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:  # not a URL
+        return url
+
+
+def _cause(error: Exception) -> BaseException:
+    """The error that Optuna wrapped."""
+    return error.__cause__ or error if isinstance(error, StorageInternalError) else error

@@ -74,7 +74,7 @@ class SmallestSampler(BaseSampler):
             raise ValueError("families: expected a configuration whose size is known, got none")
         self.space = make_space(places, levels, sizes)
         self.repeats, self.confirm = repeats, confirm
-        self._number = {_key(configuration): number for number, configuration in enumerate(self.configurations)}
+        self._number = {params_key(configuration): number for number, configuration in enumerate(self.configurations)}
         self._proposer = proposer
         self._others = [[-shortfall for shortfall in shortfalls] for shortfalls in others]
         self._proposed: dict[int, int] = {}
@@ -142,7 +142,7 @@ class SmallestSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Sets aside a configuration whose trial failed."""
-        number = self._proposed.pop(trial.number, self._number.get(_key(trial.params)))
+        number = self._proposed.pop(trial.number, self._number.get(params_key(trial.params)))
         if state == TrialState.FAIL and number is not None and not trial.user_attrs.get("lost"):
             self._failed.add(number)
 
@@ -157,7 +157,7 @@ class SmallestSampler(BaseSampler):
         for trial in study.get_trials(deepcopy=False, states=TOLD_OF):
             number = self._proposed.get(trial.number)
             if number is None:
-                number = self._number.get(_key(trial.params))
+                number = self._number.get(params_key(trial.params))
             if number is None:  # of other levels, or a trial that has no parameters yet
                 continue
             if trial.state == TrialState.RUNNING:
@@ -174,7 +174,7 @@ class SmallestSampler(BaseSampler):
         """The first of the proposer's draws that is open."""
         assert self._proposer is not None
         for _ in range(TRIES):
-            number = self._number.get(_key(self.parameters.draw(self._proposer, study, trial)))
+            number = self._number.get(params_key(self.parameters.draw(self._proposer, study, trial)))
             if number is not None and found.open[number]:
                 return number
         return None
@@ -216,5 +216,6 @@ def as_params(family: str, configuration: "Configuration") -> Params:
     return {"family": family} | {f"{family}.{knob}": level for knob, level in configuration.items()}
 
 
-def _key(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+def params_key(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Equal for equal parameters, whatever their order."""
     return tuple(sorted(params.items()))

@@ -12,7 +12,7 @@ import pytest
 from sweep.job import checkpoint
 from sweep.job.compress import run_job
 from sweep.run.dispatch import give_up
-from sweep.search.search import index_url, open_index
+from sweep.search.index import index_url, open_index
 from sweep.store.lock import locked
 from sweep.store.records import read_records
 from tests.sweep.tiny import prepared, write_study

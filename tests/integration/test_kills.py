@@ -20,7 +20,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sweep.search.search import index_url
+from sweep.search.index import index_url
 from sweep.store.folder import SweepFolder
 from sweep.store.records import read_records
 from tests.sweep.tiny import STUDY, folders_and_files, write_study

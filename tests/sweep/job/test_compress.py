@@ -20,7 +20,7 @@ from sweep.job.compress import Sizes, job_sizes, run_job
 from sweep.job.context import open_context, split_arrays
 from sweep.job.measure import measure, scores
 from sweep.run.driver import Sweep
-from sweep.search.search import index_url, open_index
+from sweep.search.index import index_url, open_index
 from sweep.store.job import Job, content_hash, versions
 from sweep.store.record import Record
 from sweep.store.records import read_records

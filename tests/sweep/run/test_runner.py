@@ -94,7 +94,7 @@ class Listed:
         self.told: dict[str, Record | None] = {}
         self.most_at_once = 0
 
-    def ask(self) -> Job | None:
+    def next(self) -> Job | None:
         if not self.waiting:
             return None
         job = self.waiting.pop(0)

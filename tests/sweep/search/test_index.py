@@ -1,6 +1,7 @@
-"""The index that is written behind, on the real Optuna: what it writes is what Optuna itself would have."""
+"""The index that is written in batches, on the real Optuna: what it writes is what Optuna itself would have."""
 
 import sqlite3
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweep.search.index import Index
-from sweep.search.search import open_index
+from sweep.search.index import Index, open_index
+from sweep.search.tables import SCHEMA, PublicCalls, Tables, known_models
 
 DISTRIBUTIONS = {"family": CategoricalDistribution(["one", "two"]), "one.keep": CategoricalDistribution([0.5, 1, "x"])}
 
@@ -47,15 +48,33 @@ def facts(trial: FrozenTrial) -> dict[str, Any]:
     return {name: getattr(trial, name) for name in (*names, "datetime_start", "datetime_complete")}
 
 
-def test_a_batch_is_what_optuna_would_have_written_one_by_one(tmp_path: Path) -> None:
-    ours, theirs = opened(tmp_path), opened(tmp_path, "grid")
-    for trial in TRIALS:
-        ours.add(trial)
-    ours.write()
-    theirs.study.add_trials(TRIALS)
-    assert [facts(trial) for trial in read_back(tmp_path)] == [facts(trial) for trial in read_back(tmp_path, "grid")]
-    assert [trial.number for trial in read_back(tmp_path)] == list(range(len(TRIALS)))
-    assert ours.jobs() == {"job 0", "job 1", "job 2", "job 4"}
+def test_a_batch_in_optunas_tables_is_what_its_public_calls_write(tmp_path: Path, monkeypatch: Any) -> None:
+    """The public calls are the fallback for tables of another schema."""
+    fast = opened(tmp_path)
+    monkeypatch.setattr("sweep.search.tables.SCHEMA", 0)
+    slow = opened(tmp_path, "grid")
+    assert [type(index._writer) for index in (fast, slow)] == [Tables, PublicCalls]
+    for index in (fast, slow):
+        for trial in TRIALS:
+            index.add(trial)
+        index.write()
+        index.study.ask()  # left running by another
+        assert index.jobs() == {"job 0", "job 1", "job 2", "job 4"}
+        assert index._writer.running() == []
+    found = [[facts(trial) for trial in read_back(tmp_path, search)] for search in ("pareto", "grid")]
+    asked = [trials.pop() for trials in found]
+    assert found[0] == found[1]
+    assert [facts["number"] for facts in found[0]] == list(range(len(TRIALS)))
+    assert [facts["state"] for facts in asked] == [TrialState.FAIL] * 2
+
+
+def test_tables_of_another_schema_or_place_are_left_alone(monkeypatch: Any) -> None:
+    assert known_models() is not None
+    monkeypatch.setattr("optuna.storages._rdb.models.SCHEMA_VERSION", SCHEMA + 1)
+    assert known_models() is None
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "optuna.storages._rdb.models", None)
+    assert known_models() is None
 
 
 def test_the_first_is_written_at_once_and_what_follows_in_a_batch(tmp_path: Path, monkeypatch: Any) -> None:

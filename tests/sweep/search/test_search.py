@@ -1,6 +1,7 @@
 """Searches on the real Optuna, in SQLite; the jobs' records are made up."""
 
 import dataclasses
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -12,8 +13,13 @@ import pytest
 from optuna.trial import TrialState
 
 from lc_core import Codebook
+from sweep.criteria import Criteria
 from sweep.search import index
-from sweep.search.search import CONSTRAINT, LEGACY_CONSTRAINTS, Entry, IndexedSearch, open_index
+from sweep.search.index import open_index
+from sweep.search.open import SweepSearch, open_search
+from sweep.search.protocol import Entries, Entry, SearchPlan
+from sweep.search.summary import SearchSummary
+from sweep.search.trials import CONSTRAINT, LEGACY_CONSTRAINTS
 from sweep.search.version_space import TIGHTER
 from sweep.store.files import StoreError
 from sweep.store.job import Job
@@ -65,31 +71,41 @@ def begin(
     folder: Path,
     listed: Sequence[Entry],
     *,
-    study: Study = STUDY,
     name: Any = "grid",
     records: Sequence[Record] = (),
     threshold: float | None = None,
     trials: int | None = None,
     confirm: int = 0,
-) -> IndexedSearch:
+) -> SweepSearch:
     target = {} if threshold is None else {"min_accuracy": threshold}
     kept = open_index(f"sqlite:///{folder / 'study.db'}", study="s", search=name, target=target, space="a0")
-    return IndexedSearch(
-        listed,
-        study=study,
-        name=name,
-        index=kept,
-        records=records,
-        threshold=threshold,
-        trials=trials,
-        confirm=confirm,
+    return open_search(
+        planned(listed, name=name, threshold=threshold, trials=trials, confirm=confirm), records=records, index=kept
     )
 
 
-def finish(search: IndexedSearch, result: Callable[[Job], Record]) -> list[Job]:
+def planned(
+    listed: Sequence[Entry],
+    *,
+    name: Any = "grid",
+    threshold: float | None = None,
+    trials: int | None = None,
+    confirm: int = 0,
+    objectives: tuple[str, ...] = ("error", "bytes"),
+) -> SearchPlan:
+    families = {family.name: family.knobs for family in STUDY.families}
+    criteria = None if threshold is None else Criteria(threshold, confirm=confirm)
+    return SearchPlan(name, Entries(listed), families, criteria, trials, objectives)
+
+
+def summed(search: SweepSearch) -> SearchSummary:
+    return search.summary(target=None, seconds=1.5)
+
+
+def finish(search: SweepSearch, result: Callable[[Job], Record]) -> list[Job]:
     """The jobs that `search` asks for, told one by one."""
     asked = []
-    while (job := search.ask()) is not None:
+    while (job := search.next()) is not None:
         asked.append(job)
         search.tell(job, result(job))
     assert search.finished()
@@ -141,17 +157,10 @@ def test_a_grid_asks_for_each_job_once_ends_first_and_keeps_them_in_optunas_stud
     assert kept[1].params == {"family": "two", "two.size": 4, "two.form": "soft"}
     assert kept[0].values == [pytest.approx(0.05), 500]
     assert kept[0].user_attrs["seconds"] == 0.1
-    summary = search.summary()
-    assert summary == {
-        "name": "grid",
-        "configurations": 5,
-        "jobs": 5,
-        "known": 0,
-        "started": 5,
-        "failed": 0,
-        "skipped": {},
-        "left": 0,
-    }
+    summary = summed(search)
+    assert summary == SearchSummary("grid", 5, 5, 0, 5, 0, {}, 0, "lc", None, 1.5)
+    written = summary.to_json() | {"stopped": 3}  # as earlier releases wrote it
+    assert SearchSummary.from_json(json.loads(json.dumps(written))) == summary
 
 
 def test_done_records_are_indexed_once_and_not_run_again(folder: Path) -> None:
@@ -167,7 +176,7 @@ def test_done_records_are_indexed_once_and_not_run_again(folder: Path) -> None:
     assert sorted(trial.user_attrs["job"] for trial in kept) == sorted(entry.jobs[0].id for entry in listed)
     again = begin(folder, listed, records=search.records())
     assert again.finished()
-    assert again.ask() is None
+    assert again.next() is None
     assert len(trials_of(folder, "s grid a0")) == 5
 
 
@@ -177,7 +186,7 @@ def test_what_a_driver_that_died_had_not_written_is_written_from_the_records(
     """Of three jobs, the first is in the index already, the second waits for the next batch, the third ran."""
     listed = entries(grid=True)
     first = begin(folder, listed)
-    jobs = [job for job in (first.ask(), first.ask(), first.ask()) if job is not None]
+    jobs = [job for job in (first.next(), first.next(), first.next()) if job is not None]
     monkeypatch.setattr(index, "SECONDS_BETWEEN_WRITES", 1e9)
     for job in jobs[:2]:
         first.tell(job, by_keep(job))
@@ -187,7 +196,7 @@ def test_what_a_driver_that_died_had_not_written_is_written_from_the_records(
     after = trials_of(folder, "s grid a0")
     assert [trial.user_attrs["job"] for trial in after] == [job.id for job in jobs[:2]]
     assert [trial.number for trial in after] == [0, 1]
-    assert second.ask() == jobs[2]
+    assert second.next() == jobs[2]
 
 
 def test_trials_that_another_left_running_are_closed(folder: Path) -> None:
@@ -203,26 +212,26 @@ def test_a_failed_job_is_not_asked_again_in_the_same_run_and_is_in_the_next(fold
     first = begin(folder, listed)
     asked = finish(first, lambda job: failed(job) if job == listed[0].jobs[0] else by_keep(job))
     assert len(asked) == 2
-    assert (first.summary()["failed"], first.summary()["left"]) == (1, 0)
+    assert (summed(first).failed, summed(first).left) == (1, 0)
     states = [trial.state for trial in trials_of(folder, "s grid a0")]
     assert states == [TrialState.FAIL, TrialState.COMPLETE]
     assert trials_of(folder, "s grid a0")[0].user_attrs["error"] == "ValueError: no"
     second = begin(folder, listed, records=first.records())
     assert (second.known, second.left()) == (1, 1)
     assert finish(second, by_keep) == [listed[0].jobs[0]]
-    assert second.summary()["failed"] == 0
+    assert summed(second).failed == 0
 
 
 def test_a_lost_job_may_be_asked_for_again(folder: Path) -> None:
     listed = entries(grid=True)[:1]
     search = begin(folder, listed)
-    job = search.ask()
+    job = search.next()
     assert job is not None
-    assert search.ask() is None
+    assert search.next() is None
     assert not search.finished()
     search.tell(job, None)
     assert not search.finished()
-    assert search.ask() == job
+    assert search.next() == job
     search.tell(job, by_keep(job))
     assert search.finished()
     search.write()
@@ -237,7 +246,7 @@ def test_the_bound_counts_jobs_that_were_started(folder: Path) -> None:
     assert search.left() == 2
     assert len(finish(search, by_keep)) == 2
     assert search.finished()
-    assert (search.summary()["started"], search.summary()["left"]) == (2, 2)
+    assert (summed(search).started, summed(search).left) == (2, 2)
 
 
 def test_a_grid_asks_for_all_seeds_of_a_configuration_before_the_next(folder: Path) -> None:
@@ -254,9 +263,9 @@ def test_the_smallest_that_meets_the_target_is_optunas_best(folder: Path) -> Non
     asked = finish(search, by_keep)
     assert {job.configuration["keep"] for job in asked if job.family == "one"} >= {0.3, 0.2}
     assert len(asked) < len(listed)
-    summary = search.summary()
-    assert summary["left"] == 0
-    assert len(asked) + sum(summary["skipped"].values()) == summary["configurations"] == 9
+    summary = summed(search)
+    assert summary.left == 0
+    assert len(asked) + sum(summary.skipped.values()) == summary.configurations == 9
     index = optuna.load_study(study_name="s smallest min_accuracy 0.9 a0", storage=f"sqlite:///{folder / 'study.db'}")
     assert index.best_trial.params == {"family": "one", "one.keep": 0.3}
     assert index.best_trial.values == [300]
@@ -289,7 +298,7 @@ def test_without_one_that_meets_the_target_the_search_ends(folder: Path) -> None
     search = begin(folder, entries(), name="smallest", threshold=0.99)
     asked = finish(search, by_keep)
     assert len(asked) == 2
-    assert sum(search.summary()["skipped"].values()) == 7
+    assert sum(summed(search).skipped.values()) == 7
     index = optuna.load_study(study_name="s smallest min_accuracy 0.99 a0", storage=f"sqlite:///{folder / 'study.db'}")
     with pytest.raises(ValueError, match="feasible"):
         _ = index.best_trial
@@ -330,13 +339,13 @@ def test_results_that_arrive_late_are_used(folder: Path) -> None:
     running: dict[str, Job] = {}
     asked = []
     while not search.finished():
-        while len(running) < 3 and (job := search.ask()) is not None:
+        while len(running) < 3 and (job := search.next()) is not None:
             assert job.id not in running
             running[job.id] = job
             asked.append(job)
         job = running.pop(max(running))
         search.tell(job, by_keep(job))
-    assert search.summary()["left"] == 0
+    assert summed(search).left == 0
     assert {0.3, 0.2} <= {job.configuration["keep"] for job in asked}
 
 
@@ -383,9 +392,27 @@ def test_an_index_leaves_one_file(tmp_path: Path) -> None:
     assert list(folders_and_files(tmp_path)) == ["study.db"]
 
 
-def test_an_entry_says_what_stands_for_it() -> None:
-    entry: Any = entries()[6]
-    assert entry.params() == {"family": "two", "two.size": 4, "two.form": "hard"}
+@pytest.mark.parametrize(("name", "threshold"), [("grid", None), ("smallest", 0.9)])
+def test_by_optunas_public_calls_a_search_and_its_index_are_the_same(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, threshold: float | None
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(folder / "study.db", other)
+    known = [by_keep(entries()[0].jobs[0])]
+    fast = finish(begin(folder, entries(), name=name, records=known, threshold=threshold), by_keep)
+    monkeypatch.setattr("sweep.search.tables.SCHEMA", 0)
+    assert finish(begin(other, entries(), name=name, records=known, threshold=threshold), by_keep) == fast
+    study = f"s {name} a0" if threshold is None else f"s {name} min_accuracy {threshold} a0"
+    seen = [
+        [(t.number, t.state, t.params, t.values, t.user_attrs, t.system_attrs, t.constraints) for t in found]
+        for found in (trials_of(folder, study), trials_of(other, study))
+    ]
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == len(fast) + 1
+    again = begin(other, entries(), name=name, records=known, threshold=threshold)  # what is indexed stays once
+    assert len(trials_of(other, study)) == len(seen[0])
+    assert again.known == 1
 
 
 # Seeds
@@ -396,7 +423,7 @@ def test_a_grid_runs_all_seeds_though_one_failed(folder: Path) -> None:
     search = begin(folder, listed)
     asked = finish(search, lambda job: failed(job) if job.seed == 0 else by_keep(job))
     assert len(asked) == sum(len(entry.jobs) for entry in listed)
-    assert search.summary()["left"] == 0
+    assert summed(search).left == 0
 
 
 def test_seeds_of_another_run_that_miss_rule_a_configuration_out(folder: Path) -> None:
@@ -404,7 +431,7 @@ def test_seeds_of_another_run_that_miss_rule_a_configuration_out(folder: Path) -
     listed = entries()[:5]
     other = dataclasses.replace(listed[2].jobs[0], seed=7)
     search = begin(folder, listed, name="smallest", threshold=0.9, records=[done(other, 0.5)])
-    assert search.summary()["skipped"] == {TIGHTER: 2}
+    assert summed(search).skipped == {TIGHTER: 2}
     asked = finish(search, lambda job: done(job, 0.95 if job.configuration["keep"] != 0.1 else 0.5))
     assert not {0.3, 0.2} & {job.configuration["keep"] for job in asked}
 
@@ -417,8 +444,8 @@ def test_records_of_a_grid_with_one_seed_cost_a_search_with_three_no_job(folder:
     other.mkdir()
     search = begin(other, listed, name="smallest", threshold=0.9, records=known)
     assert len(finish(search, by_keep)) <= len(alone)
-    summary = search.summary()
-    assert sum(summary["skipped"].values()) + summary["left"] == 0  # each has a record: none is unknown
+    summary = summed(search)
+    assert sum(summary.skipped.values()) + summary.left == 0  # each has a record: none is unknown
 
 
 def test_a_storages_password_is_not_shown() -> None:
@@ -450,7 +477,7 @@ def test_a_job_that_was_stopped_is_not_known_and_runs_again(folder: Path, name: 
 # Confirmation, TPE and the front
 
 
-def tried_seeds(search: IndexedSearch, accuracy: Callable[[Job], float]) -> list[tuple[Any, int]]:
+def tried_seeds(search: SweepSearch, accuracy: Callable[[Job], float]) -> list[tuple[Any, int]]:
     asked = finish(search, lambda job: done(job, accuracy(job), SIZES[float(job.configuration["keep"])]))
     return [(job.configuration["keep"], job.seed) for job in asked]
 
@@ -487,10 +514,8 @@ def test_a_front_draws_each_configuration_once_and_minimises_what_it_is_asked_to
     index = open_index(
         f"sqlite:///{folder / 'study.db'}", study="s", search="pareto", target={}, space="a0", objectives=3
     )
-    search = IndexedSearch(
-        entries(), study=STUDY, name="pareto", index=index, records=[], threshold=None, trials=None,
-        objectives=("error", "bytes", "macs"),
-    )  # fmt: skip
+    plan = planned(entries(), name="pareto", objectives=("error", "bytes", "macs"))
+    search = open_search(plan, records=[], index=index)
     asked = finish(search, lambda job: by_keep(job) | {"macs": 7})
     assert sorted(job.id for job in asked) == sorted(entry.jobs[0].id for entry in entries())
     assert asked != [entry.jobs[0] for entry in entries()]

@@ -13,10 +13,9 @@ import pytest
 import sqlalchemy
 from optuna.trial import FrozenTrial
 
-from sweep.search import storage
-from sweep.search.index import Index
-from sweep.search.search import index_url, open_index
-from sweep.search.storage import storage_errors
+from sweep.search import index as index_module
+from sweep.search.index import Index, index_url, open_index, storage_errors
+from sweep.search.tables import Tables
 from sweep.store.files import StoreError
 
 
@@ -63,8 +62,8 @@ def test_a_lock_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_stays_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "PATIENCE", 0.5)
-    monkeypatch.setattr(storage, "PAUSE", 0.1)
+    monkeypatch.setattr(index_module, "PATIENCE", 0.5)
+    monkeypatch.setattr(index_module, "PAUSE", 0.1)
     path = tmp_path / "study.db"
     found = index(path)
     with locked(path):
@@ -81,17 +80,17 @@ def test_a_file_that_is_briefly_out_of_reach_or_room_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     """The transaction is made again whole: there is one trial."""
-    monkeypatch.setattr(storage, "PAUSE", 0.1)
+    monkeypatch.setattr(index_module, "PAUSE", 0.1)
     found = index(tmp_path / "study.db")
-    insert, tried = Index._insert, []
+    insert, tried = Tables._insert, []
 
-    def fail(self: Index, session: Any, trials: Any) -> None:
+    def fail(self: Tables, session: Any, trials: Any) -> None:
         insert(self, session, trials)
         tried.append(words)
         if len(tried) <= 3:
             raise sqlalchemy.exc.OperationalError("COMMIT", None, sqlite3.OperationalError(words))
 
-    monkeypatch.setattr(Index, "_insert", fail)
+    monkeypatch.setattr(Tables, "_insert", fail)
     found.add(trial())
     assert not found.study.trials
     found.write()

@@ -1,0 +1,82 @@
+"""The search for the smallest configuration that meets a target, by `SmallestSampler`."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from optuna.samplers import BaseSampler
+
+from sweep.search.protocol import SearchPlan
+from sweep.search.sampler import SmallestSampler
+from sweep.search.space import Flags
+from sweep.search.trials import Drawing, JobTrials
+from sweep.search.version_space import skipped
+from sweep.store.job import Configuration, Job
+from sweep.store.record import Record, but_for_seed
+
+
+class Smallest:
+    """A `Strategy` that runs only what the results so far leave open.
+
+    Args:
+        plan: with criteria.
+        done: all done records of the sweep. Results of configurations outside the plan tell how large the noise is.
+        proposer: draws the open configurations in place of the version space.
+    """
+
+    def __init__(self, plan: SearchPlan, done: Sequence[Record], *, proposer: BaseSampler | None = None) -> None:
+        known = [record for record in done if plan.owner(record) is not None]
+        self._entries = plan.entries
+        self._taken = {record["id"] for record in known}  # jobs that are known, have run or are running
+        self._sampler = _sampler(plan, done, proposer)
+        self._drawing = Drawing(self._sampler, JobTrials.of(plan), known)
+
+    def next(self) -> Job | None:
+        return self._drawing.draw(self._next_seed) if self._sampler.ready(self._drawing.study) else None
+
+    def tell(self, job: Job, record: Record | None) -> None:
+        if record is None:
+            self._taken.discard(job.id)
+        self._drawing.tell(job, record)
+
+    def finished(self) -> bool:
+        return not self._drawing.running and not self._sampler.ready(self._drawing.study)
+
+    def left(self) -> None:
+        """None: the results decide how many jobs there will be."""
+
+    def skipped(self, untouched: Flags) -> dict[str, int]:
+        return skipped(self._sampler.view(self._drawing.study), untouched=untouched)
+
+    def _next_seed(self, family: str, configuration: Configuration) -> Job:
+        """The job of the configuration's first seed that has not been taken."""
+        number = self._entries.number(family, configuration)
+        assert number is not None, f"{family} {configuration} is none of the search's configurations"
+        first = self._entries[number].jobs[0]
+        jobs = (replace(first, seed=seed) for seed in itertools.count(first.seed))
+        job = next(job for job in jobs if job.id not in self._taken)
+        self._taken.add(job.id)
+        return job
+
+
+def _sampler(plan: SearchPlan, done: Sequence[Record], proposer: BaseSampler | None) -> SmallestSampler:
+    """The sampler of the plan's entries. What lies outside them is told to it by seed, since it shows the noise."""
+    assert plan.criteria is not None, "a search for the smallest has a target"
+    elsewhere: dict[str, list[float]] = {}
+    for record in done:
+        if record["method"] == "lc" and plan.owner(record) is None:
+            margin = plan.criteria.margin(record["val"]["accuracy"])
+            elsewhere.setdefault(but_for_seed(record), []).append(0.0 - margin)
+
+    def size(family: str, configuration: Configuration) -> int | None:
+        number = plan.entries.number(family, configuration)
+        return None if number is None else plan.entries[number].nominal_bytes
+
+    return SmallestSampler(
+        plan.families,
+        size,
+        repeats=len(plan.entries[0].jobs),
+        confirm=plan.criteria.confirm,
+        proposer=proposer,
+        others=list(elsewhere.values()),
+    )

@@ -1,0 +1,122 @@
+"""The Optuna trials that stand for jobs, and the study in memory that a search draws configurations from.
+
+Here a margin (accuracy minus threshold, 0 or more meets the target) becomes the shortfall that Optuna wants as a
+constraint: its negative, met from 0 down.
+"""
+
+import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from sweep.criteria import Criteria
+from sweep.search.protocol import SearchPlan
+from sweep.search.sampler import Parameters, as_params
+from sweep.store.job import Configuration, Job
+from sweep.store.record import Record
+
+CONSTRAINT = "shortfall"
+LEGACY_CONSTRAINTS = "constraints"  # the attribute that optuna-dashboard 0.21 reads
+COLUMNS = {"bytes": "artifact_bytes", "macs": "macs"}  # objective -> the record's attribute
+
+
+@dataclass(frozen=True)
+class JobTrials:
+    """Makes the trials of one search's jobs.
+
+    Attributes:
+        parameters: the Optuna parameters of the families.
+        objectives: what is minimised, in this order: of "error", "bytes" and "macs".
+        criteria: of the target; None without one.
+    """
+
+    parameters: Parameters
+    objectives: tuple[str, ...]
+    criteria: Criteria | None
+
+    @staticmethod
+    def of(plan: SearchPlan) -> "JobTrials":
+        return JobTrials(Parameters(plan.families), plan.minimised, plan.criteria)
+
+    def trial(self, job: Job, record: Record | None, *, since: datetime.datetime | None = None) -> FrozenTrial:
+        """The finished trial that stands for `job`: complete when it is done, failed when it failed or was lost.
+
+        `record` is None for a lost job. `since` is when the job started; None when it was known before this run.
+        """
+        done = record if record is not None and record["status"] == "done" else None
+        params, distributions = as_params(job.family, job.configuration), self.parameters.distributions()
+        shortfall = self._shortfall(done) if done else None
+        trial = optuna.trial.create_trial(
+            state=TrialState.COMPLETE if done else TrialState.FAIL,
+            params=params,
+            distributions={name: distributions[name] for name in params},
+            values=self._values(done) if done else None,
+            user_attrs=_facts(job, record) | ({"known": True} if since is None else {}),
+            system_attrs=None if shortfall is None else {LEGACY_CONSTRAINTS: [shortfall]},
+            constraints=None if shortfall is None else {CONSTRAINT: shortfall},
+        )
+        trial.datetime_start = since or trial.datetime_start
+        return trial
+
+    def _shortfall(self, record: Record) -> float | None:
+        return 0.0 - self.criteria.margin(record["val"]["accuracy"]) if self.criteria else None
+
+    def _values(self, record: Record) -> list[float]:
+        error = 1 - record["val"]["accuracy"]
+        return [error if objective == "error" else record[COLUMNS[objective]] for objective in self.objectives]
+
+
+class Drawing:
+    """An Optuna study in memory that a sampler draws configurations from. It holds one trial for each known result.
+
+    Args:
+        sampler: draws the configurations.
+        trials: makes the trials.
+        known: records of done jobs of the search.
+    """
+
+    def __init__(self, sampler: BaseSampler, trials: JobTrials, known: Sequence[Record]) -> None:
+        self.study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(trials.objectives))
+        self.study.add_trials(trials.trial(job_of(record), record) for record in known)
+        self._trials = trials
+        self._running: dict[str, optuna.Trial] = {}  # by job
+
+    @property
+    def running(self) -> bool:
+        """Whether a job that was drawn has not been told of yet."""
+        return bool(self._running)
+
+    def draw(self, start: Callable[[str, Configuration], Job]) -> Job:
+        """The job that `start` gives for the family and configuration that the sampler draws."""
+        trial = self.study.ask()
+        job = start(*self._trials.parameters.suggest(trial))
+        trial.set_user_attr("seed", job.seed)  # `SmallestSampler` sorts repeats by it
+        self._running[job.id] = trial
+        return job
+
+    def tell(self, job: Job, record: Record | None) -> None:
+        """Tells the sampler what became of `job`."""
+        trial, finished = self._running.pop(job.id), self._trials.trial(job, record)
+        if record is None:
+            trial.set_user_attr("lost", True)
+        for name, value in finished.constraints.items():
+            trial.set_constraint(name, value)
+        self.study.tell(trial, finished.values, state=finished.state)
+
+
+def job_of(record: Record) -> Job:
+    """The job that `record` is of."""
+    return Job.from_dict({field.name: record[field.name] for field in fields(Job)})
+
+
+def _facts(job: Job, record: Record | None) -> dict[str, Any]:
+    """The user attributes of the job's trial."""
+    facts: dict[str, Any] = {"job": job.id, "seed": job.seed}
+    if record is None:
+        return facts | {"lost": True}
+    error = {"error": record["error"]["message"]} if record["status"] == "failed" else {}
+    return facts | {"seconds": record["seconds"]} | error
