@@ -27,12 +27,12 @@ REFERENCE = "reference"
 
 
 def bench_sweep(
-    root: Path, *, trials: Sequence[str], rounds: int, study_reference: str | None, user_folder: str, say: Say
+    root: Path, *, jobs: Sequence[str], rounds: int, study_reference: str | None, user_folder: str, say: Say
 ) -> dict[str, Any]:
     """Measures models of the sweep in `root` and keeps what was found in its folder, a file a job.
 
-    Those of the jobs whose ids start as `trials` say; without any, of all on the front of error against bytes, and the
-    pick.
+    The models of the jobs whose ids start with one of `jobs`; if that is empty, those on the front of error against
+    bytes, and the pick.
 
     Raises:
         StoreError: `root` is no sweep, or has no such job.
@@ -41,7 +41,7 @@ def bench_sweep(
     """
     settle_process()
     folder, manifest = SweepFolder(root), read_manifest(root)
-    chosen = list(_chosen(root, trials))
+    chosen = list(_chosen(root, jobs))
     study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
     inputs = _batch(data.val.inputs.cpu())
     models = [_made(REFERENCE, folder.reference, study, inputs, say)]
@@ -122,11 +122,11 @@ def _made(name: str, path: Path, study: Study, inputs: Tensor, say: Say) -> Mode
     return packed_model(name, path, study, inputs[:2])
 
 
-def _chosen(root: Path, trials: Sequence[str]) -> Iterator[Record]:
+def _chosen(root: Path, jobs: Sequence[str]) -> Iterator[Record]:
     """The records of jobs to measure, by bytes."""
     records = {record["id"]: record for record in read_records(root) if record["status"] == "done"}
-    ids = {find_job(records.values(), trial, root=root)["id"] for trial in trials}
-    if not trials:
+    ids = {find_job(records.values(), job, root=root)["id"] for job in jobs}
+    if not jobs:
         each = candidates(records.values())
         best = front(np.array([[c.artifact_bytes, c.mean_error] for c in each]).reshape(-1, 2))
         picked = read_optional(SweepFolder(root).pick) or {}

@@ -180,8 +180,8 @@ def test_a_sweep_moves_to_the_node_that_is_left(here: Path, nodes: Nodes, capsys
     before = len(told(here))
     out, _ = process.communicate(timeout=400)
     assert process.returncode == 0, out
-    assert "19 configurations, 0 records known, 19 jobs to run, 2 at once" in out
-    assert "19 jobs started, 0 already known, 0 failed" in out
+    assert "19 configurations, 0 results known, 19 jobs to run, 2 at a time" in out
+    assert "19 jobs started, 0 already done, 0 failed" in out
     assert done < 19
     assert len({node for node, *_ in told(here)[before:]}) == 1
     assert all("py_modules_files" in file and heard == "what lies beside the study" for _, file, heard, _ in told(here))
@@ -215,7 +215,7 @@ def test_jobs_ask_for_a_part_of_a_gpu_and_put_their_files_in_the_cloud(here: Pat
     assert "expected a node with a core and 2 GPU for a job, got 1 node(s) with 1 cores and 1 GPUs" in refused.stderr
     said = lcsweep(*run, "--gpus-per-job", "0.25", "--trials", "3")
     assert said.returncode == 0, said
-    assert "3 jobs to run, 1 at once" in said.stdout
+    assert "3 jobs to run, 1 at a time" in said.stdout
     assert [gpus for *_, gpus in told(here)] == [["0"]] * len(told(here)) != []
     records = read_records(here / "cloud")
     assert [(record["status"], record["device"]) for record in records] == [("done", "cpu")] * 3
@@ -223,7 +223,7 @@ def test_jobs_ask_for_a_part_of_a_gpu_and_put_their_files_in_the_cloud(here: Pat
     assert not list((here / "cloud").rglob("study.db"))
     shutil.rmtree(here / "cache")  # the next driver stands elsewhere
     again = lcsweep(*run, "--trials", "1")
-    assert "3 records known, 1 job to run" in again.stdout, again
+    assert "3 results known, 1 job to run" in again.stdout, again
     assert lcsweep("status", url).stdout.splitlines()[1] == "4 jobs done, 0 failed"
 
 
@@ -268,7 +268,7 @@ def test_the_batch_script_makes_a_cluster_and_runs_the_sweep_on_it(here: Path) -
             if line.startswith("next: "):
                 break
         assert job.wait(timeout=60) == 0, out
-        assert "4 jobs to run, 2 at once" in out
+        assert "4 jobs to run, 2 at a time" in out
         assert len({node for node, *_ in told(here)}) == 2
         assert [record["status"] for record in read_records(here / "shared")] == ["done"] * 4
     finally:

@@ -16,7 +16,7 @@ from sweep.bench import runtimes, timing
 from sweep.bench.memory import Peak, peak
 from sweep.bench.runtimes import Model, packed_model
 from sweep.bench.timing import Site, measured
-from sweep.cli.text_latency import latency
+from sweep.cli.bench import describe
 from sweep.pick.size_and_speed import faster, speed
 from sweep.store.files import write_json
 from sweep.store.folder import SweepFolder
@@ -58,7 +58,7 @@ def put_latency(record: Record, ratio: float, **others: Any) -> None:
 def test_a_sweeps_model_is_measured_in_every_way_and_kept(finished: Path) -> None:
     record = job("low rank")
     before = tree(RUN)
-    facts = bench(RUN, "--trial", record["id"])
+    facts = bench(RUN, "--job", record["id"])
     assert list(facts["models"]) == ["reference", record["id"]]
     found = facts["models"][record["id"]]
     settings = [(row["runs"], row["threads"], row["batch"], row["denormals"]) for row in found["rows"]]
@@ -108,7 +108,7 @@ def test_without_a_trial_the_front_and_the_pick_are_measured(
 
 def test_files_are_measured_beside_a_dense_model(finished: Path, no_memory: None) -> None:
     path = FOLDER.artifact(job("both")["id"])
-    exported = lcsweep("export", RUN, "--trial", job("both")["id"], "--format", "onnx", "--out", "both.onnx")
+    exported = lcsweep("export", RUN, "--job", job("both")["id"], "--format", "onnx", "--out", "both.onnx")
     assert exported.code == 0, exported.err
     before = tree(Path.cwd())
     facts = bench(path, "both.onnx", "--study", "tiny.py")
@@ -138,8 +138,9 @@ def test_files_are_measured_beside_a_dense_model(finished: Path, no_memory: None
         ("bench", 2, "Missing argument"),
         ("bench runs/tiny other", 2, "expected one sweep's folder, or files"),
         ("bench nowhere.lcz", 2, "nowhere.lcz: no such file"),
-        ("bench {artifact} --trial a", 2, "--trial: expected a sweep's folder"),
+        ("bench {artifact} --job a", 2, "--job: expected a sweep's folder"),
         ("bench {artifact}", 1, "expected --study STUDY"),
+        ("bench runs/tiny --job zzz", 1, "starts with 'zzz', found 0"),
         ("bench runs/tiny --trial zzz", 1, "starts with 'zzz', found 0"),
         ("bench nowhere", 1, "nowhere: no such folder"),
         ("bench {artifact} --study other.py", 1, "not the one that"),
@@ -157,9 +158,9 @@ def test_without_the_extra_torch_alone_is_measured(
 ) -> None:
     for module in (runtimes, timing):
         monkeypatch.setattr(module, "has_onnx", lambda: False)
-    said = lcsweep("bench", RUN, "--trial", job("both")["id"], "--rounds", "1")
+    said = lcsweep("bench", RUN, "--job", job("both")["id"], "--rounds", "1")
     assert said.code == 0, said.err
-    assert "torch alone: ONNX Runtime is not installed" in said.out
+    assert "torch only: ONNX Runtime is not installed" in said.out
     assert "ratio" not in job("both")["latency"]
     assert {row["runs"] for row in job("both")["latency"]["rows"]} == {"torch"}
     assert lcsweep("pick", RUN, "--by", "latency").code == 1
@@ -198,7 +199,7 @@ class Processor:
     [
         (1e-2, "it takes 10.00 times as long in torch"),
         (1.06e-3, "it takes 1.06 times as long in torch"),
-        (1.04e-3, "it takes no slower"),
+        (1.04e-3, "it is no slower"),
     ],
 )
 def test_what_denormal_numbers_cost_is_found(
@@ -213,7 +214,9 @@ def test_what_denormal_numbers_cost_is_found(
     (kept,) = (row for row in facts["models"]["slow"]["rows"] if row["denormals"] == "kept")
     assert kept["denormals_cost"] == pytest.approx(cost / 1e-3)
     assert processor.flushes
-    assert f"262,144 weights are denormal numbers; where these are not flushed to zero {said}" in latency(facts)
+    assert f"262,144 weights are denormal numbers; if denormal numbers are not flushed to zero, {said}" in describe(
+        facts
+    )
 
 
 def site(folder: Path) -> Site:
@@ -307,7 +310,7 @@ def test_wherever_a_model_is_shown_it_is_said_to_be_no_faster(finished: Path, wi
     shown = [
         lcsweep("pick", RUN, "--min-accuracy", "0.1"),
         lcsweep("status", RUN),
-        lcsweep("export", RUN, "--trial", record["id"], "--out", "out.lcz"),
+        lcsweep("export", RUN, "--job", record["id"], "--out", "out.lcz"),
         lcsweep("verify", path, "--study", "tiny.py"),
     ]
     assert read_manifest(RUN)["reference"]["macs"] == record["macs"]
@@ -342,7 +345,7 @@ def test_outputs_that_differ_in_onnx_runtime_are_exit_code_5(finished: Path, mon
 
     monkeypatch.setattr(lc_core.onnx.build, "TOLERANCE", -1.0)
     for line in ("verify {artifact} --study tiny.py", "pick runs/tiny --min-accuracy 0.1",
-                 "export runs/tiny --trial {job} --study tiny.py --out new.lcz"):  # fmt: skip
+                 "export runs/tiny --job {job} --study tiny.py --out new.lcz"):  # fmt: skip
         own = job("both")["id"]
         said = lcsweep(*line.format(artifact=FOLDER.artifact(own), job=own).split())
         assert (said.code, said.out) == (5, "")

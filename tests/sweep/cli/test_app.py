@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweep.cli import app
+from sweep.cli import app, console
 from sweep.run import driver, estimate
 from sweep.run.estimate import FACTS_BYTES
 from sweep.store.folder import SweepFolder
@@ -79,7 +79,7 @@ def some_record(family: str = "both") -> str:
 )
 def test_a_command_line_that_makes_no_sense_is_a_usage_error(finished: Path, line: str, words: list[str]) -> None:
     before = tree(finished)
-    assert_refused(lcsweep(*line.split()), app.USAGE, *words)
+    assert_refused(lcsweep(*line.split()), console.USAGE, *words)
     assert tree(finished) == before
 
 
@@ -206,25 +206,25 @@ BAD = {
     "a later record": (lambda: edit(FOLDER.record(some_record()), format=9), "status runs/tiny", 1, ["got 9"]),
     "a pick without a target": (no_target, "pick runs/tiny", 2, ["expected a target, --max-drop or --min-accuracy"]),
     "a pick of a file that was cut": (cut(picked), "pick runs/tiny", 5, ["model.lcz: expected a whole packed model"]),
-    "nothing picked": (nothing, "export runs/tiny --out new.lcz", 1, ["nothing was picked yet", "--trial"]),
-    "an unknown job": (nothing, "export runs/tiny --trial zzz --out new.lcz", 1, ["starts with 'zzz', found 0"]),
-    "a job that is not one": (lambda: None, "export runs/tiny --trial= --out new.lcz", 1, ["found 7"]),
+    "nothing picked": (nothing, "export runs/tiny --out new.lcz", 1, ["nothing was picked yet", "--job"]),
+    "an unknown job": (nothing, "export runs/tiny --job zzz --out new.lcz", 1, ["starts with 'zzz', found 0"]),
+    "a job that is not one": (lambda: None, "export runs/tiny --job= --out new.lcz", 1, ["found 7"]),
     "a file there for export": (
         file_in_the_way,
-        "export runs/tiny --trial {job} --out file",
+        "export runs/tiny --job {job} --out file",
         1,
         ["file: there is another file of that name", "move it away"],
     ),
-    "a folder there for export": (nothing, "export runs/tiny --trial {job} --out runs", 1, ["runs: is a directory"]),
+    "a folder there for export": (nothing, "export runs/tiny --job {job} --out runs", 1, ["runs: is a directory"]),
     "a file that was cut for export": (
         cut(artifact),
-        "export runs/tiny --trial {job} --out new.lcz",
+        "export runs/tiny --job {job} --out new.lcz",
         5,
         ["expected a whole packed model"],
     ),
     "another job's file for export": (
         lambda: artifact().write_bytes(FOLDER.artifact(some_record("prune")).read_bytes()) and None,
-        "export runs/tiny --trial {job} --out new.lcz",
+        "export runs/tiny --job {job} --out new.lcz",
         5,
         ["expected SHA-256", "as its record says"],
     ),
@@ -311,7 +311,7 @@ def test_an_interrupt_exits_with_130(finished: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(driver, "prepare", interrupt)
     said = lcsweep("run", "tiny.py")
     assert said.code == 130
-    assert said.err.splitlines()[-1] == "lcsweep: interrupted; the same command goes on where it stopped"
+    assert said.err.splitlines()[-1] == "lcsweep: interrupted; run the same command again to continue"
     assert "Traceback" not in said.err
 
 
@@ -338,7 +338,7 @@ def test_help_lists_the_commands_and_the_exit_codes() -> None:
             "pick",
             "export",
             "verify",
-            "5 an artifact failed verification",
+            "5 a file failed verification",
             "130",
         ):
             assert word in said.out
@@ -349,6 +349,7 @@ def test_every_command_has_help(command: str) -> None:
     said = lcsweep(command, "--help")
     assert said.code == 0
     assert f"lcsweep {command}" in said.out
+    assert "--trial " not in said.out
 
 
 # What the commands print
@@ -361,7 +362,7 @@ def test_a_dry_run_lists_the_jobs_and_touches_nothing(finished: Path) -> None:
     assert said.code == 0
     rows = [line for line in said.out.splitlines() if re.match("[0-9a-f]{16} ", line)]
     assert len(rows) == 7
-    assert "7 jobs, 7 without a record" in said.out
+    assert "7 jobs, 7 without a result" in said.out
     sizes = [int(row.split()[-2].replace(",", "")) for row in rows]
     assert f"disk: at most {(sum(sizes) + 7 * FACTS_BYTES) / 1e3:.1f} kB to keep" in said.out
     assert tree(finished) == before
@@ -376,7 +377,7 @@ def test_a_dry_runs_nominal_bytes_are_those_of_the_files(finished: Path) -> None
         assert f"{record['nominal_bytes']:,}" in row
         assert f"{record['macs']:,}" in row
         assert row.endswith("done")
-    assert "7 jobs, 0 without a record" in said.out
+    assert "7 jobs, 0 without a result" in said.out
     assert "time:" not in said.out
     assert tree(finished) == before
 
@@ -385,9 +386,9 @@ def test_a_dry_run_of_a_search_lists_all_its_jobs(finished: Path) -> None:
     line = ("run", "tiny.py", "--search", "smallest", "--repeats", "2", "--trials", "5", "--dry-run")
     said = lcsweep(*line)
     assert said.code == 0
-    assert "50 jobs, 43 without a record, at most 5 started" in said.out
+    assert "50 jobs, 43 without a result, of which this run starts at most 5" in said.out
     (time,) = (line for line in said.out.splitlines() if line.startswith("time: about "))
-    assert "a search needs some of them; all about" in time
+    assert "a search needs only some of them; all about" in time
 
 
 def test_a_timed_step_tells_a_jobs_time(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,7 +398,7 @@ def test_a_timed_step_tells_a_jobs_time(finished: Path, monkeypatch: pytest.Monk
     for epochs, method in ((10, "lc"), (1000, "lc"), (1000, "dc")):
         write_study(finished, name="timed.py", text=changed("Schedule(epochs=2,", f"Schedule(epochs={epochs},"))
         said = lcsweep("run", "timed.py", "--method", method, "--out", "timed", "--dry-run").out
-        found = re.search(r"time: about (.*) a job \(timed here: one LC step of prune: keep 0.5, seed 0", said)
+        found = re.search(r"time: about (.*) a job \(measured here on one LC step of prune: keep 0.5, seed 0", said)
         assert found, said
         seconds.append(as_seconds(found[1]))
     assert seconds == [21.0, 41.0, 1.0]
@@ -430,7 +431,7 @@ def test_a_family_of_open_size_runs_in_a_grid_and_is_left_out_of_the_smallest(fi
     assert len(rows) == 2
     assert all(row.count("at most") == 2 for row in rows)
     said = lcsweep("run", "tiny.py")
-    assert (said.code, "2 jobs started, 7 already known" in said.out) == (0, True)
+    assert (said.code, "2 jobs started, 7 already done" in said.out) == (0, True)
     said = lcsweep("run", "tiny.py", "--search", "smallest", "--trials", "1", "--confirm", "0")
     assert "not searched, since their sizes are not known before training: penalty" in said.out
     assert said.code == 0
@@ -457,11 +458,11 @@ def test_results_of_a_plan_that_said_something_else_are_refused(finished: Path) 
 def test_a_space_can_change_and_what_is_known_stays_known(finished: Path, what: str) -> None:
     """The first run indexes what is done of a smaller grid, the second meets its index."""
     write_study(finished, text=changed('grid={"rank": (2,)}', 'grid={"rank": ()}'))
-    assert "0 jobs started, 6 already known" in lcsweep("run", "tiny.py").out
+    assert "0 jobs started, 6 already done" in lcsweep("run", "tiny.py").out
     write_study(finished, text=GROWN[what])
     said = lcsweep("run", "tiny.py")
     assert said.code == 0, said
-    assert "0 jobs started, 7 already known" in said.out
+    assert "0 jobs started, 7 already done" in said.out
 
 
 def test_status_tells_what_is_done_and_what_failed(finished: Path) -> None:
@@ -534,21 +535,22 @@ def test_the_texts_say_what_matters(finished: Path) -> None:
         f"{facts['artifact_bytes']:,} bytes",
         f"{facts['compression_ratio']:.1f} times smaller",
         f"accuracy {facts['test']['accuracy']:.2%} (95 % interval",
-        "2 models so far",
+        "2 models measured on it so far",
         str(RUN / "report" / "index.html"),
     ):
         assert word in picked.out
     exported = lcsweep("export", RUN, "--out", "new/model.lcz")
     assert exported.code == 0
     assert Path("new/model.lcz").read_bytes() == FOLDER.artifact(facts["id"]).read_bytes()
-    assert "claimed; --study STUDY proves it" in lcsweep("verify", "new/model.lcz").out
-    assert "proved" in lcsweep("verify", "new/model.lcz", "--study", "tiny.py").out
+    assert "as the file claims; --study STUDY verifies it" in lcsweep("verify", "new/model.lcz").out
+    assert "examples, verified\n" in lcsweep("verify", "new/model.lcz", "--study", "tiny.py").out
 
 
 def test_an_export_names_a_job_by_the_start_of_its_id_and_may_be_repeated(finished: Path) -> None:
+    """`--trial` is the option's old name, which still works and which no help shows."""
     job = some_record()
-    for _ in range(2):
-        said = lcsweep("export", RUN, "--trial", job[:6], "--out", "model.lcz")
+    for option in ("--job", "--job", "--trial"):
+        said = lcsweep("export", RUN, option, job[:6], "--out", "model.lcz")
         assert said.code == 0, said
     assert Path("model.lcz").read_bytes() == FOLDER.artifact(job).read_bytes()
 
@@ -590,10 +592,10 @@ def test_the_installed_command_helps() -> None:
 
 
 def test_the_installed_command_exits_with_the_code_and_one_line(finished: Path) -> None:
-    assert_refused(installed("status", "nowhere"), app.ERROR, "nowhere: no such folder")
-    assert_refused(installed("run"), app.USAGE, "Missing argument")
+    assert_refused(installed("status", "nowhere"), console.ERROR, "nowhere: no such folder")
+    assert_refused(installed("run"), console.USAGE, "Missing argument")
     Path("spoilt.lcz").write_bytes(artifact().read_bytes()[:-5])
-    assert_refused(installed("verify", "spoilt.lcz"), app.NOT_VERIFIED, "spoilt.lcz: expected a whole packed model")
+    assert_refused(installed("verify", "spoilt.lcz"), console.NOT_VERIFIED, "spoilt.lcz: expected a whole packed model")
 
 
 def test_a_closed_pipe_is_no_traceback(finished: Path) -> None:

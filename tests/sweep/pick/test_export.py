@@ -36,7 +36,7 @@ def file(job: dict[str, Any], exported: dict[str, bytes]) -> Path:
     """The model of `job` as an ONNX file."""
     path = Path("model.onnx")
     if not exported:
-        said = lcsweep("export", RUN, "--trial", job["id"], "--format", "onnx", "--out", "made.onnx")
+        said = lcsweep("export", RUN, "--job", job["id"], "--format", "onnx", "--out", "made.onnx")
         assert said.code == 0, said.err
         exported["model"] = Path("made.onnx").read_bytes()
     path.write_bytes(exported["model"])
@@ -50,7 +50,7 @@ def rewrite(path: Path, **claims: Any) -> None:
 
 
 def test_an_export_is_measured_and_proves_itself(job: dict[str, Any], exported: dict[str, bytes]) -> None:
-    arguments = ("export", RUN, "--trial", job["id"], "--format", "onnx", "--out", "new/model.onnx")
+    arguments = ("export", RUN, "--job", job["id"], "--format", "onnx", "--out", "new/model.onnx")
     said = lcsweep(*arguments, "--json")
     assert said.code == 0, said.err
     data = Path("new/model.onnx").read_bytes()
@@ -95,7 +95,7 @@ def test_a_file_is_verified_with_and_without_its_study(file: Path, job: dict[str
     assert proved["packed"] == str(SweepFolder(Path.cwd() / RUN).artifact(job["id"]))
     assert proved["parity"] <= 1e-5
     assert "test" not in proved
-    assert "proved" in lcsweep("verify", file, "--study", "tiny.py").out
+    assert ", verified" in lcsweep("verify", file, "--study", "tiny.py").out
     assert tree(Path(RUN)) == before  # no look at the test split is taken
 
 
@@ -152,7 +152,7 @@ def test_a_damaged_file_is_exit_code_5(file: Path) -> None:
 
 def test_eight_bits_say_what_they_cost(job: dict[str, Any]) -> None:
     said = lcsweep(
-        "export", RUN, "--trial", job["id"], "--format", "onnx", "--int8", "static", "--out", "i.onnx", "--json"
+        "export", RUN, "--job", job["id"], "--format", "onnx", "--int8", "static", "--out", "i.onnx", "--json"
     )
     assert said.code == 0, said.err
     assert said.json["claims"]["weights"] == "int8, static"
@@ -164,7 +164,7 @@ def test_eight_bits_say_what_they_cost(job: dict[str, Any]) -> None:
 
 
 def test_int8_needs_onnx(job: dict[str, Any]) -> None:
-    said = lcsweep("export", RUN, "--trial", job["id"], "--int8", "static", "--out", "i.lcz")
+    said = lcsweep("export", RUN, "--job", job["id"], "--int8", "static", "--out", "i.lcz")
     assert said.code == 2
     assert "--int8: expected --format onnx" in said.err
 
@@ -175,6 +175,6 @@ def test_a_missing_extra_is_a_line(missing: str, job: dict[str, Any], monkeypatc
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("sweep.pick.export", raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
-    said = lcsweep("export", RUN, "--trial", job["id"], "--format", "onnx", "--out", "m.onnx")
+    said = lcsweep("export", RUN, "--job", job["id"], "--format", "onnx", "--out", "m.onnx")
     assert (said.code, said.out) == (1, "")
-    assert said.err == f"lcsweep: {missing} is not installed; it comes with pip install 'lcsweep[onnx]'\n"
+    assert said.err == f"lcsweep: {missing} is not installed; run pip install 'lcsweep[onnx]'\n"

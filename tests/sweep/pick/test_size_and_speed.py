@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cli import text
+from sweep.cli import file_text, pick, run_text, status
 from sweep.pick.choice import Candidate, Choice
 from sweep.pick.size_and_speed import times, told
 
@@ -64,12 +64,12 @@ def test_wherever_a_size_is_told_a_larger_one_is_larger() -> None:
     )
     choice = Choice(candidate, "bytes")
     lines = {
-        "pick": text.picked(PICK, Path("no such page")),
-        "status": text.status(FACTS, manifest),
-        "the run's last line": text.chosen(choice, manifest),
-        "export": text.artifact(FILE | {"reference_bytes": 1_000}),
+        "pick": pick.describe(PICK, Path("no such page")),
+        "status": status.describe(FACTS, manifest),
+        "the run's last line": run_text.chosen(choice, manifest),
+        "export": file_text.packed_file(FILE | {"reference_bytes": 1_000}),
     }
     for where, words in lines.items():
         assert "1.2 times LARGER" in words, where
         assert "times smaller" not in words, where
-    assert "1.09 times LARGER than its weights as they are, 1,100" in text.artifact(FILE)
+    assert "1.09 times LARGER than its weights uncompressed, 1,100" in file_text.packed_file(FILE)

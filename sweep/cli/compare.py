@@ -1,0 +1,48 @@
+"""`lcsweep compare`: the fronts of several sweeps side by side."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sweep.cli.console import DONE, Json, MaxDrop, MinAccuracy, Relative, UsageError, show, target_of
+from sweep.cli.text import table
+
+
+def compare(
+    sweeps: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR[:PART]...",
+            help="Two or more sweeps' folders. PART is lc, dc or a family as reports name it: runs/digits_mlp:dc.",
+        ),
+    ],
+    max_drop: MaxDrop = None,
+    relative: Relative = False,
+    min_accuracy: MinAccuracy = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write compare.md, .png, .svg and .pdf there.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Compare the fronts of two or more sweeps.
+
+    Prints each front's hypervolume, and each sweep's smallest model at several validation errors: that of the first
+    sweep's reference, some points more, and the target. The sweeps must have the same data; all else may differ.
+    """
+    if len(sweeps) < 2:
+        raise UsageError(f"compare: expected two sweeps or more, got {sweeps[0]} alone; to name a part: DIR:PART")
+    from reports import compare_page
+    from reports.compare import compare as compare_sweeps
+    from reports.compare import facts
+
+    comparison = compare_sweeps(sweeps, target=target_of(max_drop, min_accuracy, relative=relative))
+    paths = {} if out is None else compare_page.write_comparison(comparison, out)
+    tables = (compare_page.sides_table(comparison), compare_page.levels_table(comparison))
+    parts = [table(each.lines, right=set(each.right)) for each in tables]
+    parts.append("\n".join(compare_page.meanings(comparison)))
+    if paths:
+        parts.append(f"page: {paths['md']}; figure: {paths['png']}, also .svg and .pdf")
+    words = "\n\n".join(parts).replace("\u00a0", " ")
+    show(facts(comparison) | {"paths": paths}, words, as_json=as_json)
+    return DONE

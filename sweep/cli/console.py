@@ -1,0 +1,98 @@
+"""What all commands share: common options, exit codes, and how results and errors are printed."""
+
+import json
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sweep.criteria import Target
+
+DONE, ERROR, USAGE, SOME_FAILED, NO_MODEL, NOT_VERIFIED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+
+Folder = Annotated[
+    str, typer.Argument(metavar="DIR", help="The sweep's folder, such as runs/digits_mlp or s3://bucket/digits_mlp.")
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(metavar="F", help="Target: at most this far below the reference's accuracy (0.01 is one point)."),
+]
+Relative = Annotated[
+    bool, typer.Option("--relative", help="--max-drop is a fraction of the reference's accuracy instead.")
+]
+MinAccuracy = Annotated[
+    float | None, typer.Option(metavar="F", help="Target: at least this accuracy, as a fraction (0.97).")
+]
+
+DATA = "LCSWEEP_DATA"
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        envvar=DATA,
+        help="The folder that studies read data from.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+MovedStudy = Annotated[
+    str | None, typer.Option(metavar="STUDY", help="The study, if it has moved since the sweep was run.")
+]
+
+
+class UsageError(ValueError):
+    """A command line whose parts do not fit together."""
+
+
+class ByName(StrEnum):
+    """What a pick minimises. Latency is known only for models that `lcsweep bench` measured."""
+
+    bytes = "bytes"
+    macs = "macs"
+    latency = "latency"
+
+
+def target_of(max_drop: float | None, min_accuracy: float | None, *, relative: bool) -> Target | None:
+    """The target that the options give; None if they give none."""
+    if max_drop is None and min_accuracy is None:
+        if relative:
+            raise UsageError("--relative: expected --max-drop beside it")
+        return None
+    try:
+        return Target(max_drop=max_drop, min_accuracy=min_accuracy, relative=relative)
+    except ValueError as error:
+        raise UsageError(
+            str(error).replace("max_drop", "--max-drop").replace("min_accuracy", "--min-accuracy")
+        ) from error
+
+
+def use_data(folder: Path | None) -> None:
+    """Makes studies read their data from `folder`, in this process and in those that Ray starts from it."""
+    if folder is not None:
+        os.environ[DATA] = str(folder.resolve())
+
+
+def show(facts: Any, words: str, *, as_json: bool) -> None:
+    """Prints a command's result."""
+    print(json.dumps(facts, indent=1) if as_json else words)
+
+
+def say(words: str) -> None:
+    """Prints a step of a command whose result is not printed at once."""
+    print(words, flush=True)
+
+
+def progress(words: str) -> None:
+    """Prints a step of a command on standard error, so that standard output has the result alone."""
+    print(words, file=sys.stderr, flush=True)
+
+
+def fail(message: str, code: int) -> int:
+    """Prints an error; returns the exit code."""
+    print(f"lcsweep: {message}", file=sys.stderr)
+    return code

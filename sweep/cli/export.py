@@ -1,0 +1,116 @@
+"""`lcsweep export`: copies a model out of a sweep."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sweep.cli import file_text
+from sweep.cli.console import DONE, NO_MODEL, DataFolder, Folder, Json, UsageError, fail, show, use_data
+from sweep.cli.text import verdict
+from sweep.pick.size_and_speed import speed_facts
+from sweep.store import remote
+from sweep.store.files import StoreError, read_optional, write_new
+from sweep.store.folder import SweepFolder
+from sweep.store.manifest import read_manifest
+from sweep.store.record import Record
+from sweep.store.records import find_job, read_records
+
+
+class FileFormatName(StrEnum):
+    """What file a model is written as."""
+
+    lcz = "lcz"
+    onnx = "onnx"
+
+
+class Int8Name(StrEnum):
+    """How the ranges of eight-bit activations are found."""
+
+    static = "static"
+    dynamic = "dynamic"
+
+
+def export(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")],
+    job: Annotated[
+        str | None, typer.Option(metavar="ID", help="This job, by the start of its id; by default the pick.")
+    ] = None,
+    trial: Annotated[str | None, typer.Option(hidden=True)] = None,
+    form: Annotated[
+        FileFormatName, typer.Option("--format", help="lcz: the packed file; onnx: an ONNX file that stands alone.")
+    ] = FileFormatName.lcz,
+    int8: Annotated[
+        Int8Name | None,
+        typer.Option(help="ONNX with eight-bit arithmetic; ranges from training data, or anew in each run."),
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STUDY",
+            help="Packed file: verify its outputs too, with this study. ONNX: the study, if it has moved.",
+        ),
+    ] = None,
+    data: DataFolder = None,
+    as_json: Json = False,
+) -> int:
+    """Copy a model out of a sweep, as a packed file or as an ONNX file.
+
+    Verifies size, hash and decoding first; for an ONNX file, which needs the study, the outputs too. Exit code 4 if
+    the model is a pick that misses its target.
+    """
+    root = remote.local(folder)
+    wanted = job if job is not None else trial
+    record = _record_of(root, wanted)
+    use_data(data)
+    if form == FileFormatName.onnx:
+        from sweep.pick import export
+
+        facts = export.export_onnx(
+            root,
+            record,
+            out=out,
+            int8=None if int8 is None else int8.value,
+            study_reference=study,
+            user_folder=os.getcwd(),
+        )
+        words = file_text.onnx_file(facts)
+    elif int8:
+        raise UsageError("--int8: expected --format onnx beside it")
+    else:
+        facts = _export_packed(root, record, out, study)
+        words = file_text.packed_file(facts)
+    show(facts, words, as_json=as_json)
+    picked = read_optional(SweepFolder(root).pick) if wanted is None else None
+    if picked is not None and not picked["meets_target"]:
+        return fail(f"exported the pick, which does not meet its target: {verdict(picked)}", NO_MODEL)
+    return DONE
+
+
+def _export_packed(root: Path, record: Record, out: Path, study: str | None) -> dict[str, Any]:
+    """Verifies the packed file of a job and copies it to `out`; what it is."""
+    from lc_core.file.artifact import ArtifactError
+    from sweep.pick.verify import verify
+
+    path = SweepFolder(root).artifact(record["id"])
+    facts = verify(path, study_reference=study, user_folder=os.getcwd())
+    if facts["sha256"] != record["artifact_sha256"]:
+        raise ArtifactError(
+            f"{path}: expected SHA-256 {record['artifact_sha256']}, as its record says, got {facts['sha256']}"
+        )
+    write_new(out, path.read_bytes())
+    return facts | {"file": str(out)} | speed_facts(record)
+
+
+def _record_of(folder: Path, job: str | None) -> Record:
+    """The record of the job whose id starts with `job`; of the pick if that is None."""
+    read_manifest(folder)
+    if job is None:
+        picked = read_optional(SweepFolder(folder).pick)
+        if picked is None:
+            raise StoreError(f"{folder}: nothing was picked yet; run lcsweep pick {folder}, or name a job with --job")
+        job = picked["id"]
+    return find_job(read_records(folder), job, root=folder)

@@ -1,0 +1,81 @@
+"""What `export` and `verify` print of a model's file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sweep.cli.text import outputs_apart, parity, table
+from sweep.pick.size_and_speed import speed, times
+from sweep.store.record import label
+
+Facts = Mapping[str, Any]
+
+
+def packed_file(facts: Facts) -> str:
+    """What a packed file is."""
+    info = {"study": "?", "family": "?", "job": "?", **facts["info"]}
+    whole, name = facts["dense_bytes"], "its weights uncompressed"
+    if "reference_bytes" in facts:
+        whole, name = facts["reference_bytes"], "the reference's packed file"
+    rows = [
+        ("file", f"{facts['file']}: {facts['bytes']:,} bytes ({facts['payload_bytes']:,} before zstd)"),
+        ("size", f"{times(facts['bytes'], whole)} than {name}, {whole:,} bytes"),
+        *[(kind, _coded(sizes)) for kind, sizes in facts["coded"].items()],
+        ("sha256", facts["sha256"]),
+        ("holds", f"{facts['parameters']:,} numbers once decoded"),
+    ]
+    if "configuration" in info:
+        rows.append(("made by", _made_by(info)))
+    if "val" in info and "accuracy" in info["val"]:
+        rows.append(("validation", _validation(info["val"], facts)))
+    rows += parity(facts)
+    if "test" in facts:
+        rows.append(("test", f"{_accuracy(facts['test'])}, as measured before"))
+    if "macs" in facts:
+        rows.append(("speed", speed(facts)))
+    return table(rows, right=set())
+
+
+def onnx_file(facts: Facts) -> str:
+    """What an ONNX file is."""
+    claims = {"study": "?", "family": "?", "job": "?", "configuration": {}, "weights": "?"} | facts["claims"]
+    rows = [("file", f"{facts['file']}: {facts['bytes']:,} bytes"), ("sha256", facts["sha256"])]
+    if "payload_bytes" in facts:
+        rows.append(
+            ("packed file", f"{facts['packed_bytes']:,} bytes ({facts['payload_bytes']:,} before zstd), to compare")
+        )
+    rows += [("made by", _made_by(claims)), ("weights", claims["weights"])]
+    if facts.get("decoded_at_run"):
+        rows.append(("decoding", f"partly in every run instead of at load: {', '.join(facts['decoded_at_run'])}"))
+    if "parity" in facts:
+        words = outputs_apart(facts["parity"])
+        rows.append(("outputs", words if claims["weights"] == "as packed" else f"{words}, before int8"))
+    if "val" in claims:
+        before = f"; packed model {facts['packed_val']['accuracy']:.2%}" if "packed_val" in facts else ""
+        rows.append(("validation", _validation(claims["val"], facts) + before))
+    if "test" in facts:
+        rows.append(("test", f"{_accuracy(facts['test'])}, the same as the packed model's"))
+    if "macs" in facts and claims["weights"] == "as packed":
+        rows.append(("speed", speed(facts)))
+    return table(rows, right=set())
+
+
+def _made_by(claims: Facts) -> str:
+    return f"{claims['study']}, {claims['family']}: {label(claims['configuration'])} (job {claims['job']})"
+
+
+def _validation(claimed: Facts, facts: Facts) -> str:
+    """The accuracy that a file claims, and whether it was measured again."""
+    known = "verified" if "outputs" in facts else "as the file claims; --study STUDY verifies it"
+    return f"accuracy {float(claimed['accuracy']):.2%} on {claimed.get('n', '?')} examples, {known}"
+
+
+def _accuracy(measured: Facts) -> str:
+    return f"accuracy {measured['accuracy']:.2%} on {measured['n']} examples"
+
+
+def _coded(sizes: Facts) -> str:
+    """The bytes of codes or supports, and what other entropy coders would make of them, without their tables."""
+    return (
+        f"{sizes['packed_bytes']:,} bytes packed, {sizes['zstd_bytes']:,} after zstd; for comparison, without tables: "
+        f"entropy {sizes['entropy_bytes']:,}, Huffman code {sizes['huffman_bytes']:,}"
+    )

@@ -1,0 +1,135 @@
+"""`lcsweep pick`: chooses the model to deploy."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sweep.cli.console import (
+    DONE,
+    NO_MODEL,
+    ByName,
+    DataFolder,
+    Folder,
+    Json,
+    MaxDrop,
+    MinAccuracy,
+    MovedStudy,
+    Relative,
+    UsageError,
+    show,
+    target_of,
+    use_data,
+)
+from sweep.cli.text import accuracy, in_seeds, parity, points, table, verdict
+from sweep.criteria import NoTargetError, own_target
+from sweep.pick.size_and_speed import speed, times
+from sweep.store import remote
+from sweep.store.folder import SweepFolder
+from sweep.store.manifest import read_manifest
+from sweep.store.record import label
+
+Facts = Mapping[str, Any]
+
+
+def pick(
+    folder: Folder,
+    max_drop: MaxDrop = None,
+    relative: Relative = False,
+    min_accuracy: MinAccuracy = None,
+    by: Annotated[
+        ByName, typer.Option(help="What to minimise; latency only of models that lcsweep bench measured.")
+    ] = ByName.bytes,
+    confident: Annotated[
+        bool, typer.Option("--confident", help="Every seed's 95 % bound must meet the target too.")
+    ] = False,
+    knee: Annotated[bool, typer.Option("--knee", help="Use no target: pick the knee (bend) of the front.")] = False,
+    study: MovedStudy = None,
+    data: DataFolder = None,
+    as_json: Json = False,
+) -> int:
+    """Choose the model to deploy.
+
+    Picks the smallest model that meets the target on the validation split, or else the one that misses it least (exit
+    code 4). Verifies its file, then measures it on the test split, once.
+    """
+    from sweep.pick import picking
+
+    use_data(data)
+    root = remote.local(folder)
+    manifest = read_manifest(root)
+    target = target_of(max_drop, min_accuracy, relative=relative)
+    if knee and (target is not None or confident):
+        raise UsageError("--knee: expected no target beside it, got --max-drop, --min-accuracy or --confident")
+    target = None if knee else target or own_target(manifest)
+    if target is None and not knee:
+        raise NoTargetError("pick")
+    picked = picking.pick_model(
+        root, target=target, by=by.value, user_folder=os.getcwd(), study_reference=study, confident=confident
+    )
+    remote.put_back(folder, SweepFolder(root).pick, SweepFolder(root).test)
+    show(picked, describe(picked, SweepFolder(root).report / "index.html"), as_json=as_json)
+    return DONE if picked["meets_target"] else NO_MODEL
+
+
+def describe(facts: Facts, page: Path) -> str:
+    """The picked model in words: what it is, its size, its accuracy on validation and on test."""
+    val, test = facts["val"], facts["test"]
+    how = "by LC" if facts["method"] == "lc" else "by direct compression, untrained"
+    rows = [
+        ("picked", f"{facts['family']}: {label(facts['configuration'])}, {how} (job {facts['id']})"),
+        ("target", verdict(facts)),
+        *_beside(facts),
+        ("file", f"{facts['artifact']}"),
+        (
+            "size",
+            f"{facts['artifact_bytes']:,} bytes, {times(facts['artifact_bytes'], facts['reference_bytes'])} than the "
+            f"reference's {facts['reference_bytes']:,}",
+        ),
+        ("MACs", f"{facts['macs']:,} of the reference's {facts['reference_macs']:,}"),
+        ("speed", speed(facts)),
+        *parity(facts),
+        ("validation", f"{accuracy(val)}{_by_seed(facts['accuracies'])}"),
+        ("test", f"{accuracy(test)}; reference {test['reference_accuracy']:.2%}"),
+        (
+            "test drop",
+            f"{points(test['drop'])} (paired 95 % interval {100 * test['drop_low']:.2f} to "
+            f"{100 * test['drop_high']:.2f})",
+        ),
+        ("test split", f"{test['looks']} models measured on it so far, the reference included"),
+    ]
+    if page.exists():
+        rows.append(("report", str(page)))
+    return table(rows, right=set())
+
+
+def _beside(facts: Facts) -> list[tuple[str, str]]:
+    """The candidates beside the pick: why the next smaller one was not picked, and what would be picked next."""
+    rows, smaller = [], "next smaller"
+    if facts.get("by") == "latency":
+        smaller, (known, of) = "next faster", facts["measured"]
+        rows.append(("measured", f"{known} of {of} candidates; to measure others: lcsweep bench DIR --job ID"))
+    if facts.get("next_smaller"):
+        other = facts["next_smaller"]
+        short = f"misses by {points(other['shortfall'])}" if other["shortfall"] else "meets it, but on too few seeds"
+        rows.append((smaller, f"{_other(other, facts)}: {short}, {in_seeds(other['seeds'])}"))
+    if facts.get("runner_up"):
+        rows.append(("runner-up", _other(facts["runner_up"], facts)))
+    return rows
+
+
+def _other(other: Facts, facts: Facts) -> str:
+    match facts["by"]:
+        case "bytes":
+            cost = f"{other['artifact_bytes']:,} bytes"
+        case "macs":
+            cost = f"{other['macs']:,} MACs"
+        case _:
+            cost = f"{other['latency']:.2f} of the reference's latency"
+    return f"{other['family']}: {label(other['configuration'])}, {cost}"
+
+
+def _by_seed(accuracies: Sequence[float]) -> str:
+    return f"; by seed {', '.join(f'{each:.2%}' for each in accuracies)}" if len(accuracies) > 1 else ""

@@ -1,0 +1,68 @@
+"""`lcsweep report`: the front of a sweep as a page, as Markdown, or its records as a table."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from sweep.cli.console import DONE, ByName, Folder, Json, MaxDrop, MinAccuracy, Relative, show, target_of
+from sweep.cli.text import table
+from sweep.criteria import own_target
+from sweep.store import remote
+from sweep.store.folder import SweepFolder
+from sweep.store.manifest import read_manifest
+
+
+class FormatName(StrEnum):
+    """What a report is written as."""
+
+    html = "html"
+    md = "md"
+    csv = "csv"
+    parquet = "parquet"
+    json = "json"
+
+
+def report(
+    folder: Folder,
+    max_drop: MaxDrop = None,
+    relative: Relative = False,
+    min_accuracy: MinAccuracy = None,
+    by: Annotated[ByName, typer.Option(help="What the pick in the report minimises.")] = ByName.bytes,
+    format: Annotated[
+        FormatName,
+        typer.Option(
+            help="html: a page; md: Markdown and a figure for a pull request; the rest: one row for each job."
+        ),
+    ] = FormatName.html,
+    as_json: Json = False,
+) -> int:
+    """Write a report with the Pareto front.
+
+    Writes DIR/report/index.html and the figures as .png, .svg and .pdf. With --format md it writes report.md and
+    front.png there; with csv, parquet or json it writes the records (docs/records.md explains the columns).
+    """
+    root = remote.local(folder)
+    manifest = read_manifest(root)
+    target = target_of(max_drop, min_accuracy, relative=relative) or own_target(manifest)
+    match format:
+        case FormatName.html:
+            from reports import write_report
+
+            summary = write_report(root, target=target, by=by.value)
+            paths = summary["paths"]
+            rows = [("page", paths["html"]), ("figure", f"{paths['png']}, also .svg and .pdf")]
+            words = table(rows, right=set())
+        case FormatName.md:
+            from reports.digest import write_digest
+
+            summary = write_digest(root, target=target, by=by.value)
+            words = f"page: {summary['paths']['md']}, with {summary['paths']['png']} beside it"
+        case _:
+            from reports.exports import export_records
+
+            summary = export_records(root, format=format.value)
+            words = f"records: {summary['path']}, {summary['rows']:,} rows of {len(summary['columns'])} columns"
+    show(summary, words, as_json=as_json)
+    remote.put_back(folder, SweepFolder(root).report)
+    return DONE

@@ -1,0 +1,181 @@
+"""`lcsweep run`: runs the jobs of a study that have no result yet."""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweep.cli import run_text
+from sweep.cli.console import (
+    DONE,
+    NO_MODEL,
+    SOME_FAILED,
+    DataFolder,
+    MaxDrop,
+    MinAccuracy,
+    Relative,
+    UsageError,
+    say,
+    target_of,
+    use_data,
+)
+from sweep.cli.text import reference, search_summary
+from sweep.store import remote
+
+if TYPE_CHECKING:
+    from sweep.run.driver import Options
+    from sweep.search.open import SweepSearch
+
+
+class SearchName(StrEnum):
+    """How the next job is chosen."""
+
+    grid = "grid"
+    smallest = "smallest"
+    tpe = "tpe"
+    pareto = "pareto"
+
+
+class MethodName(StrEnum):
+    """What a job does."""
+
+    lc = "lc"
+    dc = "dc"
+
+
+class TrackerName(StrEnum):
+    """An experiment tracker."""
+
+    mlflow = "mlflow"
+    wandb = "wandb"
+
+
+def run(
+    study: Annotated[str, typer.Argument(help="A module (studies.digits_mlp), module:name, or a path to a .py file.")],
+    search: Annotated[
+        SearchName,
+        typer.Option(
+            help="grid: run the study's whole grid; smallest: find the smallest model that meets the target; tpe: the "
+            "same with Optuna's TPE sampler; pareto: trade error against bytes."
+        ),
+    ] = SearchName.grid,
+    max_drop: MaxDrop = None,
+    relative: Relative = False,
+    min_accuracy: MinAccuracy = None,
+    trials: Annotated[int | None, typer.Option(min=1, metavar="N", help="Start at most N jobs.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Run N jobs at a time; by default as many as fit.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, metavar="R", help="Seeds for each configuration.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="The first seed.")] = 0,
+    confirm: Annotated[
+        int,
+        typer.Option(min=0, metavar="R", help="Confirm a search's winner on at least R further seeds; 0: do not."),
+    ] = 3,
+    macs: Annotated[
+        bool, typer.Option("--macs", help="With --search pareto: minimise multiply-accumulates (MACs) too.")
+    ] = False,
+    method: Annotated[
+        MethodName, typer.Option(help="lc: the LC algorithm; dc: direct compression, without training.")
+    ] = MethodName.lc,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="The sweep's folder or URL; by default runs/<study>.")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where Optuna keeps its study; by default DIR/study.db.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDR", help="Run on this Ray cluster: auto or HOST:PORT.")
+    ] = None,
+    gpus_per_job: Annotated[
+        float, typer.Option(min=0, metavar="F", help="GPUs for each job; may be a fraction.")
+    ] = 0.0,
+    track: Annotated[TrackerName | None, typer.Option(help="Log every LC step to this tracker too.")] = None,
+    data: DataFolder = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the jobs with their sizes, the time and the disk space; run none.")
+    ] = False,
+) -> int:
+    """Run the jobs of STUDY that have no result yet.
+
+    Runs all jobs of its grid, or those that a search needs. To continue an interrupted sweep, run the same command
+    again; it runs failed jobs again too.
+    """
+    if macs and search != SearchName.pareto:
+        raise UsageError("--macs: expected --search pareto beside it")
+    from sweep.run import driver
+
+    use_data(data)
+    url = out if out is not None and remote.is_url(out) else None
+    options = driver.Options(
+        study=study,
+        user_folder=os.getcwd(),
+        search=search.value,
+        target=target_of(max_drop, min_accuracy, relative=relative),
+        trials=trials,
+        workers=_workers(workers, address, gpus_per_job),
+        repeats=repeats,
+        seed=seed,
+        out=remote.begin(url) if url is not None else Path(out) if out is not None else None,
+        storage=storage,
+        address=address,
+        method=method.value,
+        confirm=confirm,
+        objectives=("error", "bytes", "macs") if macs else ("error", "bytes"),
+        gpus_per_job=gpus_per_job,
+        url=url,
+        tracker=track.value if track else None,
+    )
+    if dry_run:
+        print(run_text.outline(driver.outline(options), limit=trials, aimed=options.aimed))
+        return DONE
+    return _run(options)
+
+
+def _run(options: "Options") -> int:
+    """Runs the sweep and prints what it does; the exit code."""
+    from sweep.run import driver
+    from sweep.run.process import own_stream
+    from sweep.run.progress import Progress
+
+    sweep = driver.prepare(options, say=say)
+    say(reference(sweep.manifest))
+    stream = own_stream(sys.stdout)
+
+    def watch(search: "SweepSearch") -> Progress:
+        say(run_text.plan(search, workers=options.workers, target=sweep.target))
+        return Progress(
+            total=search.left(),
+            workers=options.workers,
+            stream=stream,
+            known=search.records(),
+            least_accuracy=sweep.threshold,
+        )
+
+    outcome = driver.run(sweep, watch=watch)
+    say(search_summary(outcome.summary))
+    if outcome.choice is not None:
+        say(run_text.chosen(outcome.choice, sweep.manifest))
+    failed = outcome.summary.failed
+    say(run_text.what_next(options.url or sweep.folder.root, failed=failed))
+    if failed:
+        return SOME_FAILED
+    missed = outcome.choice is not None and not outcome.choice.feasible
+    return NO_MODEL if missed and options.aimed else DONE
+
+
+def _workers(wanted: int | None, address: str | None, gpus_per_job: float) -> int:
+    """How many jobs run at a time: `wanted`, or as many as fit."""
+    if address is None:
+        from sweep.run.process import cores
+
+        return wanted or cores()
+    from sweep.run.cluster import survey
+
+    room = survey(address, gpus_per_job=gpus_per_job)
+    if not room.free:
+        say(f"the cluster at {address} is busy: jobs wait until it can run one")
+    return wanted or room.jobs

@@ -1,0 +1,96 @@
+"""What `lcsweep run` prints."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweep.cli.text import count_jobs, describe_target, in_seeds, points, table
+from sweep.criteria import Target
+from sweep.pick.choice import Choice
+from sweep.pick.size_and_speed import speed, times
+from sweep.run.progress import duration
+from sweep.store.record import label
+
+if TYPE_CHECKING:
+    from sweep.run.driver import Outline
+    from sweep.run.estimate import Estimate
+    from sweep.search.open import SweepSearch
+
+
+def plan(search: "SweepSearch", *, workers: int, target: Target | None) -> str:
+    """What a run is about to do, in a line."""
+    what = str(search.plan.name)
+    if search.plan.criteria is not None and target:
+        what = f"smallest model for {describe_target(target)}" + (" by TPE" if what == "tpe" else "")
+    count, configurations = search.left(), len(search.plan.entries)
+    to_run = f"{count_jobs(count)} to run" if count is not None else "jobs chosen as results come in"
+    return f"{what}: {configurations:,} configurations, {search.known:,} results known, {to_run}, {workers} at a time"
+
+
+def what_next(root: Path | str, *, failed: int) -> str:
+    """The commands to go on with."""
+    why = f"; to see why jobs failed: lcsweep status {root}" if failed else ""
+    return f"next: lcsweep report {root}; lcsweep pick {root}{why}"
+
+
+def chosen(choice: Choice, manifest: Mapping[str, Any]) -> str:
+    """What a search chose, in a line."""
+    found = choice.candidate if choice.feasible else choice.unconfirmed or choice.candidate
+    if found is None:
+        return "no job is done, so there is no model to choose"
+    reference = manifest["reference"]
+    size = f"{found.artifact_bytes:,} bytes ({times(found.artifact_bytes, reference['bytes'])})"
+    seeds, mean, least = len(found.seeds), 1 - found.mean_error, min(found.accuracies)
+    over = f", mean of {seeds} seeds (lowest {least:.2%})" if seeds > 1 else ""
+    what = f"{found.family}: {found.label}, {size}, validation accuracy {mean:.2%}{over}"
+    criteria = choice.criteria
+    if choice.feasible:
+        further = f", confirmed on {seeds - 1} further seeds" if criteria and criteria.confirm and seeds > 1 else ""
+        known = {"macs": found.macs, "reference_macs": reference["macs"]}
+        return f"smallest that meets the target: {what}{further}; speed: {speed(known)}"
+    assert criteria is not None, "only a choice with a target can miss it"
+    if choice.unconfirmed:
+        needed = 1 + criteria.confirm if criteria.confirm else criteria.repeats
+        return (
+            f"no model is confirmed to meet the target, accuracy {criteria.threshold:.2%}; one meets it so far "
+            f"{in_seeds(seeds)}, and {needed} or more are needed: {what}"
+        )
+    return (
+        f"no model meets the target, accuracy {criteria.threshold:.2%}; the nearest misses it by "
+        f"{points(-choice.margin)}: {what}"
+    )
+
+
+def outline(outline: "Outline", *, limit: int | None, aimed: bool) -> str:
+    """The jobs that a run would have, with their nominal bytes; what those without a result will cost."""
+    rows = [("job", "family", "configuration", "seed", "nominal bytes", "MACs", "")]
+    done = set(outline.done)
+    for entry in outline.entries:
+        for job in entry.jobs:
+            known = "done" if job.id in done else ""
+            most = "" if entry.fixed else "at most "
+            size, macs = f"{most}{entry.nominal_bytes:,}", f"{most}{entry.macs:,}"
+            rows.append((job.id, entry.family, label(entry.configuration), str(job.seed), size, macs, known))
+    missing = sum(row[-1] == "" for row in rows[1:])
+    bound = f", of which this run starts at most {limit:,}" if limit is not None else ""
+    lines = [table(rows, right={3, 4, 5}), f"{count_jobs(len(rows) - 1)}, {missing:,} without a result{bound}"]
+    return "\n".join(lines + (_cost(outline.cost, aimed=aimed) if outline.cost else []))
+
+
+def _cost(cost: "Estimate", *, aimed: bool) -> list[str]:
+    """What the missing jobs cost in time and on disk."""
+    time = "time: unknown, because training from scratch diverged"
+    if cost.seconds is not None and cost.wall_seconds is not None:
+        each, together = (
+            f"{seconds:.1f} s" if seconds < 10 else duration(seconds) for seconds in (cost.seconds, cost.wall_seconds)
+        )
+        all_of_them = "a search needs only some of them; all" if aimed else "all of them"
+        time = (
+            f"time: about {each} a job (measured here on one LC step of {cost.timed}), "
+            f"{all_of_them} about {together} with {cost.workers} at a time"
+        )
+    return [time, f"disk: at most {_size(cost.bytes)} to keep, and {_size(cost.passing_bytes)} more while jobs run"]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
