@@ -6,7 +6,7 @@ Idelbayev, "Model compression as constrained optimization", arXiv:1707.01209, se
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,6 +15,10 @@ from torch import Tensor
 
 Form = dict[str, Any]
 """How packed arrays are to be read: JSON data with the key "form" and what that form needs."""
+
+
+class FormError(ValueError):
+    """A stored form is not one that lc_core writes, or the arrays do not fit it."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ class Dense:
 
     @staticmethod
     def unpack(form: Form, arrays: Mapping[str, Tensor]) -> "Dense":
-        return Dense(arrays["dense"].reshape(form["shape"]))
+        return Dense(shaped(stored(arrays, "dense"), form["shape"]))
 
 
 def dense_form(shape: tuple[int, ...]) -> Form:
@@ -168,6 +172,20 @@ def dense_bits(theta: Compressed) -> int:
 def dense_macs(shape: tuple[int, ...], use: Use) -> int:
     """Multiply-accumulates of a layer whose weight is a dense tensor of `shape`."""
     return numel(shape) * use.positions
+
+
+def stored(arrays: Mapping[str, Tensor], name: str) -> Tensor:
+    """The array `name`. FormError where there is none."""
+    if name not in arrays:
+        raise FormError(f"expected an array {name!r}, got {sorted(arrays)[:9]}")
+    return arrays[name]
+
+
+def shaped(array: Tensor, shape: Sequence[int]) -> Tensor:
+    """`array` in `shape`. FormError where it holds another number of values."""
+    if array.numel() != math.prod(shape):
+        raise FormError(f"expected values of shape {list(shape)}, got {array.numel()} of them")
+    return array.reshape(tuple(shape))
 
 
 def prefixed(name: str, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lc_core.compression import Compressed, Dense, Form, Use, dense_bits, dense_form, dense_macs, numel, outline_tensor
+from lc_core.compression import (
+    Compressed,
+    Dense,
+    Form,
+    FormError,
+    Use,
+    dense_bits,
+    dense_form,
+    dense_macs,
+    numel,
+    outline_tensor,
+    shaped,
+    stored,
+)
 
 DTYPES = {
     "float16": torch.float16,
@@ -63,11 +76,11 @@ class Rounded:
 
     @staticmethod
     def unpack(form: Form, arrays: Mapping[str, Tensor]) -> "Rounded":
-        """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
-        values = arrays["values"]
+        """Theta from what `pack` and `form` gave. FormError where they do not fit together."""
+        values = stored(arrays, "values")
         if values.dtype != DTYPES[form["stored"]]:
-            raise ValueError(f"expected values in {form['stored']}, got {values.dtype}")
-        return Rounded(values.reshape(form["shape"]), WEIGHTS[form["dtype"]])
+            raise FormError(f"expected values in {form['stored']}, got {values.dtype}")
+        return Rounded(shaped(values, form["shape"]), WEIGHTS[form["dtype"]])
 
     def _value_bits(self) -> int:
         return numel(self.shape) * self.values.dtype.itemsize * 8

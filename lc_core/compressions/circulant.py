@@ -9,6 +9,7 @@ from lc_core.compression import (
     Compressed,
     Dense,
     Form,
+    FormError,
     Use,
     dense_bits,
     dense_form,
@@ -83,10 +84,10 @@ class Circulated:
 
     @staticmethod
     def unpack(form: Form, vectors: Compressed) -> "Circulated":
-        """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
+        """Theta from what `pack` and `form` gave. FormError where they do not fit together."""
         shape, block = tuple(form["shape"]), form["block"]
-        if type(block) is not int or block < 1 or vectors.shape != _vectors_shape(shape, block):
-            raise ValueError(f"expected vectors of blocks of {block} for {shape} weights, got shape {vectors.shape}")
+        if len(shape) < 2 or block < 1 or vectors.shape != _vectors_shape(shape, block):
+            raise FormError(f"expected vectors of blocks of {block} for {shape} weights, got shape {vectors.shape}")
         return Circulated(shape, block, vectors)
 
     def _stored_dense(self) -> bool:

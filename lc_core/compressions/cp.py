@@ -11,6 +11,7 @@ from lc_core.compression import (
     Compressed,
     Dense,
     Form,
+    FormError,
     Use,
     dense_bits,
     dense_form,
@@ -76,10 +77,10 @@ class Kruskal:
 
     @staticmethod
     def unpack(form: Form, factors: Sequence[Compressed]) -> "Kruskal":
-        """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
+        """Theta from what `pack` and `form` gave. FormError where they do not fit together."""
         shape, shapes = tuple(form["shape"]), [factor.shape for factor in factors]
-        if len(shape) < 3 or shapes != [(size, shapes[0][-1]) for size in shape]:
-            raise ValueError(f"expected a factor of one rank for each size of {shape}, got {shapes}")
+        if len(shape) < 3 or shapes != [(size, *shapes[0][1:]) for size in shape] or len(shapes[0]) != 2:
+            raise FormError(f"expected a factor of one rank for each size of {shape}, got {shapes}")
         return Kruskal(shape, tuple(factors))
 
     def _factor_bits(self) -> int:

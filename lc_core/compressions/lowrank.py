@@ -11,6 +11,7 @@ from lc_core.compression import (
     Compressed,
     Dense,
     Form,
+    FormError,
     Use,
     dense_bits,
     dense_form,
@@ -77,11 +78,13 @@ class Factored:
 
     @staticmethod
     def unpack(form: Form, arrays: Mapping[str, Tensor], left: Compressed, right: Compressed) -> "Factored":
-        """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
+        """Theta from what `pack` and `form` gave. FormError where they do not fit together."""
         shape, scheme = tuple(form["shape"]), form.get("scheme", "channel")
+        if len(shape) != 4 if scheme == "spatial" else len(shape) < 2:
+            raise FormError(f"expected weights that the scheme {scheme} has a matrix of, got shape {shape}")
         rows, columns = matrix_shape(shape, scheme=scheme)
         if len(left.shape) != 2 or left.shape[0] != rows or right.shape != (left.shape[1], columns):
-            raise ValueError(f"expected factors of a {shape} matrix, got {left.shape} and {right.shape}")
+            raise FormError(f"expected factors of a {shape} matrix, got {left.shape} and {right.shape}")
         return Factored(shape, left, right, scheme)
 
     def _factor_bits(self) -> int:

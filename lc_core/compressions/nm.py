@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lc_core.compression import numel
+from lc_core.compression import numel, stored
 from lc_core.numerics.packing import LARGEST_GROUP, byte_count, code_width, pack_combinations, unpack_combinations
 from lc_core.numerics.support import support_bits
 
@@ -80,11 +80,11 @@ class Pattern:
         return [part.of(rows) for part in self._parts(shape)]
 
     def unpack(self, arrays: Mapping[str, Tensor], *, shape: tuple[int, ...]) -> Tensor:
-        """The inverse of `pack`: int64, ascending. ValueError where the arrays are not such codes."""
+        """The inverse of `pack`: int64, ascending. FormError or DamagedError where the arrays are not such codes."""
         columns = []
         for part in self._parts(shape):
             groups = self._groups(part, shape)
-            chosen = unpack_combinations(arrays[part.name], groups=groups, size=part.size, count=part.kept)
+            chosen = unpack_combinations(stored(arrays, part.name), groups=groups, size=part.size, count=part.kept)
             columns.append(chosen.reshape(-1, part.stop - part.start))
         return _from_rows(torch.cat(columns, dim=1), shape).reshape(-1).nonzero().reshape(-1)
 

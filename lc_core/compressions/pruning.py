@@ -13,6 +13,7 @@ from lc_core.compression import (
     Compressed,
     Dense,
     Form,
+    FormError,
     Use,
     dense_bits,
     dense_form,
@@ -81,15 +82,18 @@ class Sparse:
 
     @staticmethod
     def unpack(form: Form, arrays: Mapping[str, Tensor], values: Compressed) -> "Sparse":
-        """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
+        """Theta from what `pack` and `form` gave. FormError where they do not fit together."""
         shape, count = tuple(form["shape"]), form["count"]
         if values.shape != (count,):
-            raise ValueError(f"expected {count} values on the support, got shape {values.shape}")
+            raise FormError(f"expected {count} values on the support, got shape {values.shape}")
         if "pattern" not in form:
             return Sparse(shape, unpack_support(arrays, count=count, universe=numel(shape)), values)
-        pattern = Pattern(*form["pattern"])
+        n, m = form["pattern"]
+        if not 1 <= n <= m or len(shape) < 2 or not Pattern(n, m).saves(shape):
+            raise FormError(f"expected a pattern of a layer that makes its index smaller, got {n} of {m} in {shape}")
+        pattern = Pattern(n, m)
         if pattern.count(shape) != count:
-            raise ValueError(f"expected {pattern.count(shape)} weights of {shape} by the pattern, got {count}")
+            raise FormError(f"expected {pattern.count(shape)} weights of {shape} by the pattern, got {count}")
         return Sparse(shape, pattern.unpack(arrays, shape=shape), values, pattern)
 
     def _sparse_bits(self) -> int:

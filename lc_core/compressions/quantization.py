@@ -8,7 +8,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lc_core.compression import Compressed, Dense, Form, Use, dense_bits, dense_form, dense_macs, numel, outline_tensor
+from lc_core.compression import (
+    Compressed,
+    Dense,
+    Form,
+    FormError,
+    Use,
+    dense_bits,
+    dense_form,
+    dense_macs,
+    numel,
+    outline_tensor,
+    stored,
+)
 from lc_core.numerics.kmeans import centres_of_sorted, optimal_centres
 from lc_core.numerics.lookup import borders_below
 from lc_core.numerics.packing import byte_count, code_width, pack_codes, unpack_codes
@@ -58,13 +70,13 @@ class Quantized:
 
     @staticmethod
     def unpack(form: Form, arrays: Mapping[str, Tensor]) -> "Quantized":
-        """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
-        shape, codebook = tuple(form["shape"]), arrays["codebook"]
+        """Theta from what `pack` and `form` gave. FormError where they do not fit together."""
+        shape, codebook = tuple(form["shape"]), stored(arrays, "codebook")
         if codebook.dim() != 1 or not codebook.numel():
-            raise ValueError(f"expected a codebook in one dimension, got shape {tuple(codebook.shape)}")
-        codes = unpack_codes(arrays["codes"], width=code_width(codebook.numel()), count=numel(shape)).int()
+            raise FormError(f"expected a codebook in one dimension, got shape {tuple(codebook.shape)}")
+        codes = unpack_codes(stored(arrays, "codes"), width=code_width(codebook.numel()), count=numel(shape)).int()
         if codes.numel() and int(codes.max()) >= codebook.numel():
-            raise ValueError(f"expected codes below {codebook.numel()}, got {int(codes.max())}: the codes are damaged")
+            raise FormError(f"expected codes below {codebook.numel()}, got {int(codes.max())}: the codes are damaged")
         return Quantized(shape, codes, codebook)
 
     def _width(self) -> int:

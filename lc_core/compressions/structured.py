@@ -11,6 +11,7 @@ from lc_core.compression import (
     Compressed,
     Dense,
     Form,
+    FormError,
     Use,
     dense_bits,
     dense_form,
@@ -110,22 +111,22 @@ class Grouped:
 
     @staticmethod
     def unpack(form: Form, arrays: Mapping[str, Tensor], values: Sequence[Compressed]) -> "Grouped":
-        """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
+        """Theta from what `pack` and `form` gave. FormError where they do not fit together."""
         shape = tuple(form["shape"])
         parts = tuple(Part(tuple(part["shape"]), part["axis"], part["first"]) for part in form["parts"])
         groups = 0
         for part in parts:
-            if type(part.axis) is not int or type(part.first) is not int or not 0 <= part.first <= groups:
-                raise ValueError(f"expected parts one after the other, got axis {part.axis!r}, first {part.first!r}")
+            if not part.axis < len(part.shape) or not part.first <= groups:
+                raise FormError(f"expected parts one after the other, got axis {part.axis!r}, first {part.first!r}")
             groups = max(groups, part.first + part.groups)
         if shape not in ((sum(numel(part.shape) for part in parts),), parts[0].shape if len(parts) == 1 else None):
-            raise ValueError(f"expected parts of a tensor of shape {shape}, got {[part.shape for part in parts]}")
+            raise FormError(f"expected parts of a tensor of shape {shape}, got {[part.shape for part in parts]}")
         kept = unpack_support(arrays, count=form["count"], universe=groups)
         for part, theta in zip(parts, values, strict=True):
             sizes = list(part.shape)
             sizes[part.axis] = part.own(kept).numel()
             if theta.shape != tuple(sizes):
-                raise ValueError(f"expected values of shape {tuple(sizes)} in the groups that stay, got {theta.shape}")
+                raise FormError(f"expected values of shape {tuple(sizes)} in the groups that stay, got {theta.shape}")
         return Grouped(shape, parts, kept, tuple(values))
 
     def _grouped_bits(self) -> int:

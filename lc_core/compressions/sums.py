@@ -13,6 +13,7 @@ from lc_core.compression import (
     Compression,
     Dense,
     Form,
+    FormError,
     Penalized,
     Use,
     dense_bits,
@@ -90,9 +91,9 @@ class Summed:
 
     @staticmethod
     def unpack(form: Form, terms: Sequence[Compressed]) -> "Summed":
-        """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
-        if not terms or any(term.shape != tuple(form["shape"]) for term in terms):
-            raise ValueError(f"expected terms of shape {form['shape']}, got {[term.shape for term in terms]}")
+        """Theta from what `pack` and `form` gave. FormError where they do not fit together."""
+        if any(term.shape != tuple(form["shape"]) for term in terms):
+            raise FormError(f"expected terms of shape {form['shape']}, got {[term.shape for term in terms]}")
         return Summed(tuple(terms))
 
     def _term_bits(self) -> int:

@@ -9,6 +9,7 @@ from lc_core.compression import (
     Compressed,
     Dense,
     Form,
+    FormError,
     Use,
     dense_bits,
     dense_form,
@@ -74,12 +75,12 @@ class Tucker:
 
     @staticmethod
     def unpack(form: Form, core: Compressed, left: Compressed, right: Compressed) -> "Tucker":
-        """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
+        """Theta from what `pack` and `form` gave. FormError where they do not fit together."""
         shape = tuple(form["shape"])
         sizes, ranks = left.shape[:1] + right.shape[:1], left.shape[1:] + right.shape[1:]
         small = all(rank <= size for rank, size in zip(ranks, sizes, strict=False))
         if len(left.shape) != 2 or sizes + core.shape[2:] != shape or ranks != core.shape[:2] or not small:
-            raise ValueError(f"expected a core and factors of {shape}, got {core.shape}, {left.shape}, {right.shape}")
+            raise FormError(f"expected a core and factors of {shape}, got {core.shape}, {left.shape}, {right.shape}")
         return Tucker(shape, core, left, right)
 
     def _parts(self) -> dict[str, Compressed]:

@@ -7,7 +7,19 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lc_core.compression import Compressed, Dense, Form, Use, dense_bits, dense_form, dense_macs, numel, outline_tensor
+from lc_core.compression import (
+    Compressed,
+    Dense,
+    Form,
+    FormError,
+    Use,
+    dense_bits,
+    dense_form,
+    dense_macs,
+    numel,
+    outline_tensor,
+    stored,
+)
 from lc_core.numerics.grids import Grid, best_grid
 from lc_core.numerics.packing import byte_count, pack_codes, unpack_codes
 
@@ -67,18 +79,18 @@ class Uniform:
 
     @staticmethod
     def unpack(form: Form, arrays: Mapping[str, Tensor]) -> "Uniform":
-        """Theta from what `pack` and `form` gave. ValueError where they do not fit together."""
-        shape, bits, scale = tuple(form["shape"]), form["bits"], arrays["scale"]
-        zero = None if form["symmetric"] else arrays["zero"]
-        if type(bits) is not int or not 1 <= bits <= 8:
-            raise ValueError(f"expected codes of 1 to 8 bits, got {bits!r}")
+        """Theta from what `pack` and `form` gave. FormError where they do not fit together."""
+        shape, bits, scale = tuple(form["shape"]), form["bits"], stored(arrays, "scale")
+        zero = None if form["symmetric"] else stored(arrays, "zero")
+        if not 1 <= bits <= 8:
+            raise FormError(f"expected codes of 1 to 8 bits, got {bits!r}")
         if tuple(scale.shape) not in {(1,), shape[:1]} or not scale.numel():
-            raise ValueError(f"expected one scale or one for each channel of {shape}, got shape {tuple(scale.shape)}")
+            raise FormError(f"expected one scale or one for each channel of {shape}, got shape {tuple(scale.shape)}")
         if zero is not None and (zero.shape != scale.shape or zero.dtype != torch.uint8 or int(zero.max()) >> bits):
-            raise ValueError(f"expected {scale.numel()} zero points of {bits} bits, got {zero.dtype}, {zero.tolist()}")
-        codes = unpack_codes(arrays["codes"], width=bits, count=numel(shape)).to(torch.uint8)
+            raise FormError(f"expected {scale.numel()} zero points of {bits} bits, got {zero.dtype}, {zero.tolist()}")
+        codes = unpack_codes(stored(arrays, "codes"), width=bits, count=numel(shape)).to(torch.uint8)
         if zero is None and codes.numel() and int(codes.max()) > 2 * _middle(bits):
-            raise ValueError(f"expected codes up to {2 * _middle(bits)}, got {int(codes.max())}: the codes are damaged")
+            raise FormError(f"expected codes up to {2 * _middle(bits)}, got {int(codes.max())}: the codes are damaged")
         return Uniform(shape, codes, scale, zero, bits)
 
     def _grid(self) -> Grid:

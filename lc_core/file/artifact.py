@@ -21,13 +21,14 @@ import zstandard
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from lc_core.compression import Compressed, Form
+from lc_core.compression import Compressed, Form, FormError
 from lc_core.compressions.cast import WEIGHTS
 from lc_core.file.forms import unpack
 from lc_core.file.limits import check_sizes, decompressed, header_of
+from lc_core.file.metadata import FORMAT, metadata_of
+from lc_core.numerics.packing import DamagedError
 from lc_core.task import CompressionTask, Governed
 
-FORMAT = 1
 LEVEL = 19
 NO_HASH = "0" * 64
 HEADER_ALLOWANCE = 512
@@ -120,10 +121,7 @@ def read(path: str | Path) -> Artifact:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         return _decode(data)
-    except (
-        *(ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError),
-        *(RecursionError, MemoryError, SafetensorError, zstandard.ZstdError),
-    ) as error:
+    except (FormError, DamagedError, SafetensorError, zstandard.ZstdError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ArtifactError(
             f"{path}: expected a whole packed model (.lcz), got one that cannot be read: {reason}; make it again"
@@ -148,7 +146,7 @@ def fill(model: nn.Module, artifact: Artifact) -> None:
     """Writes the weights of `artifact` into `model`. ArtifactError where that has other parameters."""
     try:
         model.load_state_dict(artifact.weights())
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ArtifactError(f"does not fit the model {type(model).__name__}: {reason}") from error
 
@@ -230,16 +228,13 @@ def _digest(metadata: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> str:
 
 def _decode(data: bytes) -> Artifact:
     payload = decompressed(data)
-    text = json.loads(header_of(payload))["__metadata__"]["lcz"]
-    metadata = json.loads(text)
-    if metadata["format"] != FORMAT:
-        raise ValueError(f"expected format {FORMAT}, got {metadata['format']!r}; a later lcsweep may read it")
-    arrays = safetensors.torch.load(payload)
+    text, metadata = metadata_of(payload)
+    arrays = _arrays_of(payload)
     if not payload.startswith(_header(arrays, text)):
-        raise ValueError("its header is not written as this format's")
+        raise FormError("its header is not written as this format's")
     claimed = metadata.pop("sha256")
     if _digest(metadata, arrays) != claimed:
-        raise ValueError("its contents do not match its SHA-256")
+        raise FormError("its contents do not match its SHA-256")
     described = metadata["tasks"]
     check_sizes(described, len(data))
     prefixes = tuple(f"{number}:" for number in range(len(described)))
@@ -251,17 +246,28 @@ def _decode(data: bytes) -> Artifact:
     uncompressed = {name: array for name, array in arrays.items() if not name.startswith(prefixes)}
     names = [name for each in governed for name in each.names] + list(uncompressed)
     if len(set(names)) != len(names):
-        raise ValueError("a parameter is in it twice")
+        raise FormError("a parameter is in it twice")
     if _dumps(_metadata(governed, thetas, metadata["info"]) | {"sha256": claimed}) != text:
-        raise ValueError("its metadata are not written as this format's")
+        raise FormError("its metadata are not written as this format's")
     return Artifact(metadata["info"], governed, thetas, uncompressed, payload_bytes=len(payload), file_bytes=len(data))
+
+
+def _arrays_of(payload: bytes) -> dict[str, Tensor]:
+    """The arrays. FormError where safetensors refuses them, or they are of a type that format 1 has not."""
+    try:
+        arrays: dict[str, Tensor] = safetensors.torch.load(payload)
+    except (KeyError, OverflowError, RuntimeError, ValueError) as error:  # of safetensors, which alone runs here
+        raise FormError(f"expected arrays as safetensors writes them, got others: {error}") from error
+    if not all(array.dtype in _ORDER for array in arrays.values()):
+        raise FormError("it holds arrays of a type that no layer has")
+    return arrays
 
 
 def _theta(form: Form, arrays: Mapping[str, Tensor]) -> Compressed:
     theta = unpack(form, arrays)
     if theta.dtype not in WEIGHTS.values():
-        raise ValueError(f"expected weights of a type that layers have, got {theta.dtype}")
+        raise FormError(f"expected weights of a type that layers have, got {theta.dtype}")
     stored = 8 * sum(_byte_size(array) for array in arrays.values())
     if theta.storage_bits() != stored:
-        raise ValueError(f"expected {theta.storage_bits()} bits of arrays for {str(form)[:80]}, got {stored}")
+        raise FormError(f"expected {theta.storage_bits()} bits of arrays for {str(form)[:80]}, got {stored}")
     return theta

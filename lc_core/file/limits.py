@@ -1,46 +1,49 @@
 """What a packed file may make a reader do: the memory that it may ask for follows from its own bytes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import zstandard
 
-from lc_core.compression import numel
+from lc_core.compression import FormError, numel
 
 LARGEST_RATIO = 2048
 SLACK = 64 << 20
 """A file of n bytes may declare LARGEST_RATIO n + SLACK bytes before zstd, and as many numbers; anything larger is
 taken for an attack."""
+LARGEST_SIZE = 1 << 63
+"""Sizes, and the product of a shape's sizes, are below this: they fit an int64."""
 LARGEST_HEADER = 8 << 20
 """Bytes of the payload's JSON, which takes up to some 25 times as much memory once read."""
 
 
 def decompressed(data: bytes) -> bytes:
-    """The payload in a frame. ValueError or ZstdError where it is cut, is not alone or declares too much.
+    """The payload in a frame. FormError or ZstdError where it is cut, is not alone or declares too much.
 
     Never makes more than the frame declares, whatever its blocks hold.
     """
     if data[:4] != zstandard.FRAME_HEADER:
-        raise ValueError("it does not begin as a zstd frame")
+        raise FormError("it does not begin as a zstd frame")
     declared = zstandard.get_frame_parameters(data).content_size
     if not 0 < declared <= most(len(data)):
-        raise ValueError(f"it declares {declared} bytes in a frame of {len(data)}")
+        raise FormError(f"it declares {declared} bytes in a frame of {len(data)}")
     payload: bytes = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
     return payload
 
 
 def header_of(payload: bytes) -> bytes:
-    """The JSON at the payload's beginning. ValueError where it is cut or too long."""
+    """The JSON at the payload's beginning. FormError where it is cut or too long."""
     length = int.from_bytes(payload[:8], "little")
     if length > len(payload) - 8:
-        raise ValueError("its header is cut")
+        raise FormError("its header is cut")
     if length > LARGEST_HEADER:
-        raise ValueError(f"expected a header of at most {LARGEST_HEADER} bytes, got {length}")
+        raise FormError(f"expected a header of at most {LARGEST_HEADER} bytes, got {length}")
     return payload[8 : 8 + length]
 
 
 def check_sizes(described: Sequence[Mapping[str, Any]], file_bytes: int) -> None:
-    """ValueError where a file of these tasks would take more memory than its size can account for.
+    """FormError where a file of these tasks would take more memory than its size can account for.
 
     A code takes no bits where the codebook has one entry, and an index none where nothing is kept, so shapes alone
     would let a small file fill any memory.
@@ -48,13 +51,11 @@ def check_sizes(described: Sequence[Mapping[str, Any]], file_bytes: int) -> None
     total = 0
     for task in described:
         names, shapes = task["names"], task["shapes"]
-        if not shapes or len(set(names)) != len(shapes) or not all(type(name) is str for name in names):
-            raise ValueError(f"expected a shape for each of {names}, got {shapes}")
-        if not all(_is_shape(shape) for shape in shapes):
-            raise ValueError(f"expected shapes in whole numbers, got {shapes}")
+        if not shapes or len(set(names)) != len(shapes):
+            raise FormError(f"expected a shape for each of {names}, got {shapes}")
         total += _declared(task["theta"], shapes[0] if len(shapes) == 1 else [sum(map(numel, shapes))])
     if total > most(file_bytes):
-        raise ValueError(f"it declares {total} numbers in {file_bytes} bytes")
+        raise FormError(f"it declares {total} numbers in {file_bytes} bytes")
 
 
 def most(file_bytes: int) -> int:
@@ -62,17 +63,20 @@ def most(file_bytes: int) -> int:
     return LARGEST_RATIO * file_bytes + SLACK
 
 
-def _is_shape(shape: Any) -> bool:
-    return isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
+def is_shape(shape: Any) -> bool:
+    """Whether JSON data is a shape that a tensor can have: a list of whole numbers, 0 or more."""
+    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+        return False
+    return math.prod(max(size, 1) for size in shape) < LARGEST_SIZE
 
 
 def _declared(form: Mapping[str, Any], shape: list[int]) -> int:
-    """How many numbers a form makes of `shape`, those on the way included. ValueError where it has another shape."""
-    if form["shape"] != shape or not _is_shape(form["shape"]):
-        raise ValueError(f"expected the shape {shape} in whole numbers, got {form['shape']}")
+    """How many numbers a form makes of `shape`, those on the way included. FormError where it has another shape."""
+    if form["shape"] != shape:
+        raise FormError(f"expected the shape {shape}, got {form['shape']}")
     listed = [value if isinstance(value, list) else [value] for value in form.values()]
     children = [child for values in listed for child in values if isinstance(child, dict)]
-    return numel(tuple(shape)) + _on_the_way(form) + sum(_declared(child, list(child["shape"])) for child in children)
+    return numel(tuple(shape)) + _on_the_way(form) + sum(_declared(child, child["shape"]) for child in children)
 
 
 def _on_the_way(form: Mapping[str, Any]) -> int:

@@ -17,6 +17,10 @@ LARGEST_GROUP = 64
 """Of what `pack_combinations` takes: (64 choose 32) fits an int64."""
 
 
+class DamagedError(ValueError):
+    """Packed bits are not what any pack function writes."""
+
+
 def code_width(size: int) -> int:
     """Bits of a fixed-length code that tells `size` values apart: ceil(log2 size)."""
     return max(size - 1, 0).bit_length()
@@ -43,10 +47,10 @@ def pack_codes(codes: Tensor, *, width: int) -> Tensor:
 
 
 def unpack_codes(packed: Tensor, *, width: int, count: int) -> Tensor:
-    """The inverse of `pack_codes`: int64 (count,). ValueError where `packed` has another length than they need."""
+    """The inverse of `pack_codes`: int64 (count,). DamagedError where `packed` has another length than they need."""
     expected = byte_count(count * width)
     if packed.dtype != torch.uint8 or packed.numel() != expected:
-        raise ValueError(f"expected {expected} bytes of {width}-bit codes, got {packed.numel()} of {packed.dtype}")
+        raise DamagedError(f"expected {expected} bytes of {width}-bit codes, got {packed.numel()} of {packed.dtype}")
     period = _period(width)
     padded = np.zeros((-(-count // period), period * width // 8), dtype=np.uint8)
     padded.reshape(-1)[:expected] = packed.numpy()
@@ -84,12 +88,12 @@ def pack_elias_fano(support: Tensor, *, universe: int) -> dict[str, Tensor]:
 
 
 def unpack_elias_fano(low: Tensor, high: Tensor, *, count: int, universe: int) -> Tensor:
-    """The inverse of `pack_elias_fano`: int64 (count,), ascending. ValueError where the arrays are not such a code."""
+    """The inverse of `pack_elias_fano`: int64 (count,), ascending. DamagedError where they are no such code."""
     width = elias_fano_width(count, universe)
     ones = _set_bits(high, length=byte_count(_high_bits(count, universe, width)) * 8, count=count)
     support = ((ones - torch.arange(count)) << width) | unpack_codes(low, width=width, count=count)
     if count and (int(support[-1]) >= universe or bool((support[1:] <= support[:-1]).any())):
-        raise ValueError(f"expected ascending indices below {universe}, got others: the index is damaged")
+        raise DamagedError(f"expected ascending indices below {universe}, got others: the index is damaged")
     return support
 
 
@@ -103,7 +107,7 @@ def pack_bitmap(support: Tensor, *, universe: int) -> Tensor:
 
 
 def unpack_bitmap(bitmap: Tensor, *, count: int, universe: int) -> Tensor:
-    """The inverse of `pack_bitmap`: int64 (count,), ascending. ValueError where it holds another count."""
+    """The inverse of `pack_bitmap`: int64 (count,), ascending. DamagedError where it holds another count."""
     return _set_bits(bitmap, length=universe, count=count)
 
 
@@ -126,13 +130,13 @@ def pack_combinations(chosen: Tensor, *, count: int) -> Tensor:
 
 
 def unpack_combinations(packed: Tensor, *, groups: int, size: int, count: int) -> Tensor:
-    """The inverse of `pack_combinations`: bool (groups, size). ValueError where `packed` holds no such codes."""
+    """The inverse of `pack_combinations`: bool (groups, size). DamagedError where `packed` holds no such codes."""
     if size > LARGEST_GROUP:
-        raise ValueError(f"expected groups of at most {LARGEST_GROUP}, got {size}")
+        raise DamagedError(f"expected groups of at most {LARGEST_GROUP}, got {size}")
     combinations = math.comb(size, count)
     ranks = unpack_codes(packed, width=code_width(combinations), count=groups).numpy()
     if ranks.size and ranks.max() >= combinations:
-        raise ValueError(f"expected codes below {combinations}, got {ranks.max()}: the index is damaged")
+        raise DamagedError(f"expected codes below {combinations}, got {ranks.max()}: the index is damaged")
     chosen = np.zeros((groups, size), dtype=np.bool_)
     everywhere = np.arange(groups)
     for j in range(count, 0, -1):
@@ -180,9 +184,9 @@ def _high_bits(count: int, universe: int, width: int) -> int:
 
 def _set_bits(packed: Tensor, *, length: int, count: int) -> Tensor:
     if packed.dtype != torch.uint8 or packed.numel() != byte_count(length):
-        raise ValueError(f"expected {byte_count(length)} bytes of bits, got {packed.numel()} of {packed.dtype}")
+        raise DamagedError(f"expected {byte_count(length)} bytes of bits, got {packed.numel()} of {packed.dtype}")
     bits = np.unpackbits(packed.numpy(), bitorder="little")
     ones = np.flatnonzero(bits)
     if ones.size != count or (count and ones[-1] >= length):
-        raise ValueError(f"expected {count} indices below {length}, got {ones.size}: the index is damaged")
+        raise DamagedError(f"expected {count} indices below {length}, got {ones.size}: the index is damaged")
     return torch.from_numpy(ones)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from lc_core.numerics.packing import (
+    DamagedError,
     byte_count,
     elias_fano_bits,
     pack_bitmap,
@@ -27,7 +28,10 @@ def pack_support(support: Tensor, *, universe: int) -> dict[str, Tensor]:
 
 
 def unpack_support(arrays: Mapping[str, Tensor], *, count: int, universe: int) -> Tensor:
-    """The inverse of `pack_support`: int64 (count,), ascending. ValueError where the arrays are damaged."""
+    """The inverse of `pack_support`: int64 (count,), ascending. DamagedError where the arrays are damaged."""
+    names = {"bitmap"} if _bitmap_is_smaller(count, universe) else {"low", "high"}
+    if not names <= arrays.keys():
+        raise DamagedError(f"expected an index in arrays {sorted(names)}, got {sorted(arrays)[:9]}")
     if _bitmap_is_smaller(count, universe):
         return unpack_bitmap(arrays["bitmap"], count=count, universe=universe)
     return unpack_elias_fano(arrays["low"], arrays["high"], count=count, universe=universe)

@@ -20,8 +20,10 @@ from google.protobuf.message import DecodeError, Message
 from onnx import ModelProto, StringStringEntryProto, TensorProto, checker, inliner, shape_inference
 from torch import Tensor, nn
 
+from lc_core.compression import FormError
 from lc_core.file.artifact import ArtifactError
 from lc_core.file.limits import most
+from lc_core.file.metadata import json_of
 from lc_core.onnx.functions import DOMAIN, OPSET
 
 FORMAT = 1
@@ -66,10 +68,7 @@ def read(path: str | Path) -> OnnxFile:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         return OnnxFile(_checked(data), data)
-    except (
-        ValueError, KeyError, TypeError, RecursionError, RuntimeError, DecodeError,
-        checker.ValidationError, shape_inference.InferenceError,
-    ) as error:  # fmt: skip
+    except (FormError, DecodeError, checker.ValidationError, shape_inference.InferenceError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ArtifactError(
             f"{path}: expected a whole ONNX file of lcsweep's, got one that cannot be read: {reason}; export it again"
@@ -145,37 +144,43 @@ def _checked(data: bytes) -> dict[str, Any]:
     model = ModelProto.FromString(data)
     for tensor in _messages(model, TensorProto):
         if tensor.external_data or tensor.data_location != TensorProto.DEFAULT:
-            raise ValueError(f"its tensor {tensor.name[:80]!r} refers to another file")
+            raise FormError(f"its tensor {tensor.name[:80]!r} refers to another file")
     found = [entry.value for entry in model.metadata_props]
     if [entry.key for entry in model.metadata_props] != [KEY]:
-        raise ValueError(f"expected one metadata property, {KEY}, got {[e.key[:40] for e in model.metadata_props][:5]}")
-    metadata = json.loads(found[0])
+        raise FormError(f"expected one metadata property, {KEY}, got {[e.key[:40] for e in model.metadata_props][:5]}")
+    metadata = json_of(found[0])
+    if not isinstance(metadata, dict) or not metadata.keys() >= {"format", "sha256", "claims"}:
+        raise FormError("its metadata are not lcsweep's")
     if metadata["format"] != FORMAT:
-        raise ValueError(f"expected format {FORMAT}, got {metadata['format']!r}; a later lcsweep may read it")
+        raise FormError(f"expected format {FORMAT}, got {metadata['format']!r}; a later lcsweep may read it")
     claimed = metadata.pop("sha256")
     del model.metadata_props[:]
     if _digest(model, metadata) != claimed:
-        raise ValueError("its contents do not match its SHA-256")
+        raise FormError("its contents do not match its SHA-256")
     domains = {domain.domain: domain.version for domain in model.opset_import}
     if domains.pop(DOMAIN, 1) != 1 or domains != {"": OPSET}:
-        raise ValueError(f"expected operators of ONNX's opset {OPSET} alone, got {domains}")
-    checker.check_model(model, full_check=True)
-    _check_sizes(model, len(data))
+        raise FormError(f"expected operators of ONNX's opset {OPSET} alone, got {domains}")
+    _check(model, len(data))
     claims = metadata["claims"]
     if not isinstance(claims, dict):
-        raise ValueError("expected claims by name")
+        raise FormError("expected claims by name")
     return claims
 
 
-def _check_sizes(model: ModelProto, file_bytes: int) -> None:
-    """ValueError where loading the model would make more numbers than the file's size can account for."""
-    inferred = shape_inference.infer_shapes(inliner.inline_local_functions(model), data_prop=True)
+def _check(model: ModelProto, file_bytes: int) -> None:
+    """FormError where ONNX refuses the model, or loading it would make more numbers than the file's size can account
+    for."""
+    try:
+        checker.check_model(model, full_check=True)
+        inferred = shape_inference.infer_shapes(inliner.inline_local_functions(model), data_prop=True)
+    except (RuntimeError, ValueError) as error:  # of ONNX, which alone runs here
+        raise FormError(str(error)) from error
     total = 0
     for value in inferred.graph.value_info:
         sizes = [max(size.dim_value, 1) for size in value.type.tensor_type.shape.dim]
         total += int(np.prod(sizes, dtype=object)) if sizes else 1
     if total > most(file_bytes):
-        raise ValueError(f"it makes {total} numbers of {file_bytes} bytes")
+        raise FormError(f"it makes {total} numbers of {file_bytes} bytes")
 
 
 def _messages(message: Message, kind: type[TensorProto]) -> Iterator[TensorProto]:

@@ -10,6 +10,9 @@ import zstandard
 from torch import nn
 
 from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank
+from lc_core.compression import Dense
+from lc_core.compressions.pruning import Sparse
+from lc_core.compressions.quantization import Quantized
 from lc_core.file.artifact import ArtifactError, _digest, encode, load, nominal_bytes, read
 from lc_core.task import plan_tasks
 from tests.lc_core.models import compressed, conv_net, mlp, randn
@@ -212,8 +215,8 @@ def rewritten(file, change):
         (lambda data: {"lcz": json.dumps(data | {"tasks": []})}, "do not match its SHA-256"),
         (lambda data: {"lcz": json.dumps({k: v for k, v in data.items() if k != "sha256"})}, "sha256"),
         (lambda data: {"lcz": "[" * 100_000}, "recursion"),
-        (lambda data: {"lcz": "7"}, "subscriptable"),
-        (lambda data: {"lcz": "[]"}, "indices"),
+        (lambda data: {"lcz": "7"}, "expected a JSON object with format, got 7"),
+        (lambda data: {"lcz": "[]"}, "expected a JSON object with format, got"),
         (lambda data: {"lcz": "{}"}, "format"),
         (lambda data: {"other": "{}"}, "lcz"),
         (lambda data: None, "__metadata__"),
@@ -325,3 +328,14 @@ def test_parameters_that_do_not_fit_their_shapes_are_refused(tmp_path, names, sh
     path = tmp_path / "odd.lcz"
     path.write_bytes(zstandard.ZstdCompressor(write_checksum=True).compress(payload))
     assert_refused(path, because="expected a shape for each of")
+
+
+def test_a_bug_of_ours_is_not_taken_for_a_file_that_does_not_fit(file, monkeypatch):
+    def wrong(*_):
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(Quantized, "unpack", wrong)
+    monkeypatch.setattr(Dense, "unpack", wrong)
+    monkeypatch.setattr(Sparse, "unpack", wrong)
+    with pytest.raises(TypeError, match="a bug"):
+        read(file)

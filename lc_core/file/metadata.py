@@ -1,0 +1,52 @@
+"""Reads the JSON of a packed file, and checks that it has the fields of format 1."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from lc_core.compression import FormError
+from lc_core.file.forms import check_form
+from lc_core.file.limits import header_of, is_shape
+
+FORMAT = 1
+
+
+def metadata_of(payload: bytes) -> tuple[str, dict[str, Any]]:
+    """The metadata as written and as JSON, with the fields that format 1 has. FormError where they are not so."""
+    header = json_of(header_of(payload))
+    held = header.get("__metadata__") if isinstance(header, dict) else None
+    text = held.get("lcz") if isinstance(held, dict) else None
+    if not isinstance(text, str):
+        raise FormError('expected the text "lcz" in __metadata__, got none')
+    metadata = _object(json_of(text), ("format",))
+    if metadata["format"] != FORMAT:
+        raise FormError(f"expected format {FORMAT}, got {metadata['format']!r}; a later lcsweep may read it")
+    _object(metadata, ("tasks", "info", "sha256"))
+    _object(metadata["info"], ())
+    if not isinstance(metadata["tasks"], list):
+        raise FormError(f"expected a list of tasks, got {str(metadata['tasks'])[:80]}")
+    for task in metadata["tasks"]:
+        names, shapes = (_object(task, ("names", "shapes", "theta"))[key] for key in ("names", "shapes"))
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise FormError(f"expected a list of names, got {str(names)[:80]}")
+        if not isinstance(shapes, list) or not all(map(is_shape, shapes)):
+            raise FormError(f"expected shapes in whole numbers, got {str(shapes)[:80]}")
+        check_form(task["theta"])
+    return text, metadata
+
+
+def _object(data: Any, names: Sequence[str]) -> dict[str, Any]:
+    """`data`. FormError where it is no JSON object, or one of `names` is not in it."""
+    if not isinstance(data, dict) or any(name not in data for name in names):
+        raise FormError(f"expected a JSON object with {', '.join(names)}, got {str(data)[:80]}")
+    return data
+
+
+def json_of(text: str | bytes) -> Any:
+    """The JSON data of `text`. FormError where it is none, or could not be written again: a NaN, half a character."""
+    try:
+        data = json.loads(text)
+        json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:  # of the JSON module, which alone runs here
+        raise FormError(f"expected JSON of finite numbers, got other text: {error}") from error
+    return data
