@@ -4,9 +4,10 @@ The augmented Lagrangian L(w) - lambda^T (w - Delta(Theta)) + mu/2 ||w - Delta(T
 step) and over Theta (the C step) in turn, while mu grows (Carreira-Perpinan, arXiv:1707.01209, figure 3).
 """
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,21 +22,22 @@ from lc_core.training.optimizers import Penalty
 
 @dataclass(frozen=True, eq=False)
 class LCState:
-    """Where the algorithm stands after an LC step; step 0 is direct compression, before any training.
+    """The state of the algorithm after an LC step. Step 0 is direct compression, before any training.
 
     Attributes:
-        step: LC steps done; of `steps`.
+        step: LC steps done.
+        steps: LC steps of the whole run.
         mu: penalty parameter of this step (0 at step 0).
-        mu_unit: what the schedule's mu is in units of at the next step: 1 with SGD, the gradient's rms with Adam.
-        boost: by how much mu is above the schedule's, because the gap did not close.
+        mu_unit: unit of the schedule's mu at the next step: 1 with SGD, the rms of the gradient with Adam.
+        boost: mu over the schedule's mu; above 1 where the gap did not close.
         loss: mean training loss over the L step, without the penalty (None at step 0).
-        gaps: ||w - Delta(Theta)|| / ||Delta(Theta)|| over all tasks, after each step so far; the last is this step's.
+        gaps: ||w - Delta(Theta)|| / ||Delta(Theta)|| over all tasks, after each step so far.
         epochs: passes over the training split so far.
-        thetas: Theta, one a task.
+        thetas: Theta of each task.
         weights: w and the model's other parameters and buffers, by name.
-        multipliers: lambda, one a task, in the task's shape.
-        optimizer: parameter -> the optimizer's buffers; none for parameters that took no part in training.
-        batches: the place in the stream of batches.
+        multipliers: lambda of each task, in the task's shape.
+        optimizer: parameter -> the optimizer's buffers; none for parameters that were not trained.
+        batches: the position in the stream of batches.
     """
 
     step: int
@@ -54,7 +56,7 @@ class LCState:
 
     @property
     def gap(self) -> float:
-        """The relative gap after this step."""
+        """The relative gap after the last step."""
         return self.gaps[-1]
 
 
@@ -69,63 +71,50 @@ def run_lc(
     seed: int,
     resume: LCState | None = None,
 ) -> Iterator[LCState]:
-    """Yields one state an LC step, the first being direct compression; trains `model` in place from the reference.
+    """Yields the state after direct compression, then after each LC step. Trains `model` in place from the reference.
 
-    The caller evaluates, reports, checkpoints or stops. Going on from a yielded state (`resume`) gives the same numbers
-    as never having stopped, for models without random layers.
+    The caller evaluates, reports, saves checkpoints or stops. For models without random layers, going on from a yielded
+    state (`resume`) gives the same numbers as a run that never stopped.
 
     Args:
-        model: holds the reference's weights.
-        tasks: what compresses which parameters.
-        inputs: the training split, (n, ...); what shows it otherwise augments it.
+        model: has the weights of the reference.
+        tasks: the compressions and their parameters.
+        inputs: the training split, (n, ...), or `Examples` that augment it.
         targets: (n, ...).
-        loss: mean over a batch.
-        schedule: the budget and what follows from it.
-        seed: of the order of the batches.
+        loss: mean loss over a batch.
+        schedule: the budget.
+        seed: for the order of the batches.
         resume: a state that the same call yielded before.
 
     Raises:
         DivergedError: the training loss became NaN or infinite.
-        ValueError: weights to compress hold a NaN or infinity, or the loss gives them no gradient.
+        ValueError: the weights hold a NaN or infinity, or the loss gives them no gradient.
     """
     lay_out(model)
     optimizer = schedule.recipe.build_optimizer(model)
     batches = Batches(inputs.shape[0], batch_size=schedule.batch_size, seed=seed)
-    plan = schedule.plan(inputs.shape[0])
-    governed = _governed(model, tasks)
-    if resume is None:
-        unit = 1.0
-        if schedule.optimizer == "adam":
-            unit = probe_gradient(
-                model, governed, inputs, targets, loss=loss, optimizer=optimizer, batch_size=schedule.batch_size
-            )
+    plan, governed, state = schedule.plan(inputs.shape[0]), _governed(model, tasks), resume
+    if state is None:
+        probe = functools.partial(probe_gradient, loss=loss, optimizer=optimizer, batch_size=schedule.batch_size)
+        unit = probe(model, governed, inputs, targets) if schedule.optimizer == "adam" else 1.0
         state = _direct_compression(model, tasks, batches, plan, unit)
         yield state
     else:
-        state = resume
         model.load_state_dict(state.weights)
         optimizer.restore(state.optimizer)
         batches.restore(state.batches)
+    l_step = functools.partial(train, model, inputs, targets, batches=batches, loss=loss, optimizer=optimizer)
     for step in plan[state.step :]:
         boost = schedule.boost(state.boost, step=step.number, gaps=state.gaps)
         mu = schedule.mu(step, boost=boost, unit=state.mu_unit, previous=state.mu)
-        penalty = _penalty(governed, tasks, state, mu)
-        mean_loss = train(
-            model, inputs, targets, batches=batches, loss=loss, optimizer=optimizer, lrs=step.lrs, penalty=penalty
-        )
-        thetas, multipliers, gap = _c_step(model, tasks, state, mu)
-        state = LCState(
+        mean_loss = l_step(lrs=step.lrs, penalty=_penalty(governed, tasks, state, mu))
+        state = replace(
+            _c_step(model, tasks, state, mu),
             step=step.number,
-            steps=len(plan),
-            mu=mu,
             mu_unit=optimizer.mu_unit(governed),
             boost=boost,
             loss=mean_loss,
-            gaps=(*state.gaps, gap),
             epochs=step.epochs,
-            thetas=thetas,
-            weights=_copy(model),
-            multipliers=multipliers,
             optimizer=optimizer.state(),
             batches=batches.state(),
         )
@@ -133,7 +122,7 @@ def run_lc(
 
 
 def compressed_weights(tasks: Sequence[CompressionTask], state: LCState) -> dict[str, Tensor]:
-    """The parameters and buffers of the compressed model: Delta(Theta) where a task governs, as trained elsewhere."""
+    """Parameters and buffers of the compressed model: Delta(Theta) for the parameters of tasks, w for the others."""
     weights = dict(state.weights)
     for task, theta in zip(tasks, state.thetas, strict=True):
         weights |= task.governed.scatter(theta.decompress())
@@ -143,7 +132,7 @@ def compressed_weights(tasks: Sequence[CompressionTask], state: LCState) -> dict
 def deploy(
     model: nn.Module, tasks: Sequence[CompressionTask], state: LCState, *, inputs: Tensor, batch_size: int
 ) -> None:
-    """Writes into `model` what ships: the compressed weights, batch-norm statistics re-estimated on `inputs`."""
+    """Writes the deployed weights into `model`: the compressed ones, and batch-norm statistics of `inputs`."""
     model.load_state_dict(compressed_weights(tasks, state))
     reestimate_batch_norm(model, inputs, batch_size=batch_size)
 
@@ -151,7 +140,7 @@ def deploy(
 def _direct_compression(
     model: nn.Module, tasks: Sequence[CompressionTask], batches: Batches, plan: Sequence[LStep], unit: float
 ) -> LCState:
-    """Theta = Pi(w) of the reference; penalty forms, which need a mu, at the first step's."""
+    """Theta = Pi(w) of the reference. Penalty forms need a mu: they take that of the first step."""
     weights = _copy(model)
     gathered = [task.governed.gather(weights) for task in tasks]
     thetas = tuple(
@@ -184,14 +173,12 @@ def _penalty(governed: Sequence[nn.Parameter], tasks: Sequence[CompressionTask],
     for task, theta, multipliers in zip(tasks, state.thetas, state.multipliers, strict=True):
         pulls += task.governed.scatter(mu * theta.decompress() + multipliers).values()
     laid = [torch.empty_like(w, requires_grad=False).copy_(pull) for w, pull in zip(governed, pulls, strict=True)]
-    return Penalty(governed, mu, laid)  # in memory as w and its gradient lie
+    return Penalty(governed, mu, laid)  # with the memory layout of w
 
 
 @torch.no_grad()
-def _c_step(
-    model: nn.Module, tasks: Sequence[CompressionTask], state: LCState, mu: float
-) -> tuple[tuple[Compressed, ...], tuple[Tensor, ...], float]:
-    """Theta = Pi(w - lambda/mu), then lambda - mu (w - Delta(Theta)), and the relative gap."""
+def _c_step(model: nn.Module, tasks: Sequence[CompressionTask], state: LCState, mu: float) -> LCState:
+    """`state` with Theta = Pi(w - lambda/mu), then lambda - mu (w - Delta(Theta)), for w as `model` has it."""
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
     thetas, deltas, multipliers, gathered = [], [], [], []
     for task, previous, lambda_ in zip(tasks, state.thetas, state.multipliers, strict=True):
@@ -202,11 +189,13 @@ def _c_step(
         deltas.append(delta)
         multipliers.append(lambda_ - mu * (w - delta))
         gathered.append(w)
-    return tuple(thetas), tuple(multipliers), _gap(gathered, deltas)
+    gaps = (*state.gaps, _gap(gathered, deltas))
+    weights = _copy(model)
+    return replace(state, mu=mu, gaps=gaps, thetas=tuple(thetas), multipliers=tuple(multipliers), weights=weights)
 
 
 def _gap(gathered: Sequence[Tensor], deltas: Sequence[Tensor]) -> float:
-    """||w - Delta(Theta)|| / ||Delta(Theta)||; the numerator alone where Delta(Theta) is zero."""
+    """||w - Delta(Theta)|| / ||Delta(Theta)||, or ||w - Delta(Theta)|| where Delta(Theta) is zero."""
     distance = math.sqrt(sum(float((w - d).square().sum()) for w, d in zip(gathered, deltas, strict=True)))
     norm = math.sqrt(sum(float(delta.square().sum()) for delta in deltas))
     return distance / norm if norm else distance

@@ -1,8 +1,8 @@
-"""The two interfaces: `Compression`, hyperparameters that solve the C step, and `Compressed`, its solution Theta.
+"""The two interfaces: `Compression` solves the C step by its hyperparameters, `Compressed` is the solution Theta.
 
-With decompression mapping Delta and weights w, the C step is Theta = Pi(w) = argmin of ||w - Delta(Theta)||^2 for a
-constraint form, argmin of mu/2 ||w - Delta(Theta)||^2 + alpha C(Theta) for a penalty form (Carreira-Perpinan and
-Idelbayev, "Model compression as constrained optimization", arXiv:1707.01209, section 3).
+Let Delta be the decompression mapping and w the weights. The C step is Theta = Pi(w) = argmin of ||w - Delta(Theta)||^2
+for a constraint form, and argmin of mu/2 ||w - Delta(Theta)||^2 + alpha C(Theta) for a penalty form (Carreira-Perpinan
+and Idelbayev, "Model compression as constrained optimization", arXiv:1707.01209, section 3).
 """
 
 import math
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 Form = dict[str, Any]
-"""How packed arrays are to be read: JSON data with the key "form" and what that form needs."""
+"""How to read packed arrays: JSON data with the key "form" and the fields of that form."""
 
 
 class FormError(ValueError):
@@ -23,13 +23,13 @@ class FormError(ValueError):
 
 @dataclass(frozen=True)
 class Use:
-    """How one example uses a layer, once.
+    """The sizes with which a layer runs once on one example.
 
     Attributes:
-        inputs: spatial sizes of what goes in: (length,) of a 1-D convolution, (height, width) of a 2-D one, all but the
+        inputs: spatial sizes of the input: (length,) for a 1-D convolution, (height, width) for a 2-D one, all but the
             last dimension for a linear layer.
-        outputs: of what comes out.
-        groups: of a convolution.
+        outputs: spatial sizes of the output.
+        groups: the groups of a convolution.
     """
 
     inputs: tuple[int, ...] = ()
@@ -38,12 +38,12 @@ class Use:
 
     @property
     def positions(self) -> int:
-        """Output positions, at each of which the layer's whole weight is applied."""
+        """The number of output positions. The layer applies its whole weight at each."""
         return numel(self.outputs)
 
 
 class Compressed(Protocol):
-    """Theta, frozen: what a C step found and what the packed file stores."""
+    """Theta, frozen: the solution of a C step, which the packed file stores."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -60,54 +60,60 @@ class Compressed(Protocol):
         ...
 
     def storage_bits(self) -> int:
-        """Bits that `pack` writes, each array rounded up to whole bytes; dense values where those take no more."""
+        """Bits that `pack` writes, with each array rounded up to whole bytes.
+
+        `pack` writes dense values where they take no more bits.
+        """
         ...
 
     def macs(self, use: Use) -> int:
-        """Multiply-accumulates of a layer whose weight is Delta(Theta), as it would run: factors as layers of their own
-        where that is less, zeros and codes saving none. In a convolution of several groups nothing runs in factors."""
+        """Multiply-accumulates of a layer whose weight is Delta(Theta).
+
+        Factors run as layers of their own where that takes less. Zeros and codes save nothing. A convolution of several
+        groups never runs in factors.
+        """
         ...
 
     def pack(self) -> dict[str, Tensor]:
-        """The arrays to store, by name. On the meta device: the same arrays without their numbers."""
+        """The arrays to store, by name. On the meta device the arrays have no values."""
         ...
 
     def form(self) -> Form:
-        """How `pack`'s arrays are to be read, for `lc_core.file.forms.unpack`."""
+        """How `lc_core.file.forms.unpack` reads the arrays of `pack`."""
         ...
 
 
 class Compression(Protocol):
-    """Hyperparameters of one way to compress; a frozen dataclass."""
+    """One way to compress, with its hyperparameters; a frozen dataclass."""
 
     def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Compressed:
         """Theta = Pi(w), the C step's solution.
 
         Args:
-            w: weights to project, of any shape that the compression has a meaning for.
-            mu: the penalty parameter, above 0 for a penalty form; constraint forms do not depend on it.
-            previous: Theta of the C step before, of the same shape, to start from.
+            w: weights to project, of any shape that this compression can take.
+            mu: the penalty parameter; above 0 for a penalty form. Constraint forms ignore it.
+            previous: Theta of the C step before, of the same shape, as a warm start.
         """
         ...
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """ValueError where these hyperparameters leave nothing of weights of `shape`, or ask for more than there is.
+        """Raises ValueError where these hyperparameters remove all weights of `shape`, or ask for more than there are.
 
-        `compress` takes such cases too; a study refuses them, since no user means them.
+        `compress` also takes such cases. A study refuses them, since no user means them.
         """
         ...
 
     def outline(self, shape: tuple[int, ...]) -> Compressed | None:
-        """Theta for float32 weights of `shape` without its numbers, on the meta device: for sizes before training.
+        """Theta for float32 weights of `shape`, without values, on the meta device. It gives sizes before training.
 
-        None where the size depends on the numbers. ValueError where `shape` has no meaning for the compression.
+        None where the size depends on the values of the weights. ValueError where the compression cannot take `shape`.
         """
         ...
 
 
 @runtime_checkable
 class Penalized(Compression, Protocol):
-    """A compression whose C step also pays for what Theta holds; a constraint form pays nothing."""
+    """A penalty form: its C step adds a cost of Theta to the objective. A constraint form has no cost."""
 
     def cost(self, theta: Compressed) -> float:
         """alpha C(Theta)."""
@@ -115,7 +121,7 @@ class Penalized(Compression, Protocol):
 
 
 def objective(compression: Compression, w: Tensor, theta: Compressed, *, mu: float) -> float:
-    """What the C step minimises, 2/mu times: ||w - Delta(Theta)||^2 + 2/mu alpha C(Theta), in float64."""
+    """2/mu times the objective of the C step: ||w - Delta(Theta)||^2 + 2/mu alpha C(Theta), in float64."""
     error = float(torch.sum((w.double() - theta.decompress().double()) ** 2))
     cost = compression.cost(theta) if isinstance(compression, Penalized) else 0.0
     return error + 2 / mu * cost if cost else error
@@ -123,7 +129,7 @@ def objective(compression: Compression, w: Tensor, theta: Compressed, *, mu: flo
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """Values stored as they are."""
+    """Weights stored uncompressed."""
 
     values: Tensor
 
@@ -139,7 +145,7 @@ class Dense:
         return self.values
 
     def encode(self, w: Tensor) -> "Dense":
-        """Theta of other weights: they too as they are."""
+        """Theta of other weights, also uncompressed."""
         return Dense(w)
 
     def storage_bits(self) -> int:
@@ -160,12 +166,12 @@ class Dense:
 
 
 def dense_form(shape: tuple[int, ...]) -> Form:
-    """How dense values of `shape` are read."""
+    """The form of dense values of `shape`."""
     return {"form": "dense", "shape": list(shape)}
 
 
 def dense_bits(theta: Compressed) -> int:
-    """Bits of Delta(Theta) stored as it is."""
+    """Bits of Delta(Theta) stored dense."""
     return numel(theta.shape) * theta.dtype.itemsize * 8
 
 
@@ -189,7 +195,7 @@ def shaped(array: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def prefixed(name: str, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`arrays` under names that start with `name` and a dot: how a Theta stores the Thetas it is made of."""
+    """`arrays` with `name` and a dot before each name. A Theta stores the Thetas that it consists of in this way."""
     return {f"{name}.{key}": array for key, array in arrays.items()}
 
 
@@ -204,5 +210,5 @@ def numel(shape: tuple[int, ...]) -> int:
 
 
 def outline_tensor(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A tensor of `shape` without numbers."""
+    """A tensor of `shape` without values, on the meta device."""
     return torch.empty(shape, dtype=dtype, device="meta")

@@ -1,4 +1,4 @@
-"""What follows what in a model, as torch.fx traces it."""
+"""The order of the layers of a model, traced by torch.fx."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def parameter_name(module: str, kind: str) -> str:
-    """The name in a model of a parameter of its module: "weight" of the model itself, "fc1.weight" of `fc1`."""
+    """The full name of parameter `kind` of `module`: "fc1.weight", or "weight" where the module is the model itself."""
     return f"{module}.{kind}" if module else kind
 
 
@@ -25,7 +25,7 @@ def trace(model: nn.Module) -> torch.fx.GraphModule:
 
 
 def following_norms(model: nn.Module) -> dict[str, str]:
-    """Layer -> the batch norm that alone takes its outputs. Layers and norms that run twice have none."""
+    """Layer -> the batch norm that is the only user of its output. Layers and norms that run twice are left out."""
     graph = trace(model).graph
     modules = dict(model.named_modules())
     calls = [node for node in graph.nodes if node.op == "call_module"]

@@ -1,4 +1,4 @@
-"""How mu and the learning rate move over an LC run: a pure function of the budget."""
+"""How mu and the learning rate change over an LC run: a pure function of the budget."""
 
 import math
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from lc_core.training.loop import Decay, Recipe, batches_per_epoch, expect
 from lc_core.training.optimizers import OptimizerName
 
 SHORT_BUDGET = 10
-"""Epochs up to which a run has 20 LC steps in place of 40; 10 steps are too few."""
+"""A run of up to this many epochs has 20 LC steps in place of 40. 10 steps are too few."""
 MU_SCALE: dict[OptimizerName, float] = {"sgd": 0.23, "adam": 0.07}
 MU_GROWTH: dict[OptimizerName, float] = {"sgd": 100.0, "adam": 1000.0}
 CLOSED_GAP = 0.01
-"""The relative gap ||w - Delta|| / ||Delta|| under which a run has closed; runs that go wrong end near 0.3."""
+"""Below this relative gap ||w - Delta|| / ||Delta||, w has converged to Delta. Failed runs end near 0.3."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class LStep:
     """One LC step of a plan.
 
     Attributes:
-        number: 1 for the first.
+        number: the number of the step, from 1.
         mu: penalty parameter; with Adam in units of the root mean square of the loss's gradient.
-        lrs: the learning rate of each of its iterations.
-        epochs: passes over the training split at its end.
+        lrs: the learning rate of each iteration.
+        epochs: passes over the training split at the end of the step.
     """
 
     number: int
@@ -36,24 +36,24 @@ class LStep:
 class Schedule:
     """A budget, and the LC steps that follow from it.
 
-    K = 40 steps of equal length (20 for up to ten epochs). The learning rate falls over the whole run. mu grows
-    geometrically by `mu_growth` from mu_0 = 0.23 (1 - momentum) / (lr * iterations a step): over one L step, the pull
-    then moves w by about a fifth of its way. mu_0 from the loss, 2 [L(Delta(w)) - L(w)] / ||w - Delta(w)||^2, was tried
-    and failed on three of five cases.
+    There are K = 40 steps of equal length (20 for up to ten epochs). The learning rate falls over the whole run. mu
+    grows geometrically, in total by `mu_growth`, from mu_0 = 0.23 (1 - momentum) / (lr * iterations a step). At mu_0
+    one L step moves w about a fifth of the way to Delta. A mu_0 from the loss,
+    2 [L(Delta(w)) - L(w)] / ||w - Delta(w)||^2, was tried and failed on three of five cases.
 
-    Adam's rate is lr over the size of the gradient, and the penalty takes no part in its momentum, so that there
-    mu_0 = 0.07 rms / (lr * iterations a step), where rms is that of the loss's gradient, as Adam's v has it, at each
-    step; mu never falls. 0.23 to start with froze supports too early; growing to 100 times 0.07 left gaps open.
+    With Adam, mu_0 = 0.07 rms / (lr * iterations a step), since Adam divides lr by the size of the gradient and its
+    momentum leaves out the penalty. rms is the root mean square of the loss's gradient by Adam's v, taken anew at each
+    step; mu never falls. A factor of 0.23 froze supports too early; a growth of 100 from 0.07 left gaps open.
 
     Attributes:
-        epochs: the budget, in passes over the training split, counted in full.
-        lr: learning rate at the start: the reference's. Three times that was better on two tanh networks, and too much
-            for a convolutional one with rectifiers.
+        epochs: the whole budget, in passes over the training split.
+        lr: learning rate at the start; take the reference's. Three times that was better on two tanh networks, and too
+            much for a convolutional network with rectifiers.
         batch_size: examples a batch.
-        momentum: of Nesterov's method, or Adam's beta_1; the optimizer's state is kept across L steps.
-        mu_growth: the last step's mu over the first's; None is 100 with SGD and 1,000 with Adam.
+        momentum: the momentum of Nesterov's method, or Adam's beta_1. L steps keep the optimizer's state.
+        mu_growth: mu of the last step over mu of the first; None means 100 with SGD and 1,000 with Adam.
         optimizer: "sgd" or "adam".
-        clip_norm: the loss's gradient over all parameters is shortened to this norm; None leaves it as it is.
+        clip_norm: largest norm of the loss's gradient over all parameters; None for no clipping.
         lr_decay: "linear" or "cosine", both down to 2 % of `lr`, or "constant".
     """
 
@@ -70,11 +70,11 @@ class Schedule:
         expect(0 < self.epochs < math.inf, "epochs", self.epochs, "a positive number")
         growth = self.mu_growth
         expect(growth is None or 1 <= growth < math.inf, "mu_growth", growth, "a number, 1 or more, or None")
-        _ = self.recipe  # which checks the rest
+        _ = self.recipe  # checks the rest
 
     @property
     def recipe(self) -> Recipe:
-        """How the L steps train, all together."""
+        """The recipe of all L steps together."""
         return Recipe(
             epochs=self.epochs,
             lr=self.lr,
@@ -110,19 +110,19 @@ class Schedule:
         )
 
     def mu(self, step: LStep, *, boost: float, unit: float, previous: float) -> float:
-        """The mu of `step`, from its boost, the optimizer's unit and the mu before it.
+        """The mu of `step`, from the boost, the optimizer's unit and the previous mu.
 
-        SGD's step is explicit in the penalty, and Nesterov's method at momentum 0.9 diverges at mu * lr = 1.36: there
-        mu * lr is 1 at most. Adam's is implicit; its unit may shrink, but mu does not.
+        SGD takes explicit steps in the penalty, and Nesterov's method at momentum 0.9 diverges at mu * lr = 1.36, so
+        that mu * lr is capped at 1. Adam's step is implicit. Its unit may shrink, but mu does not.
         """
         mu = step.mu * boost * unit
         return min(mu, 1 / step.lrs[0]) if self.optimizer == "sgd" else max(mu, previous)
 
     def boost(self, boost: float, *, step: int, gaps: Sequence[float]) -> float:
-        """By how much mu is to be above the plan's at LC step `step`, given `boost` before and the gaps so far.
+        """The factor on the plan's mu at LC step `step`, from the previous `boost` and the gaps so far.
 
-        mu too small at the end is the failure to watch for. In the second half of the run mu is raised by half
-        whenever the gap did not fall; over the last tenth of the steps it is doubled at each until the gap has closed.
+        A run fails when mu ends too small. In the second half of the run the factor grows by half whenever the gap did
+        not fall. In the last tenth it doubles at each step until the gap has closed.
         """
         gap = gaps[-1]
         if gap <= CLOSED_GAP:

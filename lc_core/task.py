@@ -1,4 +1,4 @@
-"""Which parameters a compression governs, and the shape in which it sees them."""
+"""Assigns compressions to the parameters of a model, each in the shape in which the compression takes them."""
 
 import functools
 import math
@@ -17,26 +17,26 @@ from lc_core.graph import LAYERS, following_norms, parameter_name
 
 @dataclass(frozen=True)
 class Joint:
-    """One Theta over all layers of a pattern, seen as one vector: a shared support, a shared codebook."""
+    """One Theta for all layers of a pattern, taken as one vector. The layers then share a support or a codebook."""
 
     compression: Compression
 
 
 Plan = Mapping[str, Compression | Joint]
-"""Layer pattern (as in file names: `fc1`, `features.*`, `*`) -> what compresses the weights of the layers it names."""
+"""Layer pattern (a glob: `fc1`, `features.*`, `*`) -> the compression of the weights of the layers that match."""
 
 
 Norms = Callable[[], Mapping[str, str]]
-"""Layer -> the batch norm that alone takes its outputs; asked only where a group takes it along."""
+"""Gives layer -> the batch norm that follows it. Called only where groups include that norm."""
 
 
 @dataclass(frozen=True)
 class Governed:
-    """The parameters under one Theta: one in its own shape, several as one vector, in order.
+    """The parameters that one Theta replaces. One keeps its shape; several are joined to one vector, in order.
 
     Attributes:
-        names: of the parameters in the model.
-        shapes: one a parameter.
+        names: names of the parameters in the model.
+        shapes: the shape of each.
     """
 
     names: tuple[str, ...]
@@ -44,45 +44,45 @@ class Governed:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape that the compression sees."""
+        """The shape of the weights that the compression takes."""
         return self.shapes[0] if len(self.shapes) == 1 else (sum(map(numel, self.shapes)),)
 
     def gather(self, weights: Mapping[str, Tensor]) -> Tensor:
-        """The governed weights in `shape`."""
+        """The weights of these parameters, in `shape`."""
         if len(self.names) == 1:
             return weights[self.names[0]].contiguous()
         return torch.cat([weights[name].reshape(-1) for name in self.names])
 
     def scatter(self, gathered: Tensor) -> dict[str, Tensor]:
-        """The inverse of `gather`: parameter name -> its part of `gathered`."""
+        """The inverse of `gather`: parameter name -> its part of `gathered`, in its own shape."""
         parts = gathered.reshape(-1).split([numel(shape) for shape in self.shapes])
         return {name: part.reshape(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
 
 
 @dataclass(frozen=True)
 class CompressionTask:
-    """A compression and the parameters that it governs."""
+    """A compression and the parameters that it compresses."""
 
     governed: Governed
     compression: Compression
 
     def compress(self, w: Tensor, *, mu: float, previous: Compressed | None) -> Compressed:
         """The C step on gathered weights `w`. ValueError naming the parameters where `w` holds a NaN or infinity."""
-        if not math.isfinite(float(w.abs().amax())):  # in one pass: NaN and infinity both come through
+        if not math.isfinite(float(w.abs().amax())):  # one pass finds both
             raise ValueError(f"{', '.join(self.governed.names)}: expected finite weights, got NaN or infinity")
         return self.compression.compress(w, mu=mu, previous=previous)
 
     def check(self) -> None:
-        """ValueError naming the parameters where the compression leaves nothing of them or asks for too much."""
+        """Runs the compression's `check`; its ValueError then names the parameters."""
         try:
             self.compression.check(self.governed.shape)
         except ValueError as error:
             raise ValueError(f"{', '.join(self.governed.names)}: {error}") from error
 
     def outline(self) -> Compressed | None:
-        """Theta without its numbers; None where its size depends on them.
+        """Theta without values; None where its size depends on the values of the weights.
 
-        ValueError naming the parameters where their shape means nothing to the compression.
+        ValueError, naming the parameters, where the compression cannot take their shape.
         """
         try:
             return self.compression.outline(self.governed.shape)
@@ -90,18 +90,18 @@ class CompressionTask:
             raise ValueError(f"{', '.join(self.governed.names)}: {error}") from error
 
     def outline_or_dense(self) -> Compressed:
-        """Theta without its numbers; where its size depends on them, as if nothing were compressed."""
+        """Theta without values, or dense weights where the size of Theta depends on the values."""
         return self.outline() or Dense(outline_tensor(*self.governed.shape))
 
 
 def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
     """The tasks of `plan` on the weights of the linear and convolutional layers of `model`.
 
-    A layer belongs to the first pattern that names it; layers that none names stay uncompressed.
+    A layer belongs to the first pattern that matches it. Layers that no pattern matches stay uncompressed.
 
     Raises:
-        ValueError: a pattern names no layer that is left to it; a compression has no meaning for a layer; parameters
-            are tied.
+        ValueError: a pattern matches no remaining layer; a compression cannot take the shape of a layer; parameters are
+            tied.
     """
     modules = model.named_modules()
     left = {name: module.get_parameter("weight") for name, module in modules if isinstance(module, LAYERS)}
@@ -115,7 +115,7 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
     for pattern, compression in plan.items():
         named = {name: left.pop(name) for name in list(left) if fnmatchcase(name, pattern)}
         if not named:
-            raise ValueError(f"plan: the pattern {pattern!r} names no layer left to it; the layers are {layers}")
+            raise ValueError(f"plan: the pattern {pattern!r} matches no remaining layer; the layers are {layers}")
         if isinstance(compression, Joint):
             tasks.append(_task(model, list(named), compression.compression, norms))
         else:
@@ -148,7 +148,7 @@ def _task(model: nn.Module, layers: Sequence[str], compression: Compression, nor
 
 
 def _groups(model: nn.Module, layers: Sequence[str], axis: str, norms: Norms) -> tuple[Governed, tuple[Part, ...]]:
-    """The parameters whose slices belong to the groups of `layers`, and which to which."""
+    """The parameters whose slices make up the groups of `layers`, and the part that each has."""
     following = norms() if axis == "output" else {}
     parameters = dict(model.named_parameters())
     names: list[str] = []

@@ -67,7 +67,8 @@ def is_shape(shape: Any) -> bool:
     """Whether JSON data is a shape that a tensor can have: a list of whole numbers, 0 or more."""
     if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
         return False
-    return math.prod(max(size, 1) for size in shape) < LARGEST_SIZE
+    product: int = math.prod(max(size, 1) for size in shape)
+    return product < LARGEST_SIZE
 
 
 def _declared(form: Mapping[str, Any], shape: list[int]) -> int:

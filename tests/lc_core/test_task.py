@@ -40,10 +40,10 @@ def test_the_first_pattern_that_names_a_layer_gets_it():
 
 
 def test_a_pattern_without_a_layer_is_refused_and_the_layers_are_listed():
-    said = r"plan: the pattern 'fc\*' names no layer left to it; the layers are \['stem.0', 'body.0', 'head'\]"
+    said = r"plan: the pattern 'fc\*' matches no remaining layer; the layers are \['stem.0', 'body.0', 'head'\]"
     with pytest.raises(ValueError, match=said):
         plan_tasks(conv_net(), {"fc*": Codebook(size=2)})
-    with pytest.raises(ValueError, match="the pattern 'head' names no layer left to it"):
+    with pytest.raises(ValueError, match="the pattern 'head' matches no remaining layer"):
         plan_tasks(conv_net(), {"*": Codebook(size=2), "head": L0Pruning(keep=0.5)})
 
 
