@@ -12,10 +12,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from sweep.search.space import make_space
+from sweep.search.space import Space, make_space
 from sweep.search.version_space import Known, Status, View, next_open, view
 
-if TYPE_CHECKING:  # a study of another's needs no torch
+if TYPE_CHECKING:  # the sampler works in any Optuna study, where torch may be missing
     from sweep.study import Configuration, Level
 
 Families = Mapping[str, Mapping[str, "Sequence[Level]"]]
@@ -23,27 +23,30 @@ Families = Mapping[str, Mapping[str, "Sequence[Level]"]]
 Params = dict[str, "Level"]
 
 TOLD_OF = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-TRIES = 30  # a proposer's draws that are ruled out before the version space chooses
+TRIES = 30  # draws of a proposer; where all are ruled out, the version space chooses
 
 
 class SmallestSampler(BaseSampler):
     """Minimises a size that is known before a trial, under one constraint that only the trial can tell.
 
-    The constraint is a shortfall, threshold minus accuracy, met from 0 down; it grows as any knob of a family
-    tightens, up to noise. A trial has the parameter "family" and one "<family>.<knob>" for each of its knobs. Trials of
-    equal parameters are repeats: train them with fresh seeds (`trial.number` will do).
+    The constraint is a shortfall, threshold minus accuracy, met at 0 or less. Within a family it grows as any knob
+    tightens, up to noise. A trial has the parameter "family" and one parameter "<family>.<knob>" for each of its knobs.
+    Trials with equal parameters are repeats: train them with different seeds (`trial.number` will do).
 
     Args:
         families: the space.
-        size: of a family's configuration; None leaves it out.
-        repeats: trials of each configuration that is tried.
-        confirm: more trials of the winner, at least, before it is announced; 0 believes every result.
-        proposer: chooses in place of the version space, from its own draws that are not ruled out.
-        others: shortfalls by seed of configurations outside the space, which tell of the noise too.
+        size: the size of a family's configuration; None leaves the configuration out.
+        repeats: how many trials each configuration that is tried gets.
+        confirm: how many more trials the winner gets, at least, before it is announced; 0 believes every result.
+        proposer: proposes configurations in place of the version space. Those that are ruled out are drawn again.
+        others: shortfalls, by seed, of configurations outside the space. They help to estimate the noise.
 
-    State is read from the study's trials, so that a study may go on in another process. A trial that fails sets its
-    configuration aside for the life of this sampler, unless its user attribute "lost" is set. A trial that was pruned
-    needs its constraint too: what it would have come to at best.
+    The state is read from the study's trials, so another process can go on with the study. A trial that fails sets its
+    configuration aside for the life of this sampler, unless its user attribute "lost" is set. A pruned trial needs a
+    constraint too: the least shortfall that it could have ended with.
+
+    Raises:
+        ValueError: `repeats` is less than 1, `confirm` is negative, or no configuration has a size.
     """
 
     def __init__(
@@ -59,34 +62,21 @@ class SmallestSampler(BaseSampler):
         if repeats < 1 or confirm < 0:
             raise ValueError(f"expected repeats >= 1 and confirm >= 0, got {repeats} and {confirm}")
         self.parameters = Parameters(families)
-        self.configurations: list[Params] = []
-        places, levels, sizes = [], [], []
-        for place, (family, knobs) in enumerate(families.items()):
-            for drawn in itertools.product(*knobs.values()):
-                configuration = dict(zip(knobs, drawn, strict=True))
-                nominal = size(family, configuration)
-                if nominal is not None:
-                    self.configurations.append(as_params(family, configuration))
-                    places.append(place)
-                    levels.append([list(knobs[knob]).index(level) for knob, level in configuration.items()])
-                    sizes.append(nominal)
-        if not sizes:
-            raise ValueError("families: expected a configuration whose size is known, got none")
-        self.space = make_space(places, levels, sizes)
+        self.configurations, self.space = _sized(families, size)
         self.repeats, self.confirm = repeats, confirm
         self._number = {params_key(configuration): number for number, configuration in enumerate(self.configurations)}
         self._proposer = proposer
         self._others = [[-shortfall for shortfall in shortfalls] for shortfalls in others]
-        self._proposed: dict[int, int] = {}
+        self._proposed: dict[int, int] = {}  # trial -> the number of the configuration that it was given
         self._failed: set[int] = set()
-        self._lock = threading.Lock()  # of a study that runs trials in threads
+        self._lock = threading.Lock()  # a study may run its trials in threads
 
     def suggest(self, trial: optuna.Trial) -> "tuple[str, Configuration]":
         """The family of `trial` and its configuration."""
         return self.parameters.suggest(trial)
 
     def view(self, study: optuna.Study) -> View:
-        """What the study's trials leave open, and the winner once there is one; by the numbers of `configurations`."""
+        """What the study's trials leave open, and the winner once there is one, as numbers of `configurations`."""
         return view(self.space, self._known(study), repeats=self.repeats, confirm=self.confirm)
 
     def ready(self, study: optuna.Study) -> bool:
@@ -95,21 +85,24 @@ class SmallestSampler(BaseSampler):
         return found.again is not None or bool(found.open.any())
 
     def finished(self, study: optuna.Study) -> bool:
-        """Whether no trial is to be started any more, and none is running."""
+        """Whether no trial is running and none is to be started any more."""
         return not study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) and not self.ready(study)
 
     def stop_when_finished(self, study: optuna.Study, _: FrozenTrial) -> None:
-        """A callback for `study.optimize`, which ends it."""
+        """A callback for `study.optimize` that ends it when the search is finished."""
         if self.finished(study):
             study.stop()
 
     def winner(self, study: optuna.Study) -> Params | None:
-        """The parameters of the smallest that meets the target, confirmed; None before, and where nothing does."""
+        """The parameters of the smallest configuration that is confirmed to meet the target.
+
+        None while the search goes on, and where no configuration meets the target.
+        """
         number = self.view(study).winner
         return None if number is None else self.configurations[number]
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Every parameter, of which a trial uses its family's."""
+        """The distributions of all parameters. A trial uses those of its family."""
         return self.parameters.distributions()
 
     def sample_relative(
@@ -117,7 +110,8 @@ class SmallestSampler(BaseSampler):
     ) -> dict[str, Any]:
         """The parameters of the next configuration.
 
-        Where nothing is left to start while others run, the smallest that meets the target gets one more seed.
+        Where nothing is left to start while other trials run, the smallest configuration that meets the target gets
+        one more trial.
         """
         with self._lock:
             found = self.view(study)
@@ -135,19 +129,19 @@ class SmallestSampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """ValueError: a parameter that is none of the space's, or of another family than the trial's."""
+        """Raises ValueError: the parameter is not in the space, or belongs to another family than the trial's."""
         raise ValueError(f"parameter: expected one of the trial's family, as `suggest` draws them, got {param_name!r}")
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Sets aside a configuration whose trial failed."""
+        """Sets the configuration of a failed trial aside."""
         number = self._proposed.pop(trial.number, self._number.get(params_key(trial.params)))
         if state == TrialState.FAIL and number is not None and not trial.user_attrs.get("lost"):
             self._failed.add(number)
 
     def reseed_rng(self) -> None:
-        """Nothing is drawn here, but by the proposer."""
+        """Reseeds the proposer, which alone draws at random."""
         if self._proposer is not None:
             self._proposer.reseed_rng()
 
@@ -158,7 +152,7 @@ class SmallestSampler(BaseSampler):
             number = self._proposed.get(trial.number)
             if number is None:
                 number = self._number.get(params_key(trial.params))
-            if number is None:  # of other levels, or a trial that has no parameters yet
+            if number is None:  # it has other levels, or no parameters yet
                 continue
             if trial.state == TrialState.RUNNING:
                 running[number] += 1
@@ -171,7 +165,7 @@ class SmallestSampler(BaseSampler):
         return Known(margins, running, self._failed, self._others)
 
     def _accepted(self, study: optuna.Study, trial: FrozenTrial, found: View) -> int | None:
-        """The first of the proposer's draws that is open."""
+        """The first configuration that the proposer draws and that is open; None after `TRIES` draws."""
         assert self._proposer is not None
         for _ in range(TRIES):
             number = self._number.get(params_key(self.parameters.draw(self._proposer, study, trial)))
@@ -180,8 +174,25 @@ class SmallestSampler(BaseSampler):
         return None
 
 
+def _sized(families: Families, size: "Callable[[str, Configuration], int | None]") -> tuple[list[Params], Space]:
+    """The configurations of the families that have a size, and the space that they make."""
+    configurations, places, levels, sizes = [], [], [], []
+    for place, (family, knobs) in enumerate(families.items()):
+        for drawn in itertools.product(*knobs.values()):
+            configuration = dict(zip(knobs, drawn, strict=True))
+            nominal = size(family, configuration)
+            if nominal is not None:
+                configurations.append(as_params(family, configuration))
+                places.append(place)
+                levels.append([list(knobs[knob]).index(level) for knob, level in configuration.items()])
+                sizes.append(nominal)
+    if not sizes:
+        raise ValueError("families: expected a configuration whose size is known, got none")
+    return configurations, make_space(places, levels, sizes)
+
+
 class Parameters:
-    """The Optuna parameters of families of knobs: "family", and of the one it names "<family>.<knob>" for each knob."""
+    """The Optuna parameters of families: "family", and for each knob of the family that it names "<family>.<knob>"."""
 
     def __init__(self, families: Families) -> None:
         self.family = CategoricalDistribution(list(families))
@@ -191,7 +202,7 @@ class Parameters:
         }
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Of every parameter."""
+        """Name -> distribution, of every parameter."""
         found: dict[str, BaseDistribution] = {"family": self.family}
         for family, knobs in self.knobs.items():
             found |= {f"{family}.{knob}": distribution for knob, distribution in knobs.items()}
@@ -205,14 +216,14 @@ class Parameters:
         return family, drawn  # type: ignore[return-value]
 
     def draw(self, sampler: BaseSampler, study: optuna.Study, trial: FrozenTrial) -> Params:
-        """The parameters that `sampler` draws one by one: a family, and then its knobs."""
+        """The parameters that `sampler` draws one by one: the family first, then its knobs."""
         family = sampler.sample_independent(study, trial, "family", self.family)
         names = {f"{family}.{knob}": distribution for knob, distribution in self.knobs[family].items()}
         return {"family": family} | {n: sampler.sample_independent(study, trial, n, d) for n, d in names.items()}
 
 
 def as_params(family: str, configuration: "Configuration") -> Params:
-    """The Optuna parameters that stand for a family's configuration."""
+    """The Optuna parameters of a family's configuration."""
     return {"family": family} | {f"{family}.{knob}": level for knob, level in configuration.items()}
 
 

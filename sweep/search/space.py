@@ -1,8 +1,8 @@
 """The configurations of a search as plain arrays, and their order. Pure: no study, no storage.
 
-Within a family a configuration is tighter than another if it is in no knob looser. Families are boxes of levels (some
-places may be empty), so what lies beyond a configuration is counted and marked by running sums along each knob:
-O(n) for all configurations at once, where comparing each with each is O(n^2).
+Within a family, a configuration is at least as tight as another if it is looser in no knob. A family is a box of levels
+in which some places may be empty. So running sums along each knob count or mark what is tighter than each
+configuration. This takes O(n) for all configurations together; comparing each with each would take O(n^2).
 """
 
 from collections import Counter
@@ -23,8 +23,8 @@ class Space:
     """The configurations of a search.
 
     Attributes:
-        families: (n,) number of the family.
-        levels: (n, knobs) number of each knob's level, 0 the loosest; 0 for knobs that a family lacks.
+        families: (n,) the number of each one's family.
+        levels: (n, knobs) the number of each knob's level, 0 for the loosest. A knob that the family lacks has 0.
         sizes: (n,) nominal bytes.
     """
 
@@ -36,26 +36,26 @@ class Space:
         return len(self.sizes)
 
     def tighter(self, flags: Flags) -> Flags:
-        """(n,) configurations at least as tight as one of those that `flags` (n,) marks; these too."""
+        """(n,) whether each configuration is at least as tight as one that `flags` (n,) marks, which may be itself."""
         return self.sum_looser(flags.astype(np.float64)) > 0
 
     def sum_looser(self, values: Values) -> Values:
-        """(n,) sum of `values` (n,) over all that are at least as loose as each configuration; itself too."""
+        """(n,) for each configuration, the sum of `values` (n,) over itself and all that are at least as loose."""
         return self._sums(values, step=1)
 
     def sum_tighter(self, values: Values) -> Values:
-        """(n,) sum of `values` (n,) over all that are at least as tight as each configuration; itself too."""
+        """(n,) for each configuration, the sum of `values` (n,) over itself and all that are at least as tight."""
         return self._sums(values, step=-1)
 
     def sum_no_smaller(self, values: Values) -> Values:
-        """(n,) sum of `values` (n,) over all that are no smaller than each configuration, in every family."""
+        """(n,) for each configuration, the sum of `values` (n,) over all of any family that are no smaller."""
         order, smaller = self._by_size
         below = np.concatenate([[0.0], np.cumsum(values[order])])
         return np.asarray(below[-1] - below[smaller])
 
     @cached_property
     def _boxes(self) -> list[tuple[Indices, tuple[int, ...], tuple[Indices, ...]]]:
-        """Of each family: its configurations, its numbers of levels, and where in that box each one lies."""
+        """For each family: its configurations, how many levels each knob has, and where each one lies in that box."""
         boxes = []
         for family in np.unique(self.families):
             members = np.flatnonzero(self.families == family)
@@ -65,12 +65,12 @@ class Space:
 
     @cached_property
     def _by_size(self) -> tuple[Indices, Indices]:
-        """The configurations from the smallest on, and how many are smaller than each."""
+        """The configurations in the order of their sizes, and for each one how many are smaller."""
         order = np.argsort(self.sizes, kind="stable")
         return order, np.searchsorted(self.sizes[order], self.sizes)
 
     def _sums(self, values: Values, *, step: int) -> Values:
-        """Running sums along every knob: from the loosest level on for `step` 1, from the tightest for -1."""
+        """Running sums along every knob. They start at the loosest level for `step` 1, at the tightest for -1."""
         sums = np.empty(len(self))
         for members, shape, places in self._boxes:
             box = np.zeros(shape)
@@ -92,9 +92,10 @@ def make_space(families: Sequence[int], levels: Sequence[Sequence[int]], sizes: 
 
 
 def spread(families: Sequence[int], levels: Sequence[Sequence[int]]) -> list[int]:
-    """The numbers of configurations in an order that tells most first: every family's ends, its middle, its quarters.
+    """The numbers of configurations, ordered so that the first ones tell most about the others.
 
-    By the sum over knobs of the halvings that it takes to come to a level; of equals, one of each family in turn.
+    First come the ends of each family, then its middle, its quarters, and so on: the order follows the sum over knobs
+    of the number of halvings that lead to the level. Of equals, each family has one in turn.
 
     >>> spread([0, 0, 0, 0, 0, 1, 1, 1], [[0], [1], [2], [3], [4], [0], [1], [2]])
     [0, 5, 4, 7, 2, 6, 1, 3]
@@ -114,7 +115,7 @@ def spread(families: Sequence[int], levels: Sequence[Sequence[int]]) -> list[int
 
 
 def _halvings(count: int) -> list[int]:
-    """Of each level: 0 for the ends, 1 for the middle, 2 for the middles of the halves, and so on."""
+    """For each level, how many halvings lead to it: 0 for the ends, 1 for the middle, 2 for the quarters, and so on."""
     found = [0] * count
     parts, depth = [(0, count - 1)], 1
     while parts := [(low, high) for low, high in parts if high - low > 1]:

@@ -1,13 +1,15 @@
-"""The smallest configuration that meets a target, from few results: what they leave open, and which is to come next.
+"""What the results so far say about the smallest configuration that meets a target, and what should run next.
 
-Pure: no Optuna, no Ray, no files. Within a family, accuracy falls as knobs tighten, and sizes are known beforehand. So
-a configuration that misses the target rules out all that are tighter, and one that meets it all that are no smaller,
-in every family. What is left is the version space; the next job is the one whose result, whichever it is, rules out
-most of it. Before the end the order is put to the test, one step on from what meets the target. A candidate that is
-left alone is run again on fresh seeds, until it is confirmed or fails and the next takes its place.
+Pure: no Optuna, no Ray, no files. Two facts are used. Within a family, accuracy falls as knobs tighten. And sizes are
+known before training. So a configuration that misses the target rules out all that are tighter. One that meets the
+target rules out all that are no smaller, in every family. What is left is the version space. The next job is the one
+that rules out most of it in the worse of its two outcomes.
 
-Results are margins: accuracy minus threshold, which meet the target from 0 on. To meet it truly is to have a mean over
-seeds of at least 0.
+Once nothing is left, a few configurations that only the order ruled out run too, to test the order. Then the smallest
+one that meets the target runs on fresh seeds. It is confirmed, or it is given up and the next smallest takes its place.
+
+Results are margins: accuracy minus threshold. A margin of 0 or more meets the target. A configuration truly meets it
+when the mean of its margins over seeds is at least 0.
 """
 
 import math
@@ -25,13 +27,13 @@ NOT_SMALLER = "nominally no smaller than the smallest that meets the target"
 TIGHTER = "tighter than one that misses the target"
 
 MOST_SEEDS = 16
-"""Times `confirm`: a candidate that is not confirmed by then is given up."""
+"""A candidate that is not confirmed after `MOST_SEEDS` x `confirm` fresh seeds is given up."""
 GIVE_UP = 1.0
-"""Standard errors by which the mean of a candidate that has its fresh seeds misses when it is given up."""
+"""A candidate with enough fresh seeds is given up when its mean misses by more than so many standard errors."""
 DOUBT = 0.9
-"""One-sided confidence above which a miss is not run again."""
+"""A miss that is real with this one-sided confidence does not run again."""
 WORTH = 0.08
-"""A miss is run again only for what may be smaller than the winner by this share."""
+"""A miss runs again only where something smaller than the winner by this share may depend on it."""
 
 
 class Status(IntEnum):
@@ -46,13 +48,13 @@ class Status(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """All that a search has been told.
+    """All that a search has been told. Configurations go by their numbers.
 
     Attributes:
-        margins: configuration -> its results in the order of their seeds.
-        running: configuration -> how many of its jobs run now.
-        failed: configurations that are set aside.
-        others: results by seed of configurations outside the space, which tell of the noise too.
+        margins: configuration -> its margins in the order of their seeds.
+        running: configuration -> how many of its jobs are running.
+        failed: configurations that are set aside because a job of theirs failed.
+        others: margins by seed of configurations outside the space. They help to estimate the noise.
     """
 
     margins: Mapping[int, Sequence[float]]
@@ -66,10 +68,10 @@ class View:
     """What follows from what is known.
 
     Attributes:
-        status: (n,) the `Status` of each configuration; one that a better tried miss contradicts misses.
-        not_smaller: (n,) ruled out, no smaller than the smallest that meets the target.
-        too_tight: (n,) ruled out, at least as tight as one that misses it.
-        again: the configuration that is to run next with a fresh seed, or None: then one that is open, if any is.
+        status: (n,) the `Status` of each configuration. Where results contradict the order, see `_settle`.
+        not_smaller: (n,) whether it is ruled out because it is no smaller than the smallest that meets the target.
+        too_tight: (n,) whether it is ruled out because it is at least as tight as one that misses the target.
+        again: the configuration that should run next on a fresh seed; None where an open one, if any, should run.
         winner: the answer, once the search is over; None before, and where nothing meets the target.
     """
 
@@ -81,21 +83,21 @@ class View:
 
     @property
     def open(self) -> Flags:
-        """(n,) what could still be the answer, is not decided and not running."""
+        """(n,) whether a configuration may still be the answer, is not decided and is not running."""
         return np.asarray((self.status == Status.OPEN) & ~self.not_smaller & ~self.too_tight)
 
 
 def view(space: Space, known: Known, *, repeats: int, confirm: int) -> View:
     """What `known` leaves open.
 
-    `repeats` seeds decide for the search: without confirmation all of them must meet the target, else their mean.
-    With `confirm` > 0 the winner needs as many after its first at least, and a mean of these that clears the target by
-    t sd / sqrt(n), one-sided, with `sd` pooled over all that ran more than once. A candidate is given up
-    when the mean of all its seeds misses by more than GIVE_UP standard errors; in between it gets one more seed, up to
-    MOST_SEEDS times `confirm`.
+    Each configuration that is tried gets `repeats` seeds. With `confirm` = 0 each of them must meet the target; else
+    their mean must. With `confirm` > 0 the winner needs at least that many fresh seeds: those after its first. Their
+    mean must be at least t sd / sqrt(n): a one-sided bound, with `sd` pooled over all configurations with several
+    seeds. A candidate whose mean over all seeds misses by more than GIVE_UP standard errors is given up. In between it
+    gets one more seed at a time, up to MOST_SEEDS x `confirm`.
 
-    Where nothing is open any more, some of what the order alone rules out runs (`_probes`). Before a near tie gets many
-    seeds, and before the end, misses that may be noise run again where that could bring something smaller by `WORTH`.
+    Once nothing is open, some configurations that only the order rules out run (`_probes`). Before a near tie gets many
+    seeds, and before the end, misses that may be noise run again where something smaller by `WORTH` depends on them.
     """
     noise = pooled([*known.margins.values(), *known.others])
     rule = _Rule(noise, repeats, confirm)
@@ -128,10 +130,11 @@ def view(space: Space, known: Known, *, repeats: int, confirm: int) -> View:
 
 
 def next_open(space: Space, view: View) -> int | None:
-    """The open configuration whose result, whichever it is, rules out most; None where none is open.
+    """The open configuration that rules out most in the worse of its two outcomes; None where none is open.
 
-    Running jobs count half as if they all met the target and half as if they all missed it. Where that leaves nothing
-    to choose from, as with many workers, one that is open counts 1 / (1 + m), with m running jobs that may rule it out.
+    What it rules out is counted twice: as if all running jobs met the target, and as if all missed it. With many
+    workers nothing may be left to count in either case. Then an open configuration counts 1 / (1 + m), where m is the
+    number of running jobs that may rule it out.
     """
     left = view.open
     if not left.any():
@@ -147,12 +150,12 @@ def next_open(space: Space, view: View) -> int | None:
 
 
 def _least_ruled_out(space: Space, weights: Values) -> Values:
-    """(n,) by the result of each configuration, whichever it is."""
+    """(n,) the sum of `weights` (n,) that each configuration rules out, in the worse of its two outcomes."""
     return np.minimum(space.sum_no_smaller(weights), space.sum_tighter(weights))
 
 
 def skipped(view: View, *, untouched: Flags) -> dict[str, int]:
-    """Reason -> how many of the `untouched` configurations (n,), of which no job was started, need not run for it."""
+    """Reason -> how many of the `untouched` configurations (n,), of which no job was started, need not run."""
     unknown = (view.status == Status.OPEN) & untouched
     reasons = {NOT_SMALLER: unknown & view.not_smaller, TIGHTER: unknown & view.too_tight & ~view.not_smaller}
     return {reason: int(flags.sum()) for reason, flags in reasons.items() if flags.any()}
@@ -160,14 +163,14 @@ def skipped(view: View, *, untouched: Flags) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class _Rule:
-    """How the results of one configuration are judged."""
+    """How the margins of one configuration are judged."""
 
     noise: Noise
     repeats: int
     confirm: int
 
     def status(self, margins: Sequence[float]) -> Status:
-        """OPEN where they are too few to tell."""
+        """What the margins say; OPEN where there are too few of them."""
         if not self.confirm and min(margins) < 0:
             return Status.MISSES
         if len(margins) < self.repeats:
@@ -181,20 +184,21 @@ class _Rule:
         return Status.MEETS if near and len(fresh) < MOST_SEEDS * self.confirm else Status.MISSES
 
     def confirmed(self, margins: Sequence[float]) -> bool:
+        """Whether there are enough fresh seeds, and the lower bound of their mean meets the target."""
         fresh = margins[1:]
         return len(fresh) >= self.confirm and least_mean(fresh, self.noise) >= 0
 
     def doubtful(self, margins: Sequence[float]) -> bool:
-        """Whether a miss may be noise, and has not been tried on fresh seeds."""
+        """Whether a miss may be noise and has too few fresh seeds to tell."""
         few = len(margins) - 1 < self.confirm
         return few and _mean(margins) + half_width(self.noise, n=len(margins), confidence=DOUBT) >= 0
 
 
 def _settle(space: Space, status: Indices, known: Known) -> list[int]:
-    """The misses that rule out what is tighter. Where results contradict the order, `status` is mended in place.
+    """The misses that rule out what is tighter. Writes into `status` where results contradict the order.
 
-    A miss and a tighter one that meets the target cannot both be true: what ran with more seeds is believed, and of
-    equals the one that meets, so that the miss rules out itself alone.
+    A configuration that misses and a tighter one that meets the target contradict each other. The one with more seeds
+    is believed. With equally many, the one that meets is believed, and the miss rules out only itself.
     """
     misses, meets = (np.flatnonzero(status == which) for which in (Status.MISSES, Status.MEETS))
     count = np.array([len(known.margins[number]) for number in (*misses, *meets)])
@@ -207,11 +211,12 @@ def _settle(space: Space, status: Indices, known: Known) -> list[int]:
 
 
 def _probes(space: Space, found: View) -> list[int]:
-    """What the order rules out and is tried all the same, since accuracy may rise as one knob tightens beside another.
+    """Configurations that the order rules out and that run all the same, to test the order.
 
-    From the smallest that meets the target in each family, for each knob, of what could be the answer: the first along
-    it, unless one on the way there missed, and the largest that has the knob at its tightest. A probe that meets
-    contradicts the misses that ruled it out.
+    Accuracy may rise as one knob tightens beside another. So from the smallest configuration of each family that meets
+    the target, two are tried for each knob, among those that could be the answer: the next one along the knob, unless
+    one before it missed; and the largest with that knob at its tightest. A probe that meets the target contradicts the
+    misses that ruled it out.
     """
     probes: list[int] = []
     meets = np.flatnonzero(found.status == Status.MEETS)
@@ -234,7 +239,7 @@ def _probes(space: Space, found: View) -> list[int]:
 def _confirming(
     space: Space, known: Known, rule: _Rule, found: View, standing: Sequence[int], best: int | None
 ) -> View:
-    """`found`, where nothing is open any more, with what is to run again, or with the winner."""
+    """`found`, in which nothing is open, with the configuration that should run again, or with the winner."""
     if best is not None:
         fresh, running = len(known.margins[best]) - 1, known.running.get(best, 0)
         if fresh < rule.confirm:
@@ -245,7 +250,7 @@ def _confirming(
         return _with(found, again=idle[0]) if idle else found
     if best is None or rule.confirmed(known.margins[best]):
         return _with(found, winner=best)
-    # a near tie: with many workers its seeds may double at once
+    # A near tie. With many workers the number of its seeds may double at once.
     more = running < fresh and fresh + running < MOST_SEEDS * rule.confirm
     return _with(found, again=best) if more else found
 
@@ -253,7 +258,7 @@ def _confirming(
 def _doubtful(
     space: Space, known: Known, rule: _Rule, found: View, standing: Sequence[int], best: int | None
 ) -> list[int]:
-    """Misses that may be noise and stand before something worth it, the nearest first."""
+    """Misses that may be noise and on which something smaller depends, the nearest miss first."""
     misses = [int(number) for number in np.flatnonzero(found.status == Status.MISSES)]
     doubtful = [number for number in misses if rule.doubtful(known.margins[number])]
     firm = [number for number in misses if number not in doubtful]

@@ -22,7 +22,7 @@ class Many:
         self.waiting = [Job("0" * 16, "prune", {"kept": 1500, "turn": 1000}, "dc", seed, {}) for seed in range(jobs)]
         self.told: list[int] = []
 
-    def ask(self) -> Job | None:
+    def next(self) -> Job | None:
         return self.waiting.pop(0) if self.waiting else None
 
     def finished(self) -> bool:
