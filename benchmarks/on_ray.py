@@ -12,9 +12,12 @@ import ray
 
 from sweep.job import compress
 from sweep.job.context import split_arrays
-from sweep.run import cluster, driver, runner, worker
+from sweep.run import connection, driver, runner, worker
+from sweep.run.context import RunContext
+from sweep.run.prepare import Sweep
 from sweep.run.process import environment
 from sweep.run.progress import Progress
+from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
 from sweep.store.record import Record
 from sweeps import prepared, study_in
@@ -79,32 +82,32 @@ def busy(*, workers: int, jobs: int, seconds: float) -> float:
     return inside / (workers * (stop - start))
 
 
-def _ours(sweep: driver.Sweep) -> Pace:
+def _ours(sweep: Sweep) -> Pace:
     (first, spent, _), *_, (last, spent_at_last, _) = _run(sweep).ends[WARM - 1 :]
     jobs = len(sweep.entries) - WARM
     return Pace((last - first) / jobs, (spent_at_last - spent) / jobs)
 
 
-def _run(sweep: driver.Sweep) -> Noting:
+def _run(sweep: Sweep) -> Noting:
     with open(os.devnull, "w") as nowhere:
         seen = Noting(total=len(sweep.entries), workers=sweep.options.workers, stream=nowhere)
         driver.run(sweep, watch=lambda _: seen)
     return seen
 
 
-def _bare(sweep: driver.Sweep) -> Pace:
+def _bare(sweep: Sweep) -> Pace:
     workers, options = sweep.options.workers, sweep.options
-    with environment(runner.DRIVER_ENVIRONMENT), cluster.connected(None, workers):
+    with environment(runner.DRIVER_ENVIRONMENT), connection.connected(None, workers):
 
         @ray.remote(num_cpus=1)
         def do(job: dict[str, Any], held: list[Any]) -> Record:
-            context = worker.place_of(held[0]).context
+            context = worker.opened(held[0]).job
             return compress.run_job(Job.from_dict(job), context, report=lambda _: None)
 
+        folder = SweepFolder(sweep.folder.root.resolve())
         splits = split_arrays(sweep.context.data)
-        folder = str(sweep.folder.root.resolve())
-        data = worker.Data(options.study, options.user_folder, splits, folder, url=None, tracked=False)
-        held, jobs = [ray.put(data)], [entry.jobs[0].as_dict() for entry in sweep.entries]
+        context = RunContext(folder, options.study, options.user_folder, splits, workers)
+        held, jobs = [ray.put(context)], [entry.jobs[0].as_dict() for entry in sweep.entries]
         ray.get([do.remote(job, held) for job in jobs[:WARM]])
         start, spent = time.perf_counter(), time.process_time()
         records = ray.get([do.remote(job, held) for job in jobs[WARM:]])

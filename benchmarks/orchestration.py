@@ -1,10 +1,11 @@
 """What the orchestration costs: a job of no length, workers that wait, many records, and a thousand workers.
 
 trivial-job: wall milliseconds of a job that does next to nothing, on two workers that have imported torch, of the
-jobs after the first twenty; against it the same job (`trial.run_job`, its record published) as a bare `ray.remote` task
-on as many workers, all handed to Ray at once: no Tune, no search, no index. The two run in turn, each on a Ray of its
-own; the ratio is the median over rounds, at most 2. workers-busy: the share of two workers' time that is spent in jobs
-of five seconds, without the start of Ray and the last round; eight-busy: the same of eight workers, whose jobs sleep.
+jobs after the first twenty; against it the same job (`compress.run_job`, its record published) as a bare `ray.remote`
+task on as many workers, all handed to Ray at once: no Tune, no search, no index. The two run in turn, each on a Ray of
+its own; the ratio is the median over rounds, at most 2. workers-busy: the share of two workers' time that is spent in
+jobs of five seconds, without the start of Ray and the last round; eight-busy: the same of eight workers, whose jobs
+sleep.
 
 store, status, pick, front, resume -growth: processor seconds of a process that reads a sweep of 100,000 made-up
 records (10,000 with --small), against those for a tenth of them times what n log n allows (12.5); without those for
@@ -102,7 +103,7 @@ def simulated(*, workers: int, configurations: int, per_job: float, search: Sear
         target = Target(min_accuracy=0.975) if aimed else None
         sweep = prepared(study, workers=workers, search=search, repeats=3, method="lc", target=target)
         seen = Progress(total=None, workers=workers, stream=nowhere)
-        driver.run(sweep, watch=lambda _: seen, execute=simulation.run)
+        driver.run(sweep, watch=lambda _: seen, runner=simulation.run)
     return simulation
 
 

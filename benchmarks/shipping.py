@@ -29,7 +29,8 @@ from sweep.bench.timing import Site, timed_rows
 from sweep.job.compress import run_job
 from sweep.job.context import settle_process
 from sweep.job.measure import measure
-from sweep.run import driver
+from sweep.run.options import Options
+from sweep.run.prepare import Sweep, prepare
 from sweep.store.record import Record
 from sweep.store.records import read_job
 
@@ -161,8 +162,8 @@ def shipped(network: str, given: Path | None) -> list[Shipped]:
         return _of(network, _prepared(file, folder))
 
 
-def _prepared(study: Path, out: Path) -> driver.Sweep:
-    options = driver.Options(
+def _prepared(study: Path, out: Path) -> Sweep:
+    options = Options(
         study=str(study),
         user_folder=str(study.parent),
         search="grid",
@@ -176,10 +177,10 @@ def _prepared(study: Path, out: Path) -> driver.Sweep:
         address=None,
         method="lc",
     )
-    return driver.prepare(options, say=lambda _: None)
+    return prepare(options, say=lambda _: None)
 
 
-def _of(network: str, sweep: driver.Sweep) -> list[Shipped]:
+def _of(network: str, sweep: Sweep) -> list[Shipped]:
     place = sweep.context
     settle_process()
     study, data, example = place.study, place.data, place.data.val.inputs[:64]

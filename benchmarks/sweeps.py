@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweep.run import driver
+from sweep.run.options import Options
+from sweep.run.prepare import Sweep, prepare
 
 STUDY = '''
 import time
@@ -57,7 +58,7 @@ def study_in(folder: Path, *, configurations: int, seconds: float = 0.0) -> Iter
         yield path
 
 
-def prepared(study: Path, *, workers: int, **others: Any) -> driver.Sweep:
+def prepared(study: Path, *, workers: int, **others: Any) -> Sweep:
     """A sweep of direct compressions beside the study, all of it to be run, but for `others`."""
     usual: dict[str, Any] = {
         "search": "grid",
@@ -70,7 +71,5 @@ def prepared(study: Path, *, workers: int, **others: Any) -> driver.Sweep:
         "method": "dc",
     }
     folder = study.parent / f"sweep-{len(os.listdir(study.parent))}"
-    options = driver.Options(
-        study=str(study), user_folder=str(study.parent), workers=workers, out=folder, **(usual | others)
-    )
-    return driver.prepare(options, say=lambda _: None)
+    options = Options(study=str(study), user_folder=str(study.parent), workers=workers, out=folder, **(usual | others))
+    return prepare(options, say=lambda _: None)

@@ -11,14 +11,11 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-
-import numpy as np
 
 from sweep.intervals import wilson
 from sweep.job.compress import _record
+from sweep.run.context import RunContext
 from sweep.run.progress import Watch
-from sweep.run.tracking import Tracking
 from sweep.search.protocol import Search
 from sweep.store.job import Job
 from sweep.store.record import Record
@@ -28,7 +25,7 @@ N_VAL = 10_000
 
 @dataclass
 class Simulated:
-    """An executor of `driver.run`, and what it has seen.
+    """A runner of `driver.run`, and what it has seen.
 
     Attributes:
         seconds: of a job, in the mean; each takes between half of it and half as much again.
@@ -48,20 +45,13 @@ class Simulated:
     def run(
         self,
         search: Search,
+        context: RunContext,
         *,
-        folder: Path,
-        study_reference: str,
-        user_folder: str,
-        splits: dict[str, np.ndarray],
-        workers: int,
-        address: str | None,
         watch: Watch,
         check: Callable[[], None] = lambda: None,
-        gpus_per_job: float = 0.0,
-        url: str | None = None,
-        tracking: Tracking | None = None,
     ) -> None:
         """Does what `search` asks for, as `runner.run` does."""
+        workers = context.workers
         now = work = 0.0  # virtual: until when the driver is busy; of jobs that have been started
         running: list[tuple[float, int, Job, str]] = []
         full: list[tuple[float, float]] = []  # from when on all workers had a job, and what they had done by then

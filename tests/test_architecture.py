@@ -78,8 +78,9 @@ ONNX_LIBRARIES, ONNX_FILES = {"google", "onnx", "onnxruntime", "onnxscript"}, "l
 # What only the named files may import, whole or through an attribute.
 ONLY = {
     "ray": {
-        *("sweep/run/cluster.py", "sweep/run/runner.py", "sweep/run/tracking.py", "sweep/run/worker.py"),
-        "sweep/run/deaths.py",
+        *("sweep/run/cluster.py", "sweep/run/connection.py", "sweep/run/runner.py", "sweep/run/tracking.py"),
+        *("sweep/run/ray_internals.py", "sweep/run/tune_adapters.py", "sweep/run/tune_events.py"),
+        "sweep/run/worker.py",
     },
     "optuna.samplers": {f"sweep/search/{name}.py" for name in ("sampler", "trials", "smallest", "proposed")},
     "optuna.storages._rdb": {"sweep/search/tables.py"},

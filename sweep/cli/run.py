@@ -26,7 +26,7 @@ from sweep.cli.text import reference, search_summary
 from sweep.store import remote
 
 if TYPE_CHECKING:
-    from sweep.run.driver import Options
+    from sweep.run.options import Options
     from sweep.search.open import SweepSearch
 
 
@@ -106,11 +106,12 @@ def run(
     """
     if macs and search != SearchName.pareto:
         raise UsageError("--macs: expected --search pareto beside it")
-    from sweep.run import driver
+    from sweep.run.options import Options
+    from sweep.run.prepare import outline
 
     use_data(data)
     url = out if out is not None and remote.is_url(out) else None
-    options = driver.Options(
+    options = Options(
         study=study,
         user_folder=os.getcwd(),
         search=search.value,
@@ -130,7 +131,7 @@ def run(
         tracker=track.value if track else None,
     )
     if dry_run:
-        print(run_text.outline(driver.outline(options), limit=trials, aimed=options.aimed))
+        print(run_text.outline(outline(options), limit=trials, aimed=options.aimed))
         return DONE
     return _run(options)
 
@@ -138,10 +139,11 @@ def run(
 def _run(options: "Options") -> int:
     """Runs the sweep and prints what it does; the exit code."""
     from sweep.run import driver
+    from sweep.run.prepare import prepare
     from sweep.run.process import own_stream
     from sweep.run.progress import Progress
 
-    sweep = driver.prepare(options, say=say)
+    sweep = prepare(options, say=say)
     say(reference(sweep.manifest))
     stream = own_stream(sys.stdout)
 
@@ -173,9 +175,9 @@ def _workers(wanted: int | None, address: str | None, gpus_per_job: float) -> in
         from sweep.run.process import cores
 
         return wanted or cores()
-    from sweep.run.cluster import survey
+    from sweep.run.cluster import capacity_at
 
-    room = survey(address, gpus_per_job=gpus_per_job)
-    if not room.free:
+    capacity = capacity_at(address, gpus_per_job=gpus_per_job)
+    if not capacity.free:
         say(f"the cluster at {address} is busy: jobs wait until it can run one")
-    return wanted or room.jobs
+    return wanted or capacity.jobs

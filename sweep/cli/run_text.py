@@ -12,8 +12,8 @@ from sweep.run.progress import duration
 from sweep.store.record import label
 
 if TYPE_CHECKING:
-    from sweep.run.driver import Outline
     from sweep.run.estimate import Estimate
+    from sweep.run.prepare import Outline
     from sweep.search.open import SweepSearch
 
 

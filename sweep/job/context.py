@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -97,7 +96,7 @@ def job_device(gpus: Sequence[object]) -> str:
 
 
 def open_context(
-    study_reference: str, *, user_folder: str, splits: dict[str, np.ndarray], folder: str, device: str = "cpu"
+    study_reference: str, *, user_folder: str, splits: dict[str, np.ndarray], folder: SweepFolder, device: str = "cpu"
 ) -> JobContext:
     """The context in a fresh process: imports the study, sets one torch thread.
 
@@ -110,7 +109,7 @@ def open_context(
     """
     settle_process()
     study = load_study(study_reference, user_folder=user_folder)
-    return JobContext.make(study, _data(splits), folder=SweepFolder(Path(folder))).on(device)
+    return JobContext.make(study, _data(splits), folder=folder).on(device)
 
 
 def settle_process() -> None:

@@ -1,6 +1,6 @@
-"""What a cluster's nodes are sent of the user's folder: the study's file, with the modules and small files beside it.
+"""The bundle that a cluster's nodes are sent: the study's file, with the modules and small files beside it.
 
-A study that is an installed module needs nothing: the nodes have it installed too.
+No bundle is sent for a study that is an installed module: the nodes have it installed too.
 """
 
 import contextlib
@@ -14,24 +14,24 @@ from pathlib import Path
 
 from sweep.study.loading import StudyError
 
-FOLDER = "lcsweep_users_folder"  # a package without code, so that a worker finds where Ray unpacked it
-# Ray names a package by its content, and lays out the same content otherwise when it is a job's working directory, in
-# one place: with this file, ours is never the same.
+FOLDER = "lcsweep_users_folder"  # a package without code, by which a worker finds where Ray unpacked it
+# Ray names a package by its content, and unpacks a job's working directory with the same content to the same place, but
+# in another layout. With this file in it, our content is never that of a working directory.
 MARK = "sent_by_lcsweep"
-LARGEST_FILE = 1 << 20  # bytes: what is larger is data, which jobs get otherwise
+LARGEST_FILE = 1 << 20  # bytes; a larger one is data, which workers get through the object store
 LARGEST = 20 << 20  # bytes of all files
 MOST_FILES = 5000
 LEFT_OUT = ("__pycache__", "build", "dist", "mlruns", "node_modules", "runs", "wandb")
-ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")  # what a folder with an environment in it holds
+ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")  # a folder that holds one of these is a Python environment
 SWEEP = "sweep.json"
 
 
 @contextlib.contextmanager
 def packed(study_reference: str, *, user_folder: str) -> Iterator[Path | None]:
-    """A copy of what nodes need of the user's folder, gone again at the end; None where they need nothing.
+    """The bundle, in a temporary folder that is removed at the end; None where the nodes need none.
 
     Raises:
-        StudyError: the study lies outside the folder, or there is too much in it.
+        StudyError: the study lies outside the user's folder, or the folder holds too much.
     """
     if not _needed(study_reference, Path(user_folder)):
         yield None
@@ -48,7 +48,7 @@ def packed(study_reference: str, *, user_folder: str) -> Iterator[Path | None]:
 
 
 def unpacked() -> str | None:
-    """Where this process finds the user's folder that it was sent; None where it was sent none."""
+    """The folder in which Ray unpacked the bundle for this process; None where it was sent none."""
     spec = importlib.util.find_spec(FOLDER)
     return None if spec is None else next(iter(spec.submodule_search_locations or ()))
 
@@ -68,7 +68,7 @@ def _needed(study_reference: str, user_folder: Path) -> bool:
 
 
 def _files(user_folder: Path) -> list[Path]:
-    """What is sent: no hidden file, no cache, environment or sweep, nothing large."""
+    """The files to send: no hidden or large file, no cache, environment or sweep."""
     found: list[Path] = []
     size = 0
     for root, folders, names in os.walk(user_folder):

@@ -1,6 +1,6 @@
-"""Which jobs are with which workers, and what became of them. Plain Python: no Ray.
+"""Which job is in which worker slot, and what became of it. Plain Python: no Ray.
 
-A seat is what a worker sits at, by a name of Ray Tune's: it is given a job, and when that is done another.
+Each Tune trial is a long-lived worker that runs many jobs. A worker slot is such a worker, by the id of its trial.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweep.job import compress
 from sweep.store import remote
@@ -17,23 +17,21 @@ from sweep.store.folder import SweepFolder
 from sweep.store.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sweep.run.progress import Watch
+    from sweep.run.progress import Step, Watch
     from sweep.search.protocol import Search
     from sweep.store.job import Job
 
-ATTEMPTS = 3  # of one job whose worker dies, before it is a failed record
+ATTEMPTS = 3  # at a job whose worker dies, before it has a failed record
 
 
 class Dispatch:
-    """The jobs that a search asked for and has not been told of.
+    """The jobs that a search asked for and was not told of yet.
 
     Args:
-        search: asks for jobs, and is told of each: with its record, or with None when it was lost.
+        search: asks for jobs. It is told of each one: its record, or None when the job was lost.
         folder: the sweep's, or the mirror of a cloud folder at `url`.
-        watch: hears of each job that it starts, once however often its worker dies, and that it has ended.
-        workers: so many jobs are at seats at once, at most.
+        watch: hears that a job starts, once however often its worker dies, and that it has ended.
+        workers: the most jobs that run at once.
         url: of the cloud folder, or None.
     """
 
@@ -41,62 +39,61 @@ class Dispatch:
         self, search: Search, *, folder: SweepFolder, watch: Watch, workers: int, url: str | None = None
     ) -> None:
         self.search, self.folder, self.watch, self.workers, self.url = search, folder, watch, workers, url
-        self.jobs: dict[str, Job] = {}  # by seat
-        self._again: deque[Job] = deque()  # their workers died
+        self.jobs: dict[str, Job] = {}  # by worker slot
+        self._again: deque[Job] = deque()  # jobs whose worker died
         self._causes: dict[str, list[str]] = {}  # by job
         self._started: set[str] = set()
 
-    def next_job(self, seat: str) -> dict[str, Any] | None:
-        """What the worker at `seat` does now, as JSON data; None where there is nothing to do now."""
+    def next_job(self, slot: str) -> Job | None:
+        """Puts the next job into the slot; None where there is nothing to do now."""
         if len(self.jobs) >= self.workers:
             return None
         job = self._again.popleft() if self._again else self.search.next()
-        if job is None:
-            return None
-        self.jobs[seat] = job
-        return {"job": job.as_dict()}
+        if job is not None:
+            self.jobs[slot] = job
+        return job
 
-    def start(self, seat: str) -> None:
-        """The worker at `seat` is at its job."""
-        job = self.jobs[seat]
+    def start(self, slot: str) -> None:
+        """The worker in the slot runs its job now."""
+        job = self.jobs[slot]
         if job.id not in self._started:
             self._started.add(job.id)
             self.watch.on_start(job)
 
-    def progress(self, seat: str, report: Mapping[str, Any]) -> None:
-        """What the job at `seat` says while it runs."""
-        self.watch.on_progress(self.jobs[seat], report)
+    def progress(self, slot: str, step: Step) -> None:
+        """The job in the slot has finished an LC step."""
+        self.watch.on_progress(self.jobs[slot], step)
 
-    def done(self, seat: str, record: Record) -> None:
-        """The job at `seat` has published its record."""
-        assert record["id"] == self.jobs[seat].id, f"{record['id']} at the seat of {self.jobs[seat].id}"
+    def done(self, slot: str, record: Record) -> None:
+        """The job in the slot has published its record."""
+        assert record["id"] == self.jobs[slot].id, f"{record['id']} in the slot of {self.jobs[slot].id}"
         if self.url is not None:
-            write_json(self.folder.record(self.jobs[seat].id), record)
-        self._tell(self.jobs.pop(seat), record)
+            write_json(self.folder.record(self.jobs[slot].id), record)
+        self._tell(self.jobs.pop(slot), record)
 
-    def died(self, seat: str, cause: str) -> None:
-        """The worker at `seat` died; its job is for the next that is free, or failed after so many attempts.
+    def died(self, slot: str, cause: str) -> None:
+        """The worker in the slot died. The next free worker gets its job; after `ATTEMPTS` deaths the job has failed.
 
-        `cause` is Tune's text on it.
+        `cause` is Tune's text on it: a line of its own, then the error.
         """
-        job = self.jobs[seat]
+        job = self.jobs[slot]
         causes = self._causes.setdefault(job.id, [])
         causes.append(cause)
         if len(causes) < ATTEMPTS:
-            self._again.append(self.jobs.pop(seat))
+            self._again.append(self.jobs.pop(slot))
             return
-        record = give_up(job, self.folder, causes=causes)
+        record = publish_deaths(job, self.folder, causes=causes)
         if self.url is not None and read_optional(self.folder.record(job.id)) is not None:
             record = remote.put_job(self.url, self.folder, job_id=job.id)
-        self._tell(self.jobs.pop(seat), record)
+        self._tell(self.jobs.pop(slot), record)
 
     def release(self) -> None:
-        """Tell the search what is left once the workers are gone: its record where one was published, else None."""
+        """Tells the search of the jobs that are left when the workers are gone: a published record, else None."""
         left = [*self.jobs.values(), *self._again]
         self.jobs.clear()
         self._again.clear()
         for job in left:
-            record = read_optional(self.folder.record(job.id))  # a failed one is of an earlier run, or of an attempt
+            record = read_optional(self.folder.record(job.id))  # a failed one is of an earlier run or attempt
             self.search.tell(job, record if record is not None and record["status"] == "done" else None)
 
     def _tell(self, job: Job, record: Record) -> None:
@@ -106,17 +103,15 @@ class Dispatch:
         self.watch.on_finish(job, record)
 
 
-def give_up(job: Job, folder: SweepFolder, *, causes: Sequence[str]) -> Record:
-    """The record that holds for a job whose attempts all died: failed, unless a worker published it and then died.
+def publish_deaths(job: Job, folder: SweepFolder, *, causes: Sequence[str]) -> Record:
+    """The record of a job whose workers all died: a failed one, unless a worker published a done one and then died.
 
-    Where it cannot be written it is known to this run alone.
-
-    `causes` are Tune's texts on the attempts, a line of its own before each.
+    Where it cannot be written, only this run knows of it. `causes` are Tune's texts on the deaths.
     """
     plain = [re.sub(r"\x1b\[[0-9;]*m", "", cause) for cause in causes]  # Ray colours them
     lines = [line for line in plain[-1].splitlines()[1:] if line.strip()] or [plain[-1]]
     line = lines[-1] if lines[0].startswith("ray::") else lines[0]  # an exception's own line, or Ray's on a dead worker
-    message = f"given up after {len(plain)} attempts, the last: {line.strip()}"
+    message = f"failed after {len(plain)} attempts, the last: {line.strip()}"
     cause = "\n".join(plain)
     try:
         return compress.publish_failure(compress.failure(job, message=message, traceback=cause), folder)

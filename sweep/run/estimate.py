@@ -1,4 +1,4 @@
-"""What a run will cost, before it: from one LC step that is timed here."""
+"""Estimates what a run will cost, from one LC step that is timed here."""
 
 import itertools
 import time
@@ -12,7 +12,7 @@ from sweep.job.context import JobContext, settle_process
 from sweep.search.protocol import Entry
 from sweep.store.job import Job
 
-FACTS_BYTES = 16384  # of a job's record and diagnostics, as file systems count
+FACTS_BYTES = 16384  # of a job's record and diagnostics, in whole blocks of a file system
 STATES = 4  # arrays as large as the weights in a checkpoint: w, Delta(Theta), lambda, momentum
 
 
@@ -21,12 +21,12 @@ class Estimate:
     """What the missing jobs of a run will cost.
 
     Attributes:
-        seconds: of one job, on one worker of this machine; None where training from scratch diverged.
-        jobs: that are missing.
+        seconds: of one job on one worker of this machine; None where the timed step diverged.
+        jobs: how many have no done record.
         workers: jobs at once.
-        bytes: on disk, at most, of all of them; nominal sizes bound the files.
-        passing_bytes: on disk while they run.
-        timed: in words, what was timed.
+        bytes: on disk when all are done, at most: nominal sizes are upper bounds.
+        passing_bytes: of checkpoints, on disk while jobs run.
+        timed: the label of the job that was timed.
     """
 
     seconds: float | None
@@ -38,7 +38,7 @@ class Estimate:
 
     @property
     def wall_seconds(self) -> float | None:
-        """Of all jobs."""
+        """Seconds until all jobs are done."""
         return None if self.seconds is None else self.seconds * self.jobs / min(self.workers, self.jobs)
 
 
@@ -51,7 +51,7 @@ def estimate(entries: Sequence[Entry], context: JobContext, *, done: Sequence[st
     job = missing[0][1]
     weights = sum(weight.numel() * weight.element_size() for weight in context.reference.values())
     return Estimate(
-        seconds=_or_none(job, context),
+        seconds=_seconds_or_none(job, context),
         jobs=len(missing),
         workers=workers,
         bytes=sum(entry.nominal_bytes + FACTS_BYTES for entry, _ in missing),
@@ -60,7 +60,7 @@ def estimate(entries: Sequence[Entry], context: JobContext, *, done: Sequence[st
     )
 
 
-def _or_none(job: Job, context: JobContext) -> float | None:
+def _seconds_or_none(job: Job, context: JobContext) -> float | None:
     try:
         return _seconds(job, context)
     except DivergedError:
@@ -68,7 +68,7 @@ def _or_none(job: Job, context: JobContext) -> float | None:
 
 
 def _seconds(job: Job, context: JobContext) -> float:
-    """Of `job`: direct compression, and one LC step by the share of the epochs that it takes."""
+    """Seconds of `job`: of direct compression, and of one LC step divided by its share of the job's epochs."""
     settle_process()
     study, data, schedule = context.study, context.data, Schedule(**job.schedule)
     model = study.seeded_model()

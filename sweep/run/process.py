@@ -1,4 +1,4 @@
-"""This process: its standard streams, its environment and its signals, borrowed for a run; and what it runs on."""
+"""This process during a run: its signals, its standard streams, its environment; and the machine that it runs on."""
 
 import contextlib
 import io
@@ -14,23 +14,23 @@ from typing import TextIO
 
 
 class Interruption:
-    """SIGINT and SIGTERM during a run: the first asks it to stop between two events, the next stops it wherever it is.
+    """SIGINT and SIGTERM during a run. The first sets `asked`; the second raises KeyboardInterrupt at once.
 
-    While `caught`, it takes the place of the handlers that were there.
+    The run stops between two events once it was asked to. Within `caught`, the handlers of before are replaced.
     """
 
     def __init__(self) -> None:
         self.asked = False
 
     def catch(self) -> None:
-        """Puts the handlers in place, again where a library took them away."""
+        """Sets the handlers; called again after a library has set its own."""
         if _main_thread():  # only the main thread can set handlers, and only it is interrupted
             signal.signal(signal.SIGINT, self._handle)
             signal.signal(signal.SIGTERM, self._handle)
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
-        """The handlers in place for a while."""
+        """Within it the handlers are set; after it, those of before."""
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
         self.catch()
         try:
@@ -47,9 +47,9 @@ class Interruption:
 
 
 def own_stream(stream: TextIO) -> TextIO:
-    """A stream to the same file or terminal that stays when `stream`'s descriptor is pointed elsewhere.
+    """A stream to the same file or terminal, which `redirected` does not redirect.
 
-    One without a descriptor (a buffer in memory) is returned as it is.
+    A stream without a file descriptor, such as a buffer in memory, is returned as it is.
     """
     try:
         number = stream.fileno()
@@ -61,7 +61,7 @@ def own_stream(stream: TextIO) -> TextIO:
 
 @contextlib.contextmanager
 def redirected(log: Path) -> Iterator[None]:
-    """Append what this process and its children write to standard output and error, C++ included, to `log`."""
+    """Within it, what this process and its children write to standard output and error, C++ too, is added to `log`."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = {number: os.dup(number) for number in (1, 2)}
@@ -80,7 +80,7 @@ def redirected(log: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """`wanted` in this process's environment for a while; the user's own values win."""
+    """Within it, `wanted` is in this process's environment, but for variables that the user has set."""
     added = [name for name in wanted if name not in os.environ]
     os.environ.update({name: wanted[name] for name in added})
     try:
@@ -95,7 +95,7 @@ def _main_thread() -> bool:
 
 
 def cores() -> int:
-    """Those of the machine that this process may use."""
+    """The number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,11 +1,12 @@
-"""What the user sees during a run: one live table on a terminal, a line a finished job otherwise."""
+"""What the user sees during a run: a live table on a terminal, else a line for each job that ends."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -20,23 +21,38 @@ if TYPE_CHECKING:
     from sweep.store.job import Job
 
 
+@dataclass(frozen=True)
+class Step:
+    """An LC step that a running job has finished.
+
+    Attributes:
+        step: its number; 0 is direct compression.
+        steps: the number of the last.
+        val_error: the validation error after it, a fraction.
+    """
+
+    step: int
+    steps: int
+    val_error: float
+
+
 class Watch(Protocol):
-    """Told on the driver what happens to the jobs of a run."""
+    """Hears in the driver what happens to the jobs of a run."""
 
     def on_start(self, job: Job) -> None:
-        """`job` runs now; said once a job, however often its worker is lost."""
+        """`job` starts. Called once for each job, however often its worker is lost."""
 
-    def on_progress(self, job: Job, report: Mapping[str, Any]) -> None:
-        """A running job's last report: {"step": 7, "steps": 40, "val_error": 0.03, "gap": 0.2} and Tune's own keys."""
+    def on_progress(self, job: Job, step: Step) -> None:
+        """`job` has finished an LC step."""
 
     def on_finish(self, job: Job, record: Record) -> None:
         """`job` has a record now, done or failed."""
 
 
 def better(record: Record, best: Record | None, *, least_accuracy: float | None) -> bool:
-    """Whether `record` takes the place of `best`: the smallest that reaches `least_accuracy`, unrounded.
+    """Whether `record` is better than `best`: smaller, with an accuracy of `least_accuracy` or more, unrounded.
 
-    Without one, the most accurate. A record that failed, or whose accuracy is NaN, never does.
+    Without a `least_accuracy`: more accurate. A failed record, or one whose accuracy is NaN, is never better.
     """
     if record["status"] != "done":
         return False
@@ -61,11 +77,14 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """A `Watch` for people, to be entered before the run and left after it; see `process.own_stream` for `stream`.
+    """A `Watch` that draws for the user, from its `__enter__` to its `__exit__`.
 
-    total: jobs that this run will do, known ones not counted; None where the search decides as it goes.
-    known: finished records that the best so far is counted from.
-    least_accuracy: the target's threshold, which makes the best so far the smallest that reaches it.
+    Args:
+        total: jobs that this run will do, without those that have a record; None where the search decides as it goes.
+        workers: jobs that run at once.
+        stream: where to draw; see `process.own_stream`.
+        known: records of earlier runs, among which the best so far may be.
+        least_accuracy: the target's threshold, which the best so far must reach; None without a target.
     """
 
     def __init__(
@@ -84,7 +103,7 @@ class Progress:
         self.done = 0
         self.failed = 0
         self._seconds = 0.0  # spent by the jobs that have finished
-        self._running: dict[str, tuple[Job, Mapping[str, Any]]] = {}
+        self._running: dict[str, tuple[Job, Step | None]] = {}
         self._since = time.monotonic()
         for record in known:
             self._consider(record)
@@ -110,10 +129,10 @@ class Progress:
         self._live.stop()
 
     def on_start(self, job: Job) -> None:
-        self._running[job.id] = (job, {})
+        self._running[job.id] = (job, None)
 
-    def on_progress(self, job: Job, report: Mapping[str, Any]) -> None:
-        self._running[job.id] = (job, report)
+    def on_progress(self, job: Job, step: Step) -> None:
+        self._running[job.id] = (job, step)
 
     def on_finish(self, job: Job, record: Record) -> None:
         self._running.pop(job.id, None)
@@ -128,16 +147,16 @@ class Progress:
 
     @property
     def ended(self) -> int:
-        """Jobs that have ended, one way or another."""
+        """Jobs that have ended, done or failed."""
         return self.done + self.failed
 
     def seconds_left(self) -> float | None:
-        """An estimate from the jobs that have finished; None before one has, or where the number of jobs is open."""
+        """An estimate from the jobs that have ended; None before one has, or where the number of jobs is open."""
         finished = self.ended
         if self.total is None or not finished:
             return None
         each = self._seconds / finished
-        under_way = sum(report.get("step", 0) / report.get("steps", 1) for _, report in self._running.values())
+        under_way = sum(step.step / step.steps for _, step in self._running.values() if step is not None)
         return float(each * max(self.total - finished - under_way, 0.0) / self.workers)
 
     def _consider(self, record: Record) -> None:
@@ -173,16 +192,14 @@ class Progress:
         return f"{wanted}: {what}, {told(self.best)}, accuracy {self.best['val']['accuracy']:.2%}"
 
     def _table(self) -> RenderableType:
-        """The live table: the counts, the best so far, then a line a running job."""
+        """The live table: the counts, the best so far, then a line for each running job."""
         rows = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(self._running), header_style="dim")
         for name in ("running", "step", "", "validation error"):
             rows.add_column(name, no_wrap=True)
-        for job, report in list(self._running.values()):  # a copy: rich draws in a thread of its own
-            step, steps = report.get("step", 0), report.get("steps")
-            rows.add_row(
-                job.label,
-                f"{step}/{steps}" if steps else "starts",
-                ProgressBar(total=steps or 1, completed=step, width=16),
-                f"{report['val_error']:.2%}" if "val_error" in report else "",
-            )
+        for job, step in list(self._running.values()):  # a copy: rich draws in a thread of its own
+            if step is None:
+                rows.add_row(job.label, "starts", ProgressBar(total=1, completed=0, width=16), "")
+            else:
+                bar = ProgressBar(total=step.steps, completed=step.step, width=16)
+                rows.add_row(job.label, f"{step.step}/{step.steps}", bar, f"{step.val_error:.2%}")
         return Group(Text(self._summary(), style="bold"), Text(self._best()), rows)

@@ -1,4 +1,4 @@
-"""Ray's own callbacks for those who follow their jobs in MLflow or Weights & Biases, each by an extra."""
+"""Reports every LC step to MLflow or Weights & Biases, with Ray's own callbacks. Each needs its extra."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ Tracker = Literal["mlflow", "wandb"]
 
 @dataclass(frozen=True)
 class Tracking:
-    """Who hears of every LC step, and under which name: an experiment of MLflow's, a project of W&B's.
+    """The tracker that is told of every LC step.
+
+    Attributes:
+        tracker: "mlflow" or "wandb".
+        experiment: the name of MLflow's experiment, or of W&B's project.
 
     Raises:
         ValueError: the tracker's package is missing.
@@ -36,9 +40,9 @@ class Tracking:
 
 @contextlib.contextmanager
 def trackers(tracking: Tracking | None) -> Iterator[list[tune.Callback]]:
-    """The callbacks of a run, a job a run of theirs, ended with it.
+    """Tune's callbacks for the tracker, for which each job is a run of its own; ended on leaving.
 
-    Where they write is said as their own users say it: MLFLOW_TRACKING_URI; WANDB_API_KEY, or WANDB_MODE=offline and
+    The tracker's own variables say where it writes: MLFLOW_TRACKING_URI; WANDB_API_KEY, or WANDB_MODE=offline and
     WANDB_DIR.
     """
     if tracking is None:
@@ -48,7 +52,7 @@ def trackers(tracking: Tracking | None) -> Iterator[list[tune.Callback]]:
     try:
         yield [callback]
     finally:
-        callback.on_experiment_end(trials=[])  # Tune's loop is left without
+        callback.on_experiment_end(trials=[])  # Tune does not call it when its loop is left by LeaveTune
 
 
 def _callback(tracking: Tracking) -> tune.Callback:
@@ -59,5 +63,5 @@ def _callback(tracking: Tracking) -> tune.Callback:
         return MLflowLoggerCallback(tracking_uri=uri, experiment_name=tracking.experiment)
     from ray.air.integrations.wandb import WandbLoggerCallback
 
-    # Left to itself it writes among Ray's own files, which go with the run: what is kept offline would be lost.
+    # By default it writes among Ray's own files, which are removed after the run, and with them what it keeps offline.
     return WandbLoggerCallback(project=tracking.experiment, dir=os.path.abspath(os.environ.get("WANDB_DIR", ".")))

@@ -1,4 +1,4 @@
-"""A Ray worker: its context, opened once, and its jobs, one after the other."""
+"""A Ray worker: it opens the study, the data and the reference once, then runs one job after the other."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 from ray import tune
 
 from sweep.job import compress
 from sweep.job.context import JobContext, job_device, open_context, settle_process
 from sweep.run import bundle
+from sweep.run.context import RunContext
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
@@ -28,71 +28,63 @@ SECONDS_BETWEEN_REPORTS = 0.5  # of one job: a report costs a round trip to the 
 
 
 @dataclass(frozen=True)
-class Data:
-    """What every worker needs, once."""
+class WorkerContext:
+    """What a worker process opens once.
 
-    study_reference: str
-    user_folder: str
-    splits: dict[str, np.ndarray]
-    folder: str
-    url: str | None
-    tracked: bool
+    Attributes:
+        job: what its jobs need.
+        url: the cloud folder where the jobs' files go; None where they stay in the sweep's folder.
+        seconds_between_reports: the least time between two reports of one job.
+    """
 
-
-@dataclass(frozen=True)
-class Place:
-    """A worker process's context, and the cloud folder that its jobs' files are put in."""
-
-    context: JobContext
+    job: JobContext
     url: str | None
     seconds_between_reports: float
 
 
 @functools.lru_cache(maxsize=1)
-def place_of(data: ray.ObjectRef[Data]) -> Place:
-    """The worker process's place, opened once: the same object in the store is the same content."""
-    held: Data = ray.get(data)
-    folder = held.folder
-    if held.url is not None:
-        folder = str(Path(tempfile.gettempdir(), f"lcsweep-{os.getuid()}", Path(held.folder).name))
-        reference = SweepFolder(Path(folder)).reference
-        remote.fetch_file(held.url, reference.relative_to(folder).as_posix(), to=reference)
-    context = open_context(
-        held.study_reference,
-        user_folder=bundle.unpacked() or held.user_folder,
-        splits=held.splits,
+def opened(shared: ray.ObjectRef[RunContext]) -> WorkerContext:
+    """The context of this worker process, opened once for each run."""
+    run: RunContext = ray.get(shared)
+    folder = run.folder
+    if run.url is not None:
+        folder = SweepFolder(Path(tempfile.gettempdir(), f"lcsweep-{os.getuid()}", folder.root.name))
+        name = folder.reference.relative_to(folder.root).as_posix()
+        remote.fetch_file(run.url, name, to=folder.reference)
+    job = open_context(
+        run.study_reference,
+        user_folder=bundle.unpacked() or run.user_folder,
+        splits=run.splits,
         folder=folder,
         device=job_device(ray.get_gpu_ids()),
     )
-    return Place(context, held.url, 0.0 if held.tracked else SECONDS_BETWEEN_REPORTS)
+    return WorkerContext(job, run.url, 0.0 if run.tracking is not None else SECONDS_BETWEEN_REPORTS)
 
 
-def work(config: dict[str, Any], data: ray.ObjectRef[Data]) -> None:
-    """Do the job in `config`, then each that the driver puts in its place, until Tune ends it at a report."""
-    place = place_of(data)
-    settle_process()  # again: to flush denormals is a thread's own, and each trial of Tune's has a new one
+def work(config: dict[str, Any], shared: ray.ObjectRef[RunContext]) -> None:
+    """Runs the job in `config`, then each that `ray_internals.send_config` puts there, until Tune stops it."""
+    context = opened(shared)
+    settle_process()  # again: flushing denormal numbers is set for each thread, and each Tune trial has a new one
     while True:
-        tune.report(_do(Job.from_dict(config["job"]), place))
+        tune.report(_last_report(Job.from_dict(config["job"]), context))
 
 
-def take(given: dict[str, Any], trainable: tune.Trainable) -> None:
-    """In a worker that waits at the report of a record: what it does next."""
-    trainable.config.update(given)
+def _last_report(job: Job, context: WorkerContext) -> dict[str, Any]:
+    """Runs the job. Its record as JSON text, since Tune would flatten a dictionary, and the numbers that trackers show.
 
-
-def _do(job: Job, place: Place) -> dict[str, Any]:
-    """The job's last report: its record as JSON text (Tune would flatten a dict)."""
-    report = _throttled(tune.report, seconds=place.seconds_between_reports)
-    record = compress.run_job(job, place.context, report=report)
-    if place.url is not None:
-        record = remote.put_job(place.url, place.context.folder, job_id=job.id)
-        shutil.rmtree(place.context.folder.record(job.id).parent)
+    In a sweep in the cloud, the job's files are put there and removed here.
+    """
+    report = _throttled(tune.report, seconds=context.seconds_between_reports)
+    record = compress.run_job(job, context.job, report=report)
+    if context.url is not None:
+        record = remote.put_job(context.url, context.job.folder, job_id=job.id)
+        shutil.rmtree(context.job.folder.record(job.id).parent)
     numbers = {name: record[name] for name in ("artifact_bytes", "macs", "seconds") if record[name] is not None}
     return {"record": json.dumps(record)} | numbers
 
 
 def _throttled(report: Callable[[dict[str, Any]], None], *, seconds: float) -> Callable[[dict[str, Any]], None]:
-    """`report`, called at most once in `seconds`; what comes too early is dropped."""
+    """`report`, called at most once in so many seconds; the calls between are dropped."""
     last = time.monotonic()
 
     def sometimes(progress: dict[str, Any]) -> None:

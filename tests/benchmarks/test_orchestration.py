@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sweep.pick.choice import candidates
+from sweep.run.context import RunContext
+from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
 from sweep.store.record import Record
 from sweep.store.records import read_records
@@ -38,7 +39,7 @@ class Silent:
 
     def on_start(self, job: Job) -> None: ...
 
-    def on_progress(self, job: Job, report: object) -> None: ...
+    def on_progress(self, job: Job, step: object) -> None: ...
 
     def on_finish(self, job: Job, record: Record) -> None: ...
 
@@ -52,10 +53,8 @@ def test_workers_are_kept_busy_as_far_as_the_driver_can_serve_them(
 
     monkeypatch.setattr("virtual_time.time.process_time", lambda: 0.0)
     search, simulation = Many(1500), Simulated(seconds=60.0, per_job=per_job)
-    simulation.run(
-        search, folder=Path(), study_reference="", user_folder="", splits={"x": np.zeros(1)}, workers=100,
-        address=None, watch=Silent(),
-    )  # fmt: skip
+    context = RunContext(SweepFolder(Path()), study_reference="", user_folder="", splits={}, workers=100)
+    simulation.run(search, context, watch=Silent())
     assert sorted(search.told) == list(range(1500))
     assert search.told != sorted(search.told)  # a job takes from half a minute to one and a half
     assert simulation.jobs == 1500

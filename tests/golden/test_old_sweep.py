@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sweep.job.compress import run_job
-from sweep.run.driver import outline, prepare
+from sweep.run.prepare import outline, prepare
 from sweep.store.files import StoreError, write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job, content_hash

@@ -11,7 +11,7 @@ import pytest
 
 from sweep.job import checkpoint
 from sweep.job.compress import run_job
-from sweep.run.dispatch import give_up
+from sweep.run.dispatch import publish_deaths
 from sweep.search.index import index_url, open_index
 from sweep.store.lock import locked
 from sweep.store.records import read_records
@@ -60,9 +60,9 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, disk: Path, monkeypatch: pyte
         with pytest.raises(OSError, match="No space left on device"):
             run_job(job, sweep.context, report=report)
         assert steps == list(range(21))  # it went on without checkpoints
-        given_up = give_up(job, sweep.folder, causes=[CAUSE])
-        assert given_up["status"] == "failed"
-        assert "No space left on device; and its record cannot be written" in given_up["error"]["message"]
+        failed = publish_deaths(job, sweep.folder, causes=[CAUSE])
+        assert failed["status"] == "failed"
+        assert "No space left on device; and its record cannot be written" in failed["error"]["message"]
         assert read_records(sweep.folder.root) == []
         assert not list(sweep.folder.artifacts.iterdir())
         threading.Timer(2, (disk / "fill").unlink).start()

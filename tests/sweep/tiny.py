@@ -11,7 +11,8 @@ from typing import Any
 
 from sweep.cli import app
 from sweep.job.compress import run_job
-from sweep.run import driver
+from sweep.run.options import Options
+from sweep.run.prepare import Sweep, prepare
 from sweep.store.record import Record
 
 STUDY = '''
@@ -114,7 +115,7 @@ def lcsweep(*arguments: str | Path) -> Said:
     return Said(code, out.getvalue(), err.getvalue())
 
 
-def options(study: Path, out: Path, **others: Any) -> driver.Options:
+def options(study: Path, out: Path, **others: Any) -> Options:
     """Options of a grid, but for `others`."""
     usual: dict[str, Any] = {
         "search": "grid",
@@ -127,15 +128,15 @@ def options(study: Path, out: Path, **others: Any) -> driver.Options:
         "address": None,
         "method": "lc",
     }
-    return driver.Options(study=str(study), user_folder=str(study.parent), out=out, **(usual | others))
+    return Options(study=str(study), user_folder=str(study.parent), out=out, **(usual | others))
 
 
-def prepared(study: Path, out: Path, **others: Any) -> driver.Sweep:
+def prepared(study: Path, out: Path, **others: Any) -> Sweep:
     """A sweep with its reference, none of its jobs run."""
-    return driver.prepare(options(study, out, **others), say=lambda _: None)
+    return prepare(options(study, out, **others), say=lambda _: None)
 
 
-def run_all(sweep: driver.Sweep) -> list[Record]:
+def run_all(sweep: Sweep) -> list[Record]:
     """The records of all jobs of `sweep`, run in this process."""
     return [run_job(job, sweep.context, report=lambda _: None) for entry in sweep.entries for job in entry.jobs]
 

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from sweep.cli import app, console
-from sweep.run import driver, estimate
+from sweep.run import estimate
 from sweep.run.estimate import FACTS_BYTES
 from sweep.store.folder import SweepFolder
 from sweep.store.records import read_records
@@ -308,7 +308,7 @@ def test_an_interrupt_exits_with_130(finished: Path, monkeypatch: pytest.MonkeyP
     def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(driver, "prepare", interrupt)
+    monkeypatch.setattr("sweep.run.prepare.prepare", interrupt)
     said = lcsweep("run", "tiny.py")
     assert said.code == 130
     assert said.err.splitlines()[-1] == "lcsweep: interrupted; run the same command again to continue"

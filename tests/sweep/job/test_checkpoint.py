@@ -19,7 +19,7 @@ from lc_core.task import CompressionTask, Governed
 from sweep.job import checkpoint, compress
 from sweep.job.checkpoint import Checkpoints
 from sweep.job.compress import run_job
-from sweep.run.driver import Sweep
+from sweep.run.prepare import Sweep
 from sweep.store.job import Job
 from tests.contract.test_compressions import FAMILIES
 from tests.contract.weights import draw

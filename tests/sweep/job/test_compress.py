@@ -19,7 +19,7 @@ from sweep.job import checkpoint, compress
 from sweep.job.compress import Sizes, job_sizes, run_job
 from sweep.job.context import open_context, split_arrays
 from sweep.job.measure import measure, scores
-from sweep.run.driver import Sweep
+from sweep.run.prepare import Sweep
 from sweep.search.index import index_url, open_index
 from sweep.store.job import Job, content_hash, versions
 from sweep.store.record import Record
@@ -225,7 +225,7 @@ def test_a_workplace_of_a_process_of_its_own_gives_the_same_numbers(sweep: Sweep
     for array in arrays.values():
         array.flags.writeable = False
     context = open_context(
-        sweep.options.study, user_folder=sweep.options.user_folder, splits=arrays, folder=str(sweep.folder.root)
+        sweep.options.study, user_folder=sweep.options.user_folder, splits=arrays, folder=sweep.folder
     )
     assert torch.get_num_threads() == 1
     sweep.folder.record(job.id).unlink()  # or the record that stands would be the answer

@@ -1,4 +1,4 @@
-"""The room that a cluster has, the folder that its nodes share, and where jobs run; on one Ray of two virtual nodes."""
+"""A cluster's capacity, the folder that its nodes share, and where jobs run; on one Ray of two virtual nodes."""
 
 import shutil
 import tempfile
@@ -14,6 +14,7 @@ from ray.cluster_utils import Cluster
 
 from sweep.job.context import job_device
 from sweep.run import cluster
+from sweep.run.connection import connected
 from tests.sweep.tiny import prepared, write_study
 
 
@@ -44,7 +45,7 @@ def test_a_job_runs_on_the_gpu_that_it_was_given(
     assert job_device(given) == device
 
 
-def test_a_workplace_moves_as_a_whole(tmp_path: Path) -> None:
+def test_a_job_context_moves_as_a_whole(tmp_path: Path) -> None:
     """To the one device that every machine has besides its memory, which holds shapes alone."""
     context = prepared(write_study(tmp_path), tmp_path / "out").context
     moved = context.on("meta")
@@ -52,35 +53,6 @@ def test_a_workplace_moves_as_a_whole(tmp_path: Path) -> None:
     tensors = [*data, *moved.reference.values(), *moved.template.parameters(), *moved.build_model().parameters()]
     assert {str(tensor.device) for tensor in tensors} == {"meta"}
     assert moved.study is context.study
-
-
-@pytest.mark.parametrize(
-    ("address", "error", "said"),
-    [
-        (
-            None,
-            Exception("The current node timed out\nduring startup."),
-            "expected Ray to start on this machine, got The current node timed out during startup.: try again",
-        ),
-        (
-            "auto",
-            RuntimeError("Version mismatch: the cluster was started with\n Ray: 2.50.0" + 40 * " and so on"),
-            r"expected a Ray cluster at the address 'auto', .* \(Version mismatch: .* \.\.\.\): start one",
-        ),
-    ],
-)
-def test_a_ray_that_does_not_start_is_one_line(
-    address: str | None, error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def init(**_: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(ray, "init", init)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(ValueError, match=said) as raised, cluster.connected(address, 2):
-        pass
-    assert "\n" not in str(raised.value)
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +66,7 @@ def two_nodes() -> Iterator[Any]:
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 6, "num_gpus": 1, "include_dashboard": False})
         nodes.add_node(num_cpus=2)
         try:
-            with cluster.connected(nodes.address, 1):
+            with connected(nodes.address, 1):
                 end = time.monotonic() + 60
                 while ray.available_resources().get("CPU") != 8:  # the second node's reach the first a moment later
                     assert time.monotonic() < end
@@ -106,14 +78,14 @@ def two_nodes() -> Iterator[Any]:
 
 
 @pytest.mark.cluster
-def test_the_room_of_a_cluster(two_nodes: Cluster) -> None:
-    assert cluster.room(0.0) == cluster.Room(jobs=8, free=8)
-    assert cluster.room(0.25).jobs == 4
+def test_the_capacity_of_a_cluster(two_nodes: Cluster) -> None:
+    assert cluster.capacity(0.0) == cluster.Capacity(jobs=8, free=8)
+    assert cluster.capacity(0.25).jobs == 4
     got = r"got 2 node\(s\) with (2 cores and 0 GPUs, )?6 cores and 1 GPUs"  # in either order
     with pytest.raises(ValueError, match=f"expected a node with a core and 2 GPU for a job, {got}"):
-        cluster.room(2.0)
+        cluster.capacity(2.0)
     with pytest.raises(ValueError, match=r"expected a node with a core and 1\.5 GPU"):
-        cluster.room(1.5)
+        cluster.capacity(1.5)
 
 
 @pytest.mark.cluster
@@ -155,4 +127,4 @@ def test_at_most_four_quarters_of_a_gpu_run_at_once(two_nodes: Cluster) -> None:
     done, waiting = ray.wait([holder.given.remote() for holder in holders], num_returns=5, timeout=45)
     assert (len(done), len(waiting)) == (4, 1)
     assert ray.get(done) == [[0]] * 4 or ray.get(done) == [["0"]] * 4
-    assert cluster.room(0.25).free == 0
+    assert cluster.capacity(0.25).free == 0

@@ -1,14 +1,12 @@
-"""Jobs, seats and attempts: with no Ray, and trials that are only said to be there."""
+"""Jobs, worker slots and attempts, without Ray."""
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sweep.job import compress
-from sweep.run import runner
 from sweep.run.dispatch import ATTEMPTS, Dispatch
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
@@ -23,20 +21,20 @@ def dispatch_of(jobs: list[Job], folder: Path, *, workers: int = 2) -> tuple[Dis
     return Dispatch(search, folder=SweepFolder(folder), watch=heard, workers=workers), search, heard
 
 
-def given(dispatch: Dispatch, seat: str) -> Any:
-    """The seed of the job that the worker at `seat` is given."""
-    told = dispatch.next_job(seat)
-    return None if told is None else json.loads(json.dumps(told))["job"]["seed"]
+def given(dispatch: Dispatch, slot: str) -> int | None:
+    """The seed of the job that is put into `slot`."""
+    job = dispatch.next_job(slot)
+    return None if job is None else job.seed
 
 
 def done(of: Job) -> dict[str, Any]:
     return compress.failure(of, message="", traceback="") | {"status": "done"}
 
 
-def test_a_seat_does_job_after_job_and_no_more_are_out_than_workers(tmp_path: Path) -> None:
+def test_a_slot_runs_job_after_job_and_no_more_run_than_workers(tmp_path: Path) -> None:
     jobs = [job(seed) for seed in range(4)]
     dispatch, search, heard = dispatch_of(jobs, tmp_path)
-    assert [given(dispatch, seat) for seat in "abc"] == [0, 1, None]
+    assert [given(dispatch, slot) for slot in "abc"] == [0, 1, None]
     dispatch.start("a")
     dispatch.done("a", record := done(jobs[0]))
     assert given(dispatch, "a") == 2
@@ -50,7 +48,7 @@ def test_a_seat_does_job_after_job_and_no_more_are_out_than_workers(tmp_path: Pa
 def test_a_job_whose_worker_dies_goes_to_the_next_that_is_free_up_to_a_bound(tmp_path: Path) -> None:
     jobs = [job(seed) for seed in range(5)]
     dispatch, search, heard = dispatch_of(jobs, tmp_path)
-    assert [given(dispatch, seat) for seat in "ab"] == [0, 1]
+    assert [given(dispatch, slot) for slot in "ab"] == [0, 1]
     for attempt in range(1, ATTEMPTS):
         dispatch.start("a")
         dispatch.died("a", CAUSE.format(memory=attempt))
@@ -61,7 +59,7 @@ def test_a_job_whose_worker_dies_goes_to_the_next_that_is_free_up_to_a_bound(tmp
     assert record is not None
     assert record == json.loads(SweepFolder(tmp_path).record(jobs[0].id).read_text())
     assert record["status"] == "failed"
-    assert record["error"]["message"] == "given up after 3 attempts, the last: OutOfMemoryError: killed for good"
+    assert record["error"]["message"] == "failed after 3 attempts, the last: OutOfMemoryError: killed for good"
     assert [f"killed for {what}" in record["error"]["traceback"] for what in ("1", "2", "good")] == [True] * 3
     assert (heard.started, heard.finished) == ([jobs[0].id], [jobs[0].id])
     assert given(dispatch, "a") == 2  # the others go on
@@ -115,8 +113,8 @@ def test_at_the_end_every_job_is_told(tmp_path: Path) -> None:
     """Those at work, and those that wait for another attempt."""
     jobs = [job(seed) for seed in range(3)]
     dispatch, search, heard = dispatch_of(jobs, tmp_path, workers=3)
-    for seat in "abc":
-        dispatch.next_job(seat)
+    for slot in "abc":
+        dispatch.next_job(slot)
     dispatch.died("b", CAUSE)
     path = SweepFolder(tmp_path).record(jobs[2].id)
     path.parent.mkdir(parents=True)
@@ -124,66 +122,3 @@ def test_at_the_end_every_job_is_told(tmp_path: Path) -> None:
     dispatch.release()
     assert search.told == {jobs[0].id: None, jobs[1].id: None, jobs[2].id: published}
     assert (dispatch.jobs, heard.finished) == ({}, [])
-
-
-class Seat:
-    """A trial of Tune's, and what its worker was sent."""
-
-    def __init__(self, name: str) -> None:
-        self.trial_id, self.status, self.error_file = name, "RUNNING", None
-        self.temporary_state = self.ray_actor = self.execute = self
-        self.sent: list[int] = []
-
-    def remote(self, sent: Any) -> None:
-        trainable = SimpleNamespace(config={"job": None})
-        sent(trainable)
-        self.sent.append(trainable.config["job"]["seed"])
-
-
-def report(of: Job) -> dict[str, Any]:
-    return {"record": json.dumps(done(of))}
-
-
-def test_a_worker_that_is_done_is_handed_the_next_job_at_once(tmp_path: Path) -> None:
-    jobs = [job(seed) for seed in range(3)]
-    dispatch, search, heard = dispatch_of(jobs, tmp_path)
-    driver, seat = runner._Driver(dispatch, check=lambda: None, job_a_trial=False), Seat("a")
-    assert [driver.suggest(name) is None for name in "ab"] == [False, False]
-    assert driver.hear(seat, {"step": 1}) == "CONTINUE"
-    assert driver.hear(seat, report(jobs[0])) == "CONTINUE"
-    assert (seat.sent, heard.started) == ([2], [jobs[0].id, jobs[2].id])
-    assert driver.hear(seat, report(jobs[2])) == "STOP"  # nothing to do now, until "b" ends
-    assert (seat.sent, list(search.told)) == ([2], [jobs[0].id, jobs[2].id])
-    assert driver.suggest("c") is None
-    assert driver.hear(Seat("b"), report(jobs[1])) == "STOP"
-    with pytest.raises(runner._Stopped):
-        driver.suggest("c")
-
-
-def test_a_worker_is_given_to_a_job_that_waited_too_long_for_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As one does whose worker went with its node."""
-    jobs = [job(seed) for seed in range(4)]
-    dispatch, _, _ = dispatch_of(jobs, tmp_path)
-    driver, seat, dead = runner._Driver(dispatch, check=lambda: None, job_a_trial=False), Seat("a"), Seat("b")
-    for name in "ab":
-        driver.suggest(name)
-    driver.step([seat, dead])
-    dead.status = "ERROR"
-    driver.step([seat, dead])
-    given_again = driver.suggest("c")
-    assert given_again is not None
-    assert given_again["job"]["seed"] == 1
-    assert driver.hear(seat, report(jobs[0])) == "CONTINUE"
-    monkeypatch.setattr(runner, "SECONDS_FOR_A_WORKER", 0.0)
-    assert driver.hear(seat, report(jobs[2])) == "STOP"
-    assert dispatch.jobs == {"c": jobs[1]}
-
-
-def test_a_job_that_is_followed_elsewhere_has_a_trial_of_its_own(tmp_path: Path) -> None:
-    dispatch, _, _ = dispatch_of([job(0), job(1)], tmp_path)
-    driver = runner._Driver(dispatch, check=lambda: None, job_a_trial=True)
-    driver.suggest("a")
-    assert driver.hear(Seat("a"), report(job(0))) == "STOP"
-    assert driver.suggest("b") is not None

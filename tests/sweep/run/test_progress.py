@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import pytest
 
 from sweep.run.process import own_stream, redirected
-from sweep.run.progress import Progress, better, duration
+from sweep.run.progress import Progress, Step, better, duration
 from sweep.store.job import Job
 from sweep.store.record import Record
 
@@ -47,7 +47,7 @@ def test_a_line_a_finished_job_where_there_is_no_terminal() -> None:
     stream = io.StringIO()
     with Progress(total=3, workers=2, stream=stream) as progress:
         progress.on_start(job(0))
-        progress.on_progress(job(0), {"step": 1, "steps": 40, "val_error": 0.5, "gap": 0.1})
+        progress.on_progress(job(0), Step(1, 40, val_error=0.5))
         progress.on_finish(job(0), done(0.9725, 4120))
         progress.on_finish(job(1), FAILED)
     assert stream.getvalue().splitlines() == [
@@ -83,7 +83,7 @@ def test_the_live_table_tells_counts_step_best_and_time_left(monkeypatch: pytest
         progress.on_finish(job(0), done(0.9725, 4120, seconds=4.0))
         progress.on_finish(job(1), FAILED)
         progress.on_start(job(2))
-        progress.on_progress(job(2), {"step": 7, "steps": 40, "val_error": 0.031, "gap": 0.2})
+        progress.on_progress(job(2), Step(7, 40, val_error=0.031))
         progress.on_start(job(3))
         progress._live.refresh()
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", os.read(shown, 100_000).decode())
@@ -102,7 +102,7 @@ def test_the_time_left_counts_what_is_under_way() -> None:
     progress.on_finish(job(0), done(0.9, 100, seconds=10.0))
     assert progress.seconds_left() == 20.0
     progress.on_start(job(1))
-    progress.on_progress(job(1), {"step": 10, "steps": 20})
+    progress.on_progress(job(1), Step(10, 20, val_error=0.1))
     assert progress.seconds_left() == 17.5
 
 

@@ -1,5 +1,6 @@
 """The runner on the real Ray, with a study that takes a fraction of a second a job."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,17 +11,23 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from ray.exceptions import OutOfMemoryError
 
 from lc_core.file.artifact import encode
+from sweep.job import compress
 from sweep.job.compress import run_job
 from sweep.job.context import open_context, split_arrays
 from sweep.run import dispatch, runner
+from sweep.run.cluster import Capacity
+from sweep.run.context import RunContext
+from sweep.run.progress import Step
+from sweep.run.tune_events import TuneEvents
 from sweep.store.files import write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
@@ -115,14 +122,14 @@ class Heard:
 
     def __init__(self) -> None:
         self.started: list[str] = []
-        self.reports: list[Mapping[str, Any]] = []
+        self.steps: list[Step] = []
         self.finished: list[str] = []
 
     def on_start(self, job: Job) -> None:
         self.started.append(job.id)
 
-    def on_progress(self, job: Job, report: Mapping[str, Any]) -> None:
-        self.reports.append(report)
+    def on_progress(self, job: Job, step: Step) -> None:
+        self.steps.append(step)
 
     def on_finish(self, job: Job, record: Record) -> None:
         self.finished.append(job.id)
@@ -144,16 +151,8 @@ def make_sweep(folder: Path) -> tuple[str, dict[str, np.ndarray]]:
 
 def run(search: Any, folder: Path, *, watch: Any, workers: int = 2, address: str | None = None) -> None:
     reference, splits = make_sweep(folder)
-    runner.run(
-        search,
-        folder=folder / "out",
-        study_reference=reference,
-        user_folder=str(folder),
-        splits=splits,
-        workers=workers,
-        address=address,
-        watch=watch,
-    )
+    context = RunContext(SweepFolder(folder / "out"), reference, str(folder), splits, workers, address)
+    runner.run(search, context, watch=watch)
 
 
 def session_members(session: int, *, field: int = 3) -> list[str]:
@@ -176,27 +175,41 @@ def process_state() -> tuple[Any, ...]:
     return files, signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), os.getcwd()
 
 
+ENDLESS = job(6, wait=600.0)
+
+
+class Refusing(Listed):
+    """Raises when all jobs but `ENDLESS` have ended, which still runs."""
+
+    def next(self) -> Job | None:
+        if not self.waiting and list(self.running) == [ENDLESS.id]:
+            raise OSError("the store is full")
+        return super().next()
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Job], Listed, Heard]:
-    """A run with two workers: good jobs, one that raises, and workers that are killed, once and always."""
+    """A run with two workers: good jobs, one that raises, workers that are killed; at last the search raises."""
     folder = tmp_path_factory.mktemp("finished")
     killed = [job(0, kill="once"), job(1, kill="always")]  # first, so that their workers start again together
     jobs = [*killed, job(2, wait=2.0), job(3), job(3, keep=0.3), job(4, error=1), job(5)]
-    search, heard = Listed(jobs), Heard()
-    before = process_state()
+    search, heard = Refusing([*jobs, ENDLESS]), Heard()
+    before, started = process_state(), time.monotonic()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dispatch, "ATTEMPTS", 2)
-        run(search, folder, watch=heard)
+        with pytest.raises(OSError, match="the store is full"):
+            run(search, folder, watch=heard)
     assert process_state() == before
+    assert time.monotonic() - started < 300
     return folder, jobs, search, heard
 
 
 def test_every_job_is_told_with_the_record_that_it_published(finished: Any) -> None:
     folder, jobs, search, heard = finished
-    assert set(search.told) == {job.id for job in jobs}
-    assert sorted(heard.started) == sorted(heard.finished) == sorted(search.told)
-    for job_id, record in search.told.items():
-        assert record == json.loads(SweepFolder(folder / "out").record(job_id).read_text())
+    assert set(search.told) == {ENDLESS.id} | {job.id for job in jobs}
+    assert sorted({*heard.started} - {ENDLESS.id}) == sorted(heard.finished) == sorted(job.id for job in jobs)
+    for job in jobs:
+        assert search.told[job.id] == json.loads(SweepFolder(folder / "out").record(job.id).read_text())
     assert search.most_at_once == 2
 
 
@@ -210,14 +223,14 @@ def test_a_job_that_raises_fails_alone(finished: Any) -> None:
 def test_a_job_whose_worker_always_dies_is_given_up_with_the_cause(finished: Any) -> None:
     _, jobs, search, _ = finished
     error = search.told[jobs[1].id]["error"]
-    assert error["message"].startswith("given up after 2 attempts, the last: The actor died")
+    assert error["message"].startswith("failed after 2 attempts, the last: The actor died")
     assert "worker process has died" in error["traceback"]
 
 
 def test_the_numbers_are_those_of_one_process(finished: Any, tmp_path: Path) -> None:
     _, jobs, search, _ = finished
     reference, splits = make_sweep(tmp_path)
-    context = open_context(reference, user_folder=str(tmp_path), splits=splits, folder=str(tmp_path / "out"))
+    context = open_context(reference, user_folder=str(tmp_path), splits=splits, folder=SweepFolder(tmp_path / "out"))
     for done in (jobs[3], jobs[4]):
         alone = run_job(done, context, report=lambda _: None)
         assert alone["error"] is None
@@ -227,8 +240,8 @@ def test_the_numbers_are_those_of_one_process(finished: Any, tmp_path: Path) -> 
 
 def test_reports_come_through_while_a_job_runs(finished: Any) -> None:
     _, _, _, heard = finished
-    assert heard.reports
-    assert all(0 <= report["step"] <= report["steps"] and 0 <= report["val_error"] <= 1 for report in heard.reports)
+    assert heard.steps
+    assert all(0 <= step.step <= step.steps and 0 <= step.val_error <= 1 for step in heard.steps)
 
 
 def test_a_worker_has_one_thread_and_a_process_does_many_jobs(finished: Any) -> None:
@@ -250,20 +263,55 @@ def test_a_finished_search_starts_no_ray(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "logs").exists()
 
 
-def test_what_the_search_raises_comes_out_and_the_jobs_are_told(tmp_path: Path) -> None:
-    class Refusing(Listed):
-        def tell(self, job: Job, record: Record | None) -> None:
-            super().tell(job, record)
-            if record is not None:
-                raise OSError("the store is full")
-
-    search = Refusing([job(0), job(1, wait=600.0)])
-    started = time.monotonic()
-    with pytest.raises(OSError, match="the store is full"):
-        run(search, tmp_path, watch=Heard())
-    assert time.monotonic() - started < 300
-    assert search.told[job(1, wait=600.0).id] is None
+def test_what_the_search_raises_comes_out_and_the_jobs_that_run_are_told_as_lost(finished: Any) -> None:
+    """The run itself checks that it raises, in time."""
+    _, _, search, _ = finished
+    assert search.told[ENDLESS.id] is None
     assert search.running == {}
+
+
+def test_without_rays_private_name_an_error_of_rays_counts_as_the_death_of_all_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tune leaves its loop with it each time, here as soon as two jobs run; a new Tuner goes on."""
+    tuners: list[list[int]] = []
+
+    def run_tuner(events: TuneEvents, *_: Any, **__: Any) -> None:
+        slots = {name: events.on_suggest(name) for name in "ab"}
+        tuners.append([each.seed for each in slots.values() if each is not None])
+        if len(tuners) <= 3:
+            raise RuntimeError("Caught unexpected exception") from OutOfMemoryError("no memory left")
+        for slot, given in slots.items():
+            if given is not None:
+                record = compress.failure(given, message="", traceback="") | {"status": "done"}
+                events.on_report(slot, {"record": json.dumps(record)})
+        events.on_suggest("c")
+
+    monkeypatch.setattr(runner, "connected", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(runner, "capacity", lambda _: Capacity(2, 2))
+    monkeypatch.setattr(runner.ray, "put", lambda context: context)
+    monkeypatch.setattr(runner, "run_tuner", run_tuner)
+    search = Listed([job(seed) for seed in range(4)])
+    run(search, tmp_path, watch=Heard())
+    assert tuners == [[0, 1], [0, 1], [0, 1], [2, 3]]
+    told = [search.told[job(seed).id] or {} for seed in range(4)]
+    assert [record["status"] for record in told] == ["failed", "failed", "done", "done"]
+    assert told[0]["error"]["message"].startswith("failed after 3 attempts, the last: OutOfMemoryError: no memory left")
+
+
+def test_another_error_in_tunes_loop_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_tuner(events: TuneEvents, *_: Any, **__: Any) -> None:
+        events.on_suggest("a")
+        raise RuntimeError("of Tune's own")
+
+    monkeypatch.setattr(runner, "connected", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(runner, "capacity", lambda _: Capacity(2, 2))
+    monkeypatch.setattr(runner.ray, "put", lambda context: context)
+    monkeypatch.setattr(runner, "run_tuner", run_tuner)
+    search = Listed([job(0)])
+    with pytest.raises(RuntimeError, match="of Tune's own"):
+        run(search, tmp_path, watch=Heard())
+    assert search.told == {job(0).id: None}
 
 
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "http://127.0.0.1:8265"])
@@ -296,11 +344,13 @@ INTERRUPTED = """
     from tests.sweep.run import test_runner as here
 
     out = own_stream(sys.stdout)
+    log = Path(sys.argv[1], "out", "logs", "ray.log")
 
     class Said(here.Heard):
         def on_start(self, job):
             print("started", file=out)
-            time.sleep(2)  # for the workers' words to reach the log
+            while "a worker's own words" not in log.read_text():
+                time.sleep(0.1)
 
     search = here.Listed([here.job(seed, wait=300.0) for seed in range(4)])
     try:
@@ -423,7 +473,7 @@ def test_a_job_that_stumbles_goes_on_from_its_checkpoint_up_to_a_bound(
     told = [search.told[each.id] or {} for each in jobs]
     assert [record["status"] for record in told] == ["done", "done", "failed", "done"]
     assert told[2]["error"]["message"] == (
-        "given up after 3 attempts, the last: OSError: [Errno 28] No space left on device"
+        "failed after 3 attempts, the last: OSError: [Errno 28] No space left on device"
     )
     made = {each.configuration["stumble"]: (tmp_path / each.configuration["stumble"]).stat().st_size for each in jobs}
     assert made == {"killed": 21, "full for a while": 22, "full for good": 17, "no": 20}
@@ -447,6 +497,6 @@ def test_a_job_that_takes_all_memory_is_given_up_with_the_cause(
     hungry, other = (search.told[each.id] or {} for each in jobs)
     assert other["status"] == "done"
     assert hungry["status"] == "failed"
-    assert hungry["error"]["message"].startswith("given up after 3 attempts, the last: ")
+    assert hungry["error"]["message"].startswith("failed after 3 attempts, the last: ")
     assert "memory" in hungry["error"]["message"]
     assert (tmp_path / "hungry").stat().st_size == 17

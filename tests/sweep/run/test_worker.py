@@ -9,11 +9,11 @@ import pytest
 import torch
 from ray import tune
 
-from sweep.run import worker
+from sweep.run import ray_internals, worker
 
 
 def test_every_trial_flushes_denormals_and_does_job_after_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tune runs each trial of a worker in a new thread; the place is opened in the first."""
+    """Tune runs each trial of a worker in a new thread; the context is opened in the first."""
     config: dict[str, Any] = {"job": 1}
     reported: list[Any] = []
 
@@ -21,12 +21,12 @@ def test_every_trial_flushes_denormals_and_does_job_after_job(monkeypatch: pytes
         reported.append(told)
         if len(reported) % 2 == 0:
             raise SystemExit  # as Tune ends a trial
-        worker.take({"job": 10 * told[0]}, SimpleNamespace(config=config))
+        ray_internals.take_config(SimpleNamespace(config=config), config={"job": 10 * told[0]})
 
     monkeypatch.setattr(tune, "report", report)
-    monkeypatch.setattr(worker, "place_of", lambda data: "place")
+    monkeypatch.setattr(worker, "opened", lambda shared: "context")
     monkeypatch.setattr(worker, "Job", SimpleNamespace(from_dict=lambda data: data))
-    monkeypatch.setattr(worker, "_do", lambda job, place: (job, place, float(torch.tensor(1e-39) / 2)))
+    monkeypatch.setattr(worker, "_last_report", lambda job, context: (job, context, float(torch.tensor(1e-39) / 2)))
 
     def trial() -> None:
         with contextlib.suppress(SystemExit):
@@ -36,4 +36,4 @@ def test_every_trial_flushes_denormals_and_does_job_after_job(monkeypatch: pytes
         thread = threading.Thread(target=trial)
         thread.start()
         thread.join()
-    assert reported == [(job, "place", 0.0) for job in (1, 10, 10, 100)]
+    assert reported == [(job, "context", 0.0) for job in (1, 10, 10, 100)]

@@ -1,19 +1,21 @@
-"""Ray's folder goes with its process; that of a killed one goes with the next."""
+"""Ray's temporary folder is removed with its process; that of a killed process by the next; errors of Ray's start."""
 
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
 
-from sweep.run.scratch import remove_dead, scratch
+from sweep.run.connection import connected, ray_folder, remove_dead_folders
 
 HOLDER = """
 import sys, tempfile, time
 tempfile.tempdir = sys.argv[1]
-from sweep.run.scratch import scratch
-with scratch() as path:
+from sweep.run.connection import ray_folder
+with ray_folder() as path:
     (path / "session").mkdir()
     print(path, flush=True)
     time.sleep(60)
@@ -32,13 +34,13 @@ def test_a_living_process_keeps_its_folder_and_a_killed_ones_goes(monkeypatch: p
         )
         assert process.stdout is not None
         theirs = Path(process.stdout.readline().strip())
-        with scratch() as ours:
+        with ray_folder() as ours:
             assert sorted(path.name for path in Path(parent).iterdir()) == sorted([ours.name, theirs.name, "lcs-other"])
         assert not ours.exists()
         process.kill()
         process.communicate()
         assert (theirs / "session").is_dir()
-        with scratch():
+        with ray_folder():
             assert not theirs.exists()
         assert [path.name for path in Path(parent).iterdir()] == ["lcs-other"]
 
@@ -50,7 +52,36 @@ def test_what_a_dead_ones_agents_made_anew_goes_and_a_strangers_folder_stays(mon
         Path(parent, "lcs-theirs", "sessions").mkdir(parents=True)
         Path(parent, "lcs-mixed", "session_2026").mkdir(parents=True)
         Path(parent, "lcs-mixed", "letter").touch()
-        remove_dead()
+        remove_dead_folders()
         assert sorted(path.name for path in Path(parent).rglob("*")) == [
             "lcs-mixed", "lcs-theirs", "letter", "session_2026", "sessions"
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "said"),
+    [
+        (
+            None,
+            Exception("The current node timed out\nduring startup."),
+            "expected Ray to start on this machine, got The current node timed out during startup.: try again",
+        ),
+        (
+            "auto",
+            RuntimeError("Version mismatch: the cluster was started with\n Ray: 2.50.0" + 40 * " and so on"),
+            r"expected a Ray cluster at the address 'auto', .* \(Version mismatch: .* \.\.\.\): start one",
+        ),
+    ],
+)
+def test_a_ray_that_does_not_start_is_one_line(
+    address: str | None, error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def init(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ValueError, match=said) as raised, connected(address, 2):
+        pass
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []

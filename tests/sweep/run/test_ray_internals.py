@@ -1,9 +1,11 @@
-"""Errors of Ray's that Tune's loop must survive, on Tune's own manager of actors and an actor that is not there."""
+"""Private names of Ray: what they are used for, and that nothing breaks in a Ray without them."""
 
+import sys
 from typing import Any
 
 import pytest
 import ray
+from ray._private import services
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.air.execution._internal.tracked_actor import TrackedActor
 from ray.exceptions import (
@@ -15,8 +17,9 @@ from ray.exceptions import (
     RayTaskError,
     WorkerCrashedError,
 )
+from ray.tune.trainable.function_trainable import FunctionTrainable
 
-from sweep.run.deaths import known_to_tune
+from sweep.run.ray_internals import own_process_groups, ray_error_in, ray_errors_as_deaths, workers_take_configs
 
 
 class Gone:
@@ -59,7 +62,7 @@ def heard_of(error: Exception, monkeypatch: pytest.MonkeyPatch) -> list[tuple[st
     ids=lambda error: type(error).__name__,
 )
 def test_the_worker_of_a_call_that_never_came_back_is_dead(error: RayError, monkeypatch: pytest.MonkeyPatch) -> None:
-    with known_to_tune():
+    with ray_errors_as_deaths():
         heard = heard_of(error, monkeypatch)
     assert [who for who, _ in heard] == ["actor", "call"]
     for _, told in heard:
@@ -69,7 +72,7 @@ def test_the_worker_of_a_call_that_never_came_back_is_dead(error: RayError, monk
 
 def test_what_tune_knows_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     death, raised = RayActorError(error_msg="died"), RayTaskError("train", "Traceback", ValueError("no such luck"))
-    with known_to_tune():
+    with ray_errors_as_deaths():
         assert heard_of(death, monkeypatch) == [("actor", death), ("call", death)]
         assert heard_of(raised, monkeypatch) == [("call", raised)]
         with pytest.raises(RuntimeError, match="Caught unexpected exception: no error of Ray's"):
@@ -77,8 +80,60 @@ def test_what_tune_knows_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_afterwards_tune_is_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without it the loop ends at a kill for memory; when this fails, Tune has learnt of it and the file can go."""
-    with known_to_tune():
+    """Without it Tune's loop ends at a kill for memory. When this fails, `ray_errors_as_deaths` is no longer needed."""
+    with ray_errors_as_deaths():
         pass
     with pytest.raises(RuntimeError, match="Caught unexpected exception: no memory"):
         heard_of(OutOfMemoryError("no memory"), monkeypatch)
+
+
+def test_the_error_at_which_tune_left_its_loop_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError) as left:
+        heard_of(out_of_memory := OutOfMemoryError("no memory"), monkeypatch)
+    assert ray_error_in(left.value) is out_of_memory
+    with pytest.raises(RuntimeError) as left:
+        heard_of(OSError("no error of Ray's"), monkeypatch)
+    assert ray_error_in(left.value) is None
+    assert ray_error_in(RuntimeError("of a search")) is None
+
+
+# In a release of Ray without a private name, or with another one in its place
+
+
+def test_a_manager_of_another_kind_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def other(self: Any, task: Any) -> None:
+        """Takes fewer arguments than the manager's method of today."""
+
+    monkeypatch.setattr(RayActorManager, "_actor_task_failed", other)
+    with ray_errors_as_deaths():
+        assert RayActorManager._actor_task_failed is other
+    monkeypatch.delattr(RayActorManager, "_actor_task_failed")
+    with ray_errors_as_deaths():
+        assert not hasattr(RayActorManager, "_actor_task_failed")
+    monkeypatch.setitem(sys.modules, "ray.air.execution._internal.actor_manager", None)
+    with ray_errors_as_deaths():
+        pass
+
+
+def test_workers_take_configs_where_the_trainable_executes_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert workers_take_configs()
+    monkeypatch.setattr(FunctionTrainable, "execute", lambda self, fn, *others: None)
+    assert not workers_take_configs()
+    monkeypatch.delattr(FunctionTrainable, "execute")
+    assert not workers_take_configs()
+
+
+def test_rays_processes_have_groups_of_their_own_where_ray_starts_them_as_today(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    popen = services.ConsolePopen
+    with own_process_groups():
+        process = services.ConsolePopen([sys.executable, "-c", "import os; print(os.getpgrp())"], stdout=-1, text=True)
+        assert int(process.communicate()[0]) == process.pid
+    assert services.ConsolePopen is popen
+    monkeypatch.setattr(services, "ConsolePopen", other := object())
+    with own_process_groups():
+        assert services.ConsolePopen is other
+    monkeypatch.delattr(services, "ConsolePopen")
+    with own_process_groups():
+        assert not hasattr(services, "ConsolePopen")

@@ -1,0 +1,134 @@
+"""The connection to Ray: to a cluster that runs, or to a Ray of this machine, started here and ended again."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shlex
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from sweep.run.ray_internals import own_process_groups
+
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # until a thread must have ended; 2 are too few on a busy machine
+}
+PREFIX = "lcs-"
+# A Unix socket's path ends at 107 bytes (103 on macOS); below the temporary folder Ray adds up to 75 of its own.
+LONGEST_FOLDER = 28
+
+
+def check_address(address: str | None) -> None:
+    """ValueError when Ray Tune cannot be run through `address`."""
+    if address is not None and "://" in address:
+        raise ValueError(
+            f"expected an address 'auto' or HOST:PORT, got {address!r}: Ray Tune cannot be driven through Ray Client "
+            "(ray://); run lcsweep on a node of the cluster with --address auto, or submit it with `ray job submit`"
+        )
+
+
+@contextlib.contextmanager
+def connected(address: str | None, workers: int, *, bundle: Path | None = None) -> Iterator[None]:
+    """Connects this process to the cluster at `address`, or to a Ray that is started here and leaves no file behind.
+
+    The nodes of a cluster are sent `bundle`, a folder of `sweep.run.bundle`.
+
+    Raises:
+        ValueError: Ray does not start, or there is no cluster at `address` that lets this process in.
+    """
+    runtime_env: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
+    if bundle is not None:
+        runtime_env["py_modules"] = [str(bundle)]
+    with contextlib.ExitStack() as stack:
+        temporary = stack.enter_context(ray_folder()) if address is None else None
+        stack.callback(ray.shutdown)
+        if temporary is not None:
+            try:
+                with own_process_groups():
+                    ray.init(
+                        address="local",
+                        num_cpus=workers,
+                        include_dashboard=False,
+                        # Ray starts workers through a shell and does not quote the path of Python itself.
+                        runtime_env=runtime_env | {"py_executable": shlex.quote(sys.executable)},
+                        _temp_dir=str(temporary),
+                    )
+            except Exception as error:  # Ray raises a plain Exception where its own processes are not up in 30 s
+                raise ValueError(
+                    f"expected Ray to start on this machine, got {_one_line(error)}: try again when the machine "
+                    "is less busy or has more memory free; nothing is lost"
+                ) from error
+        else:
+            try:
+                _check_reachable(str(address))
+                ray.init(address=address, runtime_env=runtime_env)
+            except Exception as error:  # nobody there, another version of Ray, no token: each has another class
+                raise ValueError(
+                    f"expected a Ray cluster at the address {address!r}, found none that lets us in "
+                    f"({_one_line(error)}): start one with `ray start --head`; set RAY_AUTH_MODE=token where the "
+                    "cluster asks for a token; or leave the address out to run on this machine"
+                ) from error
+        yield
+
+
+@contextlib.contextmanager
+def ray_folder() -> Iterator[Path]:
+    """A new temporary folder for Ray's own files, locked as long as this process lives."""
+    remove_dead_folders()
+    made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=_parent()))
+    path = made.with_name(made.name[1:])
+    with (made / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made.rename(path)  # only now do others see it: it is locked
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)  # a log that is still being written is no reason to fail
+
+
+def remove_dead_folders() -> None:
+    """Removes the folders of processes that were killed: those that nobody has locked.
+
+    Ray's agents live on for up to a minute when their driver is killed, and make the folder of their logs again when it
+    was removed. It lies in a folder without a lock file, which no living driver's folder lacks.
+    """
+    for left in Path(_parent()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, or its process lives
+            made_again = {each.name.partition("_")[0] for each in left.iterdir()} == {"session"}
+            lock = os.open(left / "lock", os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if made_again else 0))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _parent() -> str:
+    """The temporary folder, or /tmp where its path is too long for Ray's sockets."""
+    folder = tempfile.gettempdir()
+    return folder if len(os.fsencode(folder)) + len(f"/{PREFIX}12345678") <= LONGEST_FOLDER else "/tmp"
+
+
+def _check_reachable(address: str) -> None:
+    """OSError when nobody listens at HOST:PORT. Ray itself would try for two minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _one_line(error: Exception) -> str:
+    """The beginning of the error's message, which may be a page."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:300]} ..."

@@ -1,0 +1,122 @@
+"""Opens a sweep's folder: trains the reference where it is missing, and writes or checks sweep.json."""
+
+import tempfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lc_core.file.artifact import encode, read
+from lc_core.training.loop import train_reference
+from sweep.job.context import JobContext, settle_process
+from sweep.job.measure import measure
+from sweep.run.options import Options
+from sweep.store.files import FORMAT, StoreError, write_json, write_whole
+from sweep.store.folder import SweepFolder
+from sweep.store.job import content_hash, versions
+from sweep.store.manifest import read_manifest
+from sweep.study import Data, Study
+from sweep.study.loading import lasting_reference, users_code
+
+Say = Callable[[str], None]
+
+
+def open_folder(
+    folder: SweepFolder, study: Study, data: Data, options: Options, parts: dict[str, str], *, say: Say
+) -> dict[str, Any]:
+    """The manifest of the sweep in `folder`; a new sweep is begun there if there is none.
+
+    Raises:
+        StoreError: the folder holds a sweep of another study, or other files, or cannot be written.
+    """
+    manifest = read_manifest(folder.root) if folder.manifest.exists() else None
+    if manifest is not None:
+        check_study(manifest, study.name, parts, folder)
+    elif not folder.reference.exists() and folder.root.exists() and not _unused(folder):
+        raise StoreError(
+            f"{folder.root}: not a sweep, and not empty; expected a new folder or one that lcsweep made: "
+            "name another with --out"
+        )
+    _make_writable(folder.root)
+    if not _reference_fits(folder, content_hash(parts)):
+        _train_reference(folder, study, data, content_hash(parts), say=say)
+        manifest = None
+    if manifest is None:
+        manifest = _new_manifest(folder, study, data, options, parts)
+        write_json(folder.manifest, manifest)
+    return manifest
+
+
+def check_study(manifest: dict[str, Any], name: str, parts: dict[str, str], folder: SweepFolder) -> None:
+    """StoreError unless the sweep in `folder` is of the study of this name with these parts."""
+    if manifest["study"] != name:
+        raise StoreError(
+            f"{folder.root}: holds a sweep of study {manifest['study']}, not of {name}; name another folder with --out"
+        )
+    changed = [part for part in parts if manifest["study_parts"].get(part) != parts[part]]
+    if changed:
+        raise StoreError(
+            f"{folder.root}: holds a sweep of another state of study {manifest['study']}: its "
+            f"{' and '.join(changed)} changed since; begin a new sweep with --out, or restore the study"
+        )
+
+
+def _make_writable(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise StoreError(
+            f"{root}: expected a folder that can be written ({error.strerror}); name another with --out"
+        ) from error
+
+
+def _unused(folder: SweepFolder) -> bool:
+    """Whether the folder is empty, or holds only what a driver left that was killed while it wrote the reference."""
+    return folder.root.is_dir() and all(path == folder.reference.parent for path in folder.root.iterdir())
+
+
+def _reference_fits(folder: SweepFolder, study_hash: str) -> bool:
+    if not folder.reference.exists():
+        return False
+    return bool(read(folder.reference).info["study_hash"] == study_hash)
+
+
+def _train_reference(folder: SweepFolder, study: Study, data: Data, study_hash: str, *, say: Say) -> None:
+    say(f"training the reference of {study.name}: {study.reference.epochs:g} epochs")
+    settle_process()
+    model = study.seeded_model()
+    with users_code(f"study {study.name}: training the reference failed"):
+        train_reference(model, data.train.inputs, data.train.targets, loss=study.loss, recipe=study.reference)
+    info = {"study": study.name, "study_hash": study_hash}
+    write_whole(folder.reference, encode((), (), model.state_dict(), info=info))
+
+
+def _new_manifest(
+    folder: SweepFolder, study: Study, data: Data, options: Options, parts: dict[str, str]
+) -> dict[str, Any]:
+    context = JobContext.make(study, data, folder=folder)
+    model = study.build_model()
+    model.load_state_dict(context.reference)
+    return {
+        "format": FORMAT,
+        "study": study.name,
+        "reference_study": lasting_reference(options.study, user_folder=options.user_folder),
+        "study_hash": content_hash(parts),
+        "study_parts": parts,
+        "metric": "accuracy",
+        "user_folder": options.user_folder,
+        "sweep": uuid.uuid4().hex,
+        "repeats": options.repeats,
+        "confirm": options.seeds[1],
+        "target": study.target.as_dict() if study.target else None,
+        "splits": {name: len(getattr(data, name).targets) for name in ("train", "val", "test")},
+        "reference": {
+            "bytes": context.reference_bytes,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "macs": context.reference_macs,
+            "val": measure(model, data.val, study=study),
+        },
+        "versions": versions(),
+    }

@@ -1,0 +1,113 @@
+"""Makes a sweep ready to run from its options, or says what a run would do."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweep.criteria import NoTargetError, Target
+from sweep.job.context import JobContext
+from sweep.run.entries import check_plans, entries_of
+from sweep.run.estimate import Estimate, estimate
+from sweep.run.opening import Say, check_study, open_folder
+from sweep.run.options import Options
+from sweep.search.protocol import Entry
+from sweep.store.files import write_json
+from sweep.store.folder import SweepFolder
+from sweep.store.job import content_hash
+from sweep.store.manifest import read_manifest
+from sweep.store.records import read_records
+from sweep.study import Data, Study, check_levels
+from sweep.study.earlier import recognised
+from sweep.study.loading import load_splits, load_study, users_code
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that is ready to run: its study, its folder with the reference in it, and its configurations."""
+
+    options: Options
+    context: JobContext
+    manifest: dict[str, Any]
+    target: Target | None
+    entries: tuple[Entry, ...]
+
+    @property
+    def folder(self) -> SweepFolder:
+        return self.context.folder
+
+    @property
+    def threshold(self) -> float | None:
+        """The least validation accuracy that meets the target; None without a target."""
+        return self.target.threshold(self.manifest["reference"]["val"]["accuracy"]) if self.target else None
+
+
+def prepare(options: Options, *, say: Say) -> Sweep:
+    """The sweep that `options` ask for. Trains and stores the reference where it is missing.
+
+    Raises:
+        StudyError, StoreError, ValueError: one line each, for the user.
+    """
+    study, data, folder = _load(options)
+    parts = _parts(study, data, folder)
+    entries = entries_of(options, JobContext.untrained(study, data, folder=folder), study_hash=content_hash(parts))
+    manifest = open_folder(folder, study, data, options, parts, say=say)
+    check_plans(entries, folder)
+    searched = {entry.family for entry in entries}
+    left = [family.name for family in study.families if family.name not in searched]
+    if left and options.aimed:
+        say(f"not searched, since their sizes are not known before training: {', '.join(left)}")
+    repeats, confirm = max(options.repeats, manifest["repeats"]), max(options.seeds[1], manifest.get("confirm", 0))
+    if (repeats, confirm) != (manifest["repeats"], manifest.get("confirm", 0)):
+        manifest |= {"repeats": repeats, "confirm": confirm}
+        write_json(folder.manifest, manifest)
+    context = JobContext.make(study, data, folder=folder)
+    return Sweep(options, context, manifest, options.target or study.target, entries)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a run would do.
+
+    Attributes:
+        entries: the configurations that the options ask for.
+        done: ids of the jobs that have a done record.
+        cost: of the other jobs; None where there are none.
+    """
+
+    entries: tuple[Entry, ...]
+    done: list[str]
+    cost: Estimate | None
+
+
+def outline(options: Options) -> Outline:
+    """What `options` ask for. Writes nothing, and trains one LC step of a job to time it.
+
+    Raises:
+        StudyError, StoreError, ValueError: as `prepare`.
+    """
+    study, data, folder = _load(options)
+    parts = _parts(study, data, folder)
+    done: list[str] = []
+    if folder.manifest.exists():
+        check_study(read_manifest(folder.root), study.name, parts, folder)
+        done = [record["id"] for record in read_records(folder.root) if record["status"] == "done"]
+    context = JobContext.untrained(study, data, folder=folder)
+    entries = entries_of(options, context, study_hash=content_hash(parts))
+    return Outline(entries, done, estimate(entries, context, done=done, workers=options.workers))
+
+
+def _load(options: Options) -> tuple[Study, Data, SweepFolder]:
+    study = load_study(options.study, user_folder=options.user_folder)
+    if options.aimed and (options.target or study.target) is None:
+        raise NoTargetError(f"run --search {options.search}")
+    data = load_splits(study)
+    with users_code(f"study {study.name}: build_model failed"):
+        model = study.seeded_model()
+    check_levels(study, model)
+    return study, data, SweepFolder(options.out or Path("runs", study.name))
+
+
+def _parts(study: Study, data: Data, folder: SweepFolder) -> dict[str, str]:
+    """The hashes of the study's parts; those that the sweep in `folder` states, for parts that have not changed."""
+    known = read_manifest(folder.root)["study_parts"] if folder.manifest.exists() else {}
+    return recognised(study, data, known=known)

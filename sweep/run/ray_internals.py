@@ -1,0 +1,106 @@
+"""The three private names of Ray that lcsweep uses, each with what happens in a release of Ray without it.
+
+- `FunctionTrainable.execute` gives a worker its next job. Without it each job has a Tune trial of its own.
+- `RayActorManager._actor_task_failed` tells which worker an error of Ray's is of. Without it Tune's loop ends at such
+  an error, it counts as the death of all workers, and a new Tuner goes on.
+- `services.ConsolePopen` starts Ray's processes. Without it they are in our process group: SIGTERM to the group ends
+  them before the driver, which then waits for them for a minute.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import inspect
+import subprocess
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+if TYPE_CHECKING:
+    from ray import tune
+    from ray.tune.experiment import Trial
+
+
+def workers_take_configs() -> bool:
+    """Whether `send_config` works in this release of Ray."""
+    trainable = _private("ray.tune.trainable.function_trainable", "FunctionTrainable")
+    execute = getattr(trainable, "execute", None)
+    return execute is not None and _parameters(execute) == ["self", "fn"]
+
+
+def send_config(tune_trial: Trial, config: dict[str, Any]) -> None:
+    """Gives the worker of the trial, which waits at a report, its next configuration."""
+    actor = tune_trial.temporary_state.ray_actor
+    assert actor is not None
+    actor.execute.remote(functools.partial(take_config, config=config))
+
+
+def take_config(trainable: tune.Trainable, *, config: dict[str, Any]) -> None:
+    """In the worker: the function that runs there finds `config` when its report returns."""
+    trainable.config.update(config)
+
+
+@contextlib.contextmanager
+def ray_errors_as_deaths() -> Iterator[None]:
+    """Within it, Tune takes every error of Ray's for the death of the worker whose call it is.
+
+    Tune starts a trial again when its actor died or raised (RayActorError, RayTaskError). At Ray's other errors it
+    leaves its loop with a RuntimeError: when the memory monitor killed a worker (OutOfMemoryError), or when a result
+    was lost with its node (ObjectLostError).
+    """
+    manager = _private("ray.air.execution._internal.actor_manager", "RayActorManager")
+    task_failed = getattr(manager, "_actor_task_failed", None)
+    if task_failed is None or _parameters(task_failed) != ["self", "tracked_actor_task", "exception"]:
+        yield
+        return
+
+    def failed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
+            exception = RayActorError(error_msg=f"{type(exception).__name__}: {exception}")
+        task_failed(self, tracked_actor_task, exception)
+
+    manager._actor_task_failed = failed
+    try:
+        yield
+    finally:
+        manager._actor_task_failed = task_failed
+
+
+def ray_error_in(error: BaseException) -> RayError | None:
+    """The error of Ray's at which Tune left its loop with `error`; None where it left for another reason."""
+    cause = error.__cause__
+    return cause if isinstance(error, RuntimeError) and isinstance(cause, RayError) else None
+
+
+@contextlib.contextmanager
+def own_process_groups() -> Iterator[None]:
+    """Within it, Ray's processes that start here are not in our process group, so that only the driver ends them.
+
+    SIGTERM to our group, as `timeout` sends it, would end Ray's processes first. A driver that asks them something then
+    waits for a minute, until Ray ends it.
+    """
+    services = _private("ray._private", "services")
+    popen = getattr(services, "ConsolePopen", None)
+    if not (isinstance(popen, type) and issubclass(popen, subprocess.Popen)):
+        yield
+        return
+    services.ConsolePopen = functools.partial(popen, process_group=0)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = popen
+
+
+def _private(module: str, name: str) -> Any:
+    """A private name of Ray's; None in a release without it."""
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return None
+
+
+def _parameters(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
