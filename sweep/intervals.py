@@ -56,14 +56,20 @@ UNKNOWN = Noise(0.0, 0)
 
 
 def pooled(groups: Iterable[Sequence[float]]) -> Noise:
-    """The noise of `groups`, each the results of one configuration; it is taken to be the same for all of them."""
-    squares, dof = 0.0, 0
+    """The noise of `groups`, each the results of one configuration; it is taken to be the same for all of them.
+
+    The order of the groups makes no difference, not even in the last bit: the page sums them in another order.
+    """
+    squares: list[float] = []
+    dof = 0
     for results in groups:
         if len(results) > 1 and all(map(math.isfinite, results)):
             mean = math.fsum(results) / len(results)
-            squares += math.fsum((result - mean) ** 2 for result in results)
+            deviations = [result - mean for result in results]
+            # x * x is rounded correctly everywhere; x**2 is the C library's pow, which may be off in the last bit.
+            squares += [deviation * deviation for deviation in deviations]
             dof += len(results) - 1
-    return Noise(math.sqrt(squares / dof) if dof else 0.0, dof)
+    return Noise(math.sqrt(math.fsum(squares) / dof) if dof else 0.0, dof)
 
 
 def half_width(noise: Noise, *, n: int, confidence: float = CONFIDENCE) -> float:

@@ -21,12 +21,10 @@ function makeCard({ data }) {
     return `\u2713 ${costOf(by).best} among the models that meet the target`;
   }
 
-  function why(choice, by, order) {
-    if (choice.threshold === null) return "";
+  function why(choice, by) {
     const words = [];
-    const below = (row) => !choice.meeting.has(row) && row[by] < choice.row[by] && choice.margins.get(row) > -Infinity;
-    const smaller = order.slice(0, order.indexOf(choice.row)).reverse().find(below);
-    if (choice.feasible && smaller) {
+    const smaller = choice.nextSmaller;
+    if (smaller) {
       const margin = choice.margins.get(smaller);
       const missed = margin >= 0 ? "has too few seeds yet" : `misses the target by ${points(-margin)}`;
       words.push(`The next below it, ${smaller.name}, ${amount(smaller, costOf(by))}, ${missed}.`);
@@ -46,7 +44,7 @@ function makeCard({ data }) {
     const bent = target.kind === "knee";
     const words = bent ? "" : targetWords(target, choice.threshold, data.reference.accuracy);
     const asked = bent ? "no target" : `${words}, ${data.rule.words}${confident ? `, ${BOUND}` : ""}`;
-    const short = Number.isFinite(choice.shortfall) ? `short by ${points(choice.shortfall)}` : "not to be told yet";
+    const short = Number.isFinite(choice.margin) ? `short by ${points(-choice.margin)}` : "not known yet";
     return {
       name: row.name,
       bytes: `${count(row.bytes)} bytes`,
@@ -70,7 +68,7 @@ function makeCard({ data }) {
   }
 
   return function show(choice, asked) {
-    const { target, by, order } = asked;
+    const { target, by } = asked;
     const picked = choice?.row ?? null;
     put("pick-command", `${data.commands.pick} ${optionsOf(asked)}`);
     card.className = `card choice ${picked === null ? "" : choice.feasible ? "meets" : "misses"}`;
@@ -78,12 +76,12 @@ function makeCard({ data }) {
       card.querySelector(`[data-part="${part}"]`).hidden = picked === null;
     }
     card.querySelector('[data-part="no-target"]').hidden = target !== null;
-    const none = target === null ? "No target" : "\u2717 No model has seeds enough to tell";
+    const none = target === null ? "No target" : "\u2717 No model has enough seeds to tell";
     put("badge", picked === null ? none : badge(choice, asked));
     if (picked === null) return put("name", "");
     for (const [name, words] of Object.entries(facts(choice, asked))) put(name, words);
     card.querySelector('[data-part="tested"]').hidden = !data.tests[picked.ids[picked.best]];
-    put("why", why(choice, by, order));
+    put("why", why(choice, by));
     put("export-command", `${data.commands.export} --trial ${picked.ids[picked.best]} ${data.commands.out}`);
   };
 }
@@ -159,9 +157,9 @@ function start(data) {
     const order = orders[by];
     const asked = { rows, target, by, confident, rule: data.rule, referenceAccuracy: data.reference.accuracy };
     if (target === null) choice = null;
-    else if (target.kind === "knee") choice = bendOf(rows[costOf(by).knee]);
+    else if (target.kind === "knee") choice = kneeChoice(rows[costOf(by).knee]);
     else choice = choose(order, asked);
-    showCard(choice, { target, by, order, confident });
+    showCard(choice, { target, by, confident });
     const row = choice?.row;
     const verdict = choice?.feasible ? "The pick" : "The nearest miss";
     document.getElementById("told").textContent = row ? `${verdict}: ${row.name}, ${amount(row, costOf(by))}` : "";

@@ -1,6 +1,7 @@
-// The choice, by the rule of sweep/pick.py and sweep/noise.py on the same doubles: what this picks, `lcsweep pick` picks.
+// The choice, by the rule of sweep/criteria.py and sweep/pick/choice.py, on the same doubles, so that the page picks what
+// `lcsweep pick` picks. tests/integration/test_page_rule.py compares the two. A margin of 0 or more meets the criteria.
 
-// The sum rounded once, as Python's math.fsum: partial sums that do not overlap (Shewchuk 1997), then half to even.
+// The exact sum, rounded once, half to even, as Python's math.fsum: by partial sums that do not overlap (Shewchuk 1997).
 function fsum(values) {
   const partials = [];
   for (let x of values) {
@@ -31,28 +32,30 @@ function fsum(values) {
   return high;
 }
 
-// The least accuracy that meets the target, less what the difference may be rounded by.
+// The least accuracy that meets the target: Target.threshold.
 function thresholdOf(target, referenceAccuracy) {
   return target.kind === "min_accuracy" ? target.value : referenceAccuracy - target.value - 1e-12;
 }
 
-// The standard deviation of one result about its configuration's mean, pooled; null where no configuration has two.
+// The standard deviation of one result about its candidate's mean, pooled over the trained candidates; null where no
+// candidate has two results: sweep.intervals.pooled.
 function pooledNoise(rows, threshold) {
-  let squares = 0;
+  const squares = [];
   let dof = 0;
   for (const row of rows) {
     const n = row.accuracies.length;
     if (row.method !== "lc" || n < 2) continue;
     const margins = row.accuracies.map((accuracy) => accuracy - threshold);
     const mean = fsum(margins) / n;
-    squares += fsum(margins.map((margin) => (margin - mean) ** 2));
+    for (const margin of margins) squares.push((margin - mean) * (margin - mean));
     dof += n - 1;
   }
-  return dof ? Math.sqrt(squares / dof) : null;
+  return dof ? Math.sqrt(fsum(squares) / dof) : null;
 }
 
-function enoughSeeds(row, rule) {
-  return row.method === "dc" || row.seeds.length >= (rule.confirm ? 1 + rule.confirm : rule.repeats);
+// Whether a row has as many seeds as are needed: Criteria.enough_seeds.
+function enoughSeeds(row, criteria) {
+  return row.method === "dc" || row.seeds.length >= (criteria.confirm ? 1 + criteria.confirm : criteria.repeats);
 }
 
 // The lower 95 % bound of an accuracy: sweep.intervals.wilson.
@@ -62,7 +65,7 @@ function lowOf(accuracy, n, { z, square }) {
   return Math.max((centre - half) / (1 + square / n), 0);
 }
 
-// The upper 95 % bound of a drop, of the answers that a model lost and won: sweep.intervals.paired_drop.
+// The upper 95 % bound of a drop, from the answers that a model lost and won: sweep.intervals.paired_drop.
 function dropOf(lost, less, n, { z }) {
   const total = n + 2;
   const [away, back] = [lost + 0.5, lost - less + 0.5];
@@ -70,53 +73,59 @@ function dropOf(lost, less, n, { z }) {
   return (away - back) / total + (z * Math.sqrt(spread)) / total;
 }
 
-// By how much the 95 % bound of each seed clears what is asked of it.
-function boundsOf(row, terms) {
-  if (!terms.confident) return [];
-  if (terms.target.kind === "min_accuracy") {
-    return row.accuracies.map((accuracy) => lowOf(accuracy, row.n, terms) - terms.threshold);
+// The margin of each seed's 95 % bound; none unless they are asked for.
+function marginsOfBounds(row, criteria) {
+  if (!criteria.confident) return [];
+  if (criteria.target.kind === "min_accuracy") {
+    return row.accuracies.map((accuracy) => lowOf(accuracy, row.n, criteria) - criteria.threshold);
   }
-  const right = Math.round(terms.referenceAccuracy * row.n);
+  const right = Math.round(criteria.referenceAccuracy * row.n);
   return row.accuracies.map((accuracy, place) => {
     const lost = row.lost[place];
     if (lost === null) return -Infinity;
     const less = right - Math.round(accuracy * row.n);
-    return terms.target.value - (Number.isInteger(lost) ? dropOf(lost, less, row.n, terms) : lost);
+    return criteria.target.value - (Number.isInteger(lost) ? dropOf(lost, less, row.n, criteria) : lost);
   });
 }
 
-// By how much a row clears the threshold: its worst seed does, or where winners are confirmed, its mean at least.
-function marginOf(row, terms) {
-  const margins = row.accuracies.map((accuracy) => accuracy - terms.threshold);
-  const bounds = boundsOf(row, terms);
-  if (!terms.confirm || row.method === "dc" || !enoughSeeds(row, terms)) return Math.min(...margins, ...bounds);
+// The margin of a row, whether or not it has enough seeds: Criteria.margin_of.
+function marginOf(row, criteria) {
+  const margins = row.accuracies.map((accuracy) => accuracy - criteria.threshold);
+  const bounds = marginsOfBounds(row, criteria);
+  if (!criteria.confirm || row.method === "dc" || !enoughSeeds(row, criteria)) return Math.min(...margins, ...bounds);
   const fresh = margins.slice(1);
-  if (terms.noise === null) return -Infinity;
-  const mean = fsum(fresh) / fresh.length - (terms.student * terms.noise) / Math.sqrt(fresh.length);
+  if (criteria.noise === null) return -Infinity;
+  const mean = fsum(fresh) / fresh.length - (criteria.student * criteria.noise) / Math.sqrt(fresh.length);
   return Math.min(mean, ...bounds);
 }
 
-// Which of two rows is the better miss at one margin: the one that costs less, then the first by the name of its job.
+// Whether `one` goes before `other`, two misses with the same margin: the cheaper one does, then the lesser id.
 function missesFirst(one, other, by) {
   if (one[by] !== other[by]) return one[by] < other[by];
   return one.ids[one.best] < other.ids[other.best];
 }
 
-// Without a target: the row at the knee of the front.
-function bendOf(row) {
-  return { threshold: null, margins: new Map(), meeting: new Set(), feasible: true, row, runnerUp: null, shortfall: 0 };
+// The choice without a target: the row at the knee of the front.
+function kneeChoice(row) {
+  const nothing = { runnerUp: null, unconfirmed: null, nextSmaller: null };
+  return { threshold: null, margins: new Map(), meeting: new Set(), feasible: true, row, margin: 0, ...nothing };
 }
 
-// The row of least `by` that meets the target, else the nearest miss. `order` are those of `rows` that can be chosen,
-// cheapest first.
+// The row of least `by` that meets the target, else the nearest miss. `order` holds those of `rows` that can be chosen,
+// the cheapest first.
 function choose(order, { rows, target, by, rule, referenceAccuracy, confident }) {
   const threshold = thresholdOf(target, referenceAccuracy);
   const noise = rule.confirm ? pooledNoise(rows, threshold) : null;
-  const terms = { ...rule, threshold, noise, target, referenceAccuracy, confident };
-  const margins = new Map(order.map((row) => [row, marginOf(row, terms)]));
-  const meeting = order.filter((row) => enoughSeeds(row, rule) && margins.get(row) >= 0);
+  const criteria = { ...rule, threshold, noise, target, referenceAccuracy, confident };
+  const margins = new Map(order.map((row) => [row, marginOf(row, criteria)]));
+  const meeting = order.filter((row) => enoughSeeds(row, criteria) && margins.get(row) >= 0);
   const found = { threshold, margins, meeting: new Set(meeting), feasible: meeting.length > 0 };
-  if (found.feasible) return { ...found, row: meeting[0], runnerUp: meeting[1] ?? null, shortfall: 0 };
+  if (found.feasible) {
+    const [row, runnerUp = null] = meeting;
+    const below = (other) => other[by] < row[by] && margins.get(other) > -Infinity;
+    const nextSmaller = order.slice(0, order.indexOf(row)).reverse().find(below) ?? null;
+    return { ...found, row, margin: margins.get(row), runnerUp, unconfirmed: null, nextSmaller };
+  }
   let nearest = null;
   for (const row of order) {
     const margin = margins.get(row);
@@ -125,5 +134,6 @@ function choose(order, { rows, target, by, rule, referenceAccuracy, confident })
     if (nearest === null || margin > best || (margin === best && missesFirst(row, nearest, by))) nearest = row;
   }
   const unconfirmed = order.find((row) => margins.get(row) >= 0) ?? null;
-  return { ...found, row: nearest, unconfirmed, shortfall: nearest === null ? 0 : -margins.get(nearest) };
+  const margin = nearest === null ? 0 : margins.get(nearest);
+  return { ...found, row: nearest, margin, runnerUp: null, unconfirmed, nextSmaller: null };
 }

@@ -5,14 +5,13 @@ import io
 import itertools
 import math
 import random
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from reports.facts.findings import read_findings
 from reports.figures.encoding import encode
@@ -28,17 +27,6 @@ from tests.reports import pages, synthetic
 pytestmark = pytest.mark.slow
 
 OpenPage = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.fail("no Chromium here: apt-get install chromium (Debian's package)", pytrace=False)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=120_000)
-        yield started
-        started.close()
 
 
 @pytest.fixture

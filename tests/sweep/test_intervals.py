@@ -1,11 +1,13 @@
 """Intervals against published values, and how often they hold what they should."""
 
+import random
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.intervals import paired_drop, wilson
+from sweep.intervals import paired_drop, pooled, wilson
 
 
 @pytest.mark.parametrize(
@@ -71,3 +73,10 @@ def test_a_drops_interval_holds_the_truth_nineteen_times_in_twenty(lost: float, 
     cells = np.random.default_rng(1).multinomial(n, [lost, won, 1 - lost - won], size=4000)
     intervals = [paired_drop(first, second, n=n) for first, second, _ in cells]
     assert np.mean([low <= lost - won <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.025)
+
+
+def test_the_noise_is_the_same_to_the_last_bit_in_any_order_of_the_groups() -> None:
+    draw = random.Random(3)
+    for _ in range(200):
+        groups = [[draw.gauss(0.9, 0.002) for _ in range(draw.randint(2, 6))] for _ in range(8)]
+        assert pooled(draw.sample(groups, len(groups))) == pooled(groups)

@@ -1,0 +1,178 @@
+"""The page's rule, reports/page/rule.js, against `sweep.pick.choice.choose` on random candidates, run in Chromium."""
+
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from playwright.sync_api import Browser
+
+import reports.page
+from sweep.criteria import Target
+from sweep.intervals import CONFIDENCE, Z95, least_mean, paired_drop, pooled, student, wilson
+from sweep.pick.choice import By, Candidate, Choice, among, choose
+
+pytestmark = pytest.mark.slow
+
+SWEEPS = 1000
+SCRIPTS = Path(reports.page.__file__).parent
+
+ANSWER = """(sweeps) => {
+  const name = (row) => (row ? row.ids[row.best] : null);
+  const answer = (sweep, ask) => {
+    const order = cheapestFirst(sweep.rows, ask.by);
+    const found = choose(order, { ...sweep, ...ask });
+    const smaller = found.nextSmaller;
+    return {
+      picked: name(found.row),
+      feasible: found.feasible,
+      margin: String(found.margin),
+      threshold: found.threshold,
+      meeting: order.filter((row) => found.meeting.has(row)).map(name),
+      runner_up: name(found.runnerUp),
+      unconfirmed: name(found.unconfirmed),
+      next_smaller: name(smaller),
+      next_smaller_margin: String(smaller ? found.margins.get(smaller) : 0),
+    };
+  };
+  return JSON.stringify(JSON.parse(sweeps).map((sweep) => sweep.asks.map((ask) => answer(sweep, ask))));
+}"""
+
+
+class Sweep:
+    """Random candidates, and what is asked of each: the arguments of `choose`, and the same for the page."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self.n = draw.choice((40, 359, 1000))
+        self.draw, self.right = draw, round(self.n * draw.uniform(0.8, 1))
+        self.reference = self.right / self.n
+        self.rule = {"repeats": draw.randint(1, 3), "confirm": draw.choice((0, 0, 2, 3))}
+        made = [self._candidate(str(index)) for index in range(draw.randint(1, 9))]
+        self.found, self.lost = [candidate for candidate, _ in made], {each.best_id: lost for each, lost in made}
+        self.asks = [ask for _ in range(4) for ask in self._ask()]
+
+    def _candidate(self, name: str) -> tuple[Candidate, list[float | int | None]]:
+        """A candidate whose numbers often equal another's, and for each seed the page's `lost`."""
+        draw = self.draw
+        middle = self.right - draw.randrange(max(self.n // 20, 3))
+        accuracies: list[float] = []
+        lost: list[float | int | None] = []
+        highs: list[float | None] = []
+        counts = draw.random() < 0.9  # else scores that are not right or wrong
+        for _ in range(1 if draw.random() < 0.2 else draw.randint(1, 6)):
+            right = min(middle + draw.randint(-1, 1), self.n)
+            accuracies.append(right / self.n if counts else min(right / self.n + draw.random() / 100, 1.0))
+            less = self.right - round(accuracies[-1] * self.n)
+            away = max(less, 0) + draw.randrange(4)
+            high = paired_drop(away, away - less, n=self.n)[1] + (0 if counts else draw.random() / 100)
+            known = draw.random() > 0.05
+            highs.append(high if known else None)
+            lost.append((away if counts else high) if known else None)
+        candidate = Candidate(
+            family="prune",
+            configuration={"keep": name},
+            method=draw.choice(("lc", "lc", "dc")),
+            ids=tuple(f"{name}-{seed}" for seed in range(len(accuracies))),
+            seeds=tuple(range(len(accuracies))),
+            accuracies=tuple(accuracies),
+            lows=tuple(wilson(accuracy, n=self.n)[0] for accuracy in accuracies),
+            drops=tuple(highs),
+            best_id=f"{name}-{accuracies.index(max(accuracies))}",
+            artifact_bytes=draw.randint(1, 4),
+            macs=draw.randint(1, 3),
+            direct_error=None,
+            latency=draw.choice((None, 0.5, 0.7, draw.random())),
+        )
+        return candidate, lost
+
+    def _ask(self) -> list[dict[str, Any]]:
+        """Each cost, with and without bounds, at a target that a candidate meets or misses by the last bit."""
+        by_kind = {
+            "min_accuracy": Target(min_accuracy=self._fraction(self._edge())),
+            "max_drop": Target(max_drop=self._fraction(self.reference - self._edge())),
+            "bound": Target(
+                max_drop=self._fraction(self.draw.choice([d for c in self.found for d in c.drops]) or 0.01)
+            ),
+            "relative": Target(max_drop=self._fraction(1 - self._edge() / self.reference), relative=True),
+        }
+        target = self.draw.choice(list(by_kind.values()))
+        known = [by for by in get_args(By) if among(self.found, by)]
+        return [{"target": target, "by": by, "confident": confident} for by in known for confident in (False, True)]
+
+    def _edge(self) -> float:
+        """An accuracy, or a bound of one, at which the verdict on a candidate turns, or the number beside it."""
+        candidate = self.draw.choice(self.found)
+        noise = pooled(each.accuracies for each in self.found if each.method == "lc")
+        edges = [*candidate.accuracies, *candidate.lows, least_mean(candidate.accuracies[1:], noise)]
+        edge = self.draw.choice([edge for edge in edges if math.isfinite(edge)])
+        return self.draw.choice((edge, math.nextafter(edge, 0), math.nextafter(edge, 1)))
+
+    def _fraction(self, value: float) -> float:
+        return min(max(value, 0.0), 1.0)
+
+    def for_page(self) -> dict[str, Any]:
+        """What rule.js is given, as rows.js would make it."""
+        first = sorted(self.found, key=lambda c: (c.artifact_bytes, c.macs, c.mean_error, c.best_id))
+        rows = [
+            {"method": each.method, "seeds": each.seeds, "ids": each.ids, "accuracies": each.accuracies, "n": self.n}
+            | {"bytes": each.artifact_bytes, "macs": each.macs, "latency": each.latency}
+            | {"best": each.ids.index(each.best_id), "lost": self.lost[each.best_id]}
+            for each in first
+        ]
+        dof = sum(len(each.seeds) - 1 for each in self.found if each.method == "lc")
+        quantile = student(CONFIDENCE, dof=dof) if dof else None
+        return {
+            "rows": rows,
+            "rule": self.rule | {"student": quantile, "z": Z95, "square": Z95**2},
+            "referenceAccuracy": self.reference,
+            "asks": [ask | {"target": self._target(ask["target"])} for ask in self.asks],
+        }
+
+    def _target(self, target: Target) -> dict[str, Any]:
+        if target.min_accuracy is not None:
+            return {"kind": "min_accuracy", "value": target.min_accuracy}
+        return {"kind": "max_drop", "value": target.allowed(self.reference)}
+
+
+def described(choice: Choice) -> dict[str, Any]:
+    """A choice in the words of ANSWER."""
+
+    def name(candidate: Candidate | None) -> str | None:
+        return candidate.best_id if candidate else None
+
+    assert choice.criteria is not None
+    return {
+        "picked": name(choice.candidate),
+        "feasible": choice.feasible,
+        "margin": choice.margin,
+        "threshold": choice.criteria.threshold,
+        "meeting": [candidate.best_id for candidate in choice.meeting],
+        "runner_up": name(choice.runner_up),
+        "unconfirmed": name(choice.unconfirmed),
+        "next_smaller": name(choice.next_smaller),
+        "next_smaller_margin": choice.next_smaller_margin,
+    }
+
+
+def test_the_pages_rule_chooses_as_python_does(browser: Browser) -> None:
+    sweeps = [Sweep(random.Random(seed)) for seed in range(SWEEPS)]
+    page = browser.new_page()
+    for script in ("rows.js", "rule.js"):
+        page.add_script_tag(path=SCRIPTS / script)
+    answers = json.loads(page.evaluate(ANSWER, json.dumps([sweep.for_page() for sweep in sweeps])))
+    page.close()
+    seen = dict.fromkeys(("feasible", "missed", "unconfirmed", "next_smaller", "on_the_edge", "unknown"), 0)
+    for seed, (sweep, answered) in enumerate(zip(sweeps, answers, strict=True)):
+        for ask, answer in zip(sweep.asks, answered, strict=True):
+            choice = choose(sweep.found, reference_accuracy=sweep.reference, **ask, **sweep.rule)
+            numbers = {name: float(answer[name]) for name in ("margin", "next_smaller_margin")}
+            assert answer | numbers == described(choice), (seed, ask)
+            seen["feasible"] += choice.feasible
+            seen["missed"] += choice.candidate is not None and not choice.feasible
+            seen["unconfirmed"] += choice.unconfirmed is not None
+            seen["next_smaller"] += choice.next_smaller is not None
+            seen["on_the_edge"] += choice.candidate is not None and abs(choice.margin) < 1e-15
+            seen["unknown"] += choice.margin == -math.inf
+    assert min(seen.values()) > 100, seen
