@@ -1,7 +1,7 @@
-"""The Learning-Compression algorithm: compressions, the algorithm itself, accounting and the packed file."""
+"""The Learning-Compression algorithm: its compressions, `run_lc`, and the packed file. A study imports from here."""
 
 from lc_core.algorithm import LCState, compressed_weights, deploy, run_lc
-from lc_core.compression import Compressed, Compression, Dense
+from lc_core.compression import Compressed, Compression, Dense, Use
 from lc_core.compressions.cast import Cast, Rounded
 from lc_core.compressions.chain import Chain
 from lc_core.compressions.circulant import Circulant, Circulated
@@ -26,8 +26,8 @@ from lc_core.compressions.uniform import Uniform, UniformQuantization
 from lc_core.file.artifact import Artifact, ArtifactError, encode, load, nominal_bytes, read
 from lc_core.schedule import Schedule
 from lc_core.structure.restructure import load_structured
-from lc_core.task import CompressionTask, Governed, Joint, plan_tasks
-from lc_core.training.augmentation import PixelShifts
+from lc_core.task import CompressionTask, Governed, Joint, Plan, plan_tasks
+from lc_core.training.augmentation import Examples, PixelShifts
 from lc_core.training.distillation import Distillation
 from lc_core.training.loop import DivergedError, Recipe, train_reference
 
@@ -47,6 +47,7 @@ __all__ = [
     "Dense",
     "Distillation",
     "DivergedError",
+    "Examples",
     "Factored",
     "FixedCodebook",
     "Governed",
@@ -61,6 +62,7 @@ __all__ = [
     "LowRank",
     "NMPruning",
     "PixelShifts",
+    "Plan",
     "PowersOfTwo",
     "Quantized",
     "RankSelection",
@@ -76,6 +78,7 @@ __all__ = [
     "Tucker2",
     "Uniform",
     "UniformQuantization",
+    "Use",
     "compressed_weights",
     "deploy",
     "encode",

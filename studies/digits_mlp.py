@@ -7,8 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank, Recipe, Schedule
-from lc_core.task import Plan
+from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank, Plan, Recipe, Schedule
 from sweep.study import Configuration, Data, Family, Split, Study, Target
 
 TRAIN, VAL = 1078, 359

@@ -27,6 +27,7 @@ from lc_core import (
     L1Pruning,
     LowRank,
     NMPruning,
+    Plan,
     PowersOfTwo,
     RankSelection,
     Recipe,
@@ -37,9 +38,8 @@ from lc_core import (
     Ternary,
     Tucker2,
     UniformQuantization,
+    Use,
 )
-from lc_core.compression import Use
-from lc_core.task import Plan
 from studies import digits_mlp
 from sweep.study import Configuration, Data, Family, Level, Split, Study
 

@@ -6,9 +6,7 @@ images (docs/LOG.md); the reference sees them as they are. An LC job of 20 epoch
 
 from torch import Tensor, nn
 
-from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank, PixelShifts, Recipe, Schedule, Sum
-from lc_core.task import Plan
-from lc_core.training.augmentation import Examples
+from lc_core import Chain, Codebook, Examples, Joint, L0Pruning, LowRank, PixelShifts, Plan, Recipe, Schedule, Sum
 from studies.mnist import load_splits
 from sweep.study import Configuration, Data, Family, Study, Target
 

@@ -6,9 +6,7 @@ is too much for a codebook of two values here (docs/LOG.md). An LC job of 10 epo
 
 from torch import Tensor, nn
 
-from lc_core import Codebook, GroupPruning, Joint, L0Pruning, LowRank, PixelShifts, Recipe, Schedule
-from lc_core.task import Plan
-from lc_core.training.augmentation import Examples
+from lc_core import Codebook, Examples, GroupPruning, Joint, L0Pruning, LowRank, PixelShifts, Plan, Recipe, Schedule
 from studies.mnist import load_splits
 from sweep.study import Configuration, Data, Family, Study, Target
 

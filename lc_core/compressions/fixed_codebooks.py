@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lc_core.compression import Compressed, numel, outline_tensor
 from lc_core.compressions.quantization import Quantized, encode
-from lc_core.numerics.sorting import ascending
+from lc_core.numerics.sorted_values import ascending
 
 EXPONENTS = range(-126, 128)
 """Of the powers of two that float32 holds at full precision."""

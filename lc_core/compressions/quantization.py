@@ -24,7 +24,7 @@ from lc_core.compression import (
 from lc_core.numerics.kmeans import centres_of_sorted, optimal_centres
 from lc_core.numerics.lookup import borders_below
 from lc_core.numerics.packing import byte_count, code_width, pack_codes, unpack_codes
-from lc_core.numerics.sorting import ascending
+from lc_core.numerics.sorted_values import ascending
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lc_core.compression import Compressed, Dense
 from lc_core.compressions.pruning import Sparse
-from lc_core.numerics.sorting import ascending
+from lc_core.numerics.sorted_values import ascending
 
 
 @dataclass(frozen=True)

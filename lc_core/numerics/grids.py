@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lc_core.numerics.sorting import ascending
+from lc_core.numerics.sorted_values import ascending
 
 CLIPS = tuple(2.0**-number for number in range(7))
 """Ranges to start from, as parts of the weights' own. A few outliers at 2 bits are not given up from the whole."""
