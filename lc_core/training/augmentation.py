@@ -1,4 +1,4 @@
-"""Augmentation: training examples that do not look the same every time they are seen."""
+"""Augmentation: training examples that change from one epoch to the next."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,34 +8,35 @@ from torch import Tensor
 
 
 class Examples(Protocol):
-    """Training inputs: a tensor (n, ...), or what shows its examples otherwise.
+    """Training inputs: a tensor (n, ...), or an object that augments one.
 
-    How they are shown follows from which are asked for together, never from a draw: shuffled batches are random
-    already, and a run that is resumed sees what it would have seen.
+    An augmentation depends only on the batch that is asked for, never on a random draw. Shuffled batches are random
+    already, and a resumed run then gets the same inputs as a run that never stopped.
     """
 
     @property
     def shape(self) -> Sequence[int]: ...
 
     def index_select(self, dim: int, index: Tensor, /) -> Tensor:
-        """The examples `index` (b,) as they are to be seen, (b, ...); `dim` is 0."""
+        """The augmented examples `index` (b,), as (b, ...); `dim` is 0."""
         ...
 
 
 class PixelShifts:
-    """Images that are seen moved by up to one pixel: of a batch, a ninth to each of the eight neighbours, a ninth not.
+    """Images moved by up to one pixel. Of a batch, a ninth moves in each of the eight directions and a ninth stays.
 
-    A training image's way is by its place in the batch. Images lie in memory row by row, so a moved one is read from a
-    pixel or a row further on, at the cost of an unmoved one; what then stands at its edges is replaced. The first and
-    the last image, beside which there is nothing to read, stay where their way would need it, edges apart.
+    The position in the batch decides the direction. Images lie in memory one after the other, so that a moved image is
+    read from an address a pixel or a row further on, at the cost of an unmoved one. The pixels at its edges are then
+    replaced. The first and the last image do not move where that would read outside the tensor; only their edges
+    change.
 
     Args:
-        inputs: (n, ...), of `height` x `width` pixels a channel: intensities, 0 being dark, minus their mean at each
-            pixel. The mean is found again from the least that each pixel gets, and does not move along; what moves in
-            is dark.
+        inputs: (n, ...), of `height` x `width` pixels a channel: intensities, where 0 is dark, minus their mean at each
+            pixel. The smallest value of each pixel gives the mean back; it does not move with the image. Pixels that
+            move in are dark.
 
     Raises:
-        ValueError: the inputs are no such images, or do not lie row by row.
+        ValueError: the inputs are no such images, or are not contiguous.
     """
 
     def __init__(self, inputs: Tensor, *, height: int, width: int) -> None:
@@ -50,7 +51,7 @@ class PixelShifts:
         self._at = inputs.view(-1).as_strided((self._last + 1, size), (1, 1))
         ways = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
         self._ways = torch.tensor([-down * width - right for down, right in ways], device=inputs.device)
-        self._starts = self._ways  # of every place in a batch, of the size that was last asked for
+        self._starts = self._ways  # one for each position of a batch; kept for the next batch of this size
         dark = inputs.amin(dim=0).reshape(-1, height, width)
         self._kept = torch.stack([_kept(dark, down, right) for down, right in ways]).flatten(1)
         means = torch.stack([dark - dark.reshape(-1).roll(-int(way)).view(dark.shape) for way in self._ways])
@@ -75,7 +76,7 @@ class PixelShifts:
 
 
 def _kept(image: Tensor, down: int, right: int) -> Tensor:
-    """1 where a pixel of the moved image (c, h, w) comes from the image, 0 where it moves in."""
+    """1 where a pixel of the moved image (c, h, w) comes from the image, 0 where it moves in from outside."""
     kept = torch.ones_like(image)
     if down:
         kept[:, 0 if down > 0 else -1] = 0

@@ -1,4 +1,4 @@
-"""Training towards the outputs of the reference, with the labels or without any."""
+"""Training towards the outputs of the reference, with or without labels."""
 
 import math
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from lc_core.training.loop import Loss, expect
 class Distillation:
     """labels * loss + (1 - labels) * T^2 KL(softmax(reference / T) || softmax(outputs / T)), the mean over a batch.
 
-    The divergence of Hinton, Vinyals and Dean (arXiv:1503.02531, section 2); T^2 keeps its gradient's size while T
-    changes. At the reference itself it is zero, and so is its gradient.
+    The divergence of Hinton, Vinyals and Dean (arXiv:1503.02531, section 2). T^2 keeps its gradient's size the same for
+    every T. At the reference it is zero, and so is its gradient.
 
     Attributes:
-        temperature: T, more than 0; a higher one looks more at the small outputs.
-        labels: the share of the loss by the labels, in [0, 1]; at 0 there need be none.
+        temperature: T, above 0. A higher T gives small outputs more weight.
+        labels: the weight of the loss by the labels, in [0, 1]. With 0, no labels are needed.
     """
 
     temperature: float
@@ -29,12 +29,12 @@ class Distillation:
         expect(0 <= self.labels <= 1, "labels", self.labels, "a number in [0, 1]")
 
     def targets_and_loss(self, reference: Tensor, *, targets: Tensor | None, loss: Loss) -> tuple[Tensor, Loss]:
-        """What to train with in place of `targets` and `loss`.
+        """The targets and the loss to train with.
 
         Args:
             reference: the reference's outputs for the training split, class logits (n, classes), as `predict` gives.
-            targets: (n, ...); never touched where `labels` is 0, and then may be None.
-            loss: by the targets.
+            targets: (n, ...); not used where `labels` is 0, and may then be None.
+            loss: the loss by the targets.
 
         Raises:
             ValueError: the outputs are no class logits; targets are missing.
@@ -49,7 +49,7 @@ class Distillation:
         return torch.arange(len(reference), device=reference.device), self._mixed(reference, targets, loss)
 
     def _mixed(self, reference: Tensor, targets: Tensor, loss: Loss) -> Loss:
-        """The loss by an example's number in place of its target: so it finds both its label and its logits."""
+        """A loss whose targets are the numbers of the examples: by them it finds both labels and logits."""
         logits = self._logits(reference)
 
         def mixed(outputs: Tensor, numbers: Tensor) -> Tensor:

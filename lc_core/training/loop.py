@@ -20,7 +20,7 @@ FINAL_LR = 0.02
 NEAR, PROBED_BATCHES = 0.9, 10
 EVALUATION_BATCH = 1024
 FETCHED = 1 << 20
-"""Numbers of inputs that are fetched at a time, or one batch if that is more."""
+"""The number of input values to fetch at a time; at least one batch."""
 
 
 class DivergedError(ValueError):
@@ -29,17 +29,17 @@ class DivergedError(ValueError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the reference is trained: Nesterov SGD or Adam, the learning rate falling from `lr`.
+    """How the reference is trained: Nesterov SGD or Adam, with a learning rate that falls from `lr`.
 
     Attributes:
         epochs: passes over the training split.
         lr: learning rate at the start.
         batch_size: examples a batch; the last batch of an epoch may hold fewer.
-        momentum: of Nesterov's method, or Adam's beta_1; in [0, 1).
-        weight_decay: coefficient of ||w||^2 / 2, over all parameters.
-        seed: of the initial weights and the order of the batches.
+        momentum: the momentum of Nesterov's method, or Adam's beta_1; in [0, 1).
+        weight_decay: coefficient of ||w||^2 / 2 over all parameters.
+        seed: for the initial weights and the order of the batches.
         optimizer: "sgd" or "adam".
-        clip_norm: the loss's gradient over all parameters is shortened to this norm; None leaves it as it is.
+        clip_norm: largest norm of the loss's gradient over all parameters; None for no clipping.
         lr_decay: "linear" or "cosine", both down to 2 % of `lr`, or "constant".
     """
 
@@ -82,7 +82,7 @@ class Recipe:
                 return self.lr
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
-        """An optimizer of the parameters of `model` that train."""
+        """An optimizer of the trainable parameters of `model`."""
         return Optimizer(
             model,
             name=self.optimizer,
@@ -93,13 +93,13 @@ class Recipe:
 
 
 def expect(holds: bool, name: str, value: object, what: str) -> None:  # noqa: FBT001 - a statement, not a switch
-    """ValueError that `name` was to be `what` and is `value`, where that does not hold."""
+    """Raises ValueError, "name: expected what, got value", where the condition does not hold."""
     if not holds:
         raise ValueError(f"{name}: expected {what}, got {value!r}")
 
 
 class Batches:
-    """An endless stream of shuffled batches of indices, whose place can be kept and restored."""
+    """An endless stream of shuffled batches of indices. Its position can be saved and restored."""
 
     def __init__(self, examples: int, *, batch_size: int, seed: int) -> None:
         self._examples, self._batch_size = examples, batch_size
@@ -111,25 +111,25 @@ class Batches:
         if self._place >= self._order.numel():
             self._order, self._place = torch.randperm(self._examples, generator=self._generator), 0
         end = self._place + self._batch_size
-        if self._order.numel() - end == 1:  # a last example joins the batch before it: batch norm needs two
+        if self._order.numel() - end == 1:  # a single last example joins the batch before it: batch norm needs two
             end += 1
         batch = self._order[self._place : end]
         self._place = end
         return batch
 
     def state(self) -> dict[str, Tensor]:
-        """The place in the stream."""
+        """The position in the stream."""
         place = torch.tensor(self._place)
         return {"order": self._order, "place": place, "generator": self._generator.get_state()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Goes on from `state`."""
+        """Continues from `state`."""
         self._order, self._place = state["order"], int(state["place"])
         self._generator.set_state(state["generator"])
 
 
 def batches_per_epoch(examples: int, batch_size: int) -> int:
-    """Batches that visit every example once; a single example left over joins the last batch."""
+    """Batches that visit every example once. A single example that is left over joins the last batch."""
     return max(math.ceil((examples - 1) / batch_size), 1)
 
 
@@ -144,10 +144,10 @@ def train(
     lrs: Sequence[float],
     penalty: Penalty | None = None,
 ) -> float:
-    """The mean loss over one batch for each of `lrs`, training `model` in place; without the penalty's part.
+    """Trains `model` in place on one batch for each of `lrs`. Returns the mean loss, without the penalty.
 
     Raises:
-        DivergedError: that mean is NaN or infinite.
+        DivergedError: the mean loss is NaN or infinite.
     """
     model.train()
     losses = []
@@ -164,7 +164,7 @@ def train(
 
 
 def _fetched(inputs: Examples, targets: Tensor, batches: Batches, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Inputs and targets of the next `count` batches, small ones several at a time: that takes hardly longer."""
+    """Inputs and targets of the next `count` batches. Several small batches are fetched together, which is faster."""
     drawn = [batches.draw() for _ in range(count)]
     numbers = max((batch.numel() for batch in drawn), default=0) * math.prod(inputs.shape[1:])
     together = max(FETCHED // max(numbers, 1), 1)
@@ -177,9 +177,10 @@ def _fetched(inputs: Examples, targets: Tensor, batches: Batches, count: int) ->
 
 
 def lay_out(model: nn.Module) -> None:
-    """Lays the kernels of the 2-D convolutions of `model` channels-last in memory, the values as they are.
+    """Stores the kernels of the 2-D convolutions of `model` channels-last; the values do not change.
 
-    On a CPU a convolutional network's step then takes about two thirds of the time: inputs and gradients follow.
+    Inputs and gradients then have that layout too. On a CPU a step of a convolutional network takes about two thirds of
+    the time.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -187,7 +188,7 @@ def lay_out(model: nn.Module) -> None:
 
 
 def train_reference(model: nn.Module, inputs: Tensor, targets: Tensor, *, loss: Loss, recipe: Recipe) -> float:
-    """The last epoch's mean loss, training `model` in place by `recipe`. DivergedError as `train`."""
+    """Trains `model` in place by `recipe`. Returns the mean loss of the last epoch; DivergedError as `train`."""
     lay_out(model)
     iterations = recipe.iterations(inputs.shape[0])
     lrs, optimizer = recipe.lrs(iterations), recipe.build_optimizer(model)
@@ -210,15 +211,15 @@ def probe_gradient(
     optimizer: Optimizer,
     batch_size: int,
 ) -> float:
-    """Root mean square of the loss's gradient by mini-batches at `parameters`, near the reference that `model` holds.
+    """Root mean square of the loss's gradient by mini-batches, near the reference that `model` holds.
 
-    Near, at nine tenths of the parameters: where training ended the gradient says little, and without labels, where
-    the reference is its own target, it is zero. In evaluation mode, so that nothing is drawn or averaged; the
-    parameters come back as they were.
+    It is taken at nine tenths of `parameters`: at the end of training the gradient says little, and with the outputs of
+    the reference as targets it is zero. The model runs in evaluation mode, so that nothing is drawn or averaged. The
+    parameters are restored.
 
     Raises:
-        DivergedError: it is NaN or infinite.
-        ValueError: it is zero, or there is none.
+        DivergedError: the gradient is NaN or infinite.
+        ValueError: the gradient is zero, or there is none.
     """
     batches = Batches(inputs.shape[0], batch_size=batch_size, seed=0)
     kept = [parameter.detach().clone() for parameter in parameters]
@@ -244,16 +245,16 @@ def probe_gradient(
 
 @torch.inference_mode()
 def predict(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Outputs of `model` in evaluation mode, for all of `inputs`."""
+    """Outputs of `model` in evaluation mode for all of `inputs`, (n, ...)."""
     model.eval()
     return torch.cat([model(part) for part in inputs.split(EVALUATION_BATCH)])
 
 
 @torch.no_grad()
 def reestimate_batch_norm(model: nn.Module, inputs: Tensor, *, batch_size: int) -> None:
-    """Writes into the batch-norm layers of `model` the statistics of `inputs`; leaves other models as they are.
+    """Writes the statistics of `inputs` into the batch-norm layers of `model`. Other models do not change.
 
-    Running averages kept during training belong to w; Delta(Theta) needs its own.
+    The running averages of training belong to w; Delta(Theta) needs its own.
     """
     layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not layers:

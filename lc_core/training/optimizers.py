@@ -1,4 +1,4 @@
-"""The optimizers of training and of the L step, Nesterov SGD and Adam: the penalty stays beside the loss's gradient."""
+"""The optimizers of training and of the L step, Nesterov SGD and Adam. Autograd never sees the penalty."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 
 BETA_2, EPS = 0.999, 1e-8
 BUFFERS: dict[OptimizerName, tuple[str, ...]] = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}
-NO_GRADIENT = "the loss gives no gradient to weights that are to be compressed: are they frozen or unused?"
+NO_GRADIENT = "the loss gives no gradient to weights under a compression: are they frozen or unused?"
 
 
 @dataclass(frozen=True, eq=False)
 class Penalty:
-    """The L step's quadratic pull, mu/2 ||w - Delta||^2 - lambda^T (w - Delta); autograd never sees it.
+    """The penalty of the L step, mu/2 ||w - Delta||^2 - lambda^T (w - Delta).
 
     Attributes:
-        parameters: w, the governed parameters.
+        parameters: w, the parameters under a compression.
         mu: the penalty parameter.
-        pulls: mu Delta + lambda, one tensor a parameter.
+        pulls: mu Delta + lambda for each parameter.
     """
 
     parameters: Sequence[Tensor]
@@ -32,7 +32,7 @@ class Penalty:
 
 
 def gradients_of(parameters: Sequence[Tensor]) -> list[Tensor]:
-    """The gradients that `parameters` hold. ValueError where one has none."""
+    """The gradients of `parameters`. ValueError where one has none."""
     found = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if len(found) < len(parameters):
         raise ValueError(NO_GRADIENT)
@@ -40,18 +40,18 @@ def gradients_of(parameters: Sequence[Tensor]) -> list[Tensor]:
 
 
 class Optimizer:
-    """Nesterov SGD or Adam over the parameters of a model that train, fused.
+    """Nesterov SGD or Adam over the trainable parameters of a model, by torch's fused kernels.
 
     A step descends L(w) + mu/2 ||w - Delta||^2 - lambda^T (w - Delta), given the gradient g of L:
 
-    - "sgd" follows g + mu (w - Delta) - lambda, momentum and all.
+    - "sgd" takes Nesterov's step by g + mu (w - Delta) - lambda.
     - "adam" (Kingma and Ba, arXiv:1412.6980, algorithm 1) takes m and v from g alone. With each weight's own
       eta = lr / (sqrt(v_hat) + eps) it goes to the minimum over u of
       m_hat u + mu/2 (u - Delta)^2 - lambda (u - Delta) + (u - w)^2 / (2 eta), which is
       (w - eta m_hat + eta (mu Delta + lambda)) / (1 + eta mu).
 
-    Both rest where g + mu (w - Delta) = lambda. Adam's step is implicit in the penalty because an explicit one explodes
-    wherever v is small: eta is lr / eps at a weight whose input is always zero.
+    Both are at rest where g + mu (w - Delta) = lambda. Adam's step is implicit in the penalty, because an explicit step
+    diverges wherever v is small: eta is lr / eps for a weight whose input is always zero.
     """
 
     def __init__(
@@ -71,21 +71,22 @@ class Optimizer:
         self._buffers: dict[str, dict[str, Tensor]] = {}
 
     def zero_grad(self) -> None:
-        """Forgets the gradients."""
+        """Drops the gradients."""
         for parameter in self._parameters.values():
             parameter.grad = None
 
     def clip(self) -> None:
-        """Shortens the gradient over all parameters, which they hold, to the norm that it may have at most."""
+        """Scales the gradient over all parameters down to `clip_norm`, where it is longer."""
         if self._clip_norm is not None:
             nn.utils.clip_grad_norm_(self._parameters.values(), self._clip_norm)
 
     @torch.no_grad()
     def step(self, *, lr: float, penalty: Penalty | None = None) -> None:
-        """One step from the loss's gradients, which the parameters hold and which it may overwrite."""
+        """One step by the loss's gradients, which the parameters hold. It may overwrite them."""
         self.clip()
         decays = {name: self._weight_decay for name, each in self._parameters.items() if each.grad is not None}
         if penalty and self._name == "sgd":
+            # mu w is weight decay of the parameters under a compression.
             torch._foreach_sub_(gradients_of(penalty.parameters), list(penalty.pulls))
             decays |= {self._names[id(parameter)]: self._weight_decay + penalty.mu for parameter in penalty.parameters}
         groups: dict[tuple[torch.device, torch.dtype, float], list[str]] = {}
@@ -98,9 +99,9 @@ class Optimizer:
             self._pull(penalty, lr)
 
     def _fused(self, names: Sequence[str], *, lr: float, weight_decay: float) -> None:
-        """A step of the parameters `names`, of one device and type.
+        """A step of the parameters `names`, which share a device and a dtype.
 
-        By the kernels of torch.optim, whose classes bring along 70 MB of compiler that nothing here uses.
+        It calls the kernels of torch.optim. The classes of torch.optim would load 70 MB of a compiler that is not used.
         """
         parameters = [self._parameters[name] for name in names]
         gradients, buffers = gradients_of(parameters), [self._buffers_of(name) for name in names]
@@ -138,7 +139,7 @@ class Optimizer:
             )
 
     def _buffers_of(self, name: str) -> dict[str, Tensor]:
-        """What the optimizer keeps of a parameter: zeros before its first step."""
+        """The buffers of a parameter: zeros before its first step."""
         if name not in self._buffers:
             parameter, kinds = self._parameters[name], BUFFERS[self._name]
             self._buffers[name] = {kind: torch.zeros_like(parameter, requires_grad=False) for kind in kinds}
@@ -153,12 +154,12 @@ class Optimizer:
         bias = _bias(held[0])
         denominators = torch._foreach_sqrt([each["exp_avg_sq"] for each in held])
         torch._foreach_add_(denominators, bias * (EPS + lr * penalty.mu))
-        torch._foreach_copy_(directions, list(penalty.pulls))  # into memory that is at hand: fresh memory is slow
+        torch._foreach_copy_(directions, list(penalty.pulls))  # reuses memory: new memory is slow
         torch._foreach_add_(directions, w, alpha=-penalty.mu)
         torch._foreach_addcdiv_(w, directions, denominators, value=bias * lr)
 
     def mu_unit(self, parameters: Sequence[Tensor]) -> float:
-        """What mu is in units of: 1 with SGD, with Adam the rms of the loss's gradient at `parameters`, by v_hat."""
+        """The unit of mu: 1 with SGD; with Adam the rms of the loss's gradient at `parameters`, by v_hat."""
         if self._name == "sgd":
             return 1.0
         held = [self._held(parameter) for parameter in parameters]
@@ -169,11 +170,11 @@ class Optimizer:
         return self._buffers[self._names[id(parameter)]]
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """Parameter -> buffer -> a copy of it; nothing for parameters that took no part in training."""
+        """Parameter -> buffer -> a copy of it; nothing for parameters that were not trained."""
         return {name: {kind: buffer.clone() for kind, buffer in held.items()} for name, held in self._buffers.items()}
 
     def restore(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Goes on from `state`."""
+        """Continues from `state`."""
         for name, held in state.items():
             for kind, buffer in self._buffers_of(name).items():
                 buffer.copy_(held[kind])

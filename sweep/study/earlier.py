@@ -33,7 +33,7 @@ MODULES: Mapping[str, str] = {
     "lc_core.restructure": "load_structured",
     "lc_core.schedule": "Schedule",
     "lc_core.structured": "GroupPruning",
-    "lc_core.task": "CompressionTask Governed Joint plan_tasks",
+    "lc_core.task": "CompressionTask Governed Joint Plan plan_tasks",
     "lc_core.tensors": "Tucker Tucker2",
     "lc_core.thresholds": "L0Penalty L1Penalty L1Pruning",
     "lc_core.training": "DivergedError Recipe train_reference",
