@@ -1,7 +1,7 @@
 # `make` lists the targets. Everything runs inside .venv, which the first target that needs it makes.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo format lint types test test-slow test-cluster check bench clean
+.PHONY: help setup demo format lint types docs test test-slow test-cluster check bench clean
 
 # The Python that makes .venv: make setup PYTHON=python3.12
 PYTHON ?= python3
@@ -40,6 +40,9 @@ lint: setup  ## Check the format and the lint rules
 types: setup  ## Check the types
 	mypy
 
+docs: setup  ## Build the documentation in build/site; its links hold, or this fails
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
+
 test: setup  ## Run the fast tests
 	OMP_NUM_THREADS=1 pytest $(TWO) -m "not slow and not cluster" $(ARGS)
 
@@ -49,7 +52,7 @@ test-slow: setup  ## Run the slow tests
 test-cluster: setup  ## Run the tests that want an idle machine: several Ray nodes, all of the memory
 	OMP_NUM_THREADS=1 pytest -m cluster $(ARGS)
 
-check: lint types test  ## Everything that a change must pass: lint, types, test
+check: lint types docs test  ## Everything that a change must pass: lint, types, docs, test
 
 bench: setup  ## Run the benchmarks, about an hour; some of them: make bench ARGS='c_steps l_step'
 	OMP_NUM_THREADS=1 python benchmarks/all.py $(ARGS)
