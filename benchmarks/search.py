@@ -1,13 +1,15 @@
 """Searches for the smallest model at a target, side by side, on synthetic surfaces; no job is trained.
 
-A surface has 469 configurations: three families of 19, 14 and 5 levels and their pairs. A family's level x, its share
-of the size, costs (x / c)^-p points of accuracy; a pair multiplies shares, and adds costs and g times their geometric
-mean. Its range (2.5 to 6 times), c, p (2 to 5) and g (0 to 2) are drawn from the seed. The target is a drop of a point.
-Noise, where there is some, is 0.15 points by result. A winner is false when its mean, without noise, misses the target.
+A surface has 469 configurations: three families with 19, 14 and 5 levels, and their pairs. A level x is the family's
+share of the size, and costs (x / c)^-p points of accuracy. A pair multiplies the shares; it adds the costs, and g times
+their geometric mean. The range of x (2.5 to 6 times), c, p (2 to 5) and g (0 to 2) are drawn from the seed. The target
+is a drop of one point. Noise has an sd of 0.15 points. A winner is false when its mean misses the target.
 
-Rows end in -jobs: all that were started (for TPE alone and NSGA-II: until the optimum has run, at most 100); -hit: the
-share of runs that end at the optimum; -noisy-jobs, -noisy-hit (within 10 % of the optimum's bytes) and -false-winners:
-the same under noise. -2-rounds, -8-rounds and -64-rounds: rounds of so many jobs at once, without noise.
+What a row's name ends in:
+-jobs: jobs that were started; for TPE alone and NSGA-II, until the optimum has run, at most 100.
+-hit: the share of runs that end at the optimum.
+-noisy-jobs, -noisy-hit, -false-winners: the same under noise; a hit is then within 10 % of the optimum's bytes.
+-2-rounds, -8-rounds, -64-rounds: rounds of so many jobs at once, without noise.
 """
 
 import itertools
@@ -77,7 +79,7 @@ Result = Callable[[int], float]
 
 
 def make_surface(generator: np.random.Generator) -> Surface:
-    """One whose optimum is somewhere inside; as said above."""
+    """A random surface, as the module's docstring says, whose optimum is inside the families' ranges."""
     ranges = np.exp(generator.uniform(np.log(2.5), np.log(6), 3))
     loosest = np.array([least for _, least in SHARES.values()]) * generator.uniform(1, 2, 3)
     steepness, knee = generator.uniform(2, 5, 3), loosest / ranges ** generator.uniform(0.2, 0.9, 3)
@@ -104,7 +106,7 @@ def make_surface(generator: np.random.Generator) -> Surface:
 
 
 def surfaces(seed: int) -> list[tuple[Surface, np.random.Generator]]:
-    """Those of `seed` on which something meets the target, each with the generator of its noise."""
+    """The surfaces of `seed` on which a configuration meets the target, each with the generator of its noise."""
     found = []
     for number in itertools.count():
         generator = np.random.default_rng([seed, number])
@@ -117,7 +119,7 @@ def surfaces(seed: int) -> list[tuple[Surface, np.random.Generator]]:
 
 
 def smallest(surface: Surface, result: Result, *, workers: int = 1, confirm: int) -> Run:
-    """Ours, `workers` jobs at once in rounds."""
+    """Our search, in rounds of `workers` jobs at once."""
     results: dict[int, list[float]] = {}
     for rounds in itertools.count():
         running: dict[int, int] = {}
@@ -135,13 +137,13 @@ def smallest(surface: Surface, result: Result, *, workers: int = 1, confirm: int
 
 
 def bisection(surface: Surface, result: Result) -> Run:
-    """Each family by itself: bisection of one knob, a staircase of them in a pair; none no smaller runs."""
+    """Bisects each family of one knob, and walks a staircase in each pair. Only what is smaller than the best runs."""
     known: dict[int, bool] = {}
     numbers = {key: number for number, key in enumerate(surface.keys)}
     sizes = surface.space.sizes
 
     def meets(family: str, others: tuple[int, ...], level: int) -> bool | None:
-        """None where it need not run."""
+        """Whether a configuration meets the target; None where it need not run."""
         number = numbers[family, (level, *others)]
         best = min((sizes[other] for other, good in known.items() if good), default=np.inf)
         if sizes[number] >= best and number not in known:
@@ -161,7 +163,7 @@ def bisection(surface: Surface, result: Result) -> Run:
 
 
 def _bisect(meets: Callable[[int], bool | None], count: int) -> int:
-    """The tightest level that meets the target, or -1. One that need not run is taken to meet it."""
+    """The tightest level that meets the target, or -1. A level that need not run counts as one that meets it."""
     low, high = -1, count
     while high - low > 1:
         middle = (low + high) // 2
@@ -170,13 +172,13 @@ def _bisect(meets: Callable[[int], bool | None], count: int) -> int:
 
 
 def grid(surface: Surface, result: Result) -> Run:
-    """All of them once."""
+    """Runs each configuration once."""
     good = [number for number in range(len(surface.keys)) if result(number) >= 0]
     return Run(len(surface.keys), min(good, key=lambda number: surface.space.sizes[number]) if good else None)
 
 
 def tpe_with_skips(surface: Surface, result: Result) -> Run:
-    """TPE's draws that neither size nor order rule out, as `--search tpe --confirm 0`."""
+    """Runs what TPE draws, unless size or order rules it out, as `--search tpe --confirm 0` does."""
     sizes = {key: int(size) for key, size in zip(surface.keys, surface.space.sizes, strict=True)}
     sampler = SmallestSampler(
         surface.families,
@@ -195,7 +197,7 @@ def tpe_with_skips(surface: Surface, result: Result) -> Run:
 
 
 def alone(surface: Surface, result: Result, sampler: BaseSampler) -> Run:
-    """An Optuna sampler until the optimum has run, which it is told: it knows no end. What ran is not run again."""
+    """Runs what an Optuna sampler draws until the optimum has run: the sampler itself does not know when to stop."""
     parameters = Parameters(surface.families)
     study = optuna.create_study(sampler=sampler)
     known: dict[int, float] = {}
@@ -245,7 +247,7 @@ def hit(surface: Surface, winner: int | None, *, within: float) -> float:
 
 
 def rows(names: Sequence[str], seed: int) -> Iterator[Row]:
-    """Ours is the mean over surfaces, against is the grid's jobs; of the other strategies no figure is asked for."""
+    """`ours` is the mean over surfaces, `against` the grid's jobs. Only `smallest` has targets."""
     for strategy in STRATEGIES:
         wanted = [figure for figure in FIGURES if f"{strategy}-{figure}" in names]
         values = figures(strategy, seed) if wanted else {}
@@ -260,7 +262,7 @@ def rows(names: Sequence[str], seed: int) -> Iterator[Row]:
 
 
 def row(name: str, runs: list[float]) -> Row:
-    """Its `against` is the grid, which runs everything; `target` is what the mean is held to, or the mean itself."""
+    """A row against the grid, which runs everything. Without a target, the mean itself is the target."""
     ours = statistics.mean(runs)
     counted = name.endswith(("jobs", "rounds"))
     target = TARGETS.get(name, ours)

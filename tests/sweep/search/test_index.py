@@ -1,16 +1,26 @@
 """The index that is written in batches, on the real Optuna: what it writes is what Optuna itself would have."""
 
+import contextlib
 import sqlite3
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
+import sqlalchemy
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweep.search.index import Index, open_index
+from sweep.search import index as index_module
+from sweep.search.index import Index, index_url, open_index, storage_errors
 from sweep.search.tables import SCHEMA, PublicCalls, Tables, known_models
+from sweep.store.files import StoreError
+from tests.sweep.search.searches import begin, by_keep, entries, finish
+from tests.sweep.tiny import folders_and_files
 
 DISTRIBUTIONS = {"family": CategoricalDistribution(["one", "two"]), "one.keep": CategoricalDistribution([0.5, 1, "x"])}
 
@@ -108,3 +118,142 @@ def test_a_storage_that_is_locked_for_a_while_holds_nothing_up_and_loses_nothing
     other.close()
     index.add(finished(1))
     assert [trial.user_attrs["job"] for trial in read_back(tmp_path)] == ["job 0", "job 1"]
+
+
+# Storages that cannot be used
+
+
+def test_an_empty_file_becomes_a_storage(tmp_path: Path) -> None:
+    """As SQLite takes it for a new database."""
+    (tmp_path / "study.db").write_text("")
+    assert finish(begin(tmp_path, entries(grid=True)[:1]), by_keep)
+
+
+@pytest.mark.parametrize("content", ["a text\nof two lines\n", None])
+def test_a_file_that_is_no_storage_is_named_and_kept(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "study.db"
+    if content is None:
+        with sqlite3.connect(path) as other:
+            other.execute("create table studies (name text)")
+            other.execute("insert into studies values ('mine')")
+        other.close()
+    else:
+        path.write_text(content)
+    before = path.read_bytes()
+    with pytest.raises(StoreError) as caught:
+        begin(tmp_path, entries(grid=True))
+    assert str(path) in str(caught.value)
+    assert "expected a storage that Optuna can open" in str(caught.value)
+    assert "--storage" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    if content is not None:
+        assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all/study.db", "nonsense", "ftp://host/x", "postgresql://"])
+def test_a_storage_that_cannot_be_opened_is_named(url: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        open_index(url, study="s", search="grid", target={}, space="a0")
+    assert str(caught.value).startswith(f"{url}: expected a storage that Optuna can open")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_index_leaves_one_file(tmp_path: Path) -> None:
+    finish(begin(tmp_path, entries(grid=True)[:1]), by_keep)
+    assert list(folders_and_files(tmp_path)) == ["study.db"]
+
+
+def test_a_storages_password_is_not_shown() -> None:
+    with pytest.raises(StoreError) as caught:
+        open_index("postgresql://me:secret@127.0.0.1:1/x", study="s", search="grid", target={}, space="a0")
+    assert str(caught.value).startswith("postgresql://me:***@127.0.0.1:1/x: expected a storage")
+    assert "secret" not in str(caught.value)
+
+
+# Storages that are locked or out of reach for a while
+
+
+def grid_index(path: Path) -> Index:
+    return open_index(index_url(path), study="s", search="grid", target={}, space="a0")
+
+
+def one_trial() -> FrozenTrial:
+    return optuna.trial.create_trial(values=[0.1, 100])
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[threading.Event]:
+    """Another connection locks the file until the event, or the end."""
+    has, free = threading.Event(), threading.Event()
+
+    def lock() -> None:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            has.set()
+            free.wait()
+            connection.rollback()
+
+    thread = threading.Thread(target=lock)
+    thread.start()
+    try:
+        assert has.wait(60)
+        yield free
+    finally:
+        free.set()
+        thread.join()
+
+
+def test_a_lock_is_waited_for(tmp_path: Path) -> None:
+    """Longer than SQLite would by itself: five seconds. Meanwhile a run goes on."""
+    found = grid_index(tmp_path / "study.db")
+    with locked(tmp_path / "study.db") as free:
+        found.add(one_trial())
+        started = time.monotonic()
+        threading.Timer(7, free.set).start()
+        found.write()
+        assert time.monotonic() - started > 6
+    assert [held.values for held in found.study.trials] == [[0.1, 100]]
+
+
+def test_a_lock_that_stays_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "PATIENCE", 0.5)
+    monkeypatch.setattr(index_module, "PAUSE", 0.1)
+    path = tmp_path / "study.db"
+    found = grid_index(path)
+    with locked(path):
+        found.add(one_trial())
+        with pytest.raises(StoreError) as caught, storage_errors(index_url(path)):
+            found.write()
+        assert f"{path}: the search's index cannot be used (database is locked); no result is lost" in str(caught.value)
+    found.write()
+    assert len(found.study.trials) == 1
+
+
+@pytest.mark.parametrize("words", ["unable to open database file", "database or disk is full", "disk I/O error"])
+def test_a_file_that_is_briefly_out_of_reach_or_room_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """The transaction is made again whole: there is one trial."""
+    monkeypatch.setattr(index_module, "PAUSE", 0.1)
+    found = grid_index(tmp_path / "study.db")
+    insert, tried = Tables._insert, []
+
+    def fail(self: Tables, session: Any, trials: Any) -> None:
+        insert(self, session, trials)
+        tried.append(words)
+        if len(tried) <= 3:
+            raise sqlalchemy.exc.OperationalError("COMMIT", None, sqlite3.OperationalError(words))
+
+    monkeypatch.setattr(Tables, "_insert", fail)
+    found.add(one_trial())
+    assert not found.study.trials
+    found.write()
+    assert len(tried) == 4
+    assert [held.values for held in found.study.trials] == [[0.1, 100]]
+
+
+def test_a_password_is_not_said() -> None:
+    with pytest.raises(StoreError) as caught, storage_errors("postgresql+psycopg://me:secret@host/db"):
+        raise optuna.exceptions.StorageInternalError("gone")
+    assert "secret" not in str(caught.value)
+    assert "me:***@host/db: the search's index cannot be used (gone)" in str(caught.value)
