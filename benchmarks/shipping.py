@@ -25,7 +25,7 @@ from lc_core.onnx.file import Runtime, seal
 from lc_core.onnx.int8 import quantized
 from rows import Row, options, speak
 from sweep.bench.runtimes import Model, packed_model
-from sweep.bench.timing import Site, timed_rows
+from sweep.bench.timing import Setup, timed_rows
 from sweep.job.compress import run_job
 from sweep.job.context import settle_process
 from sweep.job.measure import measure
@@ -200,7 +200,7 @@ def _of(network: str, sweep: Sweep) -> list[Shipped]:
         if form == "int8":
             onnx = seal(quantized(onnx, kind="static", inputs=data.train.inputs), {})
         models.append(Model(form, path, {}, onnx))
-    site = Site(example, None, (), ROUNDS, lambda _: None)
+    site = Setup(example, None, (), ROUNDS, lambda _: None)
     timings = {
         name: row
         for name, row in timed_rows(models, site, threads=1, batch=1)

@@ -15,13 +15,17 @@ def parameter_name(module: str, kind: str) -> str:
     return f"{module}.{kind}" if module else kind
 
 
+class TraceError(ValueError):
+    """A model that torch.fx cannot trace."""
+
+
 def trace(model: nn.Module) -> torch.fx.GraphModule:
-    """The model's graph. ValueError with the tracer's reason where it depends on the numbers that run through it."""
+    """The model's graph. TraceError with the tracer's reason where it depends on the numbers that run through it."""
     try:
         return torch.fx.symbolic_trace(model)
     except Exception as error:  # a tracer runs the user's code, which may raise anything
         reason = " ".join(str(error).split())
-        raise ValueError(f"{type(model).__name__}: expected a model that torch.fx can trace, got: {reason}") from error
+        raise TraceError(f"{type(model).__name__}: expected a model that torch.fx can trace, got: {reason}") from error
 
 
 def following_norms(model: nn.Module) -> dict[str, str]:

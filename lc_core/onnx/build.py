@@ -33,7 +33,8 @@ def build(artifact: Artifact, model: nn.Module, example: Tensor) -> ModelProto:
 
     Raises:
         ArtifactError: the model has other parameters than the file.
-        ValueError: torch cannot export the model.
+        ExportError: torch cannot export the model.
+        StructureError: the model, once restructured, has other outputs.
     """
     running = restructured(artifact, model, example, spectral_from=None)
     graph = open_graph(running.model.eval(), example, names=list(running.weights))

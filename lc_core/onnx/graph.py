@@ -17,6 +17,10 @@ IR_VERSION = 10
 INPUT, OUTPUT, BATCH = "input", "output", "n"
 
 
+class ExportError(ValueError):
+    """A model that torch.onnx cannot export."""
+
+
 class _Opened(nn.Module):
     """A model that is given its weights with its inputs, so that the exporter cannot melt them into one another."""
 
@@ -43,7 +47,7 @@ def open_graph(model: nn.Module, example: Tensor, *, names: Sequence[str]) -> Gr
         names: parameters and buffers, which become inputs of the graph; those that it does not need are left out.
 
     Raises:
-        ValueError: torch cannot export the model.
+        ExportError: torch cannot export the model.
     """
     weights = [model.state_dict()[name] for name in names]
     batch = (example if len(example) > 1 else example.repeat(2, *[1] * (example.dim() - 1)))[:2]
@@ -60,7 +64,7 @@ def open_graph(model: nn.Module, example: Tensor, *, names: Sequence[str]) -> Gr
             )
         except Exception as error:  # the exporter runs the user's code, which may raise anything
             reason = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:300]  # without colours
-            raise ValueError(
+            raise ExportError(
                 f"{type(model).__name__}: expected a model that torch.onnx can export, got: {reason}"
             ) from error
     assert program is not None

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from lc_core.compression import Dense, dense_macs
 from lc_core.compressions.structured import Grouped
 from lc_core.file.artifact import Artifact, fill, load
-from lc_core.graph import LAYERS, parameter_name
+from lc_core.graph import LAYERS, TraceError, parameter_name
 from lc_core.structure.accounting import layer_macs, layer_uses
 from lc_core.structure.layers import as_layers
-from lc_core.structure.surgery import check_outputs, cut_channels
+from lc_core.structure.surgery import StructureError, check_outputs, cut_channels
 from lc_core.structure.weights import Weight, stored_weights
 
 SPECTRAL_FROM = 1 << 19
@@ -55,7 +55,7 @@ def load_structured(
 
     Raises:
         ArtifactError: as `lc_core.load`.
-        ValueError: the outputs differ.
+        StructureError: the outputs differ.
     """
     artifact = load(path, whole := copy.deepcopy(model))
     return _restructured(artifact, whole, example, spectral_from=spectral_from).model
@@ -99,7 +99,7 @@ def _without_groups(whole: nn.Module, artifact: Artifact, example: Tensor, store
         return copy.deepcopy(whole)
     try:
         small, stays = cut_channels(whole, example)
-    except ValueError:
+    except (TraceError, StructureError):
         return copy.deepcopy(whole)
     for name, tensor in small.state_dict().items():
         if name not in stored:

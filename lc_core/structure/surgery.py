@@ -9,12 +9,16 @@ from torch import Tensor, nn
 
 from lc_core.compression import Compressed
 from lc_core.compressions.structured import Grouped
-from lc_core.graph import parameter_name, trace
+from lc_core.graph import TraceError, parameter_name, trace
 from lc_core.structure.channels import Channels, Follower, Mixer, kernels
 from lc_core.structure.flow import Flow
 from lc_core.task import CompressionTask
 
 TOLERANCE = 1e-4
+
+
+class StructureError(ValueError):
+    """A model made smaller that does not run, or whose outputs are not those of the whole model."""
 
 
 def cut(model: nn.Module, example: Tensor) -> nn.Module:
@@ -31,7 +35,8 @@ def cut(model: nn.Module, example: Tensor) -> nn.Module:
         example: inputs, (n, ...).
 
     Raises:
-        ValueError: torch.fx cannot trace the model, or the copy's outputs differ.
+        TraceError: torch.fx cannot trace the model.
+        StructureError: the copy does not run, or its outputs differ.
     """
     return cut_channels(model, example)[0]
 
@@ -76,7 +81,7 @@ def cut_weights(
     pattern = copy.deepcopy(model).eval()
     try:
         traced = trace(pattern)
-    except ValueError:
+    except TraceError:
         return dict(model.state_dict())
     weights = {name: tensor for name, tensor in pattern.state_dict().items() if tensor.is_floating_point()}
     for tensor in weights.values():
@@ -178,7 +183,7 @@ def _parameter(values: Tensor, *, like: Tensor) -> nn.Parameter:
 
 @torch.no_grad()
 def check_outputs(whole: nn.Module, small: nn.Module, example: Tensor) -> None:
-    """ValueError where the two models, in evaluation mode, differ by more than TOLERANCE of the largest output, on
+    """StructureError where the two models, in evaluation mode, differ by more than TOLERANCE of the largest output, on
     `example` or on random inputs like it."""
     batches = [example]
     if example.is_floating_point():
@@ -190,13 +195,13 @@ def check_outputs(whole: nn.Module, small: nn.Module, example: Tensor) -> None:
             got = small(inputs.clone())
         except Exception as error:  # the user's code, which may ask a layer for what it no longer has
             reason = " ".join(str(error).split())
-            raise ValueError(
+            raise StructureError(
                 f"surgery: expected a {type(whole).__name__} that runs, got one that does not: {reason}"
             ) from error
         difference, largest = float((got - expected).abs().max()), float(expected.abs().max())
         allowed = max(TOLERANCE, 8 * torch.finfo(expected.dtype).eps) * largest
         if not difference <= allowed:
-            raise ValueError(
+            raise StructureError(
                 f"surgery: expected outputs of {type(whole).__name__} within {allowed:.3g} of the whole model's, got "
                 f"{difference:.3g} apart, where the largest is {largest:.3g}"
             )

@@ -1,1 +1,1 @@
-"""What is measured of models: latency and memory."""
+"""Measures the latency and the memory of models."""

@@ -1,4 +1,4 @@
-"""What `lcsweep bench` measures: models of a sweep, or in files, beside the dense reference in the same run."""
+"""Measures models of a sweep, or models in files, beside the dense reference: what `lcsweep bench` does."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lc_core.file.artifact import encode, read
 from sweep.bench.runtimes import Model, packed_model
-from sweep.bench.timing import BATCHES, Say, Site, measured
+from sweep.bench.timing import BATCHES, Say, Setup, measured
 from sweep.job.context import settle_process
 from sweep.pick.choice import candidates
 from sweep.pick.pareto import front
@@ -29,7 +29,7 @@ REFERENCE = "reference"
 def bench_sweep(
     root: Path, *, jobs: Sequence[str], rounds: int, study_reference: str | None, user_folder: str, say: Say
 ) -> dict[str, Any]:
-    """Measures models of the sweep in `root` and keeps what was found in its folder, a file a job.
+    """Measures models of the sweep in `root` and writes the results into its folder, a file for each job.
 
     The models of the jobs whose ids start with one of `jobs`; if that is empty, those on the front of error against
     bytes, and the pick.
@@ -47,7 +47,7 @@ def bench_sweep(
     models = [_made(REFERENCE, folder.reference, study, inputs, say)]
     models += [_made(record["id"], folder.artifact(record["id"]), study, inputs, say) for record in chosen]
     named = study_reference or manifest["reference_study"]
-    facts = measured(models, Site(inputs, named, (user_folder, manifest["user_folder"]), rounds, say))
+    facts = measured(models, Setup(inputs, named, (user_folder, manifest["user_folder"]), rounds, say))
     for record in chosen:
         about = {"id": record["id"], "artifact_sha256": record["artifact_sha256"]}
         found = facts["models"][record["id"]]
@@ -61,7 +61,7 @@ def bench_sweep(
 def bench_files(
     paths: Sequence[Path], *, rounds: int, study_reference: str | None, user_folder: str, say: Say
 ) -> dict[str, Any]:
-    """Measures models in packed and ONNX files; with a study beside its model as it is, dense.
+    """Measures models in packed and ONNX files; with a study, beside its dense model.
 
     Raises:
         ArtifactError: a file is damaged.
@@ -78,7 +78,7 @@ def bench_files(
     assert study is not None and data is not None
     inputs = _batch(data.val.inputs.cpu())
     with tempfile.TemporaryDirectory() as scratch:
-        dense = Path(scratch, "dense.lcz")  # how long it takes does not depend on its weights
+        dense = Path(scratch, "dense.lcz")  # untrained: the time does not depend on the weights
         dense.write_bytes(encode([], [], study.seeded_model().state_dict(), info={}))
         models = [_made(REFERENCE, dense, study, inputs, say)]
         for path in paths:
@@ -87,7 +87,7 @@ def bench_files(
                 if path.suffix == ".onnx"
                 else _made(str(path), path, study, inputs, say)
             )
-        return measured(models, Site(inputs, study_reference, (user_folder,), rounds, say))
+        return measured(models, Setup(inputs, study_reference, (user_folder,), rounds, say))
 
 
 def _bench_onnx_alone(paths: Sequence[Path], *, rounds: int, say: Say) -> dict[str, Any]:
@@ -103,12 +103,12 @@ def _bench_onnx_alone(paths: Sequence[Path], *, rounds: int, say: Say) -> dict[s
     files = {path: read_onnx(path) for path in paths}
     shapes = {tuple(input_shape(path, file)) for path, file in files.items()}
     if len(shapes) != 1:
-        raise StoreError(f"expected files of one shape of inputs, got {sorted(shapes)}; measure them apart")
+        raise StoreError(f"expected files with inputs of one shape, got {sorted(shapes)}; measure them separately")
     models = [Model(str(path), path, {}, file.data) for path, file in files.items()]
     inputs = Runtime(models[0].onnx or b"").example(max(BATCHES), *shapes.pop())
     for model in models:
-        Runtime(model.onnx or b"")(inputs[:1])  # says in a line what it cannot run
-    return measured(models, Site(inputs, None, (), rounds, say))
+        Runtime(model.onnx or b"")(inputs[:1])  # fails with a one-line error if it cannot run
+    return measured(models, Setup(inputs, None, (), rounds, say))
 
 
 def _claims(path: Path) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _made(name: str, path: Path, study: Study, inputs: Tensor, say: Say) -> Mode
 
 
 def _chosen(root: Path, jobs: Sequence[str]) -> Iterator[Record]:
-    """The records of jobs to measure, by bytes."""
+    """The records of the jobs to measure, the smallest file first."""
     records = {record["id"]: record for record in read_records(root) if record["status"] == "done"}
     ids = {find_job(records.values(), job, root=root)["id"] for job in jobs}
     if not jobs:
@@ -138,5 +138,5 @@ def _chosen(root: Path, jobs: Sequence[str]) -> Iterator[Record]:
 
 
 def _batch(inputs: Tensor) -> Tensor:
-    """The largest batch of examples, some of them several times where there are fewer."""
+    """As many examples as the largest batch has; they repeat if there are fewer."""
     return inputs[torch.arange(max(BATCHES)) % len(inputs)]

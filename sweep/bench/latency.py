@@ -1,9 +1,9 @@
-"""Latency, measured so that ratios hold on a machine that does other things too.
+"""Measures latency so that ratios hold even on a machine that does other work.
 
-All contestants run in every round, one after the other, in an order that is drawn anew each time: what slows the
-machine down slows all of them. They are made anew in every round too: by where its memory happens to lie a model takes
-up to a quarter longer or less than its own twin, for as long as it lives. So ratios are trusted, and seconds are what
-they were on that day. Pure: the clock and what runs are given.
+Every round runs all functions, one after the other, in a new random order: what slows the machine down slows all of
+them. Every round also makes the functions anew, because a model can be up to a quarter slower or faster than an equal
+copy, for as long as it lives, depending on where its memory lies. Ratios can be trusted; seconds hold for that day
+alone. The clock and the functions are given as arguments.
 """
 
 import math
@@ -14,85 +14,85 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 WARM_UP = 10
-"""Calls before the first that counts, in each turn; fewer, down to one, where they would take longer than a turn."""
+"""Untimed calls at the start of each turn. If they would take longer than a turn: fewer, but at least one."""
 LEAST = 1e-4
-"""Seconds of a sample, at least: several calls make one where a call takes less, as a clock read costs 0.1 us."""
+"""The least seconds of a sample. Shorter calls are timed several in a row, since reading the clock costs 0.1 us."""
 TURN = 0.02
-"""Seconds of a contestant's turn in a round, at most, unless one sample takes longer."""
+"""The most seconds that a function is timed for in one round, unless one sample takes longer."""
 SAMPLES = 10
-"""Of a turn, at most."""
+"""The most samples of one turn."""
 
 Call = Callable[[], object]
 Make = Callable[[], Call]
 Clock = Callable[[], float]
-Who = TypeVar("Who", bound=Hashable)
-"""A contestant."""
+Name = TypeVar("Name", bound=Hashable)
+"""Names a function that is timed."""
 
 
 @dataclass(frozen=True)
-class Timings(Generic[Who]):
-    """Seconds of a call.
+class Timings(Generic[Name]):
+    """Seconds of a call of each function.
 
     Attributes:
-        rounds: contestant -> its samples in each round: seconds of a call, the mean of `calls` in a row.
-        calls: that make one sample.
+        rounds: name -> the samples of each round. A sample is the mean seconds of `calls` calls in a row.
+        calls: how many calls make one sample.
     """
 
-    rounds: Mapping[Who, Sequence[Sequence[float]]]
+    rounds: Mapping[Name, Sequence[Sequence[float]]]
     calls: int
 
-    def quantile(self, name: Who, share: float) -> float:
-        """The least sample that at least `share` of a contestant's samples do not exceed."""
+    def quantile(self, name: Name, share: float) -> float:
+        """The smallest sample that at least `share` of all samples do not exceed, in seconds."""
         samples = sorted(sample for turn in self.rounds[name] for sample in turn)
         return samples[max(math.ceil(share * len(samples)) - 1, 0)]
 
-    def count(self, name: Who) -> int:
-        """A contestant's samples."""
+    def count(self, name: Name) -> int:
+        """How many samples there are."""
         return sum(len(turn) for turn in self.rounds[name])
 
-    def mean(self, name: Who) -> float:
-        """Seconds of a call of a contestant, over all."""
+    def mean(self, name: Name) -> float:
+        """The mean seconds of a call."""
         return statistics.fmean(sample for turn in self.rounds[name] for sample in turn)
 
-    def ratio(self, name: Who, *, over: Who) -> tuple[float, float, float]:
-        """How many times as long `name` takes as `over`, and the 95 % interval: of medians in the same rounds.
+    def ratio(self, name: Name, *, over: Name) -> tuple[float, float, float]:
+        """The median over rounds of the ratio of the two medians, with its 95 % interval (ratio, low, high).
 
-        The interval is that of the median of the rounds' ratios, by the binomial distribution of how many lie below.
+        The interval comes from order statistics: how many rounds lie below the true median is binomial.
         """
         pairs = zip(self.rounds[name], self.rounds[over], strict=True)
         ratios = sorted(statistics.median(own) / statistics.median(other) for own, other in pairs)
-        place = _outside(len(ratios))
-        return statistics.median(ratios), ratios[place], ratios[-1 - place]
+        outside = _outside(len(ratios))
+        return statistics.median(ratios), ratios[outside], ratios[-1 - outside]
 
 
 def timed(
-    contestants: Mapping[Who, Make],
+    functions: Mapping[Name, Make],
     *,
     rounds: int,
     clock: Clock,
     seed: int = 0,
-    prepare: Callable[[Who], object] = lambda name: None,
-) -> Timings[Who]:
-    """Times the calls of all contestants, in rounds.
+    prepare: Callable[[Name], object] = lambda name: None,
+) -> Timings[Name]:
+    """Times all functions, in rounds.
 
-    In its turn a contestant first runs for nothing, so that caches hold what it needs and not what the one before did,
-    then as often as all others do in theirs.
+    Each function has one turn a round. It first runs untimed, so that caches hold what it needs and not what the one
+    before it needed; then as many samples are taken as of every other function.
 
     Args:
-        contestants: name -> what makes what runs.
-        rounds: turns of each.
-        clock: seconds since any moment.
-        seed: of the orders in which they are made and take turns.
-        prepare: called with a name before its turn, outside what is timed.
+        functions: name -> makes the function, which takes no arguments.
+        rounds: how many.
+        clock: returns seconds since some fixed moment.
+        seed: of the random orders in which functions are made and take turns.
+        prepare: called with a name before its turn, untimed.
     """
-    order, draw = list(contestants), random.Random(seed)
-    costs = {name: _cost(contestants[name](), name, clock, prepare) for name in order}
+    order, draw = list(functions), random.Random(seed)
+    costs = {name: _cost(functions[name](), name, clock, prepare) for name in order}
     calls = max(1, math.ceil(LEAST / max(min(costs.values()), 1e-9)))
     samples = _within(TURN / (calls * max(costs.values())), SAMPLES)
-    found: dict[Who, list[list[float]]] = {name: [] for name in contestants}
+    found: dict[Name, list[list[float]]] = {name: [] for name in functions}
     for _ in range(rounds):
         draw.shuffle(order)
-        made = {name: contestants[name]() for name in order}
+        made = {name: functions[name]() for name in order}
         draw.shuffle(order)
         for name in order:
             prepare(name)
@@ -102,7 +102,7 @@ def timed(
     return Timings(found, calls)
 
 
-def _cost(call: Call, name: Who, clock: Clock, prepare: Callable[[Who], object]) -> float:
+def _cost(call: Call, name: Name, clock: Clock, prepare: Callable[[Name], object]) -> float:
     """Seconds of a call once it is warm."""
     prepare(name)
     return statistics.median(_sample(call, 1, clock) for _ in range(WARM_UP))
@@ -120,9 +120,9 @@ def _sample(call: Call, calls: int, clock: Clock) -> float:
 
 
 def _outside(n: int) -> int:
-    """How many of n sorted values the 95 % interval of their median leaves out at each end; none below six."""
-    below, place = 0.0, 0
-    while below + math.comb(n, place) / 2**n <= 0.025:
-        below += math.comb(n, place) / 2**n
-        place += 1
-    return max(place - 1, 0)
+    """How many of n sorted values the 95 % interval of their median leaves out at each end; 0 for n below 6."""
+    below, count = 0.0, 0
+    while below + math.comb(n, count) / 2**n <= 0.025:
+        below += math.comb(n, count) / 2**n
+        count += 1
+    return max(count - 1, 0)

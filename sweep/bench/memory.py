@@ -1,4 +1,4 @@
-"""Peak memory of a process that does one thing, as Linux counts it."""
+"""Measures the peak memory of a fresh process, as Linux counts it."""
 
 import contextlib
 import subprocess
@@ -10,11 +10,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Peak:
-    """Most resident bytes of a process.
+    """The peak resident memory of a process, in bytes.
 
     Attributes:
-        bytes: once it has loaded its model and run it.
-        imported_bytes: once it has imported what it needs for that.
+        bytes: after it has loaded its model and run it.
+        imported_bytes: after it has imported what it needs, before it loads the model.
     """
 
     bytes: int
@@ -22,9 +22,9 @@ class Peak:
 
 
 def peak(arguments: Sequence[str]) -> Peak | None:
-    """Of a fresh Python with `arguments`, which says a line after its imports and one after its work, and waits.
+    """The peak memory of a fresh Python process with these arguments; None on systems without /proc.
 
-    None where the system does not tell (it has no /proc).
+    The process must print "imported" after its imports and "ran" after its work, and wait for a line after each.
 
     Raises:
         ValueError: the process ended before it had done its work.
@@ -53,7 +53,7 @@ def _started(arguments: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def _reached(child: subprocess.Popen[str], words: str) -> int:
-    """The child's most resident bytes when it says `words`; lets it go on. What else it says is passed over."""
+    """The child's peak resident bytes when it prints `words`, after which it goes on. Other lines are ignored."""
     assert child.stdout is not None and child.stdin is not None
     said = ""
     for line in child.stdout:
@@ -63,10 +63,10 @@ def _reached(child: subprocess.Popen[str], words: str) -> int:
             child.stdin.flush()
             return found
         said = line.strip() or said
-    raise ValueError(f"memory: expected a process that says {words!r}, got one that ended: {said[-300:]}")
+    raise ValueError(f"memory: expected the process to print {words!r}, but it ended: {said[-300:]}")
 
 
 def _most_resident(process: int) -> int:
-    """Of /proc, and not of getrusage: that counts what the parent had when it forked."""
+    """From /proc, not getrusage, which counts what the parent had when it forked."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

@@ -1,4 +1,4 @@
-"""A packed model in each form that it can run as: by ONNX Runtime, and in torch, dense and in its structure.
+"""A packed model in each runtime: ONNX Runtime, torch with dense weights, and torch in the model's own structure.
 
 Without the extra `onnx`, in torch alone.
 """
@@ -16,46 +16,49 @@ from torch import Tensor, nn
 from lc_core.file.artifact import fill, read
 from lc_core.onnx import has_onnx
 from lc_core.structure.restructure import restructured
+from lc_core.structure.surgery import StructureError
 from sweep.bench.latency import Call
 from sweep.study import Study
 
-Runs = Literal["onnx", "torch", "torch, structured"]
-"""How a model runs."""
+RuntimeName = Literal["onnx", "torch", "torch, structured"]
 
 SMALLEST = torch.finfo(torch.float32).smallest_normal
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A model that is timed.
+    """A model that is measured.
 
     Attributes:
-        name: of the job, or of the file.
-        path: of the file, packed or ONNX.
-        modules: in torch, in evaluation mode.
-        onnx: the bytes of its ONNX file; None where there is none.
-        denormals: how many of its weights are denormal numbers; None where it has no weights in torch.
+        name: its job's id, or its file's name.
+        path: of its file, packed or ONNX.
+        modules: runtime -> the model in torch, in evaluation mode.
+        onnx: the bytes of its ONNX file; None if there is none.
+        denormals: how many of its weights are denormal numbers; None for an ONNX file.
     """
 
     name: str
     path: Path
-    modules: Mapping[Runs, nn.Module]
+    modules: Mapping[RuntimeName, nn.Module]
     onnx: bytes | None
     denormals: int | None = None
 
     @property
-    def forms(self) -> tuple[Runs, ...]:
-        """How it can run."""
+    def runtimes(self) -> tuple[RuntimeName, ...]:
+        """Those that it can run in."""
         return (*(("onnx",) if self.onnx is not None else ()), *self.modules)
 
-    def call(self, runs: Runs, inputs: Tensor, *, threads: int) -> Call:
-        """What computes its outputs of `inputs` when called: a copy of its own. torch takes the threads that it has."""
-        if runs == "onnx":
+    def call(self, runtime: RuntimeName, inputs: Tensor, *, threads: int) -> Call:
+        """A function that computes the outputs of `inputs`, with a copy of the model of its own.
+
+        `threads` is for ONNX Runtime; torch uses as many as the process has set.
+        """
+        if runtime == "onnx":
             from lc_core.onnx.file import Runtime
 
             assert self.onnx is not None
             return Runtime(self.onnx, threads=threads).bound(inputs)
-        module = copy.deepcopy(self.modules[runs])
+        module = copy.deepcopy(self.modules[runtime])
         return lambda: module(inputs)
 
 
@@ -68,16 +71,17 @@ def packed_model(name: str, path: Path, study: Study, example: Tensor) -> Model:
     artifact, model = read(path), study.build_model().eval()
     fill(model, artifact)
     small = model
-    with contextlib.suppress(ValueError):  # it does not run in its structure: it is measured dense
+    with contextlib.suppress(StructureError):  # it does not run in its structure: it is measured dense
         small = restructured(artifact, model, example).model
     onnx = None
     if has_onnx():
         from lc_core.onnx.build import build
         from lc_core.onnx.file import seal
+        from lc_core.onnx.graph import ExportError
 
-        with contextlib.suppress(ValueError):  # torch cannot export it: it is measured in torch alone
+        with contextlib.suppress(ExportError, StructureError):  # no ONNX file of it: it is measured in torch alone
             onnx = seal(build(artifact, model, example), {})
-    modules: dict[Runs, nn.Module] = {"torch": model}
+    modules: dict[RuntimeName, nn.Module] = {"torch": model}
     if _shapes(small) != _shapes(model):
         modules["torch, structured"] = small
     return Model(name, path, modules, onnx, _denormals(model))
@@ -88,7 +92,7 @@ def _shapes(model: nn.Module) -> dict[str, torch.Size]:
 
 
 def _denormals(model: nn.Module) -> int:
-    """Counted while they are not taken for zeros, as processes that are settled do."""
+    """How many weights are denormal numbers. Counted with flushing off, since it makes them equal to zero."""
     torch.set_flush_denormal(False)
     try:
         floats = [tensor.double().abs() for tensor in model.state_dict().values() if tensor.is_floating_point()]

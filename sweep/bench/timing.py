@@ -1,4 +1,4 @@
-"""How long models take and how much memory, in each form that they can run as, beside a dense one in the same run."""
+"""Measures the time and memory of models in every runtime, beside a dense model in the same rounds."""
 
 import datetime
 import functools
@@ -18,7 +18,7 @@ from torch import Tensor
 from lc_core.onnx import has_onnx
 from sweep.bench.latency import Timings, timed
 from sweep.bench.memory import Peak, peak
-from sweep.bench.runtimes import Model, Runs
+from sweep.bench.runtimes import Model, RuntimeName
 from sweep.run.process import cores, cpu
 
 BATCHES = (1, 64)
@@ -26,30 +26,30 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """One way of running one model.
+class Variant:
+    """One way to run one model.
 
     Attributes:
         model: its name.
-        runs: how.
-        denormals: "flushed" to zero, or "kept".
+        runtime: where it runs.
+        denormals: whether denormal numbers are "flushed" to zero or "kept".
     """
 
     model: str
-    runs: Runs
+    runtime: RuntimeName
     denormals: str = "flushed"
 
 
 @dataclass(frozen=True)
-class Site:
-    """What models are timed with, and where their memory is measured.
+class Setup:
+    """What models are measured with.
 
     Attributes:
-        inputs: examples, as many as the largest batch.
-        study: as it is loaded again in a fresh process; None where torch runs nothing.
-        user_folders: where that looks for it.
-        rounds: of timing.
-        say: is told how far it is.
+        inputs: examples, as many as the largest batch has.
+        study: the reference by which a fresh process loads the study; None if no model runs in torch.
+        user_folders: where that process looks for the study.
+        rounds: how many rounds of timing.
+        say: called with a line before each step.
     """
 
     inputs: Tensor
@@ -59,21 +59,21 @@ class Site:
     say: Say
 
 
-def measured(models: Sequence[Model], site: Site) -> dict[str, Any]:
-    """Latency and memory of each model, the first beside which the others are; and of what machine.
+def measured(models: Sequence[Model], setup: Setup) -> dict[str, Any]:
+    """The latency and memory of each model, and the machine. The first model is the one that all are compared with.
 
-    By name: a row for each way to run it, with how many threads, in which batches; the row that counts as its latency.
+    Each model has a row for every runtime, number of threads and batch size, and the headline row beside them.
     """
     rows: dict[str, list[dict[str, Any]]] = {model.name: [] for model in models}
     for threads in sorted({1, cores()}):
         for batch in BATCHES:
-            site.say(f"latency: batches of {batch}, {_threads(threads)}, {site.rounds} rounds")
-            for name, row in timed_rows(models, site, threads=threads, batch=batch):
+            setup.say(f"latency: batches of {batch}, {_threads(threads)}, {setup.rounds} rounds")
+            for name, row in timed_rows(models, setup, threads=threads, batch=batch):
                 rows[name].append(row)
     torch.set_num_threads(1)
     found = {}
     for model in models:
-        memory = {runs: asdict(used) for runs in model.forms if (used := _memory(model, runs, site))}
+        memory = {name: asdict(used) for name in model.runtimes if (used := _memory(model, name, setup))}
         found[model.name] = _headline(rows[model.name]) | {
             "rows": rows[model.name],
             "memory": memory,
@@ -82,77 +82,77 @@ def measured(models: Sequence[Model], site: Site) -> dict[str, Any]:
     return {
         "models": found,
         "machine": machine(),
-        "rounds": site.rounds,
+        "rounds": setup.rounds,
         "onnx": has_onnx(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
 
 def machine() -> dict[str, Any]:
-    """Where latency was measured."""
+    """The machine and the versions that latency was measured with."""
     names = ("torch", "onnxruntime") if has_onnx() else ("torch",)
     return {"cpu": cpu(), "cores": cores(), "system": platform.system(), "versions": {n: version(n) for n in names}}
 
 
 def timed_rows(
-    models: Sequence[Model], site: Site, *, threads: int, batch: int
+    models: Sequence[Model], setup: Setup, *, threads: int, batch: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and row of each model in each form; on one thread, batches of one, with denormal numbers kept too."""
+    """(name, row) of each model in each runtime. On one thread in batches of one, also with denormal numbers kept."""
     torch.set_num_threads(threads)
-    inputs = site.inputs[:batch].contiguous()
+    inputs = setup.inputs[:batch].contiguous()
     states = ("flushed", "kept") if threads == batch == 1 else ("flushed",)
     with torch.inference_mode():
-        makes = {
-            Contestant(model.name, runs, state): functools.partial(model.call, runs, inputs, threads=threads)
+        functions = {
+            Variant(model.name, runtime, state): functools.partial(model.call, runtime, inputs, threads=threads)
             for model in models
-            for runs in model.forms
+            for runtime in model.runtimes
             for state in states
         }
         timings = timed(
-            makes,
-            rounds=site.rounds,
+            functions,
+            rounds=setup.rounds,
             clock=time.perf_counter,
             prepare=lambda each: torch.set_flush_denormal(each.denormals == "flushed"),
         )
     torch.set_flush_denormal(True)
-    for each in makes:
-        setting = {"runs": each.runs, "threads": threads, "batch": batch, "denormals": each.denormals}
+    for each in functions:
+        setting = {"runs": each.runtime, "threads": threads, "batch": batch, "denormals": each.denormals}
         yield each.model, setting | _row(timings, each, models[0], batch=batch)
 
 
-def _row(timings: Timings[Contestant], each: Contestant, dense: Model, *, batch: int) -> dict[str, Any]:
-    """Quantiles in seconds, examples a second, and how they compare with the dense model's in the same runtime."""
+def _row(timings: Timings[Variant], each: Variant, dense: Model, *, batch: int) -> dict[str, Any]:
+    """Quantiles in seconds, examples a second, and both compared with the dense model's in the same runtime."""
     names = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99}
     row: dict[str, Any] = {name: timings.quantile(each, share) for name, share in names.items()}
     row |= {"throughput": batch / timings.mean(each), "n": timings.count(each), "calls": timings.calls}
-    other = Contestant(dense.name, "onnx" if each.runs == "onnx" else "torch")
+    other = Variant(dense.name, "onnx" if each.runtime == "onnx" else "torch")
     if other in timings.rounds:
         ratio, low, high = timings.ratio(each, over=other)
         row |= {"ratio": ratio, "ratio_low": low, "ratio_high": high, "dense_throughput": batch / timings.mean(other)}
         row |= {f"dense_{name}": timings.quantile(other, share) for name, share in names.items()}
     if each.denormals == "kept":
-        cost, low, high = timings.ratio(each, over=Contestant(each.model, each.runs))
+        cost, low, high = timings.ratio(each, over=Variant(each.model, each.runtime))
         row |= {"denormals_cost": cost, "denormals_cost_low": low, "denormals_cost_high": high}
     return row
 
 
 def _headline(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The row that counts as a model's latency: ONNX Runtime, one thread, one example, denormal numbers flushed."""
+    """The headline row: ONNX Runtime, one thread, batches of one, denormal numbers flushed. Empty if there is none."""
     wanted = {"runs": "onnx", "threads": 1, "batch": 1, "denormals": "flushed"}
     found = next((row for row in rows if all(row[name] == value for name, value in wanted.items())), None)
     return dict(found) if found else {}
 
 
-def _memory(model: Model, runs: Runs, site: Site) -> Peak | None:
-    """Of a fresh process that loads the model and runs the largest batch; None where the system does not tell."""
-    site.say(f"memory: {model.name}, {runs}")
-    sizes = [str(size) for size in (max(BATCHES), *site.inputs.shape[1:])]
-    if runs != "onnx":
-        assert site.study is not None
-        form = "dense" if runs == "torch" else "structured"
-        dtype = str(site.inputs.dtype).removeprefix("torch.")
-        folders = json.dumps(site.user_folders)
-        return peak(["-P", "-m", "sweep.bench.torch_alone", site.study, folders, str(model.path), form, dtype, *sizes])
+def _memory(model: Model, runtime: RuntimeName, setup: Setup) -> Peak | None:
+    """The peak of a fresh process that loads the model and runs the largest batch; None on systems without /proc."""
+    setup.say(f"memory: {model.name}, {runtime}")
+    sizes = [str(size) for size in (max(BATCHES), *setup.inputs.shape[1:])]
+    if runtime != "onnx":
+        assert setup.study is not None
+        form = "dense" if runtime == "torch" else "structured"
+        dtype = str(setup.inputs.dtype).removeprefix("torch.")
+        folders = json.dumps(setup.user_folders)
+        return peak(["-P", "-m", "sweep.bench.torch_alone", setup.study, folders, str(model.path), form, dtype, *sizes])
     import lc_core.onnx.file
 
     script = Path(lc_core.onnx.file.__file__).with_name("alone.py")
@@ -160,7 +160,7 @@ def _memory(model: Model, runs: Runs, site: Site) -> Peak | None:
     with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
         file.write(model.onnx)
         file.flush()
-        return peak(["-P", str(script), file.name, str(site.inputs.numpy().dtype), *sizes])
+        return peak(["-P", str(script), file.name, str(setup.inputs.numpy().dtype), *sizes])
 
 
 def _threads(count: int) -> str:

@@ -1,8 +1,9 @@
-"""A process that loads a packed model and runs it in torch, for its memory: `sweep.bench.memory` starts it.
+"""A process that loads a packed model and runs it in torch, so that its memory can be measured.
 
     python -m sweep.bench.torch_alone STUDY FOLDERS FILE FORM DTYPE SIZE...
 
-It says a line once it has imported torch and the study and once it has run, and waits for one after each.
+`sweep.bench.memory` starts it. It prints "imported" once torch and the study are imported, and "ran" once the model has
+run, and waits for a line after each.
 """
 
 import json
@@ -18,18 +19,24 @@ RUNS = 10
 
 
 def main(study: str, folders: str, path: str, form: str, dtype: str, *sizes: str) -> None:
-    """Runs the packed file `path`, "dense" or "structured", on numbers of a torch type and a shape.
+    """Runs the packed file `path` on random inputs.
 
-    `folders` are those in which the study may be, as a JSON array.
+    Args:
+        study: as `load_study` takes it.
+        folders: where the study may be, a JSON array of one or two paths.
+        path: of the packed file.
+        form: "dense" or "structured".
+        dtype: of the inputs, a torch type's name.
+        sizes: the shape of the inputs.
     """
     torch.set_num_threads(1)
     user_folder, *also = json.loads(folders)
     build = load_study(study, user_folder=user_folder, also=next(iter(also), None)).build_model
-    _told("imported")
+    _print_and_wait("imported")
     kind: Any = getattr(torch, dtype)
     shape = [int(size) for size in sizes]
     inputs = torch.zeros(shape, dtype=kind)
-    if kind.is_floating_point:  # zeros may come out as NaN
+    if kind.is_floating_point:  # zero inputs may give NaN
         inputs = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(kind)
     model = build()
     if form == "structured":
@@ -40,10 +47,10 @@ def main(study: str, folders: str, path: str, form: str, dtype: str, *sizes: str
     with torch.inference_mode():
         for _ in range(RUNS):
             model(inputs)
-    _told("ran")
+    _print_and_wait("ran")
 
 
-def _told(words: str) -> None:
+def _print_and_wait(words: str) -> None:
     sys.stdout.write(f"{words}\n")
     sys.stdout.flush()
     sys.stdin.readline()

@@ -13,6 +13,7 @@ from torch import nn
 from lc_core.file.artifact import Artifact, ArtifactError, load, read
 from lc_core.file.entropy import coded_sizes
 from lc_core.onnx import has_onnx
+from lc_core.structure.surgery import StructureError
 from sweep.intervals import wilson
 from sweep.job.context import settle_process
 from sweep.job.measure import drop, measure, scores
@@ -84,13 +85,12 @@ def verify_parity(artifact: Artifact, study: Study, data: Data) -> dict[str, Any
         return {}
     from lc_core.onnx.build import build, parity
     from lc_core.onnx.file import seal
+    from lc_core.onnx.graph import ExportError
 
     model = study.build_model()
     try:
         made = build(artifact, model, data.train.inputs[:2])
-    except ArtifactError:
-        raise
-    except ValueError as error:
+    except (ExportError, StructureError) as error:
         return {"parity": None, "no_parity": " ".join(str(error).split())}
     return {"parity": parity(seal(made, {}), artifact, model, data.val.inputs[:EXAMPLES])}
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from torch import nn
 
 from lc_core.file.artifact import encode
 from lc_core.onnx import file as onnx_file
+from lc_core.onnx.graph import ExportError
+from lc_core.structure.surgery import StructureError
 from sweep.bench import runtimes, timing
 from sweep.bench.memory import Peak, peak
 from sweep.bench.runtimes import Model, packed_model
-from sweep.bench.timing import Site, measured
+from sweep.bench.timing import Setup, measured
 from sweep.cli.bench import describe
 from sweep.pick.size_and_speed import faster, speed
 from sweep.store.files import write_json
@@ -23,6 +26,7 @@ from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
 from sweep.store.record import Record
 from sweep.store.records import read_records
+from sweep.study.loading import load_study
 from tests.sweep.tiny import changed, edit, lcsweep, tree, write_study
 
 RUN = Path("runs", "tiny")
@@ -37,6 +41,13 @@ def job(family: str, *, place: int = 0) -> Record:
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without processes for memory, which take seconds."""
     monkeypatch.setattr(timing, "peak", lambda arguments: None)
+
+
+@pytest.fixture
+def torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without the extra `onnx`: without ONNX files, of which each takes a second."""
+    for module in (runtimes, timing):
+        monkeypatch.setattr(module, "has_onnx", lambda: False)
 
 
 def bench(*arguments: str | Path) -> dict[str, Any]:
@@ -55,8 +66,11 @@ def put_latency(record: Record, ratio: float, **others: Any) -> None:
 # What is measured
 
 
-def test_a_sweeps_model_is_measured_in_every_way_and_kept(finished: Path) -> None:
+def test_a_sweeps_model_is_measured_in_every_way_and_kept(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of the reference, measured as the model's is, is left out: a process of torch takes seconds."""
     record = job("low rank")
+    reference = str(FOLDER.reference)
+    monkeypatch.setattr(timing, "peak", lambda arguments: None if reference in arguments else peak(arguments))
     before = tree(RUN)
     facts = bench(RUN, "--job", record["id"])
     assert list(facts["models"]) == ["reference", record["id"]]
@@ -91,8 +105,8 @@ def test_a_sweeps_model_is_measured_in_every_way_and_kept(finished: Path) -> Non
     assert "latency" not in job("both")
 
 
-def test_without_a_trial_the_front_and_the_pick_are_measured(
-    finished: Path, no_memory: None, without_onnx: None
+def test_without_a_job_the_front_and_the_pick_are_measured(
+    finished: Path, no_memory: None, torch_alone: None, without_onnx: None
 ) -> None:
     records = read_records(RUN)
     costs = [(record["artifact_bytes"], 1 - record["val"]["accuracy"], record["id"]) for record in records]
@@ -120,7 +134,7 @@ def test_files_are_measured_beside_a_dense_model(finished: Path, no_memory: None
     Path("wrong.onnx").write_bytes(onnx_file.seal(onnx.load_from_string(wrong.data), wrong.claims | claims))
     for names, code, words in (
         (["wrong.onnx"], 5, "expected a model that it can run"),
-        (["both.onnx", "wrong.onnx"], 1, "expected files of one shape of inputs, got [(8,), (9,)]"),
+        (["both.onnx", "wrong.onnx"], 1, "expected files with inputs of one shape, got [(8,), (9,)]"),
     ):
         said = lcsweep("bench", *names)
         assert (said.code, said.out) == (code, "")
@@ -153,17 +167,37 @@ def test_what_cannot_be_measured_is_a_line(finished: Path, line: str, code: int,
     assert words in said.err
 
 
-def test_without_the_extra_torch_alone_is_measured(
-    finished: Path, no_memory: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in (runtimes, timing):
-        monkeypatch.setattr(module, "has_onnx", lambda: False)
+def test_without_the_extra_torch_alone_is_measured(finished: Path, no_memory: None, torch_alone: None) -> None:
     said = lcsweep("bench", RUN, "--job", job("both")["id"], "--rounds", "1")
     assert said.code == 0, said.err
     assert "torch only: ONNX Runtime is not installed" in said.out
     assert "ratio" not in job("both")["latency"]
     assert {row["runs"] for row in job("both")["latency"]["rows"]} == {"torch"}
     assert lcsweep("pick", RUN, "--by", "latency").code == 1
+
+
+def test_a_model_that_has_no_onnx_file_is_measured_in_torch_and_an_error_of_ours_comes_out(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = load_study("tiny.py", user_folder=str(Path.cwd()))
+    path, example = FOLDER.artifact(job("low rank")["id"]), torch.randn(2, 8)
+
+    def refuse(error: Exception) -> Callable[..., Any]:
+        def fail(*arguments: Any) -> Any:
+            raise error
+
+        return fail
+
+    monkeypatch.setattr("lc_core.onnx.build.build", refuse(ExportError("cannot be exported")))
+    assert packed_model("m", path, study, example).runtimes == ("torch", "torch, structured")
+    monkeypatch.setattr(runtimes, "restructured", refuse(StructureError("other outputs")))
+    assert packed_model("m", path, study, example).runtimes == ("torch",)
+    monkeypatch.setattr("lc_core.onnx.build.build", refuse(ValueError("a mistake")))
+    with pytest.raises(ValueError, match="a mistake"):
+        packed_model("m", path, study, example)
+    monkeypatch.setattr(runtimes, "restructured", refuse(ValueError("another mistake")))
+    with pytest.raises(ValueError, match="another mistake"):
+        packed_model("m", path, study, example)
 
 
 # Denormal numbers, and memory
@@ -209,7 +243,7 @@ def test_what_denormal_numbers_cost_is_found(
     processor = Processor(cost)
     monkeypatch.setattr(timing, "time", processor)
     monkeypatch.setattr(torch, "set_flush_denormal", processor.flush)
-    facts = measured([Model("slow", tmp_path, {"torch": processor.model()}, None, 512 * 512)], site(tmp_path))
+    facts = measured([Model("slow", tmp_path, {"torch": processor.model()}, None, 512 * 512)], setup(tmp_path))
     assert facts["models"]["slow"]["denormal_weights"] == 512 * 512
     (kept,) = (row for row in facts["models"]["slow"]["rows"] if row["denormals"] == "kept")
     assert kept["denormals_cost"] == pytest.approx(cost / 1e-3)
@@ -219,16 +253,12 @@ def test_what_denormal_numbers_cost_is_found(
     )
 
 
-def site(folder: Path) -> Site:
-    return Site(torch.randn(64, 512), "nothing", (str(folder),), 8, lambda words: None)
+def setup(folder: Path) -> Setup:
+    return Setup(torch.randn(64, 512), "nothing", (str(folder),), 8, lambda words: None)
 
 
 def test_denormal_weights_are_counted_in_a_file(finished: Path) -> None:
-    sys.path.insert(0, ".")
-    from sweep.study.loading import load_study
-
-    study = load_study("tiny.py", user_folder=".")
-    sys.path.remove(".")
+    study = load_study("tiny.py", user_folder=str(Path.cwd()))
     torch.set_flush_denormal(False)
     state = study.seeded_model().state_dict()
     state["0.weight"][:3] = 1e-39
@@ -322,13 +352,16 @@ def test_wherever_a_model_is_shown_it_is_said_to_be_no_faster(finished: Path, wi
 # What verify measures again
 
 
-def test_verify_measures_the_test_accuracy_again_where_it_is_known(finished: Path) -> None:
+def test_verify_measures_the_test_accuracy_again_where_it_is_known(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert lcsweep("pick", RUN, "--min-accuracy", "0.1").code == 0
     picked = json.loads(FOLDER.pick.read_text())
     path = FOLDER.artifact(picked["id"])
     said = lcsweep("verify", path, "--study", "tiny.py", "--json")
     assert said.json["test"] == {"accuracy": picked["test"]["accuracy"], "n": 90}
     assert said.json["parity"] == picked["parity"] <= 1e-5
+    monkeypatch.setattr("sweep.pick.verify.has_onnx", lambda: False)  # what follows makes no ONNX file
     Path("elsewhere").mkdir()
     copy = Path("elsewhere", "model.lcz")
     copy.write_bytes(path.read_bytes())  # found in runs/tiny, where the user stands
@@ -359,7 +392,7 @@ def test_a_model_that_torch_cannot_export_is_not_compared(finished: Path, monkey
     import lc_core.onnx.build
 
     def refuse(*arguments: Any) -> None:
-        raise ValueError("expected a model that\ntorch.onnx can export")
+        raise ExportError("expected a model that\ntorch.onnx can export")
 
     monkeypatch.setattr(lc_core.onnx.build, "build", refuse)
     said = lcsweep("verify", FOLDER.artifact(job("both")["id"]), "--study", "tiny.py")

@@ -16,7 +16,7 @@ class Machine:
         self.now, self.slow, self.ran = 0.0, slow, [""]
         self.made: list[str] = []
 
-    def contestant(self, name: str, seconds: float) -> Callable[[], Callable[[], None]]:
+    def function(self, name: str, seconds: float) -> Callable[[], Callable[[], None]]:
         def run() -> None:
             self.ran.append(name)
             self.now += seconds * self.slow(self.now)
@@ -33,8 +33,8 @@ class Machine:
 
 def test_each_takes_its_turn_in_every_round_and_the_order_changes() -> None:
     machine, names = Machine(), ["a", "b", "c"]
-    contestants = {name: machine.contestant(name, 1.0) for name in names}
-    timings = timed(contestants, rounds=20, clock=machine.clock)
+    functions = {name: machine.function(name, 1.0) for name in names}
+    timings = timed(functions, rounds=20, clock=machine.clock)
     turns = [name for name, _ in groupby(machine.ran[1 + WARM_UP * len(names) :])]
     assert machine.ran[1 : 1 + WARM_UP * len(names)] == [name for name in names for _ in range(WARM_UP)]
     assert [len(timings.rounds[name]) for name in names] == [20] * 3
@@ -49,13 +49,13 @@ def test_each_takes_its_turn_in_every_round_and_the_order_changes() -> None:
     assert len(set(made)) > 3
     assert made != orders
     again = Machine()
-    timed({name: again.contestant(name, 1.0) for name in names}, rounds=20, clock=again.clock)
+    timed({name: again.function(name, 1.0) for name in names}, rounds=20, clock=again.clock)
     assert again.ran == machine.ran
 
 
 def test_a_sample_is_several_calls_where_one_is_short_and_the_same_for_all() -> None:
     machine = Machine()
-    fast, slow = machine.contestant("fast", 4.1e-6), machine.contestant("slow", 9e-6)
+    fast, slow = machine.function("fast", 4.1e-6), machine.function("slow", 9e-6)
     timings = timed({"fast": fast, "slow": slow}, rounds=3, clock=machine.clock)
     assert timings.calls == math.ceil(LEAST / 4.1e-6) == 25
     assert timings.count("fast") == timings.count("slow") == 3 * SAMPLES
@@ -67,15 +67,15 @@ def test_a_sample_is_several_calls_where_one_is_short_and_the_same_for_all() -> 
 @pytest.mark.parametrize("seconds, samples", [(1.0, 1), (TURN / 3, 3), (TURN / 100, SAMPLES)])
 def test_a_turn_has_a_limit(seconds: float, samples: int) -> None:
     machine = Machine()
-    timings = timed({"a": machine.contestant("a", seconds * 0.999)}, rounds=4, clock=machine.clock)
+    timings = timed({"a": machine.function("a", seconds * 0.999)}, rounds=4, clock=machine.clock)
     assert (timings.calls, timings.count("a")) == (1, 4 * samples)
 
 
 def test_a_ratio_bears_a_machine_that_slows_down() -> None:
     """Half of the time everything takes seven times as long: seconds say little, ratios hold."""
     machine = Machine(slow=lambda now: 7.0 if int(now / 10) % 2 else 1.0)
-    contestants = {"dense": machine.contestant("dense", 0.02), "small": machine.contestant("small", 0.005)}
-    timings = timed(contestants, rounds=400, clock=machine.clock)
+    functions = {"dense": machine.function("dense", 0.02), "small": machine.function("small", 0.005)}
+    timings = timed(functions, rounds=400, clock=machine.clock)
     ratio, low, high = timings.ratio("small", over="dense")
     assert ratio == pytest.approx(0.25, rel=1e-6)
     assert low == pytest.approx(0.25, rel=1e-6)
@@ -90,7 +90,7 @@ def test_what_is_prepared_is_not_timed() -> None:
     def prepare(name: str) -> None:
         machine.now += 5.0
 
-    timings = timed({"a": machine.contestant("a", 1.0)}, rounds=6, clock=machine.clock, prepare=prepare)
+    timings = timed({"a": machine.function("a", 1.0)}, rounds=6, clock=machine.clock, prepare=prepare)
     assert machine.now == pytest.approx(7 * 5.0 + WARM_UP + 6 * 2)
     assert timings.quantile("a", 1.0) == pytest.approx(1.0)
 

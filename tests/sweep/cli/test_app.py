@@ -11,11 +11,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from sweep.cli import app, console
-from sweep.run import estimate
+from sweep.job.compress import run_job
+from sweep.run import driver, estimate
 from sweep.run.estimate import FACTS_BYTES
 from sweep.store.folder import SweepFolder
 from sweep.store.records import read_records
@@ -36,6 +38,21 @@ def assert_refused(said: Said, code: int, *words: str) -> None:
     assert "Traceback" not in said.err + said.out
     for word in words:
         assert word in said.err
+
+
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs run one after the other in this process: Ray takes seconds to start, and has tests of its own."""
+    whole = driver.run
+
+    def run(sweep: driver.Sweep, *, watch: Any) -> driver.Outcome:
+        def in_process(search: Any, *others: Any, **named: Any) -> None:
+            while (job := search.next()) is not None:
+                search.tell(job, run_job(job, sweep.context, report=lambda report: None))
+
+        return whole(sweep, watch=watch, runner=in_process)
+
+    monkeypatch.setattr(driver, "run", run)
 
 
 def some_record(family: str = "both") -> str:
@@ -425,7 +442,9 @@ WITH_PENALTY = changed("L0Pruning, LowRank", "L0Penalty, L0Pruning, LowRank")
 OPEN = changed("    families=(\n", f"    families=(\n        {PENALTY}", text=WITH_PENALTY)
 
 
-def test_a_family_of_open_size_runs_in_a_grid_and_is_left_out_of_the_smallest(finished: Path) -> None:
+def test_a_family_of_open_size_runs_in_a_grid_and_is_left_out_of_the_smallest(
+    finished: Path, without_ray: None
+) -> None:
     write_study(finished, text=OPEN)
     rows = [line for line in lcsweep("run", "tiny.py", "--dry-run").out.splitlines() if " penalty " in line]
     assert len(rows) == 2
@@ -437,7 +456,7 @@ def test_a_family_of_open_size_runs_in_a_grid_and_is_left_out_of_the_smallest(fi
     assert said.code == 0
 
 
-def test_results_of_a_plan_that_said_something_else_are_refused(finished: Path) -> None:
+def test_results_of_a_plan_that_said_something_else_are_refused(finished: Path, without_ray: None) -> None:
     write_study(finished, text=changed('return {"*": Codebook(', 'return {"0": Codebook('))
     said = lcsweep("run", "tiny.py")
     assert said.code == 1
@@ -455,7 +474,7 @@ def test_results_of_a_plan_that_said_something_else_are_refused(finished: Path) 
 
 
 @pytest.mark.parametrize("what", GROWN)
-def test_a_space_can_change_and_what_is_known_stays_known(finished: Path, what: str) -> None:
+def test_a_space_can_change_and_what_is_known_stays_known(finished: Path, without_ray: None, what: str) -> None:
     """The first run indexes what is done of a smaller grid, the second meets its index."""
     write_study(finished, text=changed('grid={"rank": (2,)}', 'grid={"rank": ()}'))
     assert "0 jobs started, 6 already done" in lcsweep("run", "tiny.py").out
@@ -527,7 +546,9 @@ def test_a_comparison_is_printed_and_written_where_asked(finished: Path) -> None
 
 
 def test_the_texts_say_what_matters(finished: Path) -> None:
-    lcsweep("report", RUN)
+    page = RUN / "report" / "index.html"
+    page.parent.mkdir()
+    page.write_text("as lcsweep report writes it")
     picked = lcsweep("pick", RUN)
     facts = json.loads(FOLDER.pick.read_text())
     for word in (
@@ -536,7 +557,7 @@ def test_the_texts_say_what_matters(finished: Path) -> None:
         f"{facts['compression_ratio']:.1f} times smaller",
         f"accuracy {facts['test']['accuracy']:.2%} (95 % interval",
         "2 models measured on it so far",
-        str(RUN / "report" / "index.html"),
+        str(page),
     ):
         assert word in picked.out
     exported = lcsweep("export", RUN, "--out", "new/model.lcz")
