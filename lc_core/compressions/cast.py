@@ -1,4 +1,4 @@
-"""Values in a narrower floating-point type."""
+"""Weights in a narrower floating-point type."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,11 +32,11 @@ WEIGHTS = {"float32": torch.float32, "float64": torch.float64, "float16": torch.
 
 @dataclass(frozen=True, eq=False)
 class Rounded:
-    """Values held in a narrower type than they are used in.
+    """Weights stored in a narrower dtype than they are used in.
 
     Attributes:
-        values: of Delta(Theta), in the type that they are stored in.
-        dtype: of Delta(Theta).
+        values: the weights in the stored dtype, of the shape of Delta(Theta).
+        dtype: the dtype of Delta(Theta).
     """
 
     values: Tensor
@@ -50,7 +50,7 @@ class Rounded:
         return self.values.to(self.dtype)
 
     def encode(self, w: Tensor) -> "Rounded":
-        """Theta of other weights in the same type: the nearest values."""
+        """Theta of other weights in the same stored dtype: the nearest values."""
         return Rounded(_nearest(w.detach(), dtype=self.values.dtype), w.dtype)
 
     def storage_bits(self) -> int:
@@ -90,7 +90,7 @@ class Rounded:
 class Cast:
     """min over theta of ||w - theta||^2, every theta_i a finite value of `dtype`: rounding to nearest, ties to even.
 
-    Exact: what lies beyond the largest finite value becomes that value. (float64 weights go through float32.) O(n).
+    Exact: larger magnitudes become the largest finite value. float64 weights go through float32. O(n).
 
     Attributes:
         dtype: float16, bfloat16, float8_e4m3fn (to 448, 3 bits of fraction) or float8_e5m2 (to 57344, 2 bits).
@@ -113,7 +113,7 @@ class Cast:
 
 
 def _nearest(w: Tensor, *, dtype: torch.dtype) -> Tensor:
-    """`w`, through float32, in `dtype`, its own storage. Torch's conversion gives inf or NaN past the largest value."""
+    """A copy of `w` in `dtype`, through float32. Clamped first: torch converts larger values to inf or NaN."""
     largest = torch.finfo(dtype).max
     held = w.float().clamp(-largest, largest)
     return held.to(dtype, copy=True, memory_format=torch.contiguous_format)

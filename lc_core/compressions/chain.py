@@ -1,4 +1,4 @@
-"""One compression after another: what the first leaves, the second compresses."""
+"""Two compressions in a row: the second compresses what the first keeps."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,19 @@ from lc_core.compressions.sums import descend
 
 @dataclass(frozen=True)
 class Chain:
-    """min over Theta of ||w - Delta(Theta)||^2, where `then` compresses what `first` leaves (`pairs.py`).
+    """min over Theta of ||w - Delta(Theta)||^2, where `then` compresses what `first` keeps (`pairs.py`).
 
-    Alternating: `first` for the parameters of `then`, `then` for those of `first`. The objective never rises, and ends
-    no higher than that of `previous` or, without it, of one compression after the other. A local optimum.
+    It alternates: `first` for fixed parameters of `then`, then `then` for fixed parameters of `first`. The objective
+    never rises. It ends no higher than at `previous` or, without it, than one compression after the other. A local
+    optimum.
 
-    The pairs that mean something: pruning (`L0Pruning`, `NMPruning`, `GroupPruning`), then `Codebook`,
+    Allowed pairs: pruning (`L0Pruning`, `NMPruning`, `GroupPruning`), then `Codebook`,
     `UniformQuantization` or `Cast`; `GroupPruning`, then `LowRank`; `LowRank` or `Tucker2`, then one of the three for
     each of its factors.
 
     Attributes:
-        first: prunes or factors.
-        then: compresses the weights that stay, or the factors.
+        first: the pruning or factorization.
+        then: the compression of the kept weights, or of the factors.
     """
 
     first: Compression

@@ -1,4 +1,4 @@
-"""Circulant blocks: each row of a block is the one above it, shifted by one; a product with one is a convolution."""
+"""Circulant blocks: each row of a block is the row above shifted by one, so that a product is a convolution."""
 
 from dataclasses import dataclass
 
@@ -24,13 +24,13 @@ from lc_core.compression import (
 class Circulated:
     """Blocks of `block` x `block` weights, entry (i, j) of a block being its vector's entry (i - j) mod `block`.
 
-    Rows are output, columns input channels; a kernel has such a matrix at each of its positions. Blocks over the edge
-    are cut off there. The vectors are a Theta of their own; where they take no fewer bits than the weights, those are
-    what is stored, and what runs.
+    Rows are output channels and columns are input channels; a kernel has such a matrix at each position. Blocks that
+    reach over the edge are cut there. The vectors are a Theta of their own. Where they take no fewer bits than the
+    dense weights, these are stored and run instead.
 
     Attributes:
-        shape: of Delta(Theta), (n, m) or (n, m, d, ...).
-        block: b, the blocks' size.
+        shape: the shape of Delta(Theta), (n, m) or (n, m, d, ...).
+        block: b, the size of a block.
         vectors: Theta of the blocks' first columns, (ceil(n / b), ceil(m / b), d, ..., b).
     """
 
@@ -55,12 +55,12 @@ class Circulated:
         return min(self.vectors.storage_bits(), dense_bits(self))
 
     def macs(self, use: Use) -> int:
-        """By FFT: one of each block of the input where it comes in, one of each block of the output where it goes out,
-        and for every block of weights the product of two spectra at each output position.
+        """By FFT: one for each block of the input at each input position, one for each block of the output at each
+        output position, and for every block of weights a product of two spectra at each output position.
 
         An FFT of b real numbers counts b ceil(log2 b): b/4 log2 b butterflies of one complex product, four multiply-
         accumulates each. A product of spectra counts 4 a frequency, 1 at those that are real: 2 b - 2 for even b, 2 b -
-        1 for odd. Those of the weights are known before.
+        1 for odd. The spectra of the weights are computed once, in advance.
         """
         dense = dense_macs(self.shape, use)
         if use.groups > 1 or self._stored_dense():
@@ -98,8 +98,8 @@ class Circulated:
 class Circulant:
     """min over C of ||W - C||^2, C in circulant blocks of `block` x `block` over output and input channels.
 
-    Exact: an orthogonal projection, the mean of W along each wrapped diagonal of each block, of the entries that exist
-    where a block lies over the edge. O(n) for n weights. A kernel has blocks at each of its positions, so that it runs
+    Exact: the orthogonal projection is the mean of W along each wrapped diagonal of each block, over the entries that
+    exist where a block reaches over the edge. O(n) for n weights. A kernel has blocks at each position, so that it runs
     as FFTs over channels (`Circulated.macs`). Cheng et al., "An exploration of parameter redundancy in deep networks
     with circulant projections", ICCV 2015, section 3; Ding et al., "CirCNN", MICRO 2017, section 3.
 

@@ -1,4 +1,4 @@
-"""CP decomposition of convolution kernels: a sum of outer products of vectors, one a dimension."""
+"""CP decomposition of convolution kernels: a sum of outer products, with one vector for each dimension."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ from lc_core.compression import (
 from lc_core.compressions.tucker import FALL, ROUNDS, check_kernel, leading_vectors, normalized
 
 RIDGE = 1e-10
-"""Of the least squares, towards the factor before, relative to the mean square that multiplies it."""
+"""Weight of the ridge towards the previous factor, relative to the mean of the Gram matrix's diagonal."""
 
 
 @dataclass(frozen=True, eq=False)
 class Kruskal:
-    """The sum over r of the outer products of column r of each factor: one factor (size, rank) a dimension of `shape`.
-
-    Each is a Theta of its own. Where they take no fewer bits than the kernel, that is what is stored, and what runs.
+    """The sum over r of the outer products of column r of each factor: one factor (size, rank) for each dimension of
+    `shape`. Each factor is a Theta of its own. Where they take no fewer bits than the dense kernel, it is stored and
+    run instead.
     """
 
     shape: tuple[int, ...]
@@ -51,8 +51,8 @@ class Kruskal:
         return min(self._factor_bits(), dense_bits(self))
 
     def macs(self, use: Use) -> int:
-        """A 1 x 1 convolution to r channels, along each dimension of the kernel one of each channel by itself, and a
-        1 x 1 convolution; a dimension has the length of what goes out once its convolution has run."""
+        """A 1 x 1 convolution to r channels, a depthwise convolution along each dimension of the kernel, and a 1 x 1
+        convolution. A dimension has the length of the output once its convolution has run."""
         dense = dense_macs(self.shape, use)
         if use.groups > 1 or self._stored_dense():
             return dense
@@ -94,16 +94,16 @@ class Kruskal:
 class CP:
     """min over A, B, C, ... of ||W - sum_r a_r o b_r o c_r o ...||^2, a factor for each dimension of a kernel W.
 
-    Alternating least squares: for the other factors, each is the solution of a linear least squares problem, with a
-    small ridge towards what it was, so that dependent columns do no harm and the objective still never rises. It starts
-    from `previous` or, without it, from the leading singular vectors over each dimension, filled up with normal numbers
-    of a fixed seed; at the largest rank that there can be, from an exact decomposition. The best of all rounds, as it
-    is stored, is kept: it ends no higher than its start. A local optimum; the best may not exist (De Silva and Lim
-    2008). float64. Carroll and Chang, Psychometrika 1970; Lebedev et al., "Speeding-up convolutional neural networks
-    using fine-tuned CP-decomposition", ICLR 2015, section 3.
+    Alternating least squares: given the other factors, each factor solves a linear least squares problem, with a small
+    ridge towards its previous value, so that dependent columns do no harm and the objective never rises. It starts from
+    `previous` or, without it, from the leading singular vectors over each dimension, filled up with normal numbers of a
+    fixed seed; at the largest possible rank, from an exact decomposition. The best round, as stored, is kept, so that
+    it ends no higher than its start. A local optimum; a global one may not exist (De Silva and Lim 2008). float64.
+    Carroll and Chang, Psychometrika 1970; Lebedev et al., "Speeding-up convolutional neural networks using fine-tuned
+    CP-decomposition", ICLR 2015, section 3.
 
     Attributes:
-        rank: r, at least 1; capped at the number of weights over the largest dimension, with which nothing is lost.
+        rank: r, at least 1; capped at the number of weights over the largest dimension, which loses nothing.
     """
 
     rank: int
@@ -147,7 +147,7 @@ class CP:
 
 
 def _outer(factors: Sequence[Tensor]) -> Tensor:
-    """The tensor whose factors (size, rank) these are."""
+    """The tensor that these factors (size, rank) make."""
     return (factors[0] @ _columnwise(factors[1:]).T).reshape([factor.shape[0] for factor in factors])
 
 
@@ -160,12 +160,12 @@ def _columnwise(factors: Sequence[Tensor]) -> Tensor:
 
 
 def _largest_rank(shape: tuple[int, ...]) -> int:
-    """With which every tensor of `shape` is a sum of that many outer products."""
+    """The rank at which outer products can make every tensor of `shape`."""
     return numel(shape) // max(shape)
 
 
 def _lossless(w: Tensor) -> list[Tensor]:
-    """Factors of `w` without loss, of the largest rank: unit vectors but for the largest dimension."""
+    """Exact factors of `w`, of the largest rank: unit vectors for all dimensions but the largest."""
     largest = w.shape.index(max(w.shape))
     others = [size for place, size in enumerate(w.shape) if place != largest]
     places = torch.cartesian_prod(*[torch.arange(size, device=w.device) for size in others]).reshape(-1, len(others))
@@ -186,7 +186,7 @@ def _start(w: Tensor, rank: int) -> list[Tensor]:
 
 
 def _alternated(w: Tensor, factors: list[Tensor]) -> Iterator[list[Tensor]]:
-    """`factors`, and what they are after each round of least squares."""
+    """`factors`, then the factors after each round of least squares."""
     yield factors
     unfolded = [w.movedim(place, 0).reshape(size, -1) for place, size in enumerate(w.shape)]
     for _ in range(ROUNDS):
@@ -202,9 +202,9 @@ def _alternated(w: Tensor, factors: list[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def _balanced(factors: list[Tensor]) -> list[Tensor]:
-    """The same outer products, each with its size shared evenly between its vectors."""
+    """The same outer products, with the norm of each shared evenly between its vectors."""
     norms = torch.stack([torch.linalg.vector_norm(factor, dim=0) for factor in factors])
-    even = norms.log().mean(dim=0).exp()  # 0 where a vector is
+    even = norms.log().mean(dim=0).exp()  # 0 where a vector is 0
     return [factor * (even / torch.where(norm > 0, norm, 1.0)) for factor, norm in zip(factors, norms, strict=True)]
 
 

@@ -18,10 +18,10 @@ Quantizer = Codebook | UniformQuantization | Cast
 
 @dataclass(frozen=True)
 class FactorThenQuantize:
-    """min over Theta_1, Theta_2, ... of ||W - product of Delta(Theta_i)||^2, every factor quantized by itself.
+    """min over Theta_1, Theta_2, ... of ||W - product of Delta(Theta_i)||^2, with each factor quantized by itself.
 
-    Given the others, a factor is their least-squares solution, then quantized. That is no projection, so it is taken
-    where the error falls and left where it does not.
+    For the other factors fixed, a factor is the least-squares solution, then quantized. That is no projection, so a
+    step is taken only where the error falls.
     """
 
     first: LowRank | Tucker2
@@ -72,7 +72,7 @@ def _with(theta: Factored | Tucker, factors: Mapping[str, Compressed]) -> Factor
 
 
 def _alike(previous: Compressed | None, theta: Factored | Tucker) -> bool:
-    """Whether `previous` came from the same pair, by its factors' kinds and packed sizes."""
+    """Whether `previous` came from the same pair, judged by the kinds and packed sizes of its factors."""
     if not isinstance(previous, Factored | Tucker) or type(previous) is not type(theta):
         return False
     pairs = zip(_factors(previous).values(), _factors(theta).values(), strict=True)
@@ -80,7 +80,7 @@ def _alike(previous: Compressed | None, theta: Factored | Tucker) -> bool:
 
 
 def _least_squares(w: Tensor, theta: Factored | Tucker, name: str) -> Tensor:
-    """The factor `name` of least squared error for the others, float64, in its shape."""
+    """The factor `name` of least squared error with the others fixed, float64, in its shape."""
     factors = {key: factor.decompress().double() for key, factor in _factors(theta).items()}
     if isinstance(theta, Factored):
         matrix = as_matrix(w, scheme=theta.scheme).double()

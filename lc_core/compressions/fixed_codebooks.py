@@ -1,4 +1,4 @@
-"""Quantization to codebooks that are given, or given up to a scale; stored, and billed, as learned ones are."""
+"""Quantization to codebooks that are given, or given up to a scale. They are stored as learned codebooks are."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from lc_core.compressions.quantization import Quantized, encode
 from lc_core.numerics.sorted_values import ascending
 
 EXPONENTS = range(-126, 128)
-"""Of the powers of two that float32 holds at full precision."""
+"""Exponents of the powers of two that float32 holds at full precision."""
 LARGEST = torch.finfo(torch.float32).max
 
 
@@ -18,7 +18,7 @@ LARGEST = torch.finfo(torch.float32).max
 class FixedCodebook:
     """min over z of sum_i (w_i - c_z(i))^2, the codebook c given.
 
-    Exact: every weight takes the nearest value, of two equally near the lower. O(n log size). Carreira-Perpinan and
+    Exact: every weight takes the nearest value; of two equally near, the lower. O(n log size). Carreira-Perpinan and
     Idelbayev, "Model compression as constrained optimization, with application to neural nets. Part II: quantization",
     arXiv:1707.04319, the case of a fixed codebook.
 
@@ -100,9 +100,9 @@ class Ternary:
 class ScaledTernary:
     """min over a >= 0, z of ||w - a z||^2, every z_i -1, 0 or +1.
 
-    Exact: with k of the z_i not zero the best are those of the k largest |w_i|, and a is the mean of these; what is
-    left is ||w||^2 - (sum of the k largest |w_i|)^2 / k, so that one pass over the sorted magnitudes finds the best k.
-    O(n log n). Carreira-Perpinan and Idelbayev, arXiv:1707.04319, ternarization with scale.
+    Exact: with k nonzero z_i the best are those of the k largest |w_i|, and a is their mean. The error is then ||w||^2
+    - (sum of the k largest |w_i|)^2 / k, so that one pass over the sorted magnitudes finds the best k. O(n log n).
+    Carreira-Perpinan and Idelbayev, arXiv:1707.04319, ternarization with scale.
     """
 
     def check(self, shape: tuple[int, ...]) -> None:
@@ -119,7 +119,8 @@ class ScaledTernary:
 
 @dataclass(frozen=True)
 class PowersOfTwo:
-    """min over z of ||w - z||^2, every z_i 0 or +-2^e with e one of `exponents`: the nearest, of two the lower.
+    """min over z of ||w - z||^2, every z_i 0 or +-2^e with e one of `exponents`: the nearest; of two equally near, the
+    lower.
 
     Exact. O(n log size). Carreira-Perpinan and Idelbayev, arXiv:1707.04319, powers of two.
 
@@ -168,12 +169,12 @@ def _ternary_scale(magnitudes: Tensor) -> Tensor:
     descending = ascending(magnitudes).flip(0)
     sums = descending.cumsum(0, dtype=torch.float64)
     counts = torch.arange(1, descending.numel() + 1, dtype=torch.float64, device=descending.device)
-    best = int(torch.argmax(sums / counts.sqrt()))  # the square root of what is to be largest: nothing overflows
+    best = int(torch.argmax(sums / counts.sqrt()))  # the square root of the objective: it cannot overflow
     return _mean(sums[best], descending[: best + 1])
 
 
 def _mean(total: Tensor, values: Tensor) -> Tensor:
-    """The mean, float64 (), of `values`, whose sum is `total`: that of equal values is their value to the last bit."""
+    """The mean, float64 (), of `values`, whose sum is `total`. Equal values have exactly that value for their mean."""
     if not values.numel():
         return total
     return (total / values.numel()).clamp(values.min().double(), values.max().double())

@@ -23,11 +23,11 @@ from lc_core.compression import (
 from lc_core.numerics.svd import leading, refined
 
 Scheme = Literal["channel", "spatial"]
-"""How a convolution kernel (n, m, d1, d2) is seen as a matrix.
+"""How a convolution kernel (n, m, d1, d2) becomes a matrix.
 
-"channel": n x (m d1 d2), which runs as a convolution to r channels and a 1 x 1 convolution after it.
-"spatial": (n d1) x (m d2), which runs as a 1 x d2 convolution to r channels and a d1 x 1 convolution after it.
-Weights of other dimensions, (n, ...), are n x the rest: there only "channel" has a meaning.
+"channel": n x (m d1 d2). It runs as a convolution to r channels, then a 1 x 1 convolution.
+"spatial": (n d1) x (m d2). It runs as a 1 x d2 convolution to r channels, then a d1 x 1 convolution.
+Other weights (n, ...) become n x the rest, and only "channel" applies.
 """
 
 
@@ -35,8 +35,8 @@ Weights of other dimensions, (n, ...), are n x the rest: there only "channel" ha
 class Factored:
     """left (rows, r) times right (r, columns): the matrix that `scheme` makes of weights of `shape`.
 
-    The factors are Thetas of their own. Where they hold no fewer numbers than the product, the product is what runs;
-    where they take no fewer bits, the product is what is stored, and what runs.
+    The factors are Thetas of their own. Where they hold no fewer numbers than the product, the product runs. Where they
+    take no fewer bits, the product is stored and runs.
     """
 
     shape: tuple[int, ...]
@@ -98,16 +98,16 @@ class Factored:
 class LowRank:
     """min over U (rows, r), V (r, columns) of ||W - U V||_F^2: the truncated singular value decomposition.
 
-    Exact without `previous` (Eckart and Young 1936): O(rows columns min(rows, columns)). From `previous` of the same
-    shape and rank, in float32 and of layers large enough: subspace iteration, O(rows columns r) a round, until what is
-    left to gain is estimated at 1e-4 of the objective; it never ends worse than `previous`, and where it would take
-    long the exact solution is computed (`numerics/svd.py`). Each column of U is as long as its row of V. Idelbayev and
+    Exact without `previous` (Eckart and Young 1936): O(rows columns min(rows, columns)). From a `previous` of the same
+    shape and rank, large float32 layers use subspace iteration, O(rows columns r) a round, until the remaining gain is
+    estimated at 1e-4 of the objective. It never ends worse than `previous`; where it would take long, the exact
+    solution is computed (`numerics/svd.py`). Each column of U has the norm of its row of V. Idelbayev and
     Carreira-Perpinan, "Low-rank compression of neural nets: learning the rank of each layer", CVPR 2020, section 3; of
     its two schemes for convolutions see `Scheme`.
 
     Attributes:
         rank: r, at least 1; capped at min(rows, columns).
-        scheme: how a kernel is seen as a matrix.
+        scheme: how a kernel becomes a matrix.
     """
 
     rank: int
@@ -136,7 +136,7 @@ class LowRank:
         return Factored(shape, Dense(left), Dense(right), self.scheme)
 
     def _start(self, previous: Compressed | None, shape: tuple[int, ...], rank: int) -> tuple[Tensor, Tensor] | None:
-        """The factors of `previous` where they are of the kind that is looked for."""
+        """The factors of `previous`, where they have this shape, scheme and rank and are dense."""
         if not isinstance(previous, Factored) or previous.shape != shape:
             return None
         left, right = previous.left, previous.right
@@ -150,7 +150,7 @@ class LowRank:
 
 
 def check_scheme(scheme: str) -> None:
-    """ValueError where there is no such scheme."""
+    """Raises ValueError where there is no such scheme."""
     if scheme not in get_args(Scheme):
         raise ValueError(f'scheme: expected "channel" or "spatial", got {scheme!r}')
 
@@ -184,9 +184,9 @@ def from_matrix(matrix: Tensor, shape: tuple[int, ...], *, scheme: Scheme) -> Te
 
 
 def macs_per_rank(shape: tuple[int, ...], use: Use, *, scheme: Scheme) -> int:
-    """Multiply-accumulates of the two layers that factors run as, for each unit of the rank.
+    """Multiply-accumulates for each unit of the rank of the two layers that the factors run as.
 
-    Spatial: the first convolution, along the rows of its input, has them all still and no more columns than go out.
+    Spatial: the output of the first convolution has as many rows as its input and as many columns as the final output.
     """
     rows, columns = matrix_shape(shape, scheme=scheme)
     first = use.inputs[:1] + use.outputs[1:] if scheme == "spatial" else use.outputs

@@ -1,4 +1,4 @@
-"""N:M patterns: which n of every m weights along the input stay, and the index of such a support."""
+"""N:M patterns: n of every m weights along the input stay. How to choose them, and how to store the choice."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,8 @@ from lc_core.numerics.support import support_bits
 
 @dataclass(frozen=True)
 class _Part:
-    """The groups of one size: `name` of their codes, inputs `start` to `stop` of a row, `kept` of every `size`."""
+    """The groups of one size: inputs `start` to `stop` of a row, `kept` of every `size`; `name` is that of their
+    codes."""
 
     name: str
     start: int
@@ -23,7 +24,7 @@ class _Part:
     kept: int
 
     def of(self, rows: Tensor) -> Tensor:
-        """The groups (rows x groups, size) in weights seen as (rows, inputs)."""
+        """The groups (rows x groups, size) of weights (rows, inputs)."""
         return rows[:, self.start : self.stop].reshape(-1, self.size)
 
 
@@ -31,8 +32,8 @@ class _Part:
 class Pattern:
     """n of every m consecutive weights along dimension 1, for each output and each position of a kernel.
 
-    A group at a row's end of l < m weights keeps its share of them, n l / m rounded up: no group is left empty, and
-    the row filled up with zeros keeps the pattern.
+    A group of l < m weights at the end of a row keeps n l / m of them, rounded up. So no group is empty, and the row
+    padded with zeros keeps the pattern.
     """
 
     n: int
@@ -49,7 +50,8 @@ class Pattern:
         return sum(self._groups(part, shape) * part.kept for part in self._parts(shape))
 
     def select(self, scores: Tensor) -> Tensor:
-        """The support of largest sum of `scores`, of the weights' shape, in every group; of equal scores the first."""
+        """The support with the largest sum of `scores` in every group; of equal scores the first. `scores` has the
+        shape of the weights."""
         parts, rows = self._parts(tuple(scores.shape)), _as_rows(scores)
         chosen = torch.zeros_like(rows, dtype=torch.bool)
         for part in parts:
@@ -59,7 +61,7 @@ class Pattern:
         return _from_rows(chosen, tuple(scores.shape)).reshape(-1).nonzero().reshape(-1)
 
     def saves(self, shape: tuple[int, ...]) -> bool:
-        """Whether the codes are a smaller index than those that any support has."""
+        """Whether these codes take fewer bits than the index of an arbitrary support."""
         return self.m <= LARGEST_GROUP and self.index_bits(shape) < support_bits(self.count(shape), numel(shape))
 
     def index_bits(self, shape: tuple[int, ...]) -> int:
@@ -68,7 +70,8 @@ class Pattern:
         return sum(8 * byte_count(groups * code_width(combinations)) for groups, combinations in sizes)
 
     def pack(self, support: Tensor, *, shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """Ascending flat indices that keep the pattern as a code a group, ceil(log2 (m choose n)) bits each."""
+        """`support`, ascending flat indices in the pattern, as one code of ceil(log2 (m choose n)) bits for each
+        group."""
         groups = zip(self._parts(shape), self.groups(support, shape=shape), strict=True)
         return {part.name: pack_combinations(chosen, count=part.kept) for part, chosen in groups}
 
@@ -89,7 +92,7 @@ class Pattern:
         return _from_rows(torch.cat(columns, dim=1), shape).reshape(-1).nonzero().reshape(-1)
 
     def _parts(self, shape: tuple[int, ...]) -> list[_Part]:
-        """The full groups, and those at the ends of the rows; those that there are."""
+        """The full groups and the groups at the ends of the rows, where there are any."""
         if len(shape) < 2:
             raise ValueError(f"N:M: expected weights of a layer (two dimensions or more), got shape {shape}")
         inputs, rest = shape[1], shape[1] % self.m

@@ -1,4 +1,4 @@
-"""The pairs of which a `Chain` is made: where each starts, and one round of its alternation."""
+"""The pairs of compressions that a `Chain` can join: the start and one round of each alternation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +19,12 @@ from lc_core.compressions.uniform import Uniform, UniformQuantization
 
 Pruning = L0Pruning | NMPruning
 MADE = {Codebook: Quantized, UniformQuantization: Uniform, Cast: Rounded, LowRank: Factored}
-"""Which Theta the second compression makes."""
+"""The second compression -> the Theta that it makes."""
 
 
 @runtime_checkable
 class Encoding(Compressed, Protocol):
-    """A Theta that says how it would store other weights."""
+    """A Theta that can store other weights by its own parameters."""
 
     def encode(self, w: Tensor) -> Compressed:
         """Theta of `w` by this one's parameters: the nearest values."""
@@ -32,23 +32,23 @@ class Encoding(Compressed, Protocol):
 
 
 class Pair(Protocol):
-    """What a chain needs of its two compressions."""
+    """The operations of a chain on its two compressions."""
 
     def check(self, shape: tuple[int, ...]) -> None: ...
 
     def outline(self, shape: tuple[int, ...]) -> Compressed | None: ...
 
     def start(self, w: Tensor, *, mu: float, previous: Compressed | None) -> Compressed:
-        """Theta to begin with: no worse than `previous` where that came from the same pair."""
+        """The Theta to start from: no worse than `previous` where that came from the same pair."""
         ...
 
     def step(self, w: Tensor, *, mu: float, theta: Compressed) -> Compressed:
-        """Theta after one round: the first compression for the second's parameters, then the second for the first's."""
+        """Theta after one round: the first compression with the second fixed, then the second with the first fixed."""
         ...
 
 
 def pair(first: Compression, then: Compression) -> Pair:
-    """What compresses by `first`, then by `then`. ValueError where that means nothing."""
+    """The pair of `first`, then `then`. ValueError where they cannot be joined."""
     match first, then:
         case L0Pruning() | NMPruning() | GroupPruning(), UniformQuantization(granularity="channel"):
             raise ValueError("chain: expected one scale for the weights that stay, got granularity channel")
@@ -69,10 +69,10 @@ def pair(first: Compression, then: Compression) -> Pair:
 
 @dataclass(frozen=True)
 class PruneThenQuantize:
-    """min over S and Theta of sum_{i in S} (w_i - Delta_i)^2 + sum_{i not in S} w_i^2, S as `first` allows.
+    """min over S and Theta of sum_{i in S} (w_i - Delta_i)^2 + sum_{i not in S} w_i^2, with S allowed by `first`.
 
-    For given values of `then`, S is the support of largest gain w^2 - (w - Delta)^2; for a given S, `then` compresses
-    the weights there. It stores as many values as `first` keeps, also where fewer would serve as well.
+    For given values of `then`, S is the support of largest gain w^2 - (w - Delta)^2. For a given S, `then` compresses
+    the weights on S. It always stores as many values as `first` keeps, even where fewer would do.
     """
 
     first: Pruning
@@ -100,11 +100,11 @@ class PruneThenQuantize:
 
 @dataclass(frozen=True)
 class PruneGroupsThen:
-    """min over S and Theta of ||W - [Delta(Theta) on S, 0 elsewhere]||^2, S as many groups as `first` keeps.
+    """min over S and Theta of ||W - [Delta(Theta) on S, 0 elsewhere]||^2, with as many groups in S as `first` keeps.
 
-    Each layer's weight on S is compressed by `then`; biases and norms stay as they are. For given values of a
-    quantizer, or a given subspace of a low rank (of the rows for output groups, of the columns for input ones), S is
-    the groups whose squared error falls most by staying.
+    `then` compresses each layer's weight on S; biases and norms stay uncompressed. For given values of a quantizer, or
+    a given subspace of a low rank (row space for output groups, column space for input groups), S holds the groups
+    whose squared error falls most when they stay.
     """
 
     first: GroupPruning
@@ -146,7 +146,7 @@ class PruneGroupsThen:
 
 
 def _gain(w: Tensor, values: Compressed) -> Tensor:
-    """By how much the squared error falls where `w` is stored as `values` would rather than dropped, in float64."""
+    """The fall of the squared error where `w` is stored by the parameters of `values` and not dropped, in float64."""
     assert isinstance(values, Encoding)
     exact = w.double()
     gain: Tensor = exact**2 - (exact - values.encode(w).decompress().double()) ** 2
@@ -154,7 +154,7 @@ def _gain(w: Tensor, values: Compressed) -> Tensor:
 
 
 def _energy(w: Tensor, values: Factored, *, axis: int) -> Tensor:
-    """The same for low rank, slice by slice: the squares of `w` as far as it lies in the factors' subspace."""
+    """The same for low rank, slice by slice: the squares of the part of `w` in the subspace of the factors."""
     matrix = w.double().reshape(w.shape[0], -1)
     if axis == 0:
         inside = matrix @ torch.linalg.qr(values.right.decompress().double().T).Q

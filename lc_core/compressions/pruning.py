@@ -1,4 +1,4 @@
-"""Pruning: Delta(Theta) is zero but on a support."""
+"""Pruning: Delta(Theta) is zero outside a support."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from lc_core.compressions.nm import Pattern
 from lc_core.numerics.support import pack_support, support_bits, unpack_support
 
 SAMPLE = 2**16
-"""Scores that are looked at to guess a threshold."""
+"""The number of scores in the sample that gives a first threshold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +34,13 @@ class Sparse:
     """Values on a support, zero elsewhere.
 
     The support is stored as a bitmap or an Elias-Fano code, whichever is smaller, or as the codes of an N:M pattern.
-    The values are a Theta of their own, so that they can be dense or quantized.
+    The values are a Theta of their own: they can be dense or quantized.
 
     Attributes:
         shape: of Delta(Theta).
         support: (k,) int64, ascending flat indices.
         values: Theta of the (k,) values there.
-        pattern: whose codes store the support, which keeps it.
+        pattern: the N:M pattern of the support, if its codes store the support.
     """
 
     shape: tuple[int, ...]
@@ -106,7 +106,7 @@ class Sparse:
 class L0Pruning:
     """min over theta of ||w - theta||^2 subject to ||theta||_0 <= k, with k = round(keep * number of weights).
 
-    Exact: theta keeps the k weights of largest magnitude, of equal ones the first. O(n). One Theta over several layers
+    Exact: theta keeps the k weights of largest magnitude; of equal ones, the first. O(n). One Theta over several layers
     (`Joint`) shares k among them. Carreira-Perpinan and Idelbayev, "Learning-compression algorithms for neural net
     pruning", CVPR 2018, section 3.
 
@@ -121,11 +121,12 @@ class L0Pruning:
             raise ValueError(f"keep: expected a fraction of weights in [0, 1], got {self.keep}")
 
     def count(self, shape: tuple[int, ...]) -> int:
-        """How many weights of a tensor of `shape` stay."""
+        """The number of weights of a tensor of `shape` that stay."""
         return round(self.keep * numel(shape))
 
     def select(self, scores: Tensor) -> Tensor:
-        """The support of largest sum of `scores`, of the weights' shape: ascending flat indices."""
+        """The support with the largest sum of `scores`, as ascending flat indices. `scores` has the shape of the
+        weights."""
         return largest(scores.reshape(-1), count=self.count(tuple(scores.shape)))
 
     def check(self, shape: tuple[int, ...]) -> None:
@@ -149,13 +150,13 @@ class L0Pruning:
 class NMPruning:
     """min over theta of ||w - theta||^2 subject to n nonzeros in every m consecutive weights along dimension 1.
 
-    Those are the inputs of an output (for a convolution: the input channels, at each position of the kernel); a group
-    of l < m at the end keeps n l / m, rounded up. Exact: the groups are apart, and each keeps its n of largest
-    magnitude, of equal ones the first. O(log m) a weight. Mishra et al., "Accelerating sparse deep neural
+    Dimension 1 holds the inputs of an output; for a convolution, the input channels at each position of the kernel. A
+    group of l < m at the end keeps n l / m, rounded up. Exact: each group keeps its n weights of largest magnitude; of
+    equal ones, the first. O(log m) a weight. Mishra et al., "Accelerating sparse deep neural
     networks", arXiv:2104.08378 (2:4).
 
     Attributes:
-        n: weights that stay of each group, from 1 to m.
+        n: weights of a group that stay, from 1 to m.
         m: weights of a group.
     """
 
@@ -163,19 +164,20 @@ class NMPruning:
     m: int
 
     def __post_init__(self) -> None:
-        Pattern(self.n, self.m)  # checks them
+        Pattern(self.n, self.m)  # checks n and m
 
     @property
     def pattern(self) -> Pattern:
-        """Which weights make a group, and how many of them stay."""
+        """The groups, and the number of weights that stay in each."""
         return Pattern(self.n, self.m)
 
     def count(self, shape: tuple[int, ...]) -> int:
-        """How many weights of a layer of `shape` stay."""
+        """The number of weights of a layer of `shape` that stay."""
         return self.pattern.count(shape)
 
     def select(self, scores: Tensor) -> Tensor:
-        """The support of largest sum of `scores`, of the weights' shape: ascending flat indices."""
+        """The support with the largest sum of `scores`, as ascending flat indices. `scores` has the shape of the
+        weights."""
         return self.pattern.select(scores)
 
     def check(self, shape: tuple[int, ...]) -> None:
@@ -197,16 +199,16 @@ class NMPruning:
 
 
 def largest(scores: Tensor, *, count: int) -> Tensor:
-    """Ascending indices (count,) of the largest of `scores` (n,); of equal scores the first ones.
+    """Ascending indices (count,) of the largest of `scores` (n,); of equal scores, the first.
 
-    Selection by threshold, O(n): the same on every device, ties included. NumPy's partition is six times as fast as
-    torch's kthvalue on a CPU.
+    Selection by threshold, O(n). Every device gives the same result, also for ties. On a CPU NumPy's partition is six
+    times as fast as torch's kthvalue.
     """
     if count == 0:
         return torch.empty(0, dtype=torch.int64, device=scores.device)
     if scores.device.type != "cpu":
         return _largest_by_kthvalue(scores, count)
-    exact = scores.float() if scores.dtype == torch.bfloat16 else scores  # of which NumPy has none
+    exact = scores.float() if scores.dtype == torch.bfloat16 else scores  # NumPy has no bfloat16
     return torch.from_numpy(_largest_by_partition(exact.detach().numpy(), count))
 
 
@@ -219,10 +221,11 @@ def _largest_by_kthvalue(scores: Tensor, count: int) -> Tensor:
 
 
 def _largest_by_partition(scores: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
-    """Where few of many are asked for, among those above what a sample says is safely below the threshold."""
+    """For few of many, only scores above a bound are sorted. A sample gives a bound that is safely below the
+    threshold."""
     if scores.size > 4 * SAMPLE and count <= scores.size // 8:
         sample = scores[:: scores.size // SAMPLE]
-        rank = int(1.05 * count / scores.size * sample.size) + 64  # four deviations more than its share, or so
+        rank = int(1.05 * count / scores.size * sample.size) + 64  # about four standard deviations above its share
         likely = np.flatnonzero(scores >= np.partition(sample, sample.size - rank)[sample.size - rank])
         if likely.size >= count:
             return likely[_partitioned(scores[likely], count)]

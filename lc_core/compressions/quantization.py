@@ -1,4 +1,4 @@
-"""Quantization: every value of Delta(Theta) is one of a few."""
+"""Quantization: every weight of Delta(Theta) is an entry of a codebook."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Quantized:
         return self.codebook.index_select(0, self.codes).reshape(self.shape)
 
     def encode(self, w: Tensor) -> "Quantized":
-        """Theta of other weights in the same codebook: the nearest codes."""
+        """Theta of other weights with the same codebook: the nearest codes."""
         return encode(w, codebook=self.codebook)
 
     def storage_bits(self) -> int:
@@ -91,15 +91,15 @@ class Quantized:
 class Codebook:
     """min over c, z of sum_i (w_i - c_z(i))^2: one-dimensional k-means, the codebook c learned.
 
-    Exact up to 256 distinct weights, by dynamic programming. Beyond, two codes part the sorted weights at the best of
-    every so many places; for more, a dynamic programme runs over some bins of them (more than 64 codes start from as
-    many cells of width density^(-1/3) instead). From there, and from `previous` if there is one, all borders between
-    codes move at once, by dynamic programming over places near them, and Lloyd's algorithm ends it; a warm start never
-    ends worse than it began, but for the few weights in the bins about its borders where 65,536 float32 weights or more
-    on a CPU are counted in bins, not sorted (up to 64 codes). A local optimum: at most 0.1 % above the optimum over
-    the C steps of a LeNet300 with 16, 64 and 256 codes, and over other distributions. O(n log n + 256^2 size).
-    Carreira-Perpinan and Idelbayev, "Model compression as constrained optimization, with application to neural nets.
-    Part II: quantization", arXiv:1707.04319, section 3.1.
+    Exact up to 256 distinct weights, by dynamic programming. For more, two codes split the sorted weights at the best
+    block edge. For more codes, dynamic programming over bins of the weights gives a start; above 64 codes the start has
+    one cell for each code, of width density^(-1/3). From this start, and from `previous` if there is one, dynamic
+    programming over nearby positions moves all borders between codes at once. Lloyd's algorithm ends the search. A warm
+    start never ends worse than it began, with one exception: 65,536 float32 weights or more on a CPU are counted in
+    bins, not sorted (up to 64 codes), and the few weights in the bins at its borders may be off. A local optimum: at
+    most 0.1 % above the optimum over the C steps of a LeNet300 with 16, 64 and 256 codes, and over other distributions.
+    O(n log n + 256^2 size). Carreira-Perpinan and Idelbayev, "Model compression as constrained optimization, with
+    application to neural nets. Part II: quantization", arXiv:1707.04319, section 3.1.
 
     Attributes:
         size: number of codebook entries, at least 1. A tensor with fewer distinct weights repeats entries.
@@ -124,7 +124,7 @@ class Codebook:
         return encode(w, codebook=torch.from_numpy(centres).to(w))
 
     def start(self, previous: Compressed | None) -> npt.NDArray[np.float64] | None:
-        """The codebook (size,) of `previous`, if that has one of this size."""
+        """The codebook (size,) of `previous`, if it has one of this size."""
         if isinstance(previous, Quantized) and previous.codebook.numel() == self.size:
             return previous.codebook.double().cpu().numpy()
         return None
@@ -135,7 +135,7 @@ class Codebook:
 
 
 def sorted_array(w: Tensor) -> npt.NDArray[np.floating]:
-    """Weights `w` in ascending order (n,), float64 as they are and all others as float32; sorted on their device."""
+    """Weights `w` in ascending order (n,): float64 stays, other dtypes become float32. Sorted on their device."""
     values = w.detach().reshape(-1)
     wide = values if values.dtype == torch.float64 else values.float()
     ordered: npt.NDArray[np.floating] = ascending(wide).cpu().numpy()
@@ -143,12 +143,12 @@ def sorted_array(w: Tensor) -> npt.NDArray[np.floating]:
 
 
 def encode(w: Tensor, *, codebook: Tensor) -> Quantized:
-    """Theta of weights `w` in `codebook`, ascending: the nearest codes."""
+    """Theta of weights `w` with an ascending `codebook`: the nearest codes."""
     return Quantized(tuple(w.shape), nearest(w.detach().reshape(-1), codebook=codebook), codebook)
 
 
 def nearest(w: Tensor, *, codebook: Tensor) -> Tensor:
-    """Indices (n,) int32 of the entries of `codebook`, ascending, nearest to `w` (n,); of two as near, the lower."""
+    """Indices (n,) int32 of the entries of `codebook`, ascending, nearest to `w` (n,); of equal ones, the lower."""
     if w.device.type == "cpu" and w.dtype == torch.float32:
         centres = codebook.detach().cpu().numpy().astype(np.float64)
         return torch.from_numpy(borders_below(w.detach().contiguous().numpy(), (centres[1:] + centres[:-1]) / 2))

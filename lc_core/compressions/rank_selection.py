@@ -1,4 +1,4 @@
-"""Rank selection: low rank whose rank is paid for, not given."""
+"""Rank selection: low rank that learns the rank, by a price for it."""
 
 import math
 from dataclasses import dataclass, field
@@ -18,18 +18,17 @@ Criterion = Literal["storage", "macs"]
 class RankSelection:
     """min over r, U (rows, r), V (r, columns) of mu/2 ||W - U V||_F^2 + alpha C(r): the rank of each layer is learned.
 
-    C(r) = min(r (rows + columns), rows columns) numbers that are stored, or the multiply-accumulates of the layers that
-    run. At the cap W itself is taken, uncompressed. Exact: of all r, and W, the least of mu/2 times the energy of the
-    singular values left out, plus the price; of equal ones the lowest rank. Rank 0 is zeros in no bits. O(rows columns
-    min(rows, columns)), whatever `previous`. Idelbayev and Carreira-Perpinan, "Low-rank compression of neural nets:
-    learning the rank of each layer", CVPR 2020, section 4.
+    C(r) is the number of stored values, min(r (rows + columns), rows columns), or the multiply-accumulates of the
+    layers that run. Where no rank is cheaper than W, W itself is kept, uncompressed. Exact: of all r, and W, it takes
+    the least of mu/2 times the energy of the dropped singular values plus the price; of equal ones, the lowest rank.
+    Rank 0 is all zeros and takes no bits. O(rows columns min(rows, columns)); it does not use `previous`. Idelbayev and
+    Carreira-Perpinan, "Low-rank compression of neural nets: learning the rank of each layer", CVPR 2020, section 4.
 
     Attributes:
         alpha: the price of a number or of a multiply-accumulate, at least 0.
-        criterion: what is paid for, "storage" or "macs"; the same for a linear layer.
-        scheme: how a convolution kernel is seen as a matrix.
-        use: how one example uses the layer (`accounting.layer_uses`), for "macs". Left out: once, at a single
-            position.
+        criterion: what the price is for, "storage" or "macs". They are the same for a linear layer.
+        scheme: how a convolution kernel becomes a matrix.
+        use: the sizes with which the layer runs (`accounting.layer_uses`), for "macs". By default a single position.
     """
 
     alpha: float
@@ -78,7 +77,7 @@ class RankSelection:
         return self.alpha * min(rank * self._price(theta.shape), self._dense_price(theta.shape))
 
     def _price(self, shape: tuple[int, ...]) -> int:
-        """What a unit of rank takes."""
+        """The cost of a unit of rank."""
         if self.criterion == "macs":
             return macs_per_rank(shape, self.use, scheme=self.scheme)
         return sum(matrix_shape(shape, scheme=self.scheme))
@@ -87,7 +86,7 @@ class RankSelection:
         return dense_macs(shape, self.use) if self.criterion == "macs" else numel(shape)
 
     def _ranks(self, shape: tuple[int, ...]) -> int:
-        """How many ranks, from 0, are stored and run as factors."""
+        """The number of ranks, from 0, that are stored and run as factors."""
         caps = [-(-numel(shape) // sum(matrix_shape(shape, scheme=self.scheme)))]
         if self.criterion == "macs":
             caps.append(-(-self._dense_price(shape) // max(self._price(shape), 1)))

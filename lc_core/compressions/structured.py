@@ -1,4 +1,4 @@
-"""Structured pruning: whole output neurons, filters, input neurons or channels go, and the network gets smaller."""
+"""Structured pruning: it removes whole output neurons, filters, input neurons or channels."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ AXES = {"output": 0, "input": 1}
 
 @dataclass(frozen=True)
 class Part:
-    """One parameter of those under a Theta, whose slices belong to groups.
+    """One parameter of a Theta of groups. Each of its slices along `axis` belongs to a group.
 
     Attributes:
-        shape: of the parameter.
-        axis: slices along it are what the groups take.
-        first: the group of its first slice; the next ones follow.
+        shape: the shape of the parameter.
+        axis: the axis of the slices.
+        first: the group of its first slice; the groups of the next slices follow.
     """
 
     shape: tuple[int, ...]
@@ -42,15 +42,15 @@ class Part:
 
     @property
     def groups(self) -> int:
-        """How many groups it takes part in."""
+        """The number of its slices, each in another group."""
         return self.shape[self.axis]
 
     def own(self, kept: Tensor) -> Tensor:
-        """Which of its slices stay, given the groups (k,) that do: ascending indices."""
+        """The slices that stay, as ascending indices, given the groups `kept` (k,)."""
         return kept[(kept >= self.first) & (kept < self.first + self.groups)] - self.first
 
     def take(self, values: Tensor, kept: Tensor) -> Tensor:
-        """The slices of `values` that stay, of the parameter's shape but for `axis`."""
+        """The slices of `values` that stay: the parameter's shape, except along `axis`."""
         return values.index_select(self.axis, self.own(kept)).contiguous()
 
 
@@ -59,10 +59,10 @@ class Grouped:
     """The groups that stay, zero elsewhere.
 
     Attributes:
-        shape: of Delta(Theta): that of its only part, or one vector of all parts in order.
+        shape: the shape of Delta(Theta): that of the only part, or of one vector of all parts in order.
         parts: the parameters.
-        kept: (k,) int64, ascending group numbers.
-        values: for each part, Theta of what stays of it: its shape but for `axis`, where it has as many slices as stay.
+        kept: (k,) int64, the ascending numbers of the groups that stay.
+        values: for each part, Theta of the slices that stay.
     """
 
     shape: tuple[int, ...]
@@ -88,7 +88,8 @@ class Grouped:
         return min(self._grouped_bits(), dense_bits(self))
 
     def macs(self, use: Use) -> int:
-        """Of the layer alone, cut to the groups that stay; what that spares its neighbours is not in it."""
+        """Multiply-accumulates of this layer, cut to the groups that stay. The savings in its neighbours do not
+        count."""
         dense = dense_macs(self.shape, use)
         return dense if use.groups > 1 else min(sum(values.macs(use) for values in self.values), dense)
 
@@ -138,16 +139,16 @@ class Grouped:
 class GroupPruning:
     """min over theta of ||w - theta||^2 subject to at most k groups of theta not being zero, k = round(keep * groups).
 
-    Exact: the k groups of largest l2 norm stay, of equal ones the first, since dropping a group costs its squared norm.
-    O(n). A group is an output neuron or filter (`axis="output"`: a row of the weight, with its bias and its batch-norm
-    scale and shift, so that its output is zero), or an input neuron or channel (`axis="input"`: a column of the
-    weight). One Theta over several layers (`Joint`) shares k among them. Wen et al., "Learning structured sparsity in
-    deep neural networks", NIPS 2016, section 3, for the groups; the constraint form is that of `L0Pruning`.
+    Exact: dropping a group costs its squared norm, so that the k groups of largest l2 norm stay; of equal ones, the
+    first. O(n). A group is an output neuron or filter (`axis="output"`: a row of the weight, with its bias and its
+    batch-norm scale and shift, so that its output is zero), or an input neuron or channel (`axis="input"`: a column of
+    the weight). One Theta over several layers (`Joint`) shares k among them. Wen et al., "Learning structured sparsity
+    in deep neural networks", NIPS 2016, section 3, for the groups; the constraint form is that of `L0Pruning`.
 
     Attributes:
         keep: the fraction of groups that stay, in [0, 1].
-        axis: what a group is.
-        parts: the parameters, in order, as a plan gives them; none for the weight of one layer.
+        axis: the kind of group.
+        parts: the parameters, in order, as a plan gives them; empty for the weight of one layer.
     """
 
     keep: float
@@ -161,13 +162,13 @@ class GroupPruning:
             raise ValueError(f"axis: expected 'output' or 'input', got {self.axis!r}")
 
     def parts_of(self, shape: tuple[int, ...]) -> tuple[Part, ...]:
-        """The parameters, of weights that are seen in `shape`. ValueError where it is not a layer's."""
+        """The parameters of weights of `shape`. ValueError where `shape` is not that of a layer."""
         if not self.parts and len(shape) < 2:
             raise ValueError(f"groups: expected weights of a layer (two dimensions or more), got shape {shape}")
         return self.parts or (Part(shape, AXES[self.axis], 0),)
 
     def count(self, shape: tuple[int, ...]) -> int:
-        """How many groups stay."""
+        """The number of groups that stay."""
         return round(self.keep * _count_groups(self.parts_of(shape)))
 
     def check(self, shape: tuple[int, ...]) -> None:
@@ -185,9 +186,10 @@ class GroupPruning:
     def outline_with(
         self, shape: tuple[int, ...], *, weight: Callable[[tuple[int, ...]], Compressed | None]
     ) -> Grouped | None:
-        """The outline whose weight, cut to the sizes that `weight` is given, is stored as it says.
+        """The outline whose weight is stored as `weight` gives it for the shape that stays.
 
-        None where `weight` says so, and for several layers: which of them keeps how many groups depends on the numbers.
+        None where `weight` gives None. Also None for several layers, since the values of the weights decide how many
+        groups each layer keeps.
         """
         parts, count = self.parts_of(shape), self.count(shape)
         if any(part.first for part in parts):
@@ -206,7 +208,8 @@ class GroupPruning:
         return [piece.reshape(part.shape) for piece, part in zip(pieces, parts, strict=True)]
 
     def select(self, scores: Sequence[Tensor], *, shape: tuple[int, ...]) -> Tensor:
-        """The groups of largest sum of `scores`, one tensor of each part's shape: ascending group numbers (k,)."""
+        """The groups with the largest sum of `scores`, as ascending numbers (k,). `scores` has a tensor for each
+        part."""
         parts = self.parts_of(shape)
         totals = torch.zeros(_count_groups(parts), dtype=torch.float64, device=scores[0].device)
         for part, score in zip(parts, scores, strict=True):
@@ -215,7 +218,7 @@ class GroupPruning:
         return largest(totals, count=self.count(shape))
 
     def gather(self, w: Tensor, kept: Tensor) -> Grouped:
-        """Theta of `w` where the groups `kept` stay as they are."""
+        """Theta of `w` with the groups `kept`, uncompressed."""
         parts = self.parts_of(tuple(w.shape))
         values = tuple(Dense(part.take(piece, kept)) for part, piece in zip(parts, self.split(w.detach()), strict=True))
         return Grouped(tuple(w.shape), parts, kept, values)

@@ -1,4 +1,4 @@
-"""The sum of several compressions, and the descent that all alternating forms share."""
+"""The sum of several compressions, and the descent loop of all alternating forms."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from lc_core.numerics.trimmed import bounds_of_staying, trimmed_centres, trimmed
 
 ROUNDS = 20
 FEW_CODES = 8
-"""Few enough to compare every weight with the bounds of those that stay about each."""
+"""With so few codes, comparing every weight with the bounds of each run is fast."""
 Theta = TypeVar("Theta", bound=Compressed)
 
 
@@ -104,12 +104,12 @@ class Summed:
 class Sum:
     """min over Theta_1, ..., Theta_T of ||w - sum_t Delta_t(Theta_t)||^2, each Theta_t of its own compression.
 
-    Alternating, each term's C step exact on what the others leave (or as good as that compression is): the objective
-    never rises. It starts from `previous`, or from the terms in order, each on what the ones before it leave, and ends
-    when the objective no longer falls. A local optimum; `L0Pruning` and `Codebook`, corrections of a codebook, know of
-    each other and come nearer to the least, and sooner (`numerics/trimmed.py`). Idelbayev and Carreira-Perpinan, "More
-    general and effective model compression via an additive combination of compressions", ECML 2021, section 4. Terms
-    that are penalty forms add their alpha C(Theta_t) to mu/2 times the objective.
+    It alternates: each term's C step compresses the residual of the others, so that the objective never rises. It
+    starts from `previous`, or from the terms in order, each on the residual of those before it, and ends when the
+    objective no longer falls. A local optimum. `L0Pruning` and `Codebook` are solved together, which is faster and ends
+    lower (`numerics/trimmed.py`). Idelbayev and Carreira-Perpinan, "More general and effective model compression via an
+    additive combination of compressions", ECML 2021, section 4. Terms that are penalty forms add their alpha C(Theta_t)
+    to mu/2 times the objective.
 
     Attributes:
         terms: the compressions, two or more: `Sum(L0Pruning(keep=0.01), Codebook(size=2))`.
@@ -129,7 +129,7 @@ class Sum:
             term.check(shape)
 
     def cost(self, theta: Compressed) -> float:
-        """alpha C(Theta), of all terms that have one."""
+        """The sum of alpha C(Theta) over the terms that have one."""
         assert isinstance(theta, Summed)
         pairs = zip(self.terms, theta.terms, strict=True)
         return sum((term.cost(part) for term, part in pairs if isinstance(term, Penalized)), 0.0)
@@ -154,7 +154,7 @@ class Sum:
         return Summed(tuple(known)) if len(known) == len(self.terms) else None
 
     def _before(self, previous: Compressed | None, shape: tuple[int, ...]) -> Sequence[Compressed | None]:
-        """The terms of `previous`, if they are of the kinds that these compressions make."""
+        """The terms of `previous`, if these compressions make such terms; else None for each."""
         if isinstance(previous, Summed) and len(previous.terms) == len(self.terms):
             outlines = [term.outline(shape) for term in self.terms]
             pairs = zip(outlines, previous.terms, strict=True)
@@ -163,7 +163,7 @@ class Sum:
         return (None,) * len(self.terms)
 
     def _round(self, w: Tensor, mu: float, before: Sequence[Compressed | None]) -> Summed:
-        """Every term once, on what the others leave; those that are None leave everything."""
+        """Compresses every term once, on the residual of the others. Terms that are None count as zero."""
         terms = list(before)
         for number, compression in enumerate(self.terms):
             others = [term.decompress() for term in terms[:number] + terms[number + 1 :] if term is not None]
@@ -175,7 +175,7 @@ class Sum:
 def _corrected(
     w: Tensor, pruning: L0Pruning, codebook: Codebook, previous: Compressed | None
 ) -> tuple[Sparse, Quantized]:
-    """A codebook of which the weights farthest from their code are corrected."""
+    """A codebook, and corrections of the weights that are farthest from their code."""
     left_out, start = pruning.count(tuple(w.shape)), codebook.start(previous)
     single = w.device.type == "cpu" and w.dtype == torch.float32
     if not 0 < left_out < w.numel():
@@ -193,7 +193,7 @@ def _corrected(
 
 
 def _farthest(values: Singles, ordered: Ordered, quantized: Quantized, left_out: int) -> Sparse | None:
-    """What the values that are farthest from their codes lack; None where some are as far as the nearest of those."""
+    """Corrections of the values that are farthest from their codes. None where a tie leaves open which these are."""
     codebook = quantized.codebook.numpy()
     bounds = bounds_of_staying(ordered, codebook.astype(np.float64), left_out)
     support = np.flatnonzero(~between(values, bounds)) if bounds is not None else np.zeros(0, np.int64)

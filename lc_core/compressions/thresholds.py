@@ -1,4 +1,4 @@
-"""Pruning by a threshold on magnitudes: how many weights stay depends on the numbers, and so does the size."""
+"""Pruning by a threshold on magnitudes. The number of weights that stay, and so the size, depends on the weights."""
 
 import math
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from lc_core.numerics.sorted_values import ascending
 class L1Pruning:
     """min over theta of ||w - theta||^2 subject to ||theta||_1 <= radius: the projection on the l1 ball.
 
-    Exact: weights shrink towards zero by the one threshold at which their magnitudes sum to the radius, found in the
-    sorted magnitudes; weights inside the ball stay as they are. In float64, then cut, never rounded up, to w's dtype:
-    the l1 norm, summed in float64, is at most the radius. O(n log n). One Theta over several layers (`Joint`) shares
-    the radius among them. Duchi, Shalev-Shwartz, Singer and Chandra, "Efficient projections onto the l1-ball for
+    Exact: all weights shrink towards zero by one threshold, such that their magnitudes sum to the radius. The sorted
+    magnitudes give it. Weights inside the ball do not change. Computed in float64 and then rounded down to w's dtype,
+    so that the l1 norm, summed in float64, is at most the radius. O(n log n). One Theta over several layers (`Joint`)
+    shares the radius among them. Duchi, Shalev-Shwartz, Singer and Chandra, "Efficient projections onto the l1-ball for
     learning in high dimensions", ICML 2008, section 4 and figure 1; Carreira-Perpinan and Idelbayev,
     "Learning-compression algorithms for neural net pruning", CVPR 2018.
 
     Attributes:
-        radius: of the ball, in the weights' units, at least 0.
+        radius: the radius of the ball, in the units of the weights, at least 0.
     """
 
     radius: float
@@ -52,11 +52,11 @@ class L0Penalty:
     """min over theta of mu/2 ||w - theta||^2 + alpha ||theta||_0: a hard threshold.
 
     Exact, weight by weight: w_i stays where |w_i| > sqrt(2 alpha / mu); at the threshold itself, where both cost the
-    same, it goes. O(n). Carreira-Perpinan and Idelbayev, "Learning-compression algorithms for neural net pruning",
-    CVPR 2018.
+    same, it is dropped. O(n). Carreira-Perpinan and Idelbayev, "Learning-compression algorithms for neural net
+    pruning", CVPR 2018.
 
     Attributes:
-        alpha: what a weight that stays costs, in the loss's units, at least 0.
+        alpha: the cost of a weight that stays, in the units of the loss, at least 0.
     """
 
     alpha: float
@@ -87,7 +87,7 @@ class L1Penalty:
     O(n). Carreira-Perpinan and Idelbayev, "Learning-compression algorithms for neural net pruning", CVPR 2018.
 
     Attributes:
-        alpha: what a weight costs for each unit of its magnitude, in the loss's units, at least 0.
+        alpha: the cost of a unit of magnitude, in the units of the loss, at least 0.
     """
 
     alpha: float
@@ -112,17 +112,17 @@ class L1Penalty:
 
 
 def _nonzeros(values: Tensor) -> Sparse:
-    """Theta of `values`, stored where they are not zero."""
+    """Theta of the nonzero `values`."""
     flat = values.reshape(-1)
     support = flat.nonzero().reshape(-1)
     return Sparse(tuple(values.shape), support, Dense(flat[support]))
 
 
 def _shrunk_to(magnitudes: Tensor, radius: float) -> Tensor:
-    """`magnitudes` (n,) of a sum above `radius`, less one threshold, not below zero, that sum to `radius` at most."""
+    """`magnitudes` (n,) minus one threshold, clamped at zero, such that they sum to at most `radius`."""
     if radius == 0:
         return torch.zeros_like(magnitudes)
-    # Measured from the largest, so that the rounding of sums far above the radius does not drown it.
+    # Relative to the largest: sums far above the radius would lose it to rounding.
     largest = magnitudes.max().double()
     depths, sorted_depths = magnitudes.double() - largest, ascending(magnitudes).flip(0).double() - largest
     places = torch.arange(1, len(depths) + 1, device=depths.device)
@@ -138,7 +138,7 @@ def _shrunk_to(magnitudes: Tensor, radius: float) -> Tensor:
 
 
 def _cut(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Float64 `values` of at least 0 in `dtype`, of its two nearest numbers the lower."""
+    """Float64 `values`, at least 0, rounded down to `dtype`."""
     nearest = values.to(dtype)
     integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[dtype.itemsize]
     # The bits of a positive float, read as an integer, less one: the float below.
@@ -146,12 +146,12 @@ def _cut(values: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _sum(values: Tensor) -> float:
-    """In float64, always over the whole tensor: the same numbers in the same order have the same sum."""
+    """The sum of the whole tensor in float64: the same values in the same order give the same sum."""
     return float(values.sum(dtype=torch.float64))
 
 
 def _price(alpha: float, mu: float) -> float:
-    """alpha / mu. ValueError where mu has none."""
+    """alpha / mu. ValueError where mu is not above 0."""
     if not mu > 0:
         raise ValueError(f"mu: expected above 0, which penalty forms need, got {mu}")
     return alpha / mu

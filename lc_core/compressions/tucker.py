@@ -1,4 +1,4 @@
-"""Tucker's decomposition of convolution kernels over their channels: a smaller core between two factors."""
+"""Tucker decomposition of convolution kernels over their channels: a smaller core between two factors."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ FALL = 1e-5
 class Tucker:
     """core (s, t, d, ...) times left (n, s) over the output channels and right (m, t) over the input channels.
 
-    Each is a Theta of its own. Where they take no fewer bits than the kernel, that is what is stored, and what runs.
+    Each is a Theta of its own. Where they take no fewer bits than the dense kernel, it is stored and run instead.
     """
 
     shape: tuple[int, ...]
@@ -53,7 +53,8 @@ class Tucker:
         return min(self._factor_bits(), dense_bits(self))
 
     def macs(self, use: Use) -> int:
-        """A 1 x 1 convolution to t channels on what comes in, the core's to s, and a 1 x 1 convolution on that."""
+        """A 1 x 1 convolution to t channels on the input, the convolution of the core to s, then a 1 x 1
+        convolution."""
         dense = dense_macs(self.shape, use)
         if use.groups > 1 or self._stored_dense():
             return dense
@@ -97,10 +98,10 @@ class Tucker:
 class Tucker2:
     """min over G (s, t, d, ...), U (n, s), V (m, t) of ||W - G x_1 U x_2 V||^2 for a kernel W (n, m, d, ...).
 
-    Alternating, each half exact: for V, U is the leading left singular vectors of W x_2 V^T seen as n x (t d ...), and
-    the other way round; G = W x_1 U^T x_2 V^T (higher-order orthogonal iteration). It starts from V of `previous` or,
-    without it, from the leading singular vectors of W over its input channels; the objective never rises, and ends no
-    higher than that of the start. A local optimum. float64. De Lathauwer, De Moor and Vandewalle, "On the best rank-1
+    It alternates, with each half exact: for fixed V, U holds the leading left singular vectors of W x_2 V^T as a matrix
+    n x (t d ...), and likewise V for fixed U; G = W x_1 U^T x_2 V^T (higher-order orthogonal iteration). It starts from
+    V of `previous` or, without it, from the leading singular vectors of W over its input channels; the objective never
+    rises above that of the start. A local optimum. float64. De Lathauwer, De Moor and Vandewalle, "On the best rank-1
     and rank-(R1, ..., RN) approximation of higher-order tensors", SIAM J. Matrix Anal. Appl. 2000; Kim et al.,
     "Compression of deep convolutional neural networks for fast and low power mobile applications", ICLR 2016.
 
@@ -143,7 +144,7 @@ class Tucker2:
         return Tucker(shape, Dense(core), Dense(left), Dense(right))
 
     def _capped(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """A core of s x (t d ...) has no more than t d ... independent rows; the same the other way round."""
+        """Ranks capped: a core s x (t d ...) has at most t d ... independent rows, and likewise for t."""
         check_kernel(shape, name="Tucker")
         positions = numel(shape[2:])
         s = min(self.ranks[0], shape[0], min(self.ranks[1], shape[1]) * positions)

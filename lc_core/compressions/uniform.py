@@ -1,4 +1,4 @@
-"""Uniform quantization: every value of Delta(Theta) is a whole number of steps from zero."""
+"""Uniform quantization: every weight of Delta(Theta) is a whole number of steps from zero."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,8 +34,8 @@ class Uniform:
         shape: of Delta(Theta).
         codes: (n,) uint8, flat, below 2^bits; below 2^bits - 1 in the symmetric form.
         scale: (1,) or (shape[0],), not negative.
-        zero: the code of 0, uint8, as many as scales; None in the symmetric form, whose middle code it is.
-        bits: of a code.
+        zero: the code of 0, uint8, one for each scale; None in the symmetric form, where it is the middle code.
+        bits: bits of a code.
     """
 
     shape: tuple[int, ...]
@@ -54,8 +54,8 @@ class Uniform:
         return ((codes - self._grid().zero[:, None]) * self.scale[:, None]).reshape(self.shape)
 
     def encode(self, w: Tensor) -> "Uniform":
-        """Theta of other weights on the same grid: the nearest codes. One scale takes any shape, scales for channels
-        one of as many channels."""
+        """Theta of other weights on the same grid: the nearest codes. With scales for channels, the weights must have
+        as many channels."""
         grid = self._grid()
         codes = grid.nearest(_rows(w, grid.scale.numel()).double()).to(torch.uint8).reshape(-1)
         return Uniform(tuple(w.shape), codes, self.scale, self.zero, self.bits)
@@ -108,20 +108,20 @@ class UniformQuantization:
     """min over s, z, q of sum_i (w_i - s (q_i - z))^2, s >= 0, q and z whole numbers from 0 to 2^bits - 1.
 
     Symmetric: z is the middle of q from 0 to 2^bits - 2, so that q - z goes from -(2^(bits-1) - 1) to 2^(bits-1) - 1.
-    Either way 0 is a value of the grid. For each output channel (dimension 0) on its own, if so asked.
+    Either way 0 is a value of the grid. The grid is for all weights, or for each output channel (dimension 0).
 
-    Alternating: for s and z every q_i is the nearest; for q and z, s = w^T (q - z) / ||q - z||^2. It starts from the
-    best of the grid between the least and the largest weight, ranges down to 1/64 of it, and `previous`; in each round
-    it also tries z one up and one down and s somewhat larger and smaller. A local optimum (the optimum of six weights
-    nine times of ten), never worse than the grid between the extremes nor than `previous`; zeros and constants come out
-    as they are. At most 7 + 12 * 5 passes over the weights, or from 64 weights a code over their sorted order's runs:
-    O(n log n + 2^bits log n a pass).
+    It alternates: for fixed s and z every q_i is the nearest; for fixed q and z, s = w^T (q - z) / ||q - z||^2. It
+    starts from the best of the grid between the smallest and the largest weight, of ranges down to 1/64 of it, and of
+    `previous`. Each round also tries z one up and one down, and s somewhat larger and smaller. A local optimum (the
+    global one for six weights nine times of ten), never worse than the grid between the extremes or than `previous`;
+    zeros and constants are exact. At most 7 + 12 * 5 passes over the weights or, from 64 weights a code on, over runs
+    of the sorted weights: O(n log n + 2^bits log n a pass).
 
     Attributes:
-        bits: of a code, 1 to 8; symmetric from 2.
-        symmetric: whether the grid reaches as far below 0 as above; no zero point is stored then.
-        granularity: "tensor" for one scale and zero point, "channel" for one a channel of weights in two dimensions or
-            more.
+        bits: bits of a code, 1 to 8; from 2 on where symmetric.
+        symmetric: whether the grid reaches as far below 0 as above. It then stores no zero point.
+        granularity: "tensor" for one scale and zero point, "channel" for one for each output channel of weights in two
+            dimensions or more.
     """
 
     bits: int

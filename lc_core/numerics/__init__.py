@@ -1,1 +1,1 @@
-"""The numerics that C steps and files rest on: one-dimensional k-means, singular vectors, sorting, bits."""
+"""The numerics of C steps and files: one-dimensional k-means, singular vectors, sorting, bit packing."""

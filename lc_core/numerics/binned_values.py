@@ -1,4 +1,4 @@
-"""Many single-precision values, counted in bins of equal widths; sorted only in those bins that are opened."""
+"""Many float32 values, counted in bins of equal widths. Only the values of opened bins are sorted."""
 
 from dataclasses import dataclass
 
@@ -11,20 +11,20 @@ from lc_core.numerics.lookup import not_above
 from lc_core.numerics.sorted_values import SAMPLE
 
 MANY = 1 << 16
-"""Fewer values are sorted in no time."""
+"""Fewer values are sorted, which is fast."""
 LARGEST_PART = 4
-"""Where more than one in so many values are in opened bins, sorting them all costs little more."""
+"""Where more than one value in so many is in an opened bin, sorting them all costs little more."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """Values (n,) and the sums over the bins they lie in.
+    """Values (n,) and their sums over bins.
 
     Attributes:
-        shift: about which the values are summed.
-        counts: (bins,), of the values in each.
-        sums: (bins,), likewise.
-        endless: which bins (bins,) hold values from outside the grid.
+        shift: subtracted from each value before it is summed.
+        counts: (bins,), the number of values in each bin.
+        sums: (bins,), the sum of the values in each bin.
+        endless: (bins,), whether a bin holds values from outside the grid.
     """
 
     values: Singles
@@ -35,7 +35,7 @@ class Bins:
     endless: Flags
 
     def holding(self, points: Floats) -> Flags:
-        """Which bins (bins,) hold one of the points, which are less the shift, and more than one value."""
+        """Which bins (bins,) hold a point and more than one value. Points have the shift subtracted."""
         held = not_above(points + self.shift, np.dtype(np.float32)).astype(np.float32)
         places = kernels.bin_places(held, self.grid)
         found = np.zeros(self.grid.bins, np.bool_)
@@ -43,7 +43,7 @@ class Bins:
         return found
 
     def opened(self, opened: Flags) -> "BinnedValues | None":
-        """The values with these bins opened; None where that would be a large part of the values."""
+        """The values with these bins opened. None where they would hold a large part of the values."""
         count = int(self.counts[opened].sum())
         if count > self.values.size // LARGEST_PART:
             return None
@@ -59,16 +59,16 @@ class Bins:
 
 @dataclass(frozen=True, eq=False)
 class BinnedValues:
-    """Values in ascending order by entries: each the value itself, or a bin not opened, whose values count as equal.
+    """Values as ascending entries. An entry is one value, or a closed bin whose values count as equal.
 
-    Edges between runs are exact where they lie in opened bins; elsewhere `below` takes a bin to one side as a whole.
+    Edges between runs are exact in opened bins. Elsewhere `below` takes a whole bin to one side.
 
     Attributes:
-        shift: what they are less.
-        means: (m,) of the entries.
-        counts: (m + 1,) of values before each entry.
-        sums: likewise, of these values.
-        squares: likewise, of their squares.
+        shift: subtracted from every value.
+        means: (m,), the mean of each entry.
+        counts: (m + 1,), the number of values before each entry.
+        sums: (m + 1,), their sum.
+        squares: (m + 1,), the sum of their squares.
     """
 
     shift: float
@@ -82,21 +82,21 @@ class BinnedValues:
         return int(self.counts[-1])
 
     def before(self, edges: Indices) -> tuple[Floats, Floats]:
-        """Sums of the values before each of `edges`, of any shape, and of their squares: in proportion within a bin."""
+        """Sums of the values before each of `edges`, of any shape, and of their squares; interpolated within a bin."""
         return np.interp(edges, self.counts, self.sums), np.interp(edges, self.counts, self.squares)
 
     def below(self, points: Floats) -> Indices:
-        """How many values are not above each of `points`, which are less the shift."""
+        """The number of values not above each of `points`. Points have the shift subtracted."""
         return self.counts[np.searchsorted(self.means, points, side="right")].astype(np.int64)
 
     def staying(self, centres: Floats, left_out: int) -> Indices:
-        """First places and ends (2, k) of the runs that stay about ascending `centres` when the farthest go."""
+        """First places and ends (2, k) of the runs around ascending `centres` after the farthest values are removed."""
         inner = np.searchsorted(self.means, (centres[1:] + centres[:-1]) / 2, side="right")
         borders = np.concatenate([[0], inner, [self.means.size]])
         return kernels.outermost_gone(self.means, self.counts, borders, centres, left_out=left_out)
 
     def about(self, places: Indices) -> tuple[Floats, Flags]:
-        """The value at each of `places`, less the shift, and whether that is one and not a bin's mean."""
+        """The value at each of `places`, less the shift, and whether it is exact, not the mean of a bin."""
         entries = np.searchsorted(self.counts, places, side="right") - 1
         return self.means[entries], self.counts[entries + 1] - self.counts[entries] == 1
 
@@ -106,13 +106,12 @@ class BinnedValues:
 
 
 def are_many(values: npt.NDArray[np.floating]) -> bool:
-    """Whether `values` (n,) are better counted in bins than sorted, and can be."""
+    """Whether counting `values` (n,) in bins is possible and faster than sorting."""
     return kernels.built() and values.dtype == np.float32 and MANY <= values.size < 1 << 31
 
 
 def binned(values: npt.NDArray[np.float32], *, bins: int, distinct: int) -> Bins | None:
-    """Float32 `values` (n,) in so many bins; None where that is no use: not all are finite, or a sample
-    of them has fewer than `distinct` values."""
+    """Float32 `values` (n,) in bins. None where not all are finite, or a sample has fewer than `distinct` values."""
     least, most = float(values.min()), float(values.max())
     sample = np.sort(values[:: max(1, values.size // SAMPLE)])
     if not np.isfinite(least + most) or np.count_nonzero(sample[1:] != sample[:-1]) < distinct:

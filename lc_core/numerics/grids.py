@@ -1,4 +1,4 @@
-"""Evenly spaced values for the weights of some channels, and the search for the best."""
+"""Grids of evenly spaced values for the weights of channels, and the search for the best grid."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,20 +9,20 @@ from torch import Tensor
 from lc_core.numerics.sorted_values import ascending
 
 CLIPS = tuple(2.0**-number for number in range(7))
-"""Ranges to start from, as parts of the weights' own. A few outliers at 2 bits are not given up from the whole."""
+"""Start ranges, relative to the range of the weights. From the full range alone, 2 bits would never drop outliers."""
 ROUNDS = 12
 FIRST_STRETCH, LAST_STRETCH = 0.2, 5e-3
 TOLERANCE = 1e-3
-"""A round that lowers the error by less than this part of it halves the stretch."""
+"""A round that lowers the error by less than this fraction halves the stretch."""
 BLOCK = 1 << 16
-"""Weights of the channels that are searched at a time: few enough to stay in a processor's cache."""
+"""The number of weights to search at a time, such that they stay in the processor's cache."""
 WEIGHTS_A_CODE = 64
-"""From as many, runs of sorted weights are faster than the weights one by one."""
+"""From this many weights for each code on, runs of sorted weights are faster than single weights."""
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """The values scale * (code - zero), code = 0 ... last, for each of some channels.
+    """The values scale * (code - zero), code = 0 ... last, for each channel.
 
     Attributes:
         scale: (channels,).
@@ -36,7 +36,7 @@ class Grid:
 
     def nearest(self, rows: Tensor) -> Tensor:
         """Codes (channels, n) of the values nearest to `rows` (channels, n), in their dtype."""
-        # Where the scale is 0 every value is; an infinite one gives the code of 0 without a division by 0.
+        # Where the scale is 0, all values are 0: an infinite scale gives the code of 0 without dividing by 0.
         scale = torch.where(self.scale > 0, self.scale, torch.inf).to(rows)[:, None]
         return (rows / scale).add_(self.zero.to(rows)[:, None]).round_().clamp_(0, self.last)
 
@@ -45,13 +45,13 @@ class Grid:
         return self.nearest(rows).sub_(self.zero.to(rows)[:, None])
 
     def errors(self, rows: Tensor) -> Tensor:
-        """Squared distances (channels,) of `rows` to the nearest values, as they will be decompressed; float64."""
+        """Squared distances (channels,) of `rows` to the decompressed nearest values; float64."""
         wide = rows.double()
         values = self.steps(wide).to(rows.dtype).mul_(self.scale[:, None])
         return (wide - values).square_().sum(dim=1)
 
     def split(self, channels: int) -> list["Grid"]:
-        """In parts of as many channels."""
+        """The grid in parts of this many channels."""
         pairs = zip(self.scale.split(channels), self.zero.split(channels), strict=True)
         return [Grid(scale, zero, self.last) for scale, zero in pairs]
 
@@ -62,7 +62,7 @@ class Grid:
 
 
 class _Rows(Protocol):
-    """Weights (channels, n) as the search sees them."""
+    """Weights (channels, n) in the form that the search needs."""
 
     def products(self, grid: Grid) -> tuple[Tensor, Tensor]:
         """w^T d and d^T d (channels,), float64, for d the steps q - z of the values of `grid` nearest to w."""
@@ -71,7 +71,7 @@ class _Rows(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class _Listed:
-    """One by one, float64."""
+    """Weights one by one, float64."""
 
     rows: Tensor
 
@@ -82,7 +82,7 @@ class _Listed:
 
 @dataclass(frozen=True, eq=False)
 class _Sorted:
-    """In ascending order, a run for each code, with the sums (channels, n + 1) of the first 0 ... n; float64."""
+    """Sorted weights, where each code has a run, with the sums (channels, n + 1) of the first 0 ... n; float64."""
 
     rows: Tensor
     sums: Tensor
@@ -97,9 +97,9 @@ class _Sorted:
 
 
 def best_grid(rows: Tensor, *, last: int, symmetric: bool, before: Grid | None) -> Grid:
-    """The best grid found for each of `rows` (channels, n), with codes up to `last`; of equally good ones `before`.
+    """The best grid found for each of `rows` (channels, n), with codes up to `last`; of equal ones, `before`.
 
-    `UniformQuantization` says how it is found. Scales and zero points come in the dtype of `rows`.
+    `UniformQuantization` describes the search. Scales and zero points come in the dtype of `rows`.
     """
     channels = max(1, BLOCK // max(1, rows.shape[1]))
     blocks = rows.split(channels)
@@ -120,14 +120,14 @@ def _best_of_block(rows: Tensor, *, last: int, symmetric: bool, before: Grid | N
     if before is not None:
         starts.insert(0, Grid(before.scale.double(), before.zero.double(), last))
     found = _alternate(rows, starts, shifts=() if symmetric else (-1, 1))
-    # Of zeros and of a constant every weight is zero or one step of its own size.
+    # For zeros and constants, the second grid is exact: one step of their own size.
     grids = [whole, Grid(widest, whole.zero, last), found]
     held = [_held(grid, rows.dtype) for grid in grids]
     return _least(held if before is None else [before, *held], rows)
 
 
 def _range(rows: Tensor, *, symmetric: bool) -> tuple[Tensor, Tensor]:
-    """The least and the largest of each of `rows` and 0, or minus and plus the largest magnitude; float64."""
+    """The smallest and the largest of each of `rows` and 0; if symmetric, -/+ the largest magnitude; float64."""
     if not rows.shape[1]:
         return (rows.new_zeros(rows.shape[0], dtype=torch.float64),) * 2
     low, high = (edge.double() for edge in rows.aminmax(dim=1))
@@ -143,10 +143,10 @@ def _between(low: Tensor, high: Tensor, *, last: int) -> Grid:
 
 
 def _alternate(rows: Tensor, starts: list[Grid], *, shifts: tuple[int, ...]) -> Grid:
-    """Where the alternation from the best of `starts` rests in each channel.
+    """The end of the alternation from the best of `starts`, for each channel.
 
-    It tries the scale as it is, zero points moved by `shifts`, and scales stretched both ways by less and less: with
-    many codes the best scale for given codes is hardly another than gave them, however far the best of all is.
+    It tries the current scale, zero points moved by `shifts`, and scales stretched both ways by less and less. With
+    many codes, refitting alone hardly moves the scale, however far the best scale is.
     """
     search = _search(rows, last=starts[0].last)
     best, error = search.refit(starts[0])
@@ -168,7 +168,7 @@ def _alternate(rows: Tensor, starts: list[Grid], *, shifts: tuple[int, ...]) -> 
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """Grids compared on some rows.
+    """Compares grids on rows of weights.
 
     Attributes:
         rows: the weights.
@@ -179,7 +179,7 @@ class _Search:
     squares: Tensor
 
     def refit(self, grid: Grid) -> tuple[Grid, Tensor]:
-        """`grid` with the best scale for the codes that it gives, and the squared error (channels,) then."""
+        """`grid` with the best scale for its codes, and the squared error (channels,) with that scale."""
         products, squares = self.rows.products(grid)
         scale = products / squares.clamp(min=1)
         return Grid(scale, grid.zero, grid.last), self.squares - products * scale

@@ -1,6 +1,6 @@
-"""The compiled loops of kernels.c, where they were built: an install without a C compiler has none.
+"""The compiled loops of kernels.c. An install without a C compiler has none.
 
-Whoever calls them asks `built` first and has another way to the same end.
+Callers ask `built` first and have another way to the same result.
 """
 
 import ctypes
@@ -52,14 +52,14 @@ LIBRARY = _library()
 
 
 def built() -> bool:
-    """Whether there are any."""
+    """Whether the compiled loops are there."""
     return LIBRARY is not None
 
 
 class Grid(NamedTuple):
-    """Bins of equal widths but for the first and the last, which have no end.
+    """Bins of equal widths; the first and the last are unbounded.
 
-    The bin of a value is (value - low) scale in single precision, rounded down, and never falls as the value grows.
+    The bin of a value is (value - low) scale in single precision, rounded down. It never falls as the value grows.
     """
 
     low: float
@@ -75,7 +75,8 @@ def bin_places(values: Singles, grid: Grid) -> Numbers:
 
 
 def bin_sums(values: Singles, grid: Grid, *, shift: float) -> tuple[Numbers, Floats]:
-    """Counts and sums (bins,) of the values in each bin, less `shift`. Of fewer than 2^31 values."""
+    """Counts (bins,) of the values in each bin, and their sums (bins,), each value less `shift`. Fewer than 2^31
+    values."""
     counts, sums = np.zeros(grid.bins, np.int32), np.zeros(grid.bins)
     _call("bin_sums", values, values.size, *grid, shift, counts, sums)
     return counts, sums
@@ -83,7 +84,7 @@ def bin_sums(values: Singles, grid: Grid, *, shift: float) -> tuple[Numbers, Flo
 
 def bin_members(values: Singles, grid: Grid, opened: Flags, *, count: int) -> Singles:
     """The `count` values whose bins are `opened` (bins,)."""
-    found = np.empty(count + 1, np.float32)  # it writes each value before it knows whether that stays
+    found = np.empty(count + 1, np.float32)  # the loop writes each value before it knows whether to keep it
     _call("bin_members", values, values.size, *grid, opened, found)
     return found[:count]
 
@@ -91,9 +92,10 @@ def bin_members(values: Singles, grid: Grid, opened: Flags, *, count: int) -> Si
 def bin_entries(
     counts: Numbers, sums: Floats, opened: Flags, members: Singles, *, shift: float, spread: float
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Means (m,) of bins that hold a value and are not `opened` and of single `members`, ascending, of those that are;
-    and the counts, sums and sums of squares (m + 1,) of what lies before each, squares as if values of one bin had
-    the mean square distance `spread` from their mean."""
+    """Means (m,) of the entries, and counts, sums and sums of squares (m + 1,) of the values before each.
+
+    A nonempty bin is one entry; an opened bin has one entry for each of its `members`, ascending. Squares assume that
+    values of a bin have the mean square distance `spread` from their mean."""
     entries = np.empty((4, counts.size + members.size + 1))
     m = _call("bin_entries", counts, sums, counts.size, opened, members, shift, spread, entries, entries.shape[1])
     return entries[0, :m], entries[1, : m + 1], entries[2, : m + 1], entries[3, : m + 1]
@@ -110,8 +112,9 @@ def borders_passed(values: Singles, borders: Singles) -> Numbers:
 
 
 def least_way(places: Indices, sums: Floats, squares: Floats) -> Indices:
-    """Which start (layers, a) of a run that ends at each of the next row of `places` (layers + 1, a) is on the way of
-    least distortion; sums and squares of the values before each place."""
+    """The best starts (layers, a) of the runs that end at each place of the next row of `places` (layers + 1, a).
+
+    Together they make the runs of least distortion. `sums` and `squares` are of the values before each place."""
     layers, a = places.shape[0] - 1, places.shape[1]
     came, best = np.empty((layers, a), np.int64), np.empty(2 * a)
     _call("least_way", places, sums, squares, layers, a, best, came)
@@ -119,10 +122,10 @@ def least_way(places: Indices, sums: Floats, squares: Floats) -> Indices:
 
 
 def outermost_gone(means: Floats, counts: Floats, borders: Indices, centres: Floats, *, left_out: int) -> Indices:
-    """First places and ends (2, k) of the values that stay about each of `centres` (k,) when the farthest go.
+    """First places and ends (2, k) of the values around each of `centres` (k,) after the farthest are removed.
 
-    Of entries with ascending means (m,) and `counts` (m + 1,) values before each, and of all, in runs between `borders`
-    (k + 1,), places of entries.
+    Entries have ascending means (m,) and `counts` (m + 1,) values before each, and in all. `borders` (k + 1,), indices
+    of entries, separate the runs.
     """
     runs, k = np.stack([borders[:-1], borders[1:]]), centres.size
     reach, heap = np.empty(k), np.empty(k, np.int32)
@@ -131,8 +134,9 @@ def outermost_gone(means: Floats, counts: Floats, borders: Indices, centres: Flo
 
 
 def best_parts(counts: Floats, sums: Floats, *, size: int) -> Indices:
-    """The `size` runs of least distortion of at least as many bins (b,), as edges (size + 1,) among 0 to b; counts and
-    sums (b + 1,) of the values before each bin, and of all. O(size b log b)."""
+    """The `size` runs of least distortion over b bins, b >= size, as edges (size + 1,) from 0 to b.
+
+    `counts` and `sums` (b + 1,) are of the values before each bin, and of all. O(size b log b)."""
     bins = counts.size - 1
     came, explained = np.empty((size - 1, bins + 1), np.int32), np.empty(2 * (bins + 1))
     _call("best_parts", counts, sums, bins, size, explained, came)
@@ -143,7 +147,7 @@ def best_parts(counts: Floats, sums: Floats, *, size: int) -> Indices:
 
 
 def _call(name: str, *given: npt.NDArray[np.generic] | float) -> int:
-    """An array goes as its address."""
+    """Calls a loop; arrays are passed by their addresses."""
     passed = [_address(each) if isinstance(each, np.ndarray) else each for each in given]
     result: int = getattr(LIBRARY, name)(*passed)
     return result

@@ -1,4 +1,4 @@
-"""One-dimensional k-means: dynamic programming over sorted values, then over the neighbourhoods of its borders."""
+"""One-dimensional k-means: dynamic programming over sorted values, then over positions near the borders."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -23,44 +23,43 @@ from lc_core.numerics.sorted_values import (
 )
 
 EXACT = 256
-"""Up to as many distinct values are parted exactly."""
+"""Up to this many distinct values the solution is exact."""
 LEAST_BINS, BINS_A_RUN, MOST_BINS = 128, 12, 512
 LONGEST_RUN = 16
-"""No run takes more bins than this many times its share, but the first."""
+"""No run but the first takes more bins than this many times its share."""
 MOST_BINNED = 64
-"""More centres than this are too many for so few bins."""
+"""With more centres than this, the bins are too few."""
 COARSE = np.arange(-19, 20) / 16
 FINE = np.arange(-8, 9) / 96
-"""Where a border may move, in runs: past the border next to it, so that a run can vanish here and another appear
-anywhere, by all between moving up; then closer, for what the coarse steps are too long to see."""
+"""How far a border may move, in runs. COARSE reaches past the next border: one run can vanish and another appear
+elsewhere, while all runs between move up. FINE then makes small moves."""
 SETTLED = 1e-3
-"""A start whose distortion Lloyd's algorithm lowers by less than this part of it is where the last C step put it,"""
+"""A start is settled where Lloyd's algorithm lowers its distortion by less than this fraction"""
 NEARBY = np.unique(np.outer([-1, 1], [0.0, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.2]))
-"""and stays where none of these moves pays either."""
+"""and none of these moves lowers it either."""
 MOVES = 5
 GAIN = 5e-5
-"""A move that lowers the distortion by less than this part of it is the last of its kind."""
+"""Moves of one kind end when one lowers the distortion by less than this fraction."""
 LLOYD_ROUNDS, LLOYD_ROUNDS_A_MOVE = 10, 2
 BINS, FEW_BINS, FEW_CENTRES = 1 << 14, 1 << 12, 16
-"""For a few centres that a start is near, few bins will do."""
+"""For up to FEW_CENTRES centres with a start, FEW_BINS are enough."""
 PARTS = 1 << 11
-"""So many of them, about, does the compiled programme see: a quarter loses up to 0.1 % at 64 centres."""
+"""About the number of bins of the compiled dynamic programme. A quarter of it loses up to 0.1 % at 64 centres."""
 ENTRIES = 4
-"""Less than so many a centre, and the values lie in lumps that the bins do not part."""
+"""With fewer entries for each centre, the values lie in clusters that the bins do not separate."""
 OPENINGS = 4
 TABLE = 1 << 15
-"""Costs of runs that are worked out at a time: few enough to stay in a processor's cache."""
+"""The number of run costs to compute at a time, such that they stay in the processor's cache."""
 
 
 def optimal_centres(w: npt.NDArray[np.floating], *, size: int, start: npt.NDArray[np.floating] | None = None) -> Floats:
     """Centres (size,), ascending, of least sum of squared distances to `w` (n,), float32 or float64.
 
-    Optimal for at most 256 distinct values, and but for a few values about the border for two centres. For more a local
-    optimum, better than those of Lloyd's algorithm in that it is one also for moves of many borders at once
-    (`_refined`): within 0.1 % of the optimum where that was worked out. It goes on from the optimum over some bins
-    (from cells of width density^(-1/3) beyond 64 centres) and from `start` (size,), if there is one; a start at rest
-    but for little, which moves nearby do not better, is only laid to rest.
-    Fewer distinct values than centres: the last is repeated.
+    Optimal for at most 256 distinct values; for two centres optimal up to a few values near the border. Otherwise a
+    local optimum that no move of many borders at once improves (`_refined`): within 0.1 % of the optimum where that was
+    computed. It starts from the optimum over bins (from cells of width density^(-1/3) beyond 64 centres) and from
+    `start` (size,), if there is one. A settled start is only refined by Lloyd's algorithm. With fewer distinct values
+    than centres, the last is repeated.
     """
     if are_many(w) and 2 < size <= MOST_BINNED:
         centres = _centres_of_many(np.ascontiguousarray(w), size, start)
@@ -72,9 +71,9 @@ def optimal_centres(w: npt.NDArray[np.floating], *, size: int, start: npt.NDArra
 def _centres_of_many(
     values: npt.NDArray[np.float32], size: int, start: npt.NDArray[np.floating] | None
 ) -> Floats | None:
-    """`optimal_centres` over bins: those that a border comes to lie in are opened, and Lloyd's algorithm goes on.
+    """`optimal_centres` over bins. Bins that contain a border are opened, and Lloyd's algorithm continues.
 
-    None where the bins are no use, or would have to be opened for a large part of the values.
+    None where bins do not help, or where opened bins would hold a large part of the values.
     """
     few = start is not None and size <= FEW_CENTRES
     bins = binned(values, bins=FEW_BINS if few else BINS, distinct=EXACT)
@@ -101,7 +100,7 @@ def _centres_of_many(
 
 
 def _best_parts(data: Ordered, size: int) -> Indices:
-    """Where Lloyd's algorithm rests from the best runs of some parts of the values; compiled."""
+    """The end of Lloyd's algorithm from the best runs of bins; compiled."""
     edges = bin_edges(data, bins=PARTS)
     sums, _ = data.before(edges)
     parts = kernels.best_parts(edges.astype(np.float64), sums, size=min(size, edges.size - 1))
@@ -135,7 +134,7 @@ def _padded(centres: Floats, size: int) -> Floats:
 
 
 def _first_of_each(values: npt.NDArray[np.floating], *, most: int) -> Indices | None:
-    """Places of the first of each distinct value; None where there are more than `most`."""
+    """The first place of each distinct value; None where there are more than `most`."""
     sample = values[:: max(1, values.size // SAMPLE)]
     if np.count_nonzero(sample[1:] != sample[:-1]) >= most:
         return None
@@ -154,20 +153,20 @@ def _best_runs(data: SortedValues, size: int, start: Floats | None) -> Indices:
     rested, settled = (None, False) if start is None else _rested(data, size, start)
     if rested is not None and settled:
         return rested
-    if size > MOST_BINNED:  # that many cells are best laid as the bins are
+    if size > MOST_BINNED:  # so many cells are best laid out like the bins
         first = bin_edges(data, bins=size)
     else:
         bins = min(max(LEAST_BINS, BINS_A_RUN * size), MOST_BINS)
         longest = -(-LONGEST_RUN * bins // size)
         first = _partition(data, bin_edges(data, bins=bins), size, longest=longest)
     laid = _lloyd(data, centres_of(data, first), rounds=LLOYD_ROUNDS)
-    # Either may lead astray, the bins where the values lie in lumps, the start where these were others.
+    # Either can mislead: the bins where values lie in clusters, the start where the values have changed.
     found = [_refined(data, edges, size) for edges in (laid, rested) if edges is not None]
     return min(found, key=partial(distortion, data))
 
 
 def _rested(data: Ordered, size: int, start: Floats) -> tuple[Indices, bool]:
-    """Edges of the runs where Lloyd's algorithm from `start` rests, and whether that may be left at that."""
+    """Edges of the runs where Lloyd's algorithm from `start` ends, and whether the start was settled."""
     begun = nearest_runs(data, start)
     rested = _lloyd(data, centres_of(data, begun), rounds=LLOYD_ROUNDS)
     least = distortion(data, rested)
@@ -177,7 +176,7 @@ def _rested(data: Ordered, size: int, start: Floats) -> tuple[Indices, bool]:
 
 
 def _best_halves(data: SortedValues) -> Indices:
-    """Edges of two runs: the best whose border is at the edge of a block, or among the smallest or largest values."""
+    """Edges of the best two runs whose border is at the edge of a block, or among the smallest or largest values."""
     n, few = data.size, min(SAMPLE // 8, data.size - 1)
     outer = np.concatenate([np.arange(1, few + 1), np.arange(n - few, n)])
     blocks = np.arange(1, (n - 1) // BLOCK + 1)
@@ -190,9 +189,9 @@ def _best_halves(data: SortedValues) -> Indices:
 def bin_edges(data: Ordered, *, bins: int) -> Indices:
     """Edges of at most `bins` bins of the values, finer where these are denser.
 
-    The bins' widths follow density^(-1/3), the best for quantization with many cells (Panter and Dite 1951): the sum of
-    gap^(2/3) grows by equal amounts from edge to edge, a gap counting for one bin at most, or wide ones would take them
-    all. Equal widths and equal counts both fail on heavy tails.
+    The widths follow density^(-1/3), which is best for quantization with many cells (Panter and Dite 1951): the sum of
+    gap^(2/3) grows by equal amounts from edge to edge. A gap counts for one bin at most, or wide gaps would take all
+    bins. Equal widths and equal counts both fail on heavy tails.
     """
     places, values = data.sampled()
     growth = np.cbrt(np.diff(values) ** 2 * np.diff(places))
@@ -209,15 +208,19 @@ def bin_edges(data: Ordered, *, bins: int) -> Indices:
 def _partition(data: Ordered, edges: Indices, size: int, *, longest: int) -> Indices:
     """The `size` runs of least distortion whose borders are among `edges` (b + 1,), as edges (size + 1,).
 
-    best_k(j) = min over i < j of best_{k-1}(i) + distortion(i, j) (Bellman 1973; Wang and Song 2011), with i no further
-    back than `longest` but in the first run. O(size b longest).
+    best_k(j) = min over i < j of best_{k-1}(i) + distortion(i, j) (Bellman 1973; Wang and Song 2011), with i at most
+    `longest` back, except in the first run. O(size b longest).
     """
     bins = edges.size - 1
     longest = min(longest, bins)
     sums, squares = data.before(edges)
     ends = np.arange(1, bins + 1)[:, None]
     starts = ends - longest + np.arange(longest)
-    from_there = edges[starts], sums[starts], squares[starts]  # where negative, from behind the end: infinite
+    from_there = (
+        edges[starts],
+        sums[starts],
+        squares[starts],
+    )  # a negative index wraps to behind the end, where the cost is infinite
     cost = run_costs(*from_there, edges[ends], sums[ends], squares[ends])[:, 0]
     best, came = squares[1:] - sums[1:] ** 2 / edges[1:], []
     for _ in range(1, min(size, bins)):
@@ -231,7 +234,7 @@ def _partition(data: Ordered, edges: Indices, size: int, *, longest: int) -> Ind
 
 
 def _lloyd(data: Ordered, centres: Floats, *, rounds: int) -> Indices:
-    """Edges of the runs where Lloyd's algorithm from `centres` rests, or comes to in `rounds`."""
+    """Edges of the runs where Lloyd's algorithm from `centres` ends, after at most `rounds`."""
     edges = nearest_runs(data, centres)
     for _ in range(rounds - 1):
         moved = nearest_runs(data, centres_of(data, edges))
@@ -242,7 +245,7 @@ def _lloyd(data: Ordered, centres: Floats, *, rounds: int) -> Indices:
 
 
 def _refined(data: Ordered, edges: Indices, size: int) -> Indices:
-    """`edges` after moves of all borders at once, first COARSE ones, then FINE ones, while they pay."""
+    """`edges` after moves of all borders at once, first COARSE, then FINE, while the distortion falls."""
     least = distortion(data, edges)
     for offsets in (COARSE, FINE):
         for _ in range(MOVES):
@@ -256,7 +259,7 @@ def _refined(data: Ordered, edges: Indices, size: int) -> Indices:
 
 
 def _filled(data: Ordered, edges: Indices, size: int) -> Indices:
-    """Edges of `size` runs: those of largest distortion cut in two while there are fewer."""
+    """Edges of `size` runs: while there are fewer, the runs of largest distortion are cut in two."""
     while edges.size <= size:
         counts = np.diff(edges)
         order = np.argsort(np.where(counts > 1, distortions(data, edges), -1.0), kind="stable")[edges.size - 1 - size :]
@@ -266,14 +269,14 @@ def _filled(data: Ordered, edges: Indices, size: int) -> Indices:
 
 
 def _moved(data: Ordered, edges: Indices, size: int, offsets: Floats) -> Indices:
-    """The best `size` runs whose every border is moved by one of `offsets`, counted in runs, and Lloyd's from there.
+    """The best `size` runs with every border moved by one of `offsets`, in runs; then Lloyd's algorithm.
 
-    Dynamic programming as in `_partition`, every border with places of its own: O(size len(offsets)^2).
+    Dynamic programming as in `_partition`, where each border has its own places: O(size len(offsets)^2).
     """
     edges = _filled(data, edges, size)
     runs = edges.size - 1
     places = np.interp(np.arange(1, runs)[:, None] + offsets, np.arange(runs + 1), edges).astype(np.int64)
-    # The first and the last edge stay: each is a border all of whose places are one.
+    # The first and the last edge do not move: all their places are equal.
     places = np.vstack([np.zeros_like(places[:1]), places, np.full_like(places[:1], edges[-1])])
     sums, squares = data.before(places)
     path = [0]
@@ -302,11 +305,11 @@ def _least_way(places: Indices, sums: Floats, squares: Floats) -> Sequence[Indic
 def run_costs(
     starts: Indices, sums: Floats, squares: Floats, ends: Indices, end_sums: Floats, end_squares: Floats
 ) -> Floats:
-    """For each layer the distortion [end, start] of the run from a start to an end: infinite where that is backwards.
+    """For each layer, the distortion [end, start] of the run from a start to an end; infinite where end < start.
 
     Args:
-        starts: (layers, a), and the sums of the values, and of their squares, before them.
-        ends: (layers, b), and the same.
+        starts: (layers, a), with the sums of the values before them, and of their squares.
+        ends: (layers, b), with the same.
     """
     counts = (ends[:, :, None] - starts[:, None, :]).astype(np.float64)
     explained = end_sums[:, :, None] - sums[:, None, :]
@@ -319,7 +322,7 @@ def run_costs(
 
 
 def _step(cost: Floats, best: Floats) -> tuple[Floats, Indices]:
-    """min over starts i of best(i) + cost(j, i) for every end j, and where it is reached."""
+    """min over starts i of best(i) + cost(j, i) for every end j, and the minimizing i."""
     through = cost + best
     chosen: Indices = through.argmin(axis=1)
     return through[np.arange(chosen.size), chosen], chosen

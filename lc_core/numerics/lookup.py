@@ -1,4 +1,4 @@
-"""Which of some cells of the real line each float32 falls in, by a table over its leading bits."""
+"""Finds the interval between ascending borders of each float32, by a table over its leading bits."""
 
 from itertools import pairwise
 
@@ -12,15 +12,15 @@ FEW_BORDERS, FEWER_BORDERS = 40, 6
 BITS = 18
 CHUNK = 1 << 16
 COMPARED = 1 << 18
-"""Few borders are compared with values so many at a time, many are looked up for CHUNK."""
+"""Values at a time where borders are few and compared one by one; with many borders, CHUNK at a time."""
 
 
 def borders_below(values: Singles, borders: Floats) -> Numbers:
-    """How many of `borders` (k,), ascending, lie below each of `values` (n,). Some six times as fast as a search.
+    """The number of ascending `borders` (k,) below each of `values` (n,). About six times as fast as a binary search.
 
-    A compiled loop does it by a table over cells of equal widths (`kernels.borders_passed`). Where there is none, few
-    borders are compared with one by one, and so is a handful anyway. For many, a table over all leading bits answers
-    for the values that share theirs with no border; the others are searched.
+    A compiled loop uses a table over cells of equal widths (`kernels.borders_passed`). Without it, and for very few
+    borders, values are compared with each border. For many borders without it, a table over leading bits answers for
+    values whose leading bits no border shares; the other values are searched.
     """
     # + 0.0 makes a positive zero of a negative one, which has other bits.
     held = not_above(borders, np.dtype(np.float32)) + np.float32(0.0)
@@ -36,14 +36,14 @@ def borders_below(values: Singles, borders: Floats) -> Numbers:
     table = _borders_by_key(held)
     for first in range(0, values.size, CHUNK):
         part, found = values[first : first + CHUNK], below[first : first + CHUNK]
-        np.take(table, _keys(part), out=found, mode="clip")  # any other mode goes through a buffer
+        np.take(table, _keys(part), out=found, mode="clip")  # other modes go through a buffer
         unclear = np.flatnonzero(found < 0)
         found[unclear] = np.searchsorted(held, part[unclear], side="left")
     return below
 
 
 def _borders_passed(values: Singles, borders: Singles) -> npt.NDArray[np.uint8]:
-    """How many of fewer than 256 `borders` lie below each of `values`, by comparing with every one."""
+    """The number of `borders`, fewer than 256, below each of `values`, by comparing with every border."""
     if not borders.size:
         return np.zeros(values.size, dtype=np.uint8)
     above = np.empty(values.size, dtype=np.bool_)
@@ -55,7 +55,7 @@ def _borders_passed(values: Singles, borders: Singles) -> npt.NDArray[np.uint8]:
 
 
 def between(values: Singles, borders: Floats) -> npt.NDArray[np.bool_]:
-    """Which of `values` (n,) lie above an odd number of `borders`, of which there are few."""
+    """Which of `values` (n,) lie above an odd number of `borders`. Made for few borders."""
     held = not_above(borders, np.dtype(np.float32))
     above = np.empty(values.size, dtype=np.bool_)
     inside: npt.NDArray[np.bool_] = np.greater(values, held[0])
@@ -65,7 +65,7 @@ def between(values: Singles, borders: Floats) -> npt.NDArray[np.bool_]:
 
 
 def not_above(points: Floats, dtype: np.dtype[np.floating]) -> npt.NDArray[np.floating]:
-    """The largest numbers of `dtype` not above `points`: a number of `dtype` is above both or neither."""
+    """The largest numbers of `dtype` not above `points`. Comparing a number of `dtype` with either gives the same."""
     held = points.astype(dtype)
     return np.where(held > points, np.nextafter(held, dtype.type(-np.inf)), held)
 
@@ -75,7 +75,7 @@ def _keys(values: Singles) -> npt.NDArray[np.uint32]:
 
 
 def _borders_by_key(borders: Singles) -> Numbers:
-    """How many of `borders` lie below the numbers of each key, their leading bits; -1 where one lies among them."""
+    """The number of `borders` below the numbers of each key (their leading bits); -1 where a border has that key."""
     keys, half = _keys(borders).astype(np.int64), 1 << BITS - 1
     table = np.empty(2 * half, dtype=np.int32)
     rising = ((-half, table[half:][::-1]), (0, table[:half]))  # the bits of negative numbers grow downwards

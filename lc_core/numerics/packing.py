@@ -1,7 +1,7 @@
 """Integers in as few bits as their range needs: fixed-width codes, bitmaps, Elias-Fano coded sets, combinations.
 
-Every function also takes tensors on the meta device and then returns the size of the result without its numbers, so
-that a size known before training and the bytes written after it come from the same code.
+Every function also takes tensors on the meta device and then returns a result without values. So the size that is known
+before training and the bytes written after it come from the same code.
 """
 
 import math
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 LARGEST_GROUP = 64
-"""Of what `pack_combinations` takes: (64 choose 32) fits an int64."""
+"""The largest group that `pack_combinations` takes: (64 choose 32) fits an int64."""
 
 
 class DamagedError(ValueError):
@@ -68,7 +68,7 @@ def elias_fano_bits(count: int, universe: int) -> int:
 
 
 def pack_elias_fano(support: Tensor, *, universe: int) -> dict[str, Tensor]:
-    """Ascending indices (k,) below `universe`: their `width` low bits as they are, their high parts in unary.
+    """Ascending indices (k,) below `universe`: their `width` low bits directly, their high parts in unary.
 
     The size depends on k and `universe` alone and stays within 0.56 bits an index of log2(universe choose k) for small
     k / universe, within 0.76 at a quarter, past which a bitmap is smaller (Elias 1974; Fano 1971; Vigna,
@@ -153,7 +153,7 @@ def _binomials(size: int, j: int) -> npt.NDArray[np.int64]:
 
 
 def _period(width: int) -> int:
-    """How many codes it takes until one begins at the beginning of a byte again."""
+    """The number of codes after which a code starts at a byte's start again."""
     return 8 // math.gcd(8, width)
 
 
@@ -163,7 +163,7 @@ def _unsigned(width: int) -> np.dtype[Any]:
 
 
 def _overlaps(width: int) -> Iterator[tuple[int, int, int]]:
-    """(code, byte, how far to the left of the byte's beginning the code begins) where the two of a period overlap."""
+    """(code, byte, bits from the byte's start to the code's start) for all codes and bytes of a period that overlap."""
     for place in range(_period(width)):
         for byte in range(place * width // 8, byte_count((place + 1) * width)):
             yield place, byte, place * width - 8 * byte

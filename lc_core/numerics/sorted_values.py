@@ -21,7 +21,7 @@ SAMPLE = 1 << 12
 
 
 class Ordered(Protocol):
-    """Values in ascending order, as far as their order need be known; sums and points are less `shift`."""
+    """Values in ascending order, sorted as far as needed. Sums and points have `shift` subtracted."""
 
     @property
     def size(self) -> int: ...
@@ -33,17 +33,17 @@ class Ordered(Protocol):
         """Sums of the values before each of `edges`, of any shape, and of their squares."""
 
     def below(self, points: Floats) -> Indices:
-        """How many values are not above each of `points`."""
+        """The number of values not above each of `points`."""
 
     def staying(self, centres: Floats, left_out: int) -> Indices:
-        """First places and ends (2, k) of the runs that stay about ascending `centres` (k,), less the shift, when the
-        `left_out` values go that are farthest from the nearest of them."""
+        """First places and ends (2, k) of the runs around ascending `centres` (k,), less the shift, after removing the
+        `left_out` values that are farthest from their nearest centre."""
 
     def about(self, places: Indices) -> tuple[Floats, Flags]:
         """The value at each of `places`, less the shift, and whether it is known exactly."""
 
     def sampled(self) -> tuple[Indices, Floats]:
-        """Places of some values, the first among them, and those values."""
+        """The places of a sample of the values, the first among them, and their values."""
 
 
 def centres_of(data: Ordered, edges: Indices) -> Floats:
@@ -54,19 +54,19 @@ def centres_of(data: Ordered, edges: Indices) -> Floats:
 
 
 def distortions(data: Ordered, edges: Indices) -> Floats:
-    """For each run (k,) the sum of the squared distances to its mean."""
+    """For each run (k,), the sum of squared distances to its mean."""
     sums, squares = data.before(edges)
     spread: Floats = squares[1:] - squares[:-1] - (sums[1:] - sums[:-1]) ** 2 / (edges[1:] - edges[:-1])
     return spread
 
 
 def distortion(data: Ordered, edges: Indices) -> float:
-    """Their sum."""
+    """The sum of `distortions`."""
     return float(distortions(data, edges).sum())
 
 
 def nearest_runs(data: Ordered, centres: Floats) -> Indices:
-    """Edges of the runs of values nearest to each of `centres`; a centre left without values is dropped."""
+    """Edges of the runs of values nearest to each of `centres`. A centre without values is dropped."""
     return edges_of(data.below((centres[1:] + centres[:-1]) / 2), data.size)
 
 
@@ -74,13 +74,13 @@ def nearest_runs(data: Ordered, centres: Floats) -> Indices:
 class SortedValues:
     """Values (n,) and the sums of the first 0, BLOCK, 2 BLOCK, ... of them, each less `shift`.
 
-    Sums at every value would take longer to make than sorting does; what a block lacks is added when asked for.
+    Sums at every value would take longer than sorting. The values within a block are added when asked for.
 
     Attributes:
         values: ascending, float32 or float64.
-        shift: about which they are summed: 0, or where they lie far from it, one of them.
+        shift: subtracted before summing: 0, or one of the values where they lie far from 0.
         sums: (n // BLOCK + 1,), float64.
-        squares: likewise, of the squares.
+        squares: (n // BLOCK + 1,), float64, sums of squares.
     """
 
     values: npt.NDArray[np.floating]
@@ -101,19 +101,19 @@ class SortedValues:
         return self.sums[block] + sums, self.squares[block] + squares
 
     def below(self, points: Floats) -> Indices:
-        """How many values are not above each of `points`, which are less the shift."""
+        """The number of values not above each of `points`. Points have the shift subtracted."""
         places: Indices = np.searchsorted(
             self.values, not_above(points + self.shift, self.values.dtype), side="right"
         ).astype(np.int64)
         return places
 
     def staying(self, centres: Floats, left_out: int) -> Indices:
-        """First places and ends (2, k) of the runs that stay about ascending `centres` when the farthest go."""
+        """First places and ends (2, k) of the runs around ascending `centres` after the farthest values are removed."""
         values, k = self.values, centres.size
         places = self.below(np.concatenate([(centres[1:] + centres[:-1]) / 2, centres]))
         borders = np.concatenate([[0], places[: k - 1], [values.size]])
         middles = np.minimum(np.maximum(places[k - 1 :], borders[:-1]), borders[1:])
-        # Only the outermost of either side of a centre can be among the farthest.
+        # Only the outermost values on either side of a centre can be among the farthest.
         firsts = np.concatenate([borders[:-1], np.maximum(borders[1:] - left_out, middles)])
         lasts = np.concatenate([np.minimum(borders[:-1] + left_out, middles), borders[1:]])
         sides = zip(np.concatenate([centres, centres]) + self.shift, firsts, lasts, strict=True)
@@ -127,7 +127,7 @@ class SortedValues:
         return self.values[places].astype(np.float64) - self.shift, np.ones(places.shape, np.bool_)
 
     def sampled(self) -> tuple[Indices, Floats]:
-        """Where there are many, every so many of the values, but all of the smallest and the largest."""
+        """All values, or where there are many, a regular sample with all of the smallest and the largest."""
         n, ends = self.size, SAMPLE // 8
         if n > 2 * SAMPLE:
             between = np.arange(ends, n - ends, n // SAMPLE)
@@ -153,7 +153,7 @@ def summed(values: npt.NDArray[np.floating]) -> SortedValues:
 
 
 def edges_of(borders: Indices, n: int) -> Indices:
-    """0, those of ascending `borders` between that make a run, and n."""
+    """0, the ascending `borders` without those that would make an empty run, and n."""
     edges = np.empty(borders.size + 2, np.int64)
     edges[0], edges[1:-1], edges[-1] = 0, borders, n
     rising = edges[1:] > edges[:-1]

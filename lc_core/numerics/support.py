@@ -1,4 +1,4 @@
-"""An ascending set of indices in the smaller of a bitmap and an Elias-Fano code; its size follows from its count."""
+"""An ascending set of indices, as a bitmap or an Elias-Fano code, whichever is smaller. The count gives the size."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ def support_bits(count: int, universe: int) -> int:
 
 
 def pack_support(support: Tensor, *, universe: int) -> dict[str, Tensor]:
-    """Ascending indices (k,) below `universe` as uint8 arrays; on the meta device without their numbers."""
+    """Ascending indices (k,) below `universe` as uint8 arrays; on the meta device without values."""
     if _bitmap_is_smaller(support.numel(), universe):
         return {"bitmap": pack_bitmap(support, universe=universe)}
     return pack_elias_fano(support, universe=universe)

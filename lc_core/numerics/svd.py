@@ -1,4 +1,4 @@
-"""The leading singular vectors of a matrix: exact through its Gram matrix, or refined from those of a matrix nearby."""
+"""The leading singular vectors of a matrix: exact by its Gram matrix, or refined from those of a nearby matrix."""
 
 import functools
 from dataclasses import dataclass
@@ -10,30 +10,30 @@ from torch import Tensor
 SMALL = 64
 """Up to this many rows or columns the exact decomposition is fast enough."""
 TOLERANCE = 1e-4
-"""Factors will do once the objective has no more than this part of it left to fall, by estimate."""
+"""Factors are accepted when the objective can fall by at most this fraction, by estimate."""
 ROUNDING = 1e-14
-"""... or than this part of ||W||^2 for each unit of the rank: what float32 factors cost."""
+"""... or by at most this fraction of ||W||^2 for each unit of rank: the rounding of float32 factors."""
 OVERFLOW = 1e-6, 1e6
-"""Where ||W||^2 lies outside, W is scaled: float32 must hold its square."""
+"""Where ||W||^2 lies outside, W is scaled, since float32 must hold its square."""
 SLACK = 1.5
-"""Estimates are held to be too low by this."""
+"""Estimates are multiplied by this, since they may be too low."""
 ROUNDS = 3
-"""At most this many rounds of alternation; more would take as long as what is done without."""
+"""At most this many rounds of alternation. More would take as long as the other methods."""
 ENERGY = 1e-6
-"""A sum of squares is known but for this part of it."""
+"""The relative error of a sum of squares."""
 PROBES = 32
 POWERS = 4
 MISSED = 4.7
-"""A direction's part in PROBES normal ones falls below its mean by more than this once in a million."""
+"""The energy of a direction in PROBES normal vectors is below its mean by more than this factor once in a million."""
 KRYLOV = 16
-"""At least this many rows for each unit of the rank make a Krylov space cheaper than the whole one."""
+"""With at least this many rows for each unit of rank, a Krylov space is cheaper than the full space."""
 BLOCKS = (3, 5, 7, 9)
-"""Sizes of the Krylov space, in blocks, at which it is asked whether it is large enough."""
+"""Sizes of the Krylov space, in blocks, at which its accuracy is checked."""
 
 
 @dataclass(frozen=True, eq=False)
 class Decomposition:
-    """u (m, r) diag(s) vt (r, n), s falling, and the dtype of the matrix that it is of."""
+    """u (m, r) diag(s) vt (r, n), with s descending, and the dtype of the decomposed matrix."""
 
     u: Tensor
     s: Tensor
@@ -41,7 +41,7 @@ class Decomposition:
     dtype: torch.dtype
 
     def halves(self) -> tuple[Tensor, Tensor]:
-        """left (m, r), right (r, n), in the matrix's dtype, the singular values shared evenly."""
+        """left (m, r), right (r, n), in the matrix's dtype, with the singular values shared evenly."""
         root = self.s.sqrt()
         return _stored(self.u * root, self.dtype), _stored(root[:, None] * self.vt, self.dtype)
 
@@ -53,8 +53,8 @@ class Decomposition:
 def leading(matrix: Tensor, *, rank: int) -> Decomposition:
     """The `rank` largest singular values and their vectors, float64. Exact.
 
-    Of float32 and shorter from the eigenvectors of the smaller Gram matrix, in float64, whose squares keep what float32
-    has of digits; at two to three times the speed of a decomposition of `matrix` itself, which float64 needs.
+    For float32 and narrower, from the eigenvectors of the smaller Gram matrix in float64, which keeps all digits of
+    float32. That is two to three times as fast as a decomposition of `matrix` itself, which float64 needs.
     """
     if matrix.dtype == torch.float64:
         u, s, vt = torch.linalg.svd(matrix, full_matrices=False)
@@ -72,9 +72,9 @@ def leading(matrix: Tensor, *, rank: int) -> Decomposition:
 def refined(matrix: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor] | None:
     """Factors (m, r), (r, n) of nearly least ||matrix - left right||^2, found from `left` and `right`, or None.
 
-    In float32, first by alternation (`_alternated`), as fast as the spectrum falls after the r-th singular value; where
-    it is level there, as in the first LC steps, by the Rayleigh-Ritz method (`_projected`). Neither ends worse than
-    `left` and `right`. None where no estimate says that at most TOLERANCE of the objective is left to gain, for
+    In float32, first by alternation (`_alternated`), which is fast where the spectrum falls after the r-th singular
+    value. Where it is flat there, as in the first LC steps, by the Rayleigh-Ritz method (`_projected`). Neither ends
+    worse than `left` and `right`. None where no estimate bounds the remaining gain by TOLERANCE of the objective, for
     float64, for small matrices, and for a rank so high that the exact solution costs no more.
     """
     m, n = matrix.shape
@@ -85,7 +85,7 @@ def refined(matrix: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor
         turned = refined(matrix.T.contiguous(), right.T, left.T)
         return (turned[1].T.contiguous(), turned[0].T.contiguous()) if turned else None
     w, scale = matrix.float(), 1.0
-    with torch.inference_mode():  # many small products: what autograd notes of each would count
+    with torch.inference_mode():  # many small products: the overhead of autograd would count
         found = _alternated(w, right.float())
         if found is None:
             if not OVERFLOW[0] < float(_energy(w)) < OVERFLOW[1]:
@@ -103,12 +103,12 @@ def refined(matrix: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor
 
 
 def _alternated(w: Tensor, p: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
-    """u (r, m), a (r, r), p (r, n) of least ||w - u^T a p||^2 from the span of p, the rows of a p orthonormal; or None
-    where that takes long.
+    """u (r, m), a (r, r), p (r, n) of least ||w - u^T a p||^2 from the span of p, with the rows of a p orthonormal.
+    None where that takes long.
 
     Least squares for u, then for p, and so on, is subspace iteration (Golub and Van Loan, "Matrix Computations",
-    section 8.2.4): the objective never rises. With theta the least of the r energies caught and tail the largest left
-    over, what it has left to fall shrinks by tail / theta each time, or faster, so that the last gain bounds it.
+    section 8.2.4): the objective never rises. Let theta be the least of the r captured energies and tail the largest
+    remaining one. The remaining gain shrinks by tail / theta or more each time, so that the last gain bounds it.
     """
     u, energy = (w @ p.T).T, float(_energy(w))
     for rounds_left in reversed(range(ROUNDS)):
@@ -135,16 +135,16 @@ def _alternated(w: Tensor, p: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
 
 
 class LeftOver:
-    """What of a matrix w (m, n) is orthogonal to orthonormal rows q (r, m): c.
+    """The part c of a matrix w (m, n) that is orthogonal to orthonormal rows q (r, m).
 
-    Its energy ||c||_F^2, known but for an error, bounds ||c||_2^2. Tighter bounds are seen through random rows z:
-    z^T (c c^T)^k z is the trace of (c c^T)^k on average, at least ||c||_2^2k; MISSED makes a bound of it that also sees
-    what entered the matrix apart from all that was spanned. It is tight for large k: each costs two products with w,
-    so that it is tightened only while that may answer what is asked.
+    Its energy ||c||_F^2, known up to an error, bounds ||c||_2^2. Random rows z give tighter bounds: z^T (c c^T)^k z is
+    on average the trace of (c c^T)^k, which is at least ||c||_2^2k. With the factor MISSED it is a bound that also sees
+    directions outside all that was spanned. It is tight for large k. Each k costs two products with w, so it is raised
+    only while that may decide the question.
 
     Attributes:
-        energy: ||c||_F^2, or an estimate, from below.
-        tail: an estimate of ||c||_2^2 from above; infinite where it is known to be more than half of theta.
+        energy: a lower estimate of ||c||_F^2.
+        tail: an upper estimate of ||c||_2^2; infinite where it is known to exceed half of theta.
     """
 
     def __init__(self, w: Tensor, q: Tensor, *, energy: float, error: float, theta: float) -> None:
@@ -154,8 +154,8 @@ class LeftOver:
         self._rows: tuple[Tensor, Tensor] | None = None
 
     def settles(self, gain: float, least: float, *, steps: int) -> bool:
-        """Whether after so many least squares more, the first of which gains `gain`, no more is left to gain than
-        TOLERANCE of the energy and `least`."""
+        """Whether the remaining gain is at most TOLERANCE of the energy plus `least`, after `steps` more least squares
+        of which the first gains `gain`."""
         while not self._bounded(gain, least, steps):
             if not self._tightened():
                 return False
@@ -168,7 +168,7 @@ class LeftOver:
         return bool(gain * rate**steps <= enough * (1 - rate))
 
     def _tightened(self) -> bool:
-        """Whether random rows, or another power of c c^T, told more of the tail; it is not tried where it could not."""
+        """Whether random rows, or another power of c c^T, gave a tighter tail. Not tried where it could not."""
         if self._rows is None:
             self._rows = self._seen()
             return True
@@ -189,7 +189,7 @@ class LeftOver:
         return True
 
     def _seen(self) -> tuple[Tensor, Tensor]:
-        """Random rows (PROBES, m) and their products (PROBES, n) with c, which tell of its energy and tail."""
+        """Random rows (PROBES, m) and their products (PROBES, n) with c. They give estimates of its energy and tail."""
         probes = _apart(_normal(PROBES, self._w.shape[0]).to(self._w), self._q)
         across = probes @ self._w
         pairs = across @ across.T
@@ -201,21 +201,21 @@ class LeftOver:
 
 @functools.cache
 def _normal(rows: int, columns: int) -> Tensor:
-    """Normal numbers, the same every time."""
+    """Normal numbers of a fixed seed."""
     return torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
 
 
 def _apart(probes: Tensor, q: Tensor) -> Tensor:
-    """What of the rows `probes` (few, m) is orthogonal to the rows of `q`."""
+    """The part of the rows `probes` (few, m) that is orthogonal to the rows of `q`."""
     return torch.addmm(probes, probes @ q.T, q, alpha=-1)
 
 
 def _projected(w: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
-    """As of `_alternated`, but the best there are with the rows of u in a space of R^m, or None if it is too small.
+    """As `_alternated`, but the best with the rows of u in a subspace of R^m. None if the subspace is too small.
 
     The space is all of R^m or, where r is small against m, a Krylov space (`_krylov`) that contains `start`. Rounding
-    errors of eta in w w^T cost at most sum_i eta^2 / max(g_i, eta), but for a factor of 2, g_i how far the i-th
-    eigenvalue is above the (r+1)-th.
+    errors eta of w w^T cost at most 2 sum_i eta^2 / max(g_i, eta), where g_i is the gap between the i-th eigenvalue and
+    the (r+1)-th.
     """
     rank = len(start)
     energy = float(_energy(w))
@@ -238,13 +238,13 @@ def _projected(w: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor] | None
 
 
 def _krylov(w: Tensor, start: Tensor, energy: float) -> tuple[Tensor, Tensor, float] | None:
-    """Ritz values of w w^T in a space, rising, the vectors (r, m) of the r largest, and what they lack in energy.
+    """Ascending Ritz values of w w^T in a Krylov space, the vectors (r, m) of the r largest, and a bound of their loss.
 
-    The space is the Krylov space from `start` and half as many random rows (Golub and Van Loan, section 10.3.6): what
-    `start` lacks it may be orthogonal to, as in the first LC steps. The residuals b_i of the Ritz vectors lie in the
-    block after the last; sum_i ||b_i||^2 / (theta_r - c) bounds the loss, c the largest eigenvalue that the space has
-    not found. Taken for it, as an estimate, is the Ritz value half a block below theta_r; and by the same estimate the
-    half block below theta_r may rise past it.
+    The space is the Krylov space from `start` and half as many random rows (Golub and Van Loan, section 10.3.6): the
+    missing directions may be orthogonal to `start`, as in the first LC steps. The residuals b_i of the Ritz vectors lie
+    in the block after the last; sum_i ||b_i||^2 / (theta_r - c) bounds the loss, where c is the largest eigenvalue that
+    the space misses. The Ritz value half a block below theta_r is the estimate of c. By the same estimate the half
+    block below theta_r may rise past it.
     """
     rank = len(start)
     fresh = _normal((rank + 1) // 2, w.shape[0]).to(w)
@@ -270,14 +270,14 @@ def _krylov(w: Tensor, start: Tensor, energy: float) -> tuple[Tensor, Tensor, fl
             if SLACK * loss <= TOLERANCE * (energy - float(values[-rank:].sum())):
                 return values, chosen.T @ basis, loss
         if not bool((r.diagonal().abs() > 1e-3 * torch.linalg.vector_norm(image, dim=1)).all()):
-            return None  # rows too near to dependent for their basis to be orthogonal to all before
+            return None  # the rows are nearly dependent: their basis would not be orthogonal to the earlier blocks
         block = block.T
         basis = torch.cat([basis, block])
     return None
 
 
 def _gram(w: Tensor) -> Tensor:
-    """w w^T, what is symmetric computed once."""
+    """w w^T; each symmetric block is computed once."""
     half = len(w) // 2
     upper, lower = w[:half], w[half:]
     across = lower @ upper.T
@@ -285,8 +285,8 @@ def _gram(w: Tensor) -> Tensor:
 
 
 def _orthonormal(rows: Tensor) -> Tensor | None:
-    """An orthonormal basis of the span of `rows` (r, m) by Cholesky's decomposition of their Gram matrix, twice where
-    they are far from orthogonal, or None where they are too far for that."""
+    """An orthonormal basis of the span of `rows` (r, m) by Cholesky decomposition of their Gram matrix; twice where
+    they are far from orthogonal. None where they are nearly dependent."""
     for least in (0.01, 0.1):
         gram = rows @ rows.T
         triangle, failed = torch.linalg.cholesky_ex(gram)
@@ -302,7 +302,7 @@ def _orthonormal(rows: Tensor) -> Tensor | None:
 
 
 def _inverse(triangle: Tensor) -> Tensor:
-    """Of a lower triangle. Of few rows, with a product after it, faster than solving for many columns."""
+    """The inverse of a lower triangle. For few rows, inverse and product are faster than solving for many columns."""
     inverse: Tensor = torch.linalg.solve_triangular(triangle, _identity(len(triangle)).to(triangle), upper=False)
     return inverse
 
@@ -313,10 +313,10 @@ def _identity(size: int) -> Tensor:
 
 
 def _energy(x: Tensor) -> Tensor:
-    """The squared norm of a tensor whose numbers lie in a row."""
+    """The squared norm of a contiguous tensor."""
     return torch.dot(x.reshape(-1), x.reshape(-1))
 
 
 def _stored(factor: Tensor, dtype: torch.dtype) -> Tensor:
-    # Row by row, as it comes back from a file: a product's rounding depends on how its factors lie in memory.
+    # Row by row, as a file gives it back: the rounding of a product depends on the memory layout of its factors.
     return factor.to(dtype).contiguous()

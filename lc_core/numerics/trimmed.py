@@ -1,4 +1,4 @@
-"""One-dimensional k-means of all but a given number of values: the codebook of weights of which some are corrected."""
+"""One-dimensional k-means that leaves out a given number of values: a codebook whose worst weights are corrected."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,32 +10,32 @@ from lc_core.numerics.sorted_values import Ordered, SortedValues, summed
 
 BINS, FEW_BINS = 128, 64
 OCTAVES, HALVINGS, FEW_HALVINGS = -40.0, 14, 4
-"""Prices are looked for from the square of the values' span down, over so many octaves of its root; more narrowly where
-few values or many centres make the start count."""
+"""The price is searched by bisection, from the square of the span of the values down over OCTAVES octaves of its root.
+More halvings where few values or many centres make the start matter."""
 FEW_CENTRES, FINE_BINS, MANY_VALUES = 4, 32, 10_000
-"""With so few centres, so many bins a run, and values, the optimum over bins is so near the optimum that k-means finds
-nothing more."""
+"""With at most so few centres and at least so many bins a run and values, k-means does not improve on the bins."""
 COUNTED = 1 << 12
-"""Many values are counted in so many bins of equal widths."""
+"""The number of bins of equal widths for many values."""
 FIRST_ROUNDS, ROUNDS = 4, 200
 SHRINKS = 0.3, 0.95
-"""Steps that shrink to a smaller part end soon, those that shrink to a larger lead too far to be followed."""
+"""Steps are extrapolated only where each is this fraction of the step before."""
 GAIN = 1e-7
-"""A round that lowers the distortion by less than this part of it is the last."""
+"""Rounds end when one lowers the distortion by less than this fraction."""
 
 
 def trimmed_centres(
     w: npt.NDArray[np.floating], *, size: int, left_out: int, start: npt.NDArray[np.floating] | None = None
 ) -> tuple[Floats, Ordered]:
     """Centres (size,), ascending: min over c and S of sum over i not in S of min_j (w_i - c_j)^2, |S| = `left_out`,
-    for `w` (n,), float32 or float64, 0 < `left_out` < n. And the values in order, as far as that took.
+    for `w` (n,), float32 or float64, 0 < `left_out` < n. Also the values, sorted as far as needed.
 
-    Alternating, each half exact: those left out are the farthest from their nearest centre, so that what stays is a run
-    about each centre; the centres are the runs' means. Prefix sums, then O(size left_out) a round. A local optimum: the
-    best of those reached from the optima over some bins (`_priced`; from the optimal centres of the least values where
-    those are more than 64) and from `start` (size,), that k-means of what stays (`centres_of_sorted`) does not better;
-    of few centres and many values that is not tried. From 65,536 float32 values on, up to four centres are found over
-    bins, as in `optimal_centres`: then a start may end worse than it began, by a millionth.
+    It alternates, with each half exact: the values left out are the farthest from their nearest centre, so that a run
+    stays around each centre; the centres are the means of the runs. Prefix sums, then O(size left_out) a round. A local
+    optimum: the best of those reached from the optima over bins (`_priced`; with more than 64 centres, from the optimal
+    centres of the values of least magnitude) and from `start` (size,). k-means of the values that stay
+    (`centres_of_sorted`) does not improve it; for few centres and many values that is not tried. From 65,536 float32
+    values on, up to four centres are found over bins, as in `optimal_centres`. A start may then end worse than it
+    began, by a millionth.
     """
     if are_many(w) and size <= FEW_CENTRES:
         found = _trimmed_of_many(np.ascontiguousarray(w), size, left_out, start)
@@ -47,9 +47,9 @@ def trimmed_centres(
 def _trimmed_of_many(
     values: npt.NDArray[np.float32], size: int, left_out: int, start: npt.NDArray[np.floating] | None
 ) -> tuple[Floats, Ordered] | None:
-    """`trimmed_centres` over bins: those in which a run comes to end are opened, and alternation goes on.
+    """`trimmed_centres` over bins. Bins in which a run ends are opened, and the alternation continues.
 
-    None where the bins are no use, or would have to be opened for a large part of the values.
+    None where bins do not help, or where opened bins would hold a large part of the values.
     """
     bins = binned(values, bins=COUNTED, distinct=EXACT)
     data = bins.opened(bins.endless) if bins is not None else None
@@ -92,8 +92,8 @@ def trimmed_of_sorted(
 
 
 def bounds_of_staying(data: Ordered, centres: Floats, left_out: int) -> Floats | None:
-    """Of the values that stay about each of the ascending `centres` when the farthest go: a number just below the
-    least, and the largest, run by run. None where these are not known exactly."""
+    """For the run that stays around each of the ascending `centres`: a number just below its least value, and its
+    largest value. None where these are not known exactly."""
     runs = data.staying(centres - data.shift, left_out)
     if not data.about(_ends(data, runs))[1].all():
         return None
@@ -111,7 +111,7 @@ def _given(data: Ordered, start: npt.NDArray[np.floating] | None) -> list[Floats
 
 
 def _starts(data: Ordered, size: int, left_out: int, start: npt.NDArray[np.floating] | None) -> list[Floats]:
-    """Centres of the optima over some bins, and those given."""
+    """Centres of the optima over bins, and the given start."""
     if _is_clear(data, size):
         bins, halvings = max(FEW_BINS, FINE_BINS * size), FEW_HALVINGS
         optima = _bracketing(data, size, left_out, bins=bins, halvings=halvings)[-1:]
@@ -121,7 +121,7 @@ def _starts(data: Ordered, size: int, left_out: int, start: npt.NDArray[np.float
 
 
 def _reached(data: Ordered, starts: list[Floats], left_out: int) -> tuple[float, Floats]:
-    """The distortion and the centres where alternating ends from the most promising of `starts`."""
+    """The distortion and the centres at the end of the alternation from the most promising of `starts`."""
     best = starts[0]
     if len(starts) > 1:
         begun = [_descended(data, centres, left_out, rounds=FIRST_ROUNDS) for centres in starts]
@@ -130,14 +130,14 @@ def _reached(data: Ordered, starts: list[Floats], left_out: int) -> tuple[float,
 
 
 def _ends(data: Ordered, runs: Indices) -> Indices:
-    """Places of the outermost values of `runs`, first places and ends, and of those next to them."""
+    """Places of the outermost values of `runs`, and of the values next to them."""
     firsts, ends = runs
     places: Indices = np.clip(np.concatenate([firsts - 1, firsts, ends - 1, ends]), 0, data.size - 1)
     return places
 
 
 def _bracketing(data: Ordered, size: int, left_out: int, *, bins: int, halvings: int) -> list[Indices]:
-    """The optima over bins (`_priced`) at two prices, that leave out just more and just no more than `left_out`."""
+    """The optima over bins (`_priced`) at two nearby prices: one leaves out more than `left_out`, one does not."""
     n = data.size
     edges = bin_edges(data, bins=bins) if n > bins else np.arange(n + 1)
     sums, squares = (part[None] for part in data.before(edges))
@@ -161,14 +161,14 @@ def _bracketing(data: Ordered, size: int, left_out: int, *, bins: int, halvings:
 
 
 def _means(data: Ordered, runs: Indices, size: int) -> Floats:
-    """Means (size,) of the runs that hold a value, of which there is one; the last is repeated."""
+    """Means (size,) of the nonempty runs, of which there is at least one; the last is repeated."""
     firsts, ends = runs[:, runs[1] > runs[0]]
     means = (data.before(ends)[0] - data.before(firsts)[0]) / (ends - firsts)
     return np.append(means, np.repeat(means[-1], size - means.size))
 
 
 def _priced(edges: Indices, costs: Floats, size: int, price: float) -> Indices:
-    """First places and ends (2, size) of the runs of bins of least distortion plus `price` for each value in none.
+    """First places and ends (2, size) of the runs of bins of least distortion plus `price` for each value in no run.
 
     best_k(j) = min over i <= j of min over h <= i of best_{k-1}(h) + distortion(h, i), plus what lies between i and j
     times the price: O(size bins^2).
@@ -192,10 +192,10 @@ def _priced(edges: Indices, costs: Floats, size: int, price: float) -> Indices:
 
 
 def _descended(data: Ordered, centres: Floats, left_out: int, *, rounds: int) -> tuple[float, Floats]:
-    """The distortion and the centres where alternating from `centres` ends, or comes to in `rounds`.
+    """The distortion and the centres at the end of the alternation from `centres`, after at most `rounds`.
 
-    It nears its end by the same part each time, so that every second round goes on to where that leads (Aitken's
-    delta-squared process); what that does not lower is taken back.
+    The steps shrink by the same factor each time, so that every second round extrapolates to the limit (Aitken's
+    delta-squared process). An extrapolation that does not lower the distortion is undone.
     """
     least, found, before, safe = np.inf, centres, None, None
     for _ in range(rounds):

@@ -117,7 +117,7 @@ def test_a_frozen_weight_cannot_be_compressed_and_the_message_says_so(name):
     model = given_gradients()
     model[0].weight.requires_grad_(False).grad = None
     optimizer = Optimizer(model, name=name, momentum=0.9)
-    with pytest.raises(ValueError, match="no gradient to weights that are to be compressed"):
+    with pytest.raises(ValueError, match="no gradient to weights under a compression"):
         optimizer.step(lr=0.1, penalty=Penalty([model[0].weight], 1.0, [torch.zeros(8, 6)]))
 
 
