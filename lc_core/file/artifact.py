@@ -1,11 +1,11 @@
 """The packed file `.lcz`: a compressed model's weights in the bytes that they need.
 
 One zstd frame (level 19, with checksum) around one safetensors payload: `zstd -d` gives a file that safetensors reads.
-Its arrays are those of every Theta's `pack`, under "<task number>:<array>", and the uncompressed parameters and buffers
+Its arrays are those of every Theta's `pack`, named "<task number>:<array>", and the uncompressed parameters and buffers
 under their own names. Its metadata has one key, "lcz", whose value is JSON: the format's version, the tasks with the
-forms of their Thetas, what the writer said of the model, and the SHA-256 of all that and of the arrays. What it holds
-determines every byte of the payload: a reader refuses one that says the same otherwise. docs/artifact.md has it all.
-Reading runs nothing that a file names.
+forms of their Thetas, the writer's information on the model, and the SHA-256 of all that and of the arrays. The content
+determines every byte of the payload, and a reader refuses other bytes for the same content. docs/artifact.md describes
+the format. Reading runs no code from a file.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from lc_core.task import CompressionTask, Governed
 LEVEL = 19
 NO_HASH = "0" * 64
 HEADER_ALLOWANCE = 512
-"""Bytes of the header that name a parameter's arrays and forms: more than any takes."""
+"""An upper bound of the header bytes for the arrays and forms of one parameter."""
 
 
 class ArtifactError(ValueError):
@@ -41,13 +41,13 @@ class ArtifactError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
-    """What a packed file holds.
+    """The content of a packed file.
 
     Attributes:
-        info: what the writer said of the model (study, configuration, metrics, ...).
-        governed: the parameters under each Theta.
-        thetas: one for each of `governed`.
-        uncompressed: parameters and buffers stored as they are, by name.
+        info: the writer's information on the model (study, configuration, metrics, ...).
+        governed: the parameters of each Theta.
+        thetas: the Theta of each of `governed`.
+        uncompressed: uncompressed parameters and buffers, by name.
         payload_bytes: the file's size before zstd.
         file_bytes: the file's size.
     """
@@ -74,13 +74,13 @@ def encode(
     *,
     info: Mapping[str, Any],
 ) -> bytes:
-    """The packed file's bytes: `thetas` of `tasks`, and all of `weights` that no task governs.
+    """The bytes of the packed file: `thetas` of `tasks`, and the other `weights` uncompressed.
 
     Args:
-        tasks: what governs which parameters.
-        thetas: one a task.
-        weights: the model's parameters and buffers, by name; those that a task governs are ignored.
-        info: JSON data that travels with the model.
+        tasks: the compressions and their parameters.
+        thetas: Theta of each task.
+        weights: the model's parameters and buffers, by name; those of a task are ignored.
+        info: JSON data to store with the model.
 
     Raises:
         ValueError: `info` holds a number that is not finite, or is too long.
@@ -96,10 +96,10 @@ def encode(
 
 
 def nominal_bytes(tasks: Sequence[CompressionTask], weights: Mapping[str, Tensor], *, info: Mapping[str, Any]) -> int:
-    """Bytes of the payload, before zstd, that `encode` will make: from shapes and hyperparameters alone.
+    """Bytes of the payload of `encode`, before zstd, from shapes and hyperparameters alone.
 
-    Exact where every task has a fixed size, given an `info` whose JSON has the length that it will have. The other
-    tasks count as if they compressed nothing, and took HEADER_ALLOWANCE a parameter to say how: an upper bound.
+    Exact where every task has a fixed size and the JSON of `info` has its final length. Otherwise an upper bound: tasks
+    of unknown size count as uncompressed, plus HEADER_ALLOWANCE for each parameter.
     """
     outlines = [task.outline_or_dense() for task in tasks]
     unknown = sum(len(task.governed.names) for task in tasks if task.outline() is None)
@@ -110,7 +110,7 @@ def nominal_bytes(tasks: Sequence[CompressionTask], weights: Mapping[str, Tensor
 
 
 def read(path: str | Path) -> Artifact:
-    """What the packed file `path` holds.
+    """The content of the packed file `path`.
 
     Raises:
         ArtifactError: the file cannot be read, or is cut, damaged, of another format or of a later version.
@@ -129,7 +129,7 @@ def read(path: str | Path) -> Artifact:
 
 
 def load(path: str | Path, model: nn.Module) -> Artifact:
-    """What `path` holds, after writing its weights into `model`, which the caller builds.
+    """Writes the weights of `path` into `model`, which the caller builds. Returns the content of the file.
 
     Raises:
         ArtifactError: as `read`, or the model has other parameters than the file.
@@ -170,7 +170,7 @@ _ORDER = {
         ]
     )
 }
-"""safetensors lays arrays out from the last of these to the first, then by name."""
+"""safetensors stores arrays in the reverse order of these dtypes, then by name."""
 
 
 def _arrays(
@@ -192,7 +192,7 @@ def _metadata(governed: Sequence[Governed], thetas: Sequence[Compressed], info: 
 
 
 def _header(arrays: Mapping[str, Tensor], text: str) -> bytes:
-    """The payload up to its arrays, as safetensors writes it: the length of the JSON, and that, filled up with spaces.
+    """The payload up to its arrays, as safetensors writes it: the length of the JSON, then the JSON padded with spaces.
 
     Args:
         arrays: on any device.
@@ -253,7 +253,7 @@ def _decode(data: bytes) -> Artifact:
 
 
 def _arrays_of(payload: bytes) -> dict[str, Tensor]:
-    """The arrays. FormError where safetensors refuses them, or they are of a type that format 1 has not."""
+    """The arrays. FormError where safetensors refuses them, or a dtype is not in format 1."""
     try:
         arrays: dict[str, Tensor] = safetensors.torch.load(payload)
     except (KeyError, OverflowError, RuntimeError, ValueError) as error:  # of safetensors, which alone runs here

@@ -1,7 +1,7 @@
-"""What entropy coding would make of a packed model's codes and supports: figures beside the real size.
+"""The size that a packed model's codes and supports would have with entropy coding, to compare with the real size.
 
-The packed file holds fixed-length codes and leaves the rest to zstd. Neither figure counts the table of lengths or
-frequencies that a decoder would need, so that both are lower bounds.
+The packed file has fixed-length codes, then zstd. The figures leave out the table of lengths or frequencies that a
+decoder would need: they are lower bounds.
 """
 
 import heapq
@@ -36,10 +36,10 @@ class Sizes:
     """All codes of a model, or all supports.
 
     Attributes:
-        packed_bytes: as they are in the file, before zstd.
-        zstd_bytes: of one zstd frame (level 19) around them alone.
-        entropy_bytes: order 0, empirical: of each layer's codes; of each support, as one bit a position.
-        huffman_bytes: of each layer's codes; of the gaps in each support.
+        packed_bytes: size in the file, before zstd.
+        zstd_bytes: size of one zstd frame (level 19) of them alone.
+        entropy_bytes: empirical order-0 entropy of the codes of each layer, or of one bit a position of each support.
+        huffman_bytes: Huffman code of the codes of each layer, or of the gaps in each support.
     """
 
     packed_bytes: int
@@ -49,7 +49,7 @@ class Sizes:
 
 
 def coded_sizes(thetas: Sequence[Compressed]) -> dict[Kind, Sizes]:
-    """The sizes of what `thetas` hold of each kind; kinds that they have none of are left out."""
+    """The sizes of the codes and the supports in `thetas`; a kind that does not occur is left out."""
     parts = [part for theta in thetas for part in _parts(theta)]
     kinds: tuple[Kind, ...] = ("codes", "supports")
     grouped = {kind: [part for part in parts if part.kind == kind and part.packed] for kind in kinds}
@@ -63,8 +63,8 @@ def entropy_bits(counts: Counts) -> float:
 
 
 def huffman_bits(counts: Counts) -> int:
-    """Bits of symbols that occur `counts` times, in the best prefix code: what its inner nodes sum up to; none for one
-    symbol alone. Huffman 1952. O(n log n) for n symbols."""
+    """Bits of symbols that occur `counts` times, in the best prefix code: the sum of its inner nodes; 0 for a single
+    symbol. Huffman 1952. O(n log n) for n symbols."""
     heap: list[int] = counts[counts > 0].tolist()
     heapq.heapify(heap)
     total = 0
@@ -77,7 +77,7 @@ def huffman_bits(counts: Counts) -> int:
 
 @dataclass(frozen=True)
 class _Part:
-    """Arrays as they are packed, and how often what they say occurs: for the entropy, and for Huffman's code."""
+    """Packed arrays, and the counts of their symbols for the entropy and for the Huffman code."""
 
     kind: Kind
     packed: bytes

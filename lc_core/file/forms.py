@@ -1,4 +1,4 @@
-"""Packed arrays back to Theta. A stored form names one of a fixed set: loading runs no code that a file brings."""
+"""Turns packed arrays back into Theta. There is a fixed set of forms: loading runs no code from a file."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, get_args
@@ -19,7 +19,7 @@ from lc_core.compressions.uniform import Uniform
 from lc_core.file.limits import LARGEST_SIZE, is_shape
 
 DEEPEST = 32
-"""Forms within forms that a reader follows."""
+"""The deepest nesting of forms that a reader accepts."""
 
 
 def unpack(form: Form, arrays: Mapping[str, Tensor]) -> Compressed:

@@ -1,4 +1,4 @@
-"""What a packed file may make a reader do: the memory that it may ask for follows from its own bytes."""
+"""Limits of the memory that a packed file may take to read, by the size of the file."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,18 +10,18 @@ from lc_core.compression import FormError, numel
 
 LARGEST_RATIO = 2048
 SLACK = 64 << 20
-"""A file of n bytes may declare LARGEST_RATIO n + SLACK bytes before zstd, and as many numbers; anything larger is
-taken for an attack."""
+"""A file of n bytes may declare at most LARGEST_RATIO n + SLACK bytes before zstd, and as many numbers. A larger one is
+refused."""
 LARGEST_SIZE = 1 << 63
 """Sizes, and the product of a shape's sizes, are below this: they fit an int64."""
 LARGEST_HEADER = 8 << 20
-"""Bytes of the payload's JSON, which takes up to some 25 times as much memory once read."""
+"""The largest header in bytes. Once read, JSON takes up to about 25 times as much memory."""
 
 
 def decompressed(data: bytes) -> bytes:
-    """The payload in a frame. FormError or ZstdError where it is cut, is not alone or declares too much.
+    """The payload of a zstd frame. FormError or ZstdError where it is cut, is followed by data or declares too much.
 
-    Never makes more than the frame declares, whatever its blocks hold.
+    It never makes more bytes than the frame declares.
     """
     if data[:4] != zstandard.FRAME_HEADER:
         raise FormError("it does not begin as a zstd frame")
@@ -43,10 +43,10 @@ def header_of(payload: bytes) -> bytes:
 
 
 def check_sizes(described: Sequence[Mapping[str, Any]], file_bytes: int) -> None:
-    """FormError where a file of these tasks would take more memory than its size can account for.
+    """FormError where a file of these tasks would take more memory than its size allows.
 
-    A code takes no bits where the codebook has one entry, and an index none where nothing is kept, so shapes alone
-    would let a small file fill any memory.
+    A code takes no bits where the codebook has one entry, and an index none where nothing is kept. Without this check
+    the shapes in a small file could fill any memory.
     """
     total = 0
     for task in described:
@@ -59,7 +59,7 @@ def check_sizes(described: Sequence[Mapping[str, Any]], file_bytes: int) -> None
 
 
 def most(file_bytes: int) -> int:
-    """What a file of so many bytes may declare."""
+    """The most bytes, or numbers, that a file of this size may declare."""
     return LARGEST_RATIO * file_bytes + SLACK
 
 
@@ -72,7 +72,7 @@ def is_shape(shape: Any) -> bool:
 
 
 def _declared(form: Mapping[str, Any], shape: list[int]) -> int:
-    """How many numbers a form makes of `shape`, those on the way included. FormError where it has another shape."""
+    """How many numbers a form makes for `shape`, intermediate ones included. FormError where it has another shape."""
     if form["shape"] != shape:
         raise FormError(f"expected the shape {shape}, got {form['shape']}")
     listed = [value if isinstance(value, list) else [value] for value in form.values()]
@@ -81,7 +81,7 @@ def _declared(form: Mapping[str, Any], shape: list[int]) -> int:
 
 
 def _on_the_way(form: Mapping[str, Any]) -> int:
-    """How many numbers decompressing a form makes besides those of its shape and its children."""
+    """The number of intermediate numbers when a form is decompressed, besides those of its shape and its children."""
     match form:
         case {"form": "circulant", "shape": [n, m, *kernel], "block": int(block)} if block > 0:
             rows, columns = -(-n // block) * block, -(-m // block) * block

@@ -1,23 +1,23 @@
-/* Inner loops of one-dimensional k-means and of training. kernels.py says what they take and give. */
+/* Inner loops of one-dimensional k-means. kernels.py documents their arguments and results. */
 
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Built for processors with wider vectors, too, where the loader can choose: with the same bits. */
+/* Also built for wider vectors, where the loader can choose. The results have the same bits. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define WIDER __attribute__((target_clones("avx2", "default")))
 #else
 #define WIDER
 #endif
 
-/* A CHUNK of numbers is worked on at a time: compilers vectorise that. CELLS is as in kernels.py. */
+/* Loops over a CHUNK of numbers are vectorised by the compiler. CELLS is as in kernels.py. */
 enum { CHUNK = 512, CELLS = 4096 };
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
-/* The bin of each x: of equal widths from `low` on, with what lies outside in the first and the last. Never falls as x
-   grows, for all its rounding. NaN is in the first. */
+/* The bin of each x. Bins have equal widths from `low` on; values outside are in the first or the last bin. The bin never
+   falls as x grows, in spite of rounding. NaN is in the first. */
 static inline void place(const float *x, ptrdiff_t n, float low, float scale, int bins, int32_t *places)
 {
     const float last = (float)(bins - 1);
@@ -49,7 +49,7 @@ WIDER void bin_sums(const float *restrict x, ptrdiff_t n, float low, float scale
     }
 }
 
-/* Those x whose bins are open, into `found`, which is one number longer: it writes before it knows. */
+/* Writes those x whose bins are open into `found`, which has room for one more: it writes before it tests. */
 WIDER void bin_members(const float *x, ptrdiff_t n, float low, float scale, int bins, const uint8_t *open, float *found)
 {
     int32_t places[CHUNK];
@@ -85,7 +85,7 @@ ptrdiff_t bin_entries(const int32_t *counts, const double *sums, int bins, const
     return m;
 }
 
-/* What the first border of a cell or of a later one is, and how many lie before it. */
+/* The first border in a cell or after it, and the number of borders before that one. */
 struct cell { float border; int32_t before; };
 
 /* How many of the k ascending borders lie below each x; as many infinite ones follow them, and one more. */

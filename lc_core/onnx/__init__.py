@@ -1,4 +1,4 @@
-"""ONNX files of compressed models; all but this file need the extra `onnx`."""
+"""ONNX files of compressed models. All but this file need the extra `onnx`."""
 
 from importlib.util import find_spec
 

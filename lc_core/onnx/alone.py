@@ -2,7 +2,7 @@
 
     python -P alone.py FILE DTYPE SIZE...
 
-It says a line once it has imported and once it has run, and waits for one after each.
+It prints a line after the import and one after the runs, and waits for a line on standard input after each.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""A packed model as an ONNX file, which stands alone: the graph, and its weights in the bytes that they need.
+"""Builds an ONNX file of a packed model: the graph, and the weights in their compressed form.
 
-`build` makes it of the packed file and the model that the user builds; `lc_core.onnx.file` writes, reads and runs it.
+`build` takes the packed file and the model that the user builds. `lc_core.onnx.file` writes, reads and runs the file.
 """
 
 import copy
@@ -20,15 +20,15 @@ TOLERANCE = 1e-5
 
 
 def build(artifact: Artifact, model: nn.Module, example: Tensor) -> ModelProto:
-    """The graph of the packed model `artifact`, for batches of any size, with what decodes its weights.
+    """The graph of the packed model `artifact`, for batches of any size, with the nodes that decode its weights.
 
-    Codes, sparse indices and narrow types stay as the packed file has them and are decoded by functions of the file's
-    own, which ONNX Runtime computes once, at load. Low rank, Tucker and CP run as layers where that is fewer
-    multiply-accumulates; pruned groups are cut out; circulant blocks become dense weights at load.
+    Codes, sparse indices and narrow dtypes are stored as in the packed file. Functions in the ONNX file decode them,
+    and ONNX Runtime runs these once, at load. Low rank, Tucker and CP run as layers where that takes fewer
+    multiply-accumulates. Pruned groups are removed. Circulant blocks become dense weights at load.
 
     Args:
-        artifact: what the packed file holds.
-        model: the one it was made from, built by the caller; left as it is.
+        artifact: the content of the packed file.
+        model: the model of the packed file, built by the caller; not changed.
         example: inputs, (n, ...).
 
     Raises:
@@ -52,12 +52,13 @@ def build(artifact: Artifact, model: nn.Module, example: Tensor) -> ModelProto:
 
 
 def parity(data: bytes, artifact: Artifact, model: nn.Module, inputs: Tensor) -> float:
-    """How far ONNX Runtime's outputs of an ONNX file are from torch's of the packed model, at most, on `inputs`.
+    """The largest difference between ONNX Runtime's outputs of an ONNX file and torch's of the packed model on
+    `inputs`.
 
-    As a part of the largest output, or of 1 where that is smaller.
+    It is relative to the largest output, or to 1 where that is smaller.
 
     Raises:
-        ArtifactError: it is more than TOLERANCE, or the model has other parameters than the packed file.
+        ArtifactError: the difference is above TOLERANCE, or the model has other parameters than the packed file.
     """
     whole = copy.deepcopy(model).eval()
     fill(whole, artifact)
@@ -73,9 +74,9 @@ def parity(data: bytes, artifact: Artifact, model: nn.Module, inputs: Tensor) ->
 
 
 def decoded_at_run(data: bytes) -> list[str]:
-    """The operators of an ONNX file that need no input and that ONNX Runtime still leaves for every run.
+    """The operators of an ONNX file that depend on no input but that ONNX Runtime repeats in every run.
 
-    None, unless a weight is so large that what decodes it makes more than the gigabyte that it computes at load.
+    There are none unless decoding a weight makes more than a gigabyte, the most that ONNX Runtime computes at load.
     """
     graph = folded(data).graph
     depends = {INPUT}

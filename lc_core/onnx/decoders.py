@@ -1,4 +1,4 @@
-"""Nodes of an ONNX graph that make weights of what a packed file stores."""
+"""ONNX nodes that decode the weights of a packed file."""
 
 import itertools
 import math
@@ -37,20 +37,20 @@ DTYPES = {
     torch.int64: TensorProto.INT64,
 }
 VALUE = "_"
-"""How the names of values in between begin."""
+"""The prefix of the names of intermediate values."""
 LARGEST_TABLE = 1024
-"""Bytes of a table of an N:M pattern's groups; where it would take more, the support is stored as a bitmap."""
+"""The largest table of the groups of an N:M pattern, in bytes. Above it the support is stored as a bitmap."""
 Attributes = Mapping[str, int | str | Sequence[int]]
 
 
 @dataclass(eq=False)
 class Decoder:
-    """Collects what decodes the weights of one model. Its methods write into it and give names of values.
+    """Collects the nodes that decode the weights of one model. Its methods add to it and return names of values.
 
     Attributes:
-        nodes: in the order in which they run.
+        nodes: the nodes, in the order in which they run.
         initializers: name -> a constant.
-        functions: names of those of `lc_core.onnx.functions` that the nodes call.
+        functions: names of the functions of `lc_core.onnx.functions` that the nodes call.
     """
 
     nodes: list[NodeProto] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Decoder:
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def weight(self, name: str, weight: Weight) -> str:
-        """The value that is the tensor of `weight`; one that is stored as it is bears `name`."""
+        """The name of the value of `weight`. An uncompressed weight is an initializer called `name`."""
         if isinstance(weight.theta, Dense) or not numel(weight.shape):
             self.initializers[name] = tensor_proto(name, weight.tensor())
             return name
@@ -155,7 +155,7 @@ class Decoder:
         return self._op("Add", [shifted, lows])
 
     def _pattern_bits(self, theta: Sparse) -> str | None:
-        """The support as bits, from a code for each group; None where there is no table of the groups."""
+        """The support as bits, decoded from a code for each group; None where a table of the groups is too large."""
         assert theta.pattern is not None
         (n, m), (outputs, inputs, *kernel) = (theta.pattern.n, theta.pattern.m), theta.shape
         groups = math.comb(m, n)
@@ -208,7 +208,7 @@ class Decoder:
         return self._reshape(value, seen)
 
     def _pick(self, value: str, shape: tuple[int, ...], axis: int, picked: Tensor) -> str:
-        """The slices `picked` along `axis`, zeros for each -1."""
+        """The slices `picked` along `axis`, with zeros for -1."""
         size = shape[axis]
         if bool((picked < 0).any()):
             pads = torch.zeros(2 * len(shape), dtype=torch.int64)
@@ -222,7 +222,7 @@ class Decoder:
         return self._op("Reshape", [value, self._constant(torch.tensor(shape, dtype=torch.int64))])
 
     def _constant(self, values: Tensor, *, expanded: tuple[int, ...] | None = None) -> str:
-        """An initializer, the same for the same numbers; repeated over the shape `expanded`."""
+        """An initializer of `values`, shared by equal tensors; repeated over the shape `expanded`."""
         if expanded is not None:
             return self._op("Expand", [self._constant(values), self._constant(torch.tensor(expanded))])
         proto = tensor_proto("", values)
@@ -248,7 +248,7 @@ class Decoder:
 
 
 def tensor_proto(name: str, values: Tensor) -> TensorProto:
-    """A constant of these numbers; those too small for a normal float are zero, since they slow a processor down."""
+    """A constant of `values`. Denormal numbers become zero, since they slow a processor down."""
     flat = values.detach().cpu().contiguous()
     if flat.dtype in (torch.float32, torch.float64):
         flat = torch.where(flat.abs() < torch.finfo(flat.dtype).tiny, 0.0, flat)

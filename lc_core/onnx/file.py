@@ -1,6 +1,6 @@
-"""ONNX files of ours: written with what they claim, read without trust, and run by ONNX Runtime.
+"""Writes, checks and runs the ONNX files of lcsweep.
 
-Reading runs nothing that a file names, and opens no file but the one that it is given.
+Reading runs no code from a file and opens no other file.
 """
 
 import functools
@@ -32,10 +32,10 @@ KEY = "lcsweep"
 
 @dataclass(frozen=True, eq=False)
 class OnnxFile:
-    """What an ONNX file holds.
+    """The content of an ONNX file.
 
     Attributes:
-        claims: what the writer said of the model.
+        claims: the writer's information on the model.
         data: the file's bytes.
     """
 
@@ -44,7 +44,7 @@ class OnnxFile:
 
 
 def seal(model: ModelProto, claims: Mapping[str, Any]) -> bytes:
-    """The file of `model` with JSON data that travels with it, under one SHA-256."""
+    """The bytes of an ONNX file of `model` and JSON data `claims`, with a SHA-256 of both."""
     sealed = ModelProto()
     sealed.CopyFrom(model)
     del sealed.metadata_props[:]
@@ -56,11 +56,11 @@ def seal(model: ModelProto, claims: Mapping[str, Any]) -> bytes:
 
 
 def read(path: str | Path) -> OnnxFile:
-    """What the ONNX file `path` holds, after proof that it is whole and stands alone.
+    """The content of the ONNX file `path`, after checking that it is whole and refers to nothing else.
 
     Raises:
-        ArtifactError: it cannot be read, is cut, damaged, not of ours or of a later version, refers to other files or
-            to operators outside ONNX, or does not pass ONNX's own checker.
+        ArtifactError: the file cannot be read, is cut, damaged, not lcsweep's or of a later version, refers to other
+            files or to operators outside ONNX, or does not pass ONNX's checker.
     """
     try:
         data = Path(path).read_bytes()
@@ -76,10 +76,10 @@ def read(path: str | Path) -> OnnxFile:
 
 
 class Runtime(nn.Module):
-    """An ONNX file as a model: ONNX Runtime computes it, on one thread if `threads` says no more.
+    """An ONNX file as a torch module: ONNX Runtime computes it, by default on one thread.
 
     Raises:
-        ArtifactError: ONNX Runtime cannot load it; when called, that it cannot run it on such inputs.
+        ArtifactError: ONNX Runtime cannot load the file or, when called, cannot run it on these inputs.
     """
 
     def __init__(self, data: bytes, *, threads: int = 1) -> None:
@@ -90,7 +90,7 @@ class Runtime(nn.Module):
         )
 
     def example(self, *shape: int) -> Tensor:
-        """Inputs of `shape` and of the type that the file takes: normal numbers of seed 0, or zeros for whole ones."""
+        """Inputs of `shape` and of the file's input type: normal numbers of seed 0, or zeros for integers."""
         name = self._session.get_inputs()[0].type.removeprefix("tensor(").removesuffix(")")
         dtype = {"float": torch.float32, "double": torch.float64}.get(name) or getattr(torch, name, None)
         if not isinstance(dtype, torch.dtype):
@@ -104,14 +104,14 @@ class Runtime(nn.Module):
         return torch.from_numpy(_attempt(self.bound(inputs))[0]).to(inputs.device)
 
     def bound(self, inputs: Tensor) -> Callable[[], Any]:
-        """What computes the outputs of `inputs` when called, with nothing around it."""
+        """A function without arguments that computes the outputs of `inputs`, with no overhead around it."""
         return functools.partial(
             self._session.run, None, {self._session.get_inputs()[0].name: inputs.detach().cpu().numpy()}
         )
 
 
 def _attempt(call: Callable[[], Any]) -> Any:
-    """What `call` gives; an ArtifactError where ONNX Runtime fails."""
+    """The result of `call`. ArtifactError where ONNX Runtime fails."""
     try:
         return call()
     except Exception as error:  # ONNX Runtime's own kinds, which have no other base
@@ -120,7 +120,7 @@ def _attempt(call: Callable[[], Any]) -> Any:
 
 
 def folded(data: bytes) -> ModelProto:
-    """The model as ONNX Runtime has it once loaded: what depends on no input computed, norms in convolutions."""
+    """The model as ONNX Runtime has it after loading: constants are computed and norms are merged into convolutions."""
     options = _options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     with tempfile.TemporaryDirectory() as folder:
@@ -133,14 +133,14 @@ def folded(data: bytes) -> ModelProto:
 def _options(threads: int = 1) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.force_spinning_stop", "1")  # between runs, others have the cores
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # frees the cores between runs
     options.log_severity_level = 3  # errors
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     return options
 
 
 def _checked(data: bytes) -> dict[str, Any]:
-    """What a file claims. Raises what `read` turns into one line."""
+    """The claims of a file. Raises the errors that `read` turns into one line."""
     model = ModelProto.FromString(data)
     for tensor in _messages(model, TensorProto):
         if tensor.external_data or tensor.data_location != TensorProto.DEFAULT:

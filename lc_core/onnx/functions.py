@@ -1,8 +1,8 @@
-"""Functions that an ONNX file brings along to decode its weights, in ONNX's own textual form.
+"""The functions in an ONNX file that decode its weights, in ONNX's textual form.
 
-Each decodes one kind of packed array of the `.lcz` file, from operators of opset 21 whose outputs have sizes that are
-known before they run: only those does ONNX Runtime fold when it loads a model (since 1.27; a NonZero stays, and all
-that reads it). Folded, they cost time at load and none after.
+Each decodes one kind of packed array of the `.lcz` file by operators of opset 21 whose output sizes are known in
+advance. ONNX Runtime (since 1.27) folds only those at load; a NonZero, and all that depends on it, would stay. Folded
+functions cost time at load and none after.
 """
 
 from onnx import FunctionProto, parser
@@ -90,21 +90,21 @@ Codes{width} <bits> (packed) => (codes) {{  # {width}-bit codes, which begin any
 
 
 def function(name: str) -> FunctionProto:
-    """The function of that name, of those below or "Codes<width>"."""
+    """The function `name`: one of those above, or "Codes<width>"."""
     fixed = {"Bits": _BITS, "Bitmap": _BITMAP, "Unary": _UNARY, "Scatter": _SCATTER}
     text = fixed[name] if name in fixed else _codes(int(name.removeprefix("Codes")))
     return parser.parse_function(_HEAD + "\n".join(line.split("  #")[0] for line in text.strip().splitlines()))
 
 
 def needed(names: set[str]) -> list[FunctionProto]:
-    """The functions of these names and what they call, in an order in which each comes after what it calls."""
+    """The functions of these names and those that they call. Each comes after the functions that it calls."""
     if any(not aligned(int(name.removeprefix("Codes"))) for name in names if name.startswith("Codes")):
         names = names | {"Bits"}
     return [function(name) for name in sorted(names)]
 
 
 def aligned(width: int) -> bool:
-    """Whether codes of `width` bits never cross a byte's end."""
+    """Whether codes of `width` bits never cross a byte boundary."""
     return width in (1, 2, 4, 8)
 
 

@@ -1,4 +1,4 @@
-"""The ONNX graph of a model whose weights come from outside, through torch."""
+"""Exports a model through torch to an ONNX graph whose weights are inputs."""
 
 import contextlib
 import logging
@@ -22,7 +22,7 @@ class ExportError(ValueError):
 
 
 class _Opened(nn.Module):
-    """A model that is given its weights with its inputs, so that the exporter cannot melt them into one another."""
+    """A model that takes its weights as inputs, so that the exporter cannot merge them with other constants."""
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
@@ -39,12 +39,12 @@ class _Opened(nn.Module):
 def open_graph(model: nn.Module, example: Tensor, *, names: Sequence[str]) -> GraphProto:
     """The graph of `model` in evaluation mode, of opset 21, for batches of any size, which takes INPUT and `names`.
 
-    Nothing is in it of where and from which code it was made.
+    It contains no paths, stack traces or source code.
 
     Args:
         model: in evaluation mode.
         example: inputs, (n, ...).
-        names: parameters and buffers, which become inputs of the graph; those that it does not need are left out.
+        names: parameters and buffers that become inputs of the graph; unused ones are left out.
 
     Raises:
         ExportError: torch cannot export the model.
@@ -79,7 +79,7 @@ def open_graph(model: nn.Module, example: Tensor, *, names: Sequence[str]) -> Gr
 
 
 def stripped(model: ModelProto) -> ModelProto:
-    """The model without doc strings, stack traces, what made it, and names that nothing refers to; opset 21 alone."""
+    """The model without doc strings, stack traces, producer and unused names; opset 21 alone."""
     if model.functions:
         model = inliner.inline_local_functions(model)
     bare = helper.make_model(model.graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
@@ -99,7 +99,7 @@ def stripped(model: ModelProto) -> ModelProto:
 
 
 def _rename(graph: GraphProto, names: dict[str, str]) -> None:
-    """Gives values other names; those in between get short ones."""
+    """Renames values; intermediate values get short names."""
     for number, node in enumerate(graph.node):
         for place, output in enumerate(node.output):
             if output:
@@ -113,7 +113,7 @@ def _rename(graph: GraphProto, names: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without what torch and ONNX Runtime say of their own versions, of libraries that they do not find, and advise."""
+    """Silences the warnings of torch and ONNX Runtime on their versions and on missing libraries."""
     loggers = [logging.getLogger(), logging.getLogger("torch.onnx")]
     before = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""ONNX models that compute in eight bits: weights and activations quantized by ONNX Runtime's own tools."""
+"""ONNX models that compute in eight bits: ONNX Runtime's tools quantize weights and activations."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ from lc_core.onnx.graph import INPUT, quiet, stripped
 
 Int8 = Literal["static", "dynamic"]
 EXAMPLES = 512
-"""That the ranges of activations are taken from."""
+"""The number of examples that give the ranges of activations."""
 BATCH = 64
 
 
 def quantized(data: bytes, *, kind: Int8, inputs: Tensor) -> ModelProto:
-    """The model of an ONNX file in eight bits, whose weights are stored as such, whatever they were stored as before.
+    """The model of an ONNX file in eight bits. Weights are stored in eight bits, however they were stored before.
 
-    Weights have a scale for each output channel, and seven of the eight bits: on processors without VNNI sums of eight
-    by eight bits saturate, and results would depend on the processor. Static: activations have fixed ranges, of what
-    some of `inputs` make of them. Dynamic: they are measured in every run.
+    Weights have a scale for each output channel and use seven of the eight bits: on processors without VNNI, sums of
+    eight-by-eight-bit products saturate, and results would depend on the processor. Static: some of `inputs` give fixed
+    ranges of the activations. Dynamic: every run measures the ranges.
 
     Args:
         data: the file's bytes.
@@ -53,7 +53,7 @@ def quantized(data: bytes, *, kind: Int8, inputs: Tensor) -> ModelProto:
 
 
 class _Examples(CalibrationDataReader):  # type: ignore[misc] # ONNX Runtime says nothing of its types
-    """Batches of some of the inputs, the same ones each time."""
+    """Batches of a fixed sample of the inputs."""
 
     def __init__(self, inputs: Tensor) -> None:
         order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))[:EXAMPLES]

@@ -1,7 +1,7 @@
-"""Multiply-accumulates of a model as it would run: the layers' weights, applied at every output position.
+"""Counts the multiply-accumulates of a model: each layer applies its weight at every output position.
 
-Linear and convolutional layers count; products that a model computes otherwise (attention scores, recurrent cells) do
-not, neither in the reference nor after compression.
+Only linear and convolutional layers count. Other products (attention scores, recurrent cells) count neither in the
+reference nor after compression.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ from lc_core.graph import LAYERS, parameter_name
 from lc_core.task import CompressionTask, Governed
 
 Uses = Mapping[str, Sequence[Use]]
-"""Name of a layer's weight -> how one example uses it, each time that it does."""
+"""Name of a layer's weight -> the sizes of each of its runs on one example."""
 
 
 def layer_uses(model: nn.Module, example: Tensor) -> dict[str, list[Use]]:
-    """How one example uses the weight of each linear and convolutional layer of `model`.
+    """The sizes with which each linear and convolutional layer of `model` runs on one example.
 
     Args:
-        model: left as it is.
+        model: not changed.
         example: one input, (1, ...).
     """
     uses: dict[str, list[Use]] = {}
@@ -57,14 +57,14 @@ def count_macs(
     tasks: Sequence[CompressionTask] = (),
     thetas: Sequence[Compressed] = (),
 ) -> int:
-    """Multiply-accumulates for one example. Factors count as they run; zeros and codes save none.
+    """Multiply-accumulates for one example. Factors count as they run; zeros and codes save nothing.
 
     Args:
-        uses: of `layer_uses`.
-        weights: the parameters of the model that runs, by name; only their shapes matter. Where groups are pruned, of
-            `lc_core.structure.surgery.cut_weights`: layers and their neighbours count as small as surgery makes them.
-        tasks: what governs which parameters.
-        thetas: one a task, or their outlines.
+        uses: from `layer_uses`.
+        weights: the parameters of the model that runs, by name; only their shapes matter. Where groups are pruned, they
+            come from `lc_core.structure.surgery.cut_weights`, and layers count in the sizes that surgery leaves.
+        tasks: the compressions and their parameters.
+        thetas: Theta of each task, or its outline.
     """
     stored = stored_by_name([task.governed for task in tasks], thetas)
 
@@ -76,7 +76,7 @@ def count_macs(
 
 
 def stored_by_name(governed: Sequence[Governed], thetas: Sequence[Compressed]) -> dict[str, Compressed]:
-    """Parameter -> Theta of it, or of what its groups leave of it. Parameters that share one have none of their own."""
+    """Parameter -> its Theta, or the Theta of its remaining groups. Parameters that share a Theta are left out."""
     stored: dict[str, Compressed] = {}
     for each, theta in zip(governed, thetas, strict=True):
         parts = theta.values if isinstance(theta, Grouped) else (theta,)
@@ -86,7 +86,7 @@ def stored_by_name(governed: Sequence[Governed], thetas: Sequence[Compressed]) -
 
 
 def layer_macs(theta: Compressed, shape: tuple[int, ...], use: Use) -> int:
-    """Of a layer whose weight has `shape` when it runs, and is stored as `theta`, of the same shape or another."""
+    """Multiply-accumulates of a layer whose weight has `shape` when it runs. `theta` may have another shape."""
     if theta.shape == shape:
         return theta.macs(use)
     dense = dense_macs(shape, use)
@@ -95,13 +95,13 @@ def layer_macs(theta: Compressed, shape: tuple[int, ...], use: Use) -> int:
     resized = _resized(theta, shape)
     if resized is not None:
         return resized.macs(use)
-    # What cannot be cut itself runs whole, or decompressed and cut. Stored without its zeros, it runs with those left.
+    # A Theta that cannot be cut runs whole, or decompressed and cut. Stored without its zeros, it runs with them.
     larger = any(runs > stays for runs, stays in zip(shape, theta.shape, strict=True))
     return dense if larger else min(theta.macs(use), dense)
 
 
 def _resized(theta: Compressed, shape: tuple[int, ...]) -> Compressed | None:
-    """The outline of factors as those of `theta`, for as many outputs and inputs as `shape` has."""
+    """The outline of the factors of `theta`, for the outputs and inputs of `shape`; None where there are no factors."""
     match theta:
         case Factored(rank=rank, scheme=scheme):
             rows, columns = matrix_shape(shape, scheme=scheme)

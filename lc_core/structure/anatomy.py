@@ -1,4 +1,4 @@
-"""What a compressed model is made of, parameter by parameter: for people to look at, in plain numbers."""
+"""The content of a compressed model, parameter by parameter, for diagnostics."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,15 +24,15 @@ def anatomy(
 ) -> list[dict[str, Any]]:
     """For each parameter under a Theta, as JSON data:
 
-    - name, shape; kept: how many of its entries are not zero
-    - bits: of storage for an entry, on average over all that share its Theta, before zstd
-    - ranks: of its factors, one a sum's term or two for Tucker; none where it has none
-    - values: [value, times] of Delta(Theta), ascending, where there are few, at most LARGEST_CODEBOOK; else none
-    - histogram: of the reference's weights: low, high, and counts in BINS bins between them
+    - name, shape; kept: the number of nonzero entries
+    - bits: storage bits for an entry before zstd, the mean over all that share its Theta
+    - ranks: the ranks of its factors: one for each term of a sum, two for Tucker; empty without factors
+    - values: [value, times] of Delta(Theta), ascending; empty where there are more than LARGEST_CODEBOOK values
+    - histogram: low, high, and counts in BINS bins of the reference's weights
 
     Args:
-        governed: which parameters are under which Theta.
-        thetas: in the same order.
+        governed: the parameters of each Theta.
+        thetas: the Thetas, in the same order.
         reference: the weights before compression, by name.
     """
     found = []
@@ -85,5 +85,5 @@ def _histogram(weights: Tensor) -> dict[str, Any]:
 
 
 def _rounded(value: float) -> float:
-    """Six figures."""
+    """`value` in six significant digits; 0 where it is not finite."""
     return float(f"{value:.6g}") if math.isfinite(value) else 0.0

@@ -1,7 +1,8 @@
-"""Channels of a model's tensors: which go together, which hold one number whatever goes in, and what layers do to both.
+"""Channels of a model's tensors: which must be removed together, and which are constant for every input.
 
-A slice of a tensor along its channels (dimension 1, or the last one of what a linear layer gives) has a slot: slices of
-one slot can only go together. Norms, activations and sums keep the slots of what they take; a layer makes new ones.
+Each slice of a tensor along its channels (dimension 1, or the last dimension of a linear layer's output) has a slot.
+All slices of a slot are removed together. Norms, activations and sums keep the slots of their inputs; a layer makes new
+slots.
 """
 
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ class Channels:
 
     Attributes:
         dim: the dimension.
-        slots: (n,) int64, of each slice.
-        values: (n,), the number that all of a slice is, whatever the model is given; NaN where it depends on that.
+        slots: (n,) int64, the slot of each slice.
+        values: (n,), the value of a slice that is constant for every input of the model; NaN where it varies.
     """
 
     dim: int
@@ -31,13 +32,13 @@ class Channels:
 
 @dataclass(frozen=True, eq=False)
 class Mixer:
-    """A layer each of whose outputs may read each of its inputs.
+    """A layer in which each output may depend on each input.
 
     Attributes:
-        name: of the layer in the model.
+        name: the name of the layer in the model.
         layer: the layer.
-        inputs: what it reads.
-        outputs: what it gives.
+        inputs: the channels of its input.
+        outputs: the channels of its output.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Mixer:
     outputs: Channels
 
     def reads(self) -> Tensor:
-        """(outputs, inputs) bool, whether an output depends on an input, or on a constant that no bias can replace."""
+        """(outputs, inputs) bool: whether an output depends on an input that varies, or that no bias can replace."""
         values = self.inputs.values
         replaced = _foldable(self.layer, values) if self.layer.bias is not None else values == 0
         return _touches(self.layer) & ~replaced
@@ -54,7 +55,7 @@ class Mixer:
 
 @dataclass(frozen=True, eq=False)
 class Follower:
-    """A depthwise convolution or a batch norm: each of its outputs reads one input, and has its slot."""
+    """A depthwise convolution or a batch norm: each output depends on one input and has the same slot."""
 
     module: Conv | Norm
     inputs: Channels
@@ -62,12 +63,11 @@ class Follower:
 
 
 def layer_constants(layer: nn.Linear | Conv, values: Tensor) -> Tensor:
-    """(outputs,) the constants that a layer gives.
+    """(outputs,) the constant outputs of a layer; NaN where an output varies.
 
     Args:
         layer: the layer.
-        values: the constants that it takes, (1, inputs) where each output reads all inputs, (outputs, 1) where it reads
-            one.
+        values: its constant inputs, (1, inputs) where each output reads all inputs, (outputs, 1) where it reads one.
     """
     known = _foldable(layer, values)
     totals = (kernels(layer.weight).sum(dim=2) * torch.where(known, values, 0.0)).sum(dim=1)
@@ -77,7 +77,7 @@ def layer_constants(layer: nn.Linear | Conv, values: Tensor) -> Tensor:
 
 
 def norm_constants(norm: Norm, values: Tensor) -> Tensor:
-    """(n,) the constants that a batch norm in evaluation mode gives for those that it takes."""
+    """(n,) the constant outputs of a batch norm in evaluation mode for constant inputs."""
     given = F.batch_norm(
         values[None], norm.running_mean, norm.running_var, norm.weight, norm.bias, training=False, eps=norm.eps
     )[0].detach()
@@ -90,7 +90,7 @@ def kernels(weight: Tensor) -> Tensor:
 
 
 def _foldable(layer: nn.Linear | Conv, values: Tensor) -> Tensor:
-    """Whether what the layer makes of each constant is a number: where it pads, only what it makes of zero is."""
+    """Whether each constant input gives a constant output. With padding only a zero input does."""
     if isinstance(layer, nn.Linear) or layer.padding == "valid":
         return values.isfinite()
     return values == 0 if layer.padding == "same" or any(layer.padding) else values.isfinite()

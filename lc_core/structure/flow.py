@@ -1,4 +1,4 @@
-"""Follows the channels through a model's graph."""
+"""Follows the channels of a model through its graph."""
 
 import operator
 from collections import Counter
@@ -15,17 +15,17 @@ from lc_core.graph import LAYERS, NORMS
 from lc_core.structure.channels import Channels, Follower, Mixer, layer_constants, norm_constants
 
 SAME = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)
-"""In evaluation mode these give what they take."""
+"""In evaluation mode these return their input."""
 ACTIVATIONS = (
     *(nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid),
     *(nn.Mish, nn.ReLU, nn.ReLU6, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Tanh),
 )
-"""NaN goes through each of them, and through the functions below: what is unknown stays so."""
+"""NaN passes through each of them, and through the functions below: unknown values stay unknown."""
 POOLS = {
     **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, nn.AvgPool1d, nn.MaxPool1d), 1),
     **dict.fromkeys((nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d), 2),
 }
-"""Pooling -> over how many dimensions."""
+"""Pooling layer -> the number of dimensions that it pools over."""
 ELEMENTWISE_FUNCTIONS = {
     *("add", "clone", "contiguous", "dropout", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu"),
     *("mish", "mul", "neg", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "sub", "tanh"),
@@ -36,11 +36,11 @@ POOL_FUNCTIONS = {f"{kind}_pool{n}d": n for kind in ("adaptive_avg", "adaptive_m
 class Flow(torch.fx.Interpreter):
     """Follows the channels through a traced model in evaluation mode, by running it once.
 
-    What it does not understand keeps all the channels that it reads: their slots are `pinned`.
+    Operations that it does not know keep all channels that they read: the slots of these are `pinned`.
 
     Attributes:
         mixers: layers, in the order in which they run.
-        followers: likewise.
+        followers: depthwise convolutions and batch norms, in the order in which they run.
         pinned: slots that must stay.
     """
 
@@ -53,14 +53,14 @@ class Flow(torch.fx.Interpreter):
         self._parents: list[int] = []
         self._uses = _count_uses(traced)
         with torch.no_grad():
-            self.run(example.clone())  # a model may write into what it is given
+            self.run(example.clone())  # a model may write into its input
 
     def classes(self) -> Tensor:
-        """(slots,) int64: slots of the same number go together; the number is one of the slots."""
+        """(slots,) int64: slots with the same number are removed together. The number is one of these slots."""
         return torch.tensor([self._root(slot) for slot in range(len(self._parents))], dtype=torch.int64)
 
     def run_node(self, n: Node) -> Any:
-        """What the node gives; notes its channels on the way."""
+        """Runs the node and records the channels of its result."""
         result = super().run_node(n)
         known = self._follow(n, result) if isinstance(result, Tensor) else None
         if known is not None:
@@ -69,12 +69,12 @@ class Flow(torch.fx.Interpreter):
             for node in n.all_input_nodes:
                 self._pin(node)
         if len(n.users) > 1 and any(_writes_into_input(user, self.submodules) for user in n.users):
-            self._pin(n)  # its other users may see what was written
+            self._pin(n)  # its other users may read the written values
             self._channels.pop(n, None)
         return result
 
     def _follow(self, node: Node, result: Tensor) -> Channels | None:
-        """The channels of what the node gives; None where they are not understood."""
+        """The channels of the node's result; None for unknown operations."""
         match node.op, node.target:
             case "call_module", str() as name:
                 return self._follow_module(name, node, result)
@@ -92,7 +92,7 @@ class Flow(torch.fx.Interpreter):
             return None
         if any(self._uses[id(tensor)] > 1 for tensor in (*module.parameters(), *module.buffers())):
             return None
-        kind = type(module)  # a subclass may do otherwise
+        kind = type(module)  # a subclass may compute something else
         if kind in LAYERS:
             return self._follow_layer(name, module, taken, result)
         if kind in NORMS:
@@ -170,7 +170,8 @@ class Flow(torch.fx.Interpreter):
         return Channels(dim, first.slots, given(*args, **kwargs))
 
     def _follow_pool(self, taken: Node, *, dims: int) -> Channels | None:
-        """Of pooling over the last `dims` dimensions. Borders and divisors can change a constant, but not zero."""
+        """Channels after pooling over the last `dims` dimensions. Borders and divisors can change a constant, but not
+        0."""
         known = self._channels.get(taken)
         if known is None or known.dim != 1 or self.env[taken].ndim != dims + 2:
             return None
@@ -184,7 +185,7 @@ class Flow(torch.fx.Interpreter):
         return known if all(isinstance(dim, int) and dim % rank > known.dim for dim in dims) else None
 
     def _follow_flatten(self, taken: Node, result: Tensor) -> Channels | None:
-        """Of all dimensions but that of the batch made one."""
+        """Channels after joining all dimensions but the batch."""
         known = self._channels.get(taken)
         if known is None or known.dim != 1 or result.ndim != 2 or len(result) != len(self.env[taken]):
             return None
@@ -202,7 +203,7 @@ class Flow(torch.fx.Interpreter):
         return Channels(dim, torch.cat([part.slots for part in each]), torch.cat([part.values for part in each]))
 
     def _asks_other_sizes(self, node: Node) -> bool:
-        """Whether the node asks a tensor for its sizes, but not for how many channels it has."""
+        """Whether the node reads only sizes of a tensor other than its number of channels."""
         taken = node.args[0] if node.args else None
         if not isinstance(taken, Node) or taken not in self._channels:
             return False
@@ -216,7 +217,7 @@ class Flow(torch.fx.Interpreter):
         return all(isinstance(index, int) and index % rank != dim for index in wanted)
 
     def _input(self, node: Node, *, dim: int, size: int, like: Tensor) -> Channels:
-        """The channels of `node` along `dim`; new ones that must stay where they are not known."""
+        """The channels of `node` along `dim`. Where they are not known, new ones that must stay."""
         known = self._channels.get(node)
         if known is not None and known.dim == dim and len(known.slots) == size:
             return Channels(dim, known.slots, known.values.to(like))
@@ -246,7 +247,7 @@ class Flow(torch.fx.Interpreter):
 
 
 def _count_uses(traced: torch.fx.GraphModule) -> Counter[int]:
-    """Identity of a parameter or buffer -> how often the graph takes it."""
+    """Identity of a parameter or buffer -> how often the graph uses it."""
     uses: Counter[int] = Counter()
     for node in traced.graph.nodes:
         if node.op == "call_module":

@@ -18,11 +18,11 @@ Layer = nn.Linear | nn.Conv1d | nn.Conv2d
 
 @dataclass(frozen=True, eq=False)
 class Layers:
-    """What runs in the place of a layer.
+    """The module that replaces a layer.
 
     Attributes:
-        module: gives the layer's outputs.
-        weights: name in `module` -> how it is stored; of those parameters that are.
+        module: gives the outputs of the layer.
+        weights: name in `module` -> how that parameter is stored, for the stored ones.
     """
 
     module: nn.Module
@@ -30,12 +30,12 @@ class Layers:
 
 
 def as_layers(weight: Weight, layer: Layer, *, bias: Tensor | None, spectral: bool) -> Layers | None:
-    """What gives the outputs of `layer` in the structure of its `weight`; None where that has none.
+    """The layers that replace `layer`, by the structure of its `weight`; None where it has no structure.
 
     Args:
-        weight: whose Theta has the shape of a layer's weight; slices of it may have been cut out. Of one group.
-        layer: its strides, padding and dilation; left as it is.
-        bias: of the layers that it becomes, together.
+        weight: its Theta has the shape of a layer's weight, of one group; slices of it may have been removed.
+        layer: gives strides, padding and dilation; not changed.
+        bias: the bias of the replacement.
         spectral: whether circulant blocks count as structure.
     """
     match weight.theta:
@@ -60,7 +60,7 @@ def as_layers(weight: Weight, layer: Layer, *, bias: Tensor | None, spectral: bo
 
 
 def _in_factors(product: Product, weight: Weight, layer: Layer, *, bias: Tensor | None) -> Layers | None:
-    """Layers of the factors, one after the other; None where there are none."""
+    """The layers of the factors, one after the other; None where a factor is empty."""
     weights = factor_weights(product, weight.picked)
     if not all(numel(each.shape) for each in weights):
         return None
@@ -87,7 +87,7 @@ def _striding(product: Product) -> list[tuple[int, ...]]:
 
 
 class Added(nn.Module):
-    """Layers on the same input, whose outputs are added."""
+    """Adds the outputs of layers on the same input."""
 
     def __init__(self, terms: list[nn.Module]) -> None:
         super().__init__()
@@ -105,14 +105,14 @@ class Spectral(nn.Module):
     """A layer of circulant blocks: an FFT of each block of input channels, at each frequency a layer on as many
     channels as there are blocks, and an FFT back.
 
-    The frequencies 0 and, of even blocks, b / 2 are real; the others are layers on real and imaginary parts. An FFT
-    over channels and padding in space do not meet, whatever the padding. Half precision is computed in float32.
+    The frequencies 0 and, for even blocks, b / 2 are real; the others are layers on real and imaginary parts. The FFT
+    runs over channels and padding over space, so that any padding works. Half precision is computed in float32.
 
     Attributes:
-        block: b, how many channels are transformed together.
-        blocks: how many blocks of outputs there are, and of inputs.
-        rows: which outputs the layer has, of those of the blocks.
-        columns: which inputs.
+        block: b, the number of channels that are transformed together.
+        blocks: the number of blocks of outputs, and of inputs.
+        rows: the outputs of the blocks that the layer has.
+        columns: the inputs of the blocks that the layer has.
     """
 
     real: Tensor
@@ -200,7 +200,7 @@ def _at_each(layer: Layer, weight: Tensor) -> nn.Module:
 def _like(
     layer: Layer, weight: Tensor, *, along: tuple[int, ...] = (), groups: int = 1, bias: Tensor | None = None
 ) -> nn.Module:
-    """A layer of `weight`, that goes over the dimensions `along` of its inputs as `layer` does."""
+    """A layer of `weight` with the strides, padding and dilation of `layer` along the dimensions `along`."""
     made: Layer
     if isinstance(layer, nn.Linear):
         made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
@@ -218,7 +218,7 @@ def _like(
             groups=groups,
             bias=bias is not None,
             padding_mode=layer.padding_mode,
-            device="meta",  # so that nothing is drawn
+            device="meta",  # no random initial weights
         )
     made.weight = nn.Parameter(weight.detach().contiguous())
     if bias is not None:

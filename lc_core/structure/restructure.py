@@ -1,7 +1,7 @@
-"""A packed model in the structure that it was compressed to: fewer multiply-accumulates in torch, the same outputs.
+"""Runs a packed model in its compressed structure: fewer multiply-accumulates, the same outputs.
 
-Pruned groups are cut out, low rank runs as two layers, Tucker and CP as three or more, circulant blocks of large layers
-by FFT. Zeros and codes have no structure that torch could use: they save bytes, not time.
+Pruned groups are removed. Low rank runs as two layers, Tucker and CP as three or more, and circulant blocks of large
+layers by FFT. Zeros and codes save bytes but no time in torch.
 """
 
 import copy
@@ -21,17 +21,17 @@ from lc_core.structure.surgery import StructureError, check_outputs, cut_channel
 from lc_core.structure.weights import Weight, stored_weights
 
 SPECTRAL_FROM = 1 << 19
-"""Numbers of a layer's weight from which its circulant blocks run by FFT. On a CPU smaller ones take up to twelve times
-as long as the dense layer, larger ones down to a twentieth (docs/latency.md)."""
+"""Layers with at least this many weights run their circulant blocks by FFT. On a CPU smaller layers take up to twelve
+times as long as the dense layer, larger ones down to a twentieth (docs/latency.md)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Restructured:
-    """A model in its structure, and what its numbers are made of.
+    """A model in its compressed structure, and how its tensors are stored.
 
     Attributes:
-        model: as it runs.
-        weights: name -> how the packed file stores it; the floating-point parameters and buffers, all of them.
+        model: the model that runs.
+        weights: name -> how the packed file stores it, for all floating-point parameters and buffers.
     """
 
     model: nn.Module
@@ -48,10 +48,10 @@ def load_structured(
 
     Args:
         path: a packed file.
-        model: built by the caller; left as it is.
+        model: built by the caller; not changed.
         example: inputs, (n, ...).
-        spectral_from: numbers of a layer's weight from which its circulant blocks run by FFT; None for never. Smaller
-            ones run as the dense weights that they make.
+        spectral_from: layers with at least this many weights run their circulant blocks by FFT, smaller ones dense;
+            None for never.
 
     Raises:
         ArtifactError: as `lc_core.load`.
@@ -64,7 +64,7 @@ def load_structured(
 def restructured(
     artifact: Artifact, model: nn.Module, example: Tensor, *, spectral_from: int | None = SPECTRAL_FROM
 ) -> Restructured:
-    """As `load_structured`, of a file that was read, with how each tensor is stored."""
+    """As `load_structured`, for a file that was read; also says how each tensor is stored."""
     fill(whole := copy.deepcopy(model), artifact)
     return _restructured(artifact, whole, example, spectral_from=spectral_from)
 
@@ -79,7 +79,7 @@ def _restructured(artifact: Artifact, whole: nn.Module, example: Tensor, *, spec
             continue
         theta, shape = stored[weight].theta, tuple(layer.weight.shape)
         if len(theta.shape) != len(shape):
-            continue  # a part of what several share
+            continue  # part of a Theta of several parameters
         if sum(layer_macs(theta, shape, use) - dense_macs(shape, use) for use in uses[weight]) >= 0:
             continue
         spectral = spectral_from is not None and layer.weight.numel() >= spectral_from
@@ -94,7 +94,7 @@ def _restructured(artifact: Artifact, whole: nn.Module, example: Tensor, *, spec
 
 
 def _without_groups(whole: nn.Module, artifact: Artifact, example: Tensor, stored: dict[str, Weight]) -> nn.Module:
-    """A copy of `whole` without its pruned groups; `stored` then has what stays."""
+    """A copy of `whole` without its pruned groups. Cuts the entries of `stored` likewise."""
     if not any(isinstance(theta, Grouped) for theta in artifact.thetas):
         return copy.deepcopy(whole)
     try:
@@ -104,7 +104,7 @@ def _without_groups(whole: nn.Module, artifact: Artifact, example: Tensor, store
     for name, tensor in small.state_dict().items():
         if name not in stored:
             continue
-        if tensor.dim() == 1:  # constants of what went may be in it now
+        if tensor.dim() == 1:  # it may contain constants of removed channels
             del stored[name]
             continue
         for axis, kept in enumerate(stays.get(name, ())):
@@ -114,7 +114,7 @@ def _without_groups(whole: nn.Module, artifact: Artifact, example: Tensor, store
 
 
 def _replaced(model: nn.Module, name: str, made: nn.Module) -> nn.Module:
-    """`model` with `made` for its module `name`, written into it; `made` where that is all of it."""
+    """`model` with its module `name` replaced by `made`, in place; `made` itself where `name` is empty."""
     if not name:
         return made
     model.set_submodule(name, made)

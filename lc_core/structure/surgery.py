@@ -1,4 +1,4 @@
-"""Cuts out of a model the channels that its outputs do not need: pruned groups and what only they fed."""
+"""Removes the channels that a model's outputs do not need: pruned groups, and channels that only they used."""
 
 import copy
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ class StructureError(ValueError):
 def cut(model: nn.Module, example: Tensor) -> nn.Module:
     """A copy of `model` without the channels that its outputs do not need in evaluation mode: the same outputs.
 
-    A channel goes where every layer that reads it has only zero weights for it, or where it is zero whatever the input
-    (zero weights, bias and batch-norm shift, behind any activation); another constant goes into the readers' biases,
-    where they have them and do not pad. Channels that are added together go together. The model's inputs and outputs
-    stay whole, a layer keeps one channel at least, and what is not understood stays as it is: layers that run twice or
-    share weights, operations that mix channels, convolutions in groups (depthwise ones are understood).
+    Removes channels that every reading layer multiplies by zero, and channels that are always zero (zero weights, bias
+    and batch-norm shift, behind any activation). Other constant channels go into the biases of the layers that read
+    them, where these have biases and do not pad. Channels that are added together are removed together. The model's
+    inputs and outputs do not change, and a layer keeps at least one channel. Unknown parts stay: layers that run twice
+    or share weights, operations that mix channels, convolutions in groups other than depthwise.
 
     Args:
-        model: with Delta(Theta) for weights; left as it is.
+        model: its weights are Delta(Theta); not changed.
         example: inputs, (n, ...).
 
     Raises:
@@ -42,7 +42,7 @@ def cut(model: nn.Module, example: Tensor) -> nn.Module:
 
 
 def cut_channels(model: nn.Module, example: Tensor) -> tuple[nn.Module, dict[str, tuple[Tensor, ...]]]:
-    """As `cut`; also which outputs and inputs stay of each weight that it understands, ascending, by its name."""
+    """As `cut`; also name of a weight -> the outputs and inputs that stay, ascending, for all known layers."""
     whole, small = copy.deepcopy(model).eval(), copy.deepcopy(model).eval()
     flow = Flow(trace(small), example)
     needed = _operate(flow)
@@ -62,18 +62,18 @@ def cut_channels(model: nn.Module, example: Tensor) -> tuple[nn.Module, dict[str
 def cut_weights(
     model: nn.Module, example: Tensor, *, tasks: Sequence[CompressionTask], thetas: Sequence[Compressed]
 ) -> dict[str, Tensor]:
-    """The parameters of `model`, by name, in the shapes that `cut` leaves of them; their numbers mean nothing.
+    """The parameters of `model`, by name, in the shapes that `cut` gives them; their values mean nothing.
 
-    Only whole groups that a Theta drops count as zero, and all other numbers as not known: `cut` may leave less, where
-    it finds further zeros or constants, never more. From an outline it is known how many groups stay but not which:
-    they count where that makes no difference to shapes, so that none is smaller than what training can end with.
-    A model that torch.fx cannot trace stays whole.
+    Only groups that a Theta drops count as zero; all other values count as unknown. `cut` may leave less, where it
+    finds further zeros or constants, but never more. An outline tells how many groups stay but not which: its groups
+    are cut only where the choice does not change any shape, so that no shape is smaller than training can make it. A
+    model that torch.fx cannot trace stays whole.
 
     Args:
-        model: left as it is.
+        model: not changed.
         example: inputs, (n, ...).
-        tasks: what governs which parameters.
-        thetas: one a task, or their outlines.
+        tasks: the compressions and their parameters.
+        thetas: Theta of each task, or its outline.
     """
     grouped = [(task, theta) for task, theta in zip(tasks, thetas, strict=True) if isinstance(theta, Grouped)]
     if not grouped:
@@ -85,7 +85,7 @@ def cut_weights(
         return dict(model.state_dict())
     weights = {name: tensor for name, tensor in pattern.state_dict().items() if tensor.is_floating_point()}
     for tensor in weights.values():
-        tensor.fill_(torch.nan)  # a number that is not known
+        tensor.fill_(torch.nan)  # an unknown value
     whole = Flow(traced, example)
     for task, theta in grouped:
         if theta.kept.is_meta:
@@ -100,8 +100,8 @@ def cut_weights(
 
 
 def _alike(flow: Flow, weight: str, *, axis: int) -> bool:
-    """Whether it makes no difference to shapes which groups of a layer go: its channels run from one layer to others
-    without being added to any; where input groups go, all of them from one layer, and to this one alone."""
+    """Whether the choice of a layer's groups does not change any shape: its channels run from one layer to others and
+    are added to no others. Input groups must also all come from one layer and go to this one alone."""
     classes = flow.classes()
     sizes = classes.bincount()
     for mixer in flow.mixers:
@@ -114,7 +114,7 @@ def _alike(flow: Flow, weight: str, *, axis: int) -> bool:
 
 
 def _operate(flow: Flow) -> Tensor:
-    """Cuts the layers of the model that was traced, in place; (slots,) which slots stay."""
+    """Cuts the layers of the traced model in place. Returns (slots,) bool, the slots that stay."""
     needed = _needed(flow)
     for mixer in flow.mixers:
         _cut_mixer(mixer, rows=needed[mixer.outputs.slots], columns=needed[mixer.inputs.slots])
@@ -124,7 +124,7 @@ def _operate(flow: Flow) -> Tensor:
 
 
 def _needed(flow: Flow) -> Tensor:
-    """(slots,) which slots stay: the fewest such that all is there that the model's outputs depend on."""
+    """(slots,) bool, the slots that stay: the fewest that hold all that the model's outputs depend on."""
     classes = flow.classes()
     needed = torch.zeros(len(classes), dtype=torch.bool)
     needed[classes[flow.pinned]] = True
@@ -143,13 +143,13 @@ def _needed(flow: Flow) -> Tensor:
 
 @torch.no_grad()
 def _cut_mixer(mixer: Mixer, *, rows: Tensor, columns: Tensor) -> None:
-    """Cuts a layer to some outputs and inputs; the constants that it took from others go into its bias."""
+    """Cuts a layer to some outputs and inputs. Constants of the removed inputs go into its bias."""
     if rows.all() and columns.all():
         return
     layer = mixer.layer
     rows, columns = rows.to(layer.weight.device), columns.to(layer.weight.device)
     if layer.bias is not None:
-        constants = mixer.inputs.values[~columns].nan_to_num(0.0)  # NaN where it varies, but then the weights are zero
+        constants = mixer.inputs.values[~columns].nan_to_num(0.0)  # the weights of an input that varies are zero
         folded = kernels(layer.weight[:, ~columns]).sum(dim=2) @ constants
         layer.bias = _parameter((layer.bias + folded)[rows], like=layer.bias)
     layer.weight = _parameter(layer.weight[rows][:, columns], like=layer.weight)
@@ -193,7 +193,7 @@ def check_outputs(whole: nn.Module, small: nn.Module, example: Tensor) -> None:
         expected = whole(inputs.clone())
         try:
             got = small(inputs.clone())
-        except Exception as error:  # the user's code, which may ask a layer for what it no longer has
+        except Exception as error:  # the user's code may read a removed attribute of a layer
             reason = " ".join(str(error).split())
             raise StructureError(
                 f"surgery: expected a {type(whole).__name__} that runs, got one that does not: {reason}"

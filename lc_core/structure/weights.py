@@ -1,4 +1,4 @@
-"""The tensors of a model as they are made of what a packed file stores."""
+"""How the tensors of a model are built from the Thetas of a packed file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,18 +18,18 @@ Product = Factored | Tucker | Kruskal
 
 @dataclass(frozen=True, eq=False)
 class Weight:
-    """A tensor of a model, as it is made of what a Theta stores.
+    """How a tensor of a model is built from a Theta.
 
-    Delta(Theta) from its entry `first` on is seen in the shape `seen`, the dimensions are put in `order`, slices are
-    picked, and what that gives is seen in `shape`.
+    The entries of Delta(Theta) from `first` on are reshaped to `seen`, permuted to `order`, reduced to the slices
+    `picked`, and reshaped to `shape`.
 
     Attributes:
-        theta: what is stored.
-        seen: dimensions of what is taken of Delta(Theta), flat.
-        shape: of the tensor.
-        first: the first entry of Delta(Theta), flat, that is taken.
-        order: of the dimensions of `seen`; as they are where it is empty.
-        picked: axis, in `order` -> the slices that are taken, -1 for one of zeros; all of the other axes.
+        theta: the stored Theta.
+        seen: the first shape of the entries.
+        shape: the shape of the tensor.
+        first: the first entry of the flat Delta(Theta).
+        order: the permutation of the dimensions of `seen`; empty for none.
+        picked: axis, after the permutation -> the slices to take, -1 for zeros. Other axes keep all slices.
     """
 
     theta: Compressed
@@ -41,12 +41,12 @@ class Weight:
 
     @staticmethod
     def of(theta: Compressed, part: Part | None = None, kept: Tensor | None = None) -> "Weight":
-        """Delta(Theta); with the zeros of `part` around it, where it is of the groups `kept`."""
+        """Delta(Theta); with `part` and `kept`, Delta(Theta) in the slices of the groups `kept` and zeros elsewhere."""
         whole = Weight(theta, theta.shape, theta.shape)
         return whole if part is None or kept is None else whole.placed(part.axis, part.own(kept), size=part.groups)
 
     def tensor(self) -> Tensor:
-        """The numbers."""
+        """The values of the tensor."""
         flat = self.theta.decompress().reshape(-1)
         values = flat[self.first : self.first + numel(self.seen)].reshape(self.seen)
         values = values.permute(self.order or tuple(range(values.dim())))
@@ -64,13 +64,13 @@ class Weight:
         return self.repicked(axis, self.picked[axis][kept] if axis in self.picked else kept)
 
     def placed(self, axis: int, kept: Tensor, *, size: int) -> "Weight":
-        """The slices along `axis` as those numbered `kept` of `size`, the others zero."""
+        """The slices along `axis` at the positions `kept` of `size`, with zeros elsewhere."""
         places = torch.full((size,), -1)
         places[kept] = torch.arange(kept.numel())
         return self.repicked(axis, places)
 
     def repicked(self, axis: int, picked: Tensor) -> "Weight":
-        """With `picked`, as the attribute of that name has them, along `axis`."""
+        """The same with the slices `picked` along `axis`."""
         shape = (*self.shape[:axis], picked.numel(), *self.shape[axis + 1 :])
         stored = (self.seen[self.order[axis]] if self.order else self.seen[axis]) if self.seen else 0
         others = {other: each for other, each in self.picked.items() if other != axis}
@@ -80,7 +80,7 @@ class Weight:
 
 
 def stored_weights(artifact: Artifact) -> dict[str, Weight]:
-    """Parameter under a Theta -> how it is made of it."""
+    """Parameter under a Theta -> how it is built."""
     stored: dict[str, Weight] = {}
     for governed, theta in zip(artifact.governed, artifact.thetas, strict=True):
         if isinstance(theta, Grouped):
@@ -95,9 +95,9 @@ def stored_weights(artifact: Artifact) -> dict[str, Weight]:
 
 
 def factor_weights(product: Product, picked: Mapping[int, Tensor] | None = None) -> list[Weight]:
-    """The weights of the layers that run one after the other in the place of one whose weight is `product`.
+    """The weights of the layers that replace, one after the other, a layer whose weight is `product`.
 
-    With `picked` slices of that weight, as `Weight` has them: of outputs from the last layer, of inputs from the first.
+    `picked` slices of that weight, as in `Weight`, apply to the outputs of the last layer and the inputs of the first.
     """
     weights = _factors(product)
     for axis, each in (picked or {}).items():
