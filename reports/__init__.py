@@ -7,14 +7,15 @@ from typing import Any, get_args
 from matplotlib.figure import Figure
 
 from reports.facts.costs import costs_of
-from reports.facts.curves import Curves, curve_scripts, read_curves, read_layers
+from reports.facts.diagnostics import Curves, read_curves, read_layers
 from reports.facts.findings import Findings, read_findings
-from reports.figures.anatomy import draw_anatomy
-from reports.figures.encoding import FORMATS, encode
+from reports.figures.formats import FORMATS, encode
 from reports.figures.front import draw_front
-from reports.figures.marks import marks
+from reports.figures.layers import draw_layers
 from reports.figures.progress import draw_progress
 from reports.figures.run import draw_run
+from reports.figures.style import marks
+from reports.page.curves import curve_scripts
 from reports.page.html import render
 from sweep.criteria import Target
 from sweep.pick.choice import By, shortfall
@@ -66,7 +67,7 @@ def _figures(findings: Findings, curves: Mapping[str, Curves], files: SweepFolde
         layers = read_layers(files, findings.pick.candidate.best_id)
         if layers:
             look = marks(findings.series, size=7.0)[findings.pick.series]
-            figures["layers"] = draw_anatomy(findings.pick, layers, look=look)
+            figures["layers"] = draw_layers(findings.pick, layers, look=look)
     return figures
 
 

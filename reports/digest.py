@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from reports.facts.columns import NONE
 from reports.facts.costs import COSTS, amount
 from reports.facts.findings import Findings, read_findings
-from reports.facts.numerals import count, counted, percent, percent_range, points, ratio
+from reports.facts.numbers import count, counted, mean_percent, percent, percent_range, points, ratio
 from reports.facts.rows import Row
-from reports.facts.tables import NONE, target_words
-from reports.figures.encoding import encode
+from reports.facts.target import target_words
+from reports.figures.formats import encode
 from reports.figures.front import draw_front
 from reports.markdown import escape, table
 from sweep.criteria import Target
@@ -83,7 +84,8 @@ def _pick(findings: Findings) -> str:
     cost += ", not faster than the reference" if row.faster is False else ""
     return (
         f"**Target:** {words}.\n\n**{'Pick' if choice.feasible else 'Nearest miss'}** ({_least(choice.by)}): "
-        f"{name}, {size}{cost}, validation error {_error(row)}; {verdict}. Job {escape(row.candidate.best_id)}."
+        f"{name}, {size}{cost}, validation error {mean_percent(row.candidate.errors)}; {verdict}. "
+        f"Job {escape(row.candidate.best_id)}."
     )
 
 
@@ -109,19 +111,13 @@ def _cells(row: Row, findings: Findings) -> list[str]:
         escape(candidate.label),
         count(candidate.artifact_bytes),
         ratio(row.compression_ratio),
-        _error(row),
+        mean_percent(row.candidate.errors),
         percent_range(1 - row.high, 1 - row.low),
         count(row.n),
         count(len(candidate.seeds)),
         count(candidate.macs),
         NONE if candidate.direct_error is None else percent(candidate.direct_error),
     ]
-
-
-def _error(row: Row) -> str:
-    errors = row.candidate.errors
-    mean = percent(row.candidate.mean_error)
-    return mean if len(errors) == 1 else f"{mean} ({percent_range(min(errors), max(errors))})"
 
 
 def _meanings(findings: Findings) -> str:

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Sequence
 
-from reports.facts.labels import label
+from reports.facts.printable import printable
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~$&!^])")
 
 
 def escape(text: str) -> str:
     """`text` on one line, so that Markdown shows its letters and takes none of them for markup."""
-    return _MARKUP.sub(r"\\\1", label(" ".join(text.split()), most=200))
+    return _MARKUP.sub(r"\\\1", printable(" ".join(text.split()), most=200))
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: set[int]) -> str:

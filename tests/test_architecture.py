@@ -61,11 +61,13 @@ ARROWS: dict[str, tuple[str, ...]] = CORE | {
     "reports.digest": (
         *("reports.facts", "reports.figures", "reports.markdown", "sweep.criteria", "sweep.store", "sweep.pick"),
     ),
-    "reports.compare": ("reports.facts", "sweep.criteria", "sweep.store", "sweep.pick"),
-    "reports.compare_figure": ("reports.compare", "reports.facts", "reports.figures"),
-    "reports.compare_page": (
-        *("reports.compare", "reports.compare_figure", "reports.facts", "reports.figures", "reports.markdown"),
-        *("sweep.store", "sweep.pick"),
+    "reports.compare": (
+        "reports.facts",
+        "reports.figures",
+        "reports.markdown",
+        "sweep.criteria",
+        "sweep.store",
+        "sweep.pick",
     ),
     "reports": ("reports", "sweep.criteria", "sweep.store", "sweep.pick"),
     "sweep.cli": ("sweep", "lc_core", "reports"),
@@ -244,7 +246,7 @@ def test_a_wrong_import_is_found(file: str, source: str) -> None:
         ),
         (
             "reports/page/html.py",
-            "from sweep.intervals import wilson\nfrom reports.facts.tables import rows",
+            "from sweep.intervals import wilson\nfrom reports.facts.columns import COLUMNS",
         ),
     ],
 )

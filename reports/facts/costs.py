@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from reports.facts.numerals import count, round_bytes, round_count
+from reports.facts.numbers import count, round_bytes, round_count
 from reports.facts.rows import Reference, Row
 from sweep.pick.choice import By
 

@@ -11,13 +11,13 @@ from matplotlib.patches import FancyBboxPatch
 
 from reports.facts.costs import Cost, amount
 from reports.facts.findings import Findings
-from reports.facts.labels import label
-from reports.facts.numerals import count, percent, percent_range, points, ratio
+from reports.facts.numbers import count, percent, percent_range, points, ratio
+from reports.facts.printable import printable
 from reports.facts.rows import Row
-from reports.figures.marks import CARD, FEASIBLE, INK, Mark
-from reports.figures.names import name_points
 from reports.figures.placement import Box, Points, along, lattice, place
-from reports.figures.words import extent, write
+from reports.figures.point_names import name_points
+from reports.figures.style import CARD, FEASIBLE, INK, Mark
+from reports.figures.text import extent, write
 
 _RING = 8.5  # points: the radius of the ring about the pick
 _MARGIN = 6.0  # pixels at 100 dpi, as all below
@@ -114,7 +114,7 @@ def _call_out(
         lines.append("at the knee of the front")
     if not findings.choice.feasible:
         lines.append(f"misses the target by {points(-findings.choice.margin)}")
-    head = write(figure, label(f"{pick.series}: {candidate.label}", most=46), size=9.2, weight="bold")
+    head = write(figure, printable(f"{pick.series}: {candidate.label}", most=46), size=9.2, weight="bold")
     body = [write(figure, line, size=8.8) for line in lines]
     # Bold letters are wider in print than at the screen's resolution, where they are measured.
     width = 1.03 * max(extent(figure, text)[0] for text in (head, *body)) + 2 * _PAD

@@ -8,23 +8,14 @@ from matplotlib.legend import Legend
 
 from reports.facts.costs import COSTS
 from reports.facts.findings import Findings
-from reports.facts.labels import label
-from reports.facts.numerals import count, counted, percent
-from reports.facts.tables import rule_words
+from reports.facts.numbers import count, counted, percent
+from reports.facts.printable import printable
+from reports.facts.target import rule_words
 from reports.figures.annotations import annotate
-from reports.figures.encoding import settings
-from reports.figures.layers import (
-    draw_direct,
-    draw_knee,
-    draw_levels,
-    draw_points,
-    draw_scales,
-    draw_staircase,
-    error_range,
-    size_range,
-)
+from reports.figures.axes import draw_scales, error_range, size_range
 from reports.figures.legend import draw_legends
-from reports.figures.marks import CARD, MUTED, marks
+from reports.figures.points import draw_direct, draw_knee, draw_levels, draw_points, draw_staircase
+from reports.figures.style import CARD, MUTED, marks, settings
 from sweep.pick.choice import By
 
 WIDTH, PLOT_HEIGHT = 9.6, 4.6  # inches
@@ -104,7 +95,7 @@ def _lay_out(figure: Figure, *, legends: list[tuple[Legend, float]], below: str,
         legend.set_bbox_to_anchor((LEFT / WIDTH, top / height), transform=figure.transFigure)
         top -= tall + 0.08
     figure.text(LEFT / WIDTH, 0.1 / height, below, fontsize=7.6, color=MUTED, va="bottom", linespacing=1.35)
-    title = "Compressed models of " + label(findings.study, most=60)
+    title = "Compressed models of " + printable(findings.study, most=60)
     figure.text(LEFT / WIDTH, 1 - 0.3 / height, title, fontsize=12.5, fontweight="bold", va="baseline")
     done = f"{counted(len(findings.rows), 'configuration')}, {counted(findings.jobs_done, 'job')}"
     if findings.failures:

@@ -1,217 +1,158 @@
-"""What the Pareto figure draws inside its axes, a function a layer: scales, levels, points, front, DC."""
+"""What a model is made of, a line for each layer: weights kept, ranks, bits, and its values over the reference's."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from reports.facts.costs import Cost
-from reports.facts.findings import Findings
-from reports.facts.numerals import percent, round_ratio
+from reports.facts.numbers import count, counted
+from reports.facts.printable import printable
 from reports.facts.rows import Row
-from reports.figures.marks import CARD, FEASIBLE, GRID, INK, MUTED, Mark
-from reports.figures.scales import Window, error_window, round_values, size_window, small_values
+from reports.figures.style import CARD, GRID, INK, MUTED, Mark, settings
+
+MOST = 24  # layers that are drawn
+WIDTH, TALL, TOP, FOOT = 9.6, 0.62, 0.85, 0.72  # inches; TALL a layer
+LEFT, WIDE, GAP = 1.75, 1.3, 0.4  # of the three columns of bars
+FULL_BITS = 32
+
+Layer = Mapping[str, Any]
 
 
-def size_range(findings: Findings, *, cost: Cost) -> Window:
-    """The range of the horizontal axis, in units of `cost`."""
-    sizes = [cost.of_reference(findings.reference), *(cost.of(row) for row in findings.rows)]
-    return size_window([max(size, cost.least) for size in sizes if size < math.inf])
+def draw_layers(row: Row, layers: Sequence[Layer], *, look: Mark) -> Figure:
+    """The figure of one model; `layers` as lc_core.structure.anatomy gives them."""
+    drawn = _largest(layers)
+    height = TOP + TALL * len(drawn) + FOOT
+    with settings():
+        figure = Figure(figsize=(WIDTH, height), dpi=100, facecolor=CARD)
+        FigureCanvasAgg(figure)
+
+        def panel(left: float, wide: float, bottom: float, tall: float, name: str) -> Axes:
+            return figure.add_axes((left / WIDTH, bottom / height, wide / WIDTH, tall / height), label=name)
+
+        left = LEFT
+        for title, share, words in _COLUMNS if any(layer["ranks"] for layer in drawn) else (_COLUMNS[0], _COLUMNS[2]):
+            axes = panel(left, WIDE, FOOT, TALL * len(drawn), title)
+            _draw_bars(axes, drawn, title=title, share=share, words=words, colour=look.colour)
+            if left == LEFT:
+                axes.set_yticks(range(len(drawn)), [_name(layer) for layer in drawn], fontsize=8.3)
+            left += WIDE + GAP
+        for place, layer in enumerate(drawn):
+            bottom = FOOT + TALL * (len(drawn) - 1 - place)
+            axes = panel(left, WIDTH - left - 0.15, bottom + 0.17, TALL - 0.2, f"values of {layer['name']}")
+            _draw_values(axes, layer, colour=look.colour)
+        words = "values, over the reference's weights"
+        figure.text(left / WIDTH, 1 - (TOP - 0.12) / height, words, fontsize=9.2, va="baseline")
+        title = f"{row.series}: {printable(row.candidate.label, most=60)}"
+        figure.text(0.15 / WIDTH, 1 - 0.35 / height, title, fontsize=12, fontweight="bold", va="baseline")
+        figure.text(
+            0.15 / WIDTH, 0.1 / height, _footer(drawn, layers), fontsize=7.6, color=MUTED, va="bottom", linespacing=1.35
+        )
+    return figure
 
 
-def error_range(findings: Findings) -> Window:
-    """The range of the error axis (fractions): the same whatever the horizontal axis is."""
-    landmarks = [findings.reference.error]
-    if findings.threshold is not None:
-        landmarks.append(1 - findings.threshold)
-    if findings.pick is not None:
-        landmarks.append(findings.pick.candidate.worst_error)
-    errors = [row.candidate.mean_error for row in findings.rows]
-    extras = [row.candidate.direct_error for row in findings.rows if row.fronts]
-    extras += [error for row in findings.rows for error in (min(row.candidate.errors), row.candidate.worst_error)]
-    seen = [error for error in extras if error is not None]
-    return error_window(errors, landmarks=landmarks, extras=seen)
+def _largest(layers: Sequence[Layer]) -> list[Layer]:
+    """Those that are drawn: the largest, in the order of the model."""
+    ranked = sorted(range(len(layers)), key=lambda place: -_weights(layers[place]))
+    return [layers[place] for place in sorted(ranked[:MOST])]
 
 
-def draw_axes(axes: Axes, *, cost: Cost, size: Window, error: Window) -> None:
-    """Ticks, grid and titles of the two axes, and where the error's is compressed."""
-    axes.set_facecolor("none")
-    axes.set_xscale("log")
-    axes.set_yscale("function", functions=(error.forward, error.inverse))
-    axes.set_xlim(size.low, size.high)
-    axes.set_ylim(error.low, error.high)
-    xs, ys = round_values(size, most=9), round_values(error, most=9)
-    axes.xaxis.set_major_locator(FixedLocator(xs))
-    axes.set_xticks(xs, [cost.tick(x) for x in xs])
-    axes.set_yticks(ys, [f"{100 * y:.4g}" for y in ys])
-    axes.xaxis.set_minor_locator(FixedLocator(small_values(size)))
-    axes.yaxis.set_minor_locator(FixedLocator(small_values(error)))
-    # A log axis that spans less than a decade would otherwise label its small ticks itself.
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.tick_params(which="both", labelsize=9, top=False, right=False)
-    axes.tick_params(which="minor", length=2)
-    axes.grid(color=GRID, linewidth=0.6, zorder=0)
-    axes.set_axisbelow(True)
-    axes.spines["right"].set_visible(False)
-    axes.set_xlabel(cost.title, fontsize=9.5, labelpad=5)
-    scale = "log scale" if error.log else "linear scale"
-    axes.set_ylabel(f"validation error (%, {scale})", fontsize=9.5, labelpad=5)
-    if error.bend is not None:
-        axes.axhspan(error.bend, error.high, facecolor=GRID, alpha=0.45, linewidth=0, zorder=0.2)
-        axes.axhline(error.bend, color=MUTED, linewidth=0.7, zorder=1, gid="bend")
+def _weights(layer: Layer) -> int:
+    return int(np.prod(layer["shape"], dtype=object))
+
+
+def _name(layer: Layer) -> str:
+    shape = "\u00d7".join(map(str, layer["shape"]))
+    return f"{printable(str(layer['name']), most=24)}\n{shape}"
+
+
+def _kept(layer: Layer) -> tuple[float, str]:
+    share = layer["kept"] / max(_weights(layer), 1)
+    return share, f"{100 * share:.3g} %"
+
+
+def _rank(layer: Layer) -> tuple[float, str]:
+    ranks = layer["ranks"]
+    if not ranks:
+        return 0.0, "\u2013"
+    n, m = layer["shape"][0], max(_weights(layer) // max(layer["shape"][0], 1), 1)
+    return min(max(ranks) / min(n, m), 1.0), f"{', '.join(map(str, ranks))} of {min(n, m)}"
+
+
+def _bits(layer: Layer) -> tuple[float, str]:
+    return min(layer["bits"] / FULL_BITS, 1.0), f"{layer['bits']:.3g}"
+
+
+_COLUMNS: tuple[tuple[str, Callable[[Layer], tuple[float, str]], str], ...] = (
+    ("weights kept", _kept, "of all"),
+    ("rank", _rank, "of full rank"),
+    ("bits a weight", _bits, "of 32"),
+)
+
+
+def _draw_bars(
+    axes: Axes,
+    layers: Sequence[Layer],
+    *,
+    title: str,
+    share: Callable[[Layer], tuple[float, str]],
+    words: str,
+    colour: str,
+) -> None:
+    """A bar for each layer, from nothing to all, and its number."""
+    places = range(len(layers))
+    shares = [share(layer) for layer in layers]
+    axes.barh(places, [1.0] * len(layers), color=GRID, height=0.36)
+    axes.barh(places, [part for part, _ in shares], color=colour, height=0.36, gid=title)
+    for place, (_, number) in zip(places, shares, strict=True):
         axes.annotate(
-            f"scale\ncompressed\nabove {percent(error.bend, digits=0)}",
-            (1, (1 + _share(error)) / 2),
-            xycoords="axes fraction",
-            xytext=(4.5, 0),
-            textcoords="offset points",
-            fontsize=8,
-            color=MUTED,
-            va="center",
-            annotation_clip=False,
+            number, (0, place), xytext=(1, 9.5), textcoords="offset points", va="bottom", fontsize=8.3, color=INK
         )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(len(layers) - 0.45, -0.62)
+    axes.set_title(title, fontsize=9.2, loc="left", pad=7)
+    axes.set_xlabel(words, fontsize=7.8, color=MUTED, loc="left", labelpad=2)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.tick_params(length=0)
+    for side in ("top", "right", "bottom", "left"):
+        axes.spines[side].set_visible(False)
 
 
-def draw_scales(axes: Axes, findings: Findings, *, cost: Cost, size: Window, error: Window) -> None:
-    """The axes, with the ratio to the reference on top, which mirrors the horizontal one."""
-    draw_axes(axes, cost=cost, size=size, error=error)
-    top = axes.twiny()
-    top.set_facecolor("none")
-    top.set_xscale("log")
-    whole = cost.of_reference(findings.reference)
-    top.set_xlim(whole / size.low, whole / size.high)
-    ratios = round_values(Window(whole / size.high, whole / size.low, log=True), most=9)
-    top.xaxis.set_major_locator(FixedLocator(ratios))
-    top.set_xticks(ratios, [round_ratio(r) for r in ratios])
-    top.xaxis.set_minor_locator(NullLocator())
-    top.xaxis.set_minor_formatter(NullFormatter())
-    top.tick_params(labelsize=9)
-    top.spines["right"].set_visible(False)
-    top.set_xlabel(cost.ratio, fontsize=9.5, labelpad=6)
+def _draw_values(axes: Axes, layer: Layer, *, colour: str) -> None:
+    """The histogram of the reference's weights, each bin's height the root of its count; the values as stems."""
+    seen, values = layer["histogram"], layer["values"]
+    edges = np.linspace(seen["low"], seen["high"], len(seen["counts"]) + 1)
+    heights = np.sqrt(np.array(seen["counts"], dtype=np.float64))
+    axes.stairs(heights / max(heights.max(), 1e-9), edges, fill=True, color=MUTED, alpha=0.38, gid="histogram")
+    low, high = float(edges[0]), float(edges[-1])
+    if values:
+        most = max(times for _, times in values)
+        xs = [value for value, _ in values]
+        axes.vlines(
+            xs, 0, [max((times / most) ** 0.5, 0.08) for _, times in values], color=colour, linewidth=1.4, gid="values"
+        )
+        low, high = min(low, *xs), max(high, *xs)
+    else:
+        axes.text(0.995, 0.95, "many values", transform=axes.transAxes, ha="right", va="top", fontsize=7.6, color=MUTED)
+    margin = 0.03 * (high - low)
+    axes.set_xlim(low - margin, high + margin)
+    axes.set_ylim(0, 1.12)
+    axes.set_yticks([])
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.tick_params(axis="x", labelsize=7, length=2, pad=1.5)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
 
 
-def _share(error: Window) -> float:
-    """The share of the axis that lies below its bend."""
-    low, bend, high = error.forward(np.array([error.low, error.bend or error.high, error.high]))
-    return float((bend - low) / (high - low))
-
-
-def draw_levels(axes: Axes, findings: Findings, *, cost: Cost, error: Window) -> None:
-    """The target line with its feasible side shaded; the reference as a star, its level dotted."""
-    if findings.threshold is not None:
-        limit = 1 - findings.threshold
-        axes.axhspan(error.low, limit, facecolor=FEASIBLE, alpha=0.08, linewidth=0, zorder=0.5, gid="feasible")
-        axes.axhline(limit, color=FEASIBLE, linewidth=1.3, linestyle=(0, (6, 3)), zorder=2, gid="target")
-    level = findings.reference.error
-    axes.axhline(level, color=INK, linewidth=1.0, linestyle=(0, (1, 2)), zorder=2, gid="reference-level")
-    axes.plot(
-        [cost.of_reference(findings.reference)],
-        [level],
-        linestyle="none",
-        marker="*",
-        markersize=14,
-        color=INK,
-        markeredgecolor=CARD,
-        markeredgewidth=0.8,
-        zorder=6,
-        gid="reference",
+def _footer(drawn: Sequence[Layer], layers: Sequence[Layer]) -> str:
+    said = (
+        "Kept: entries that are not zero. Bits: of storage before zstd, on average over all layers that share codes or "
+        "a support. Grey: the reference's\nweights. Stems: the values of the compressed layer, where they are 64 or "
+        "fewer. Heights are square roots of how often a value occurs."
     )
-
-
-def draw_points(axes: Axes, findings: Findings, *, cost: Cost, looks: Mapping[str, Mark]) -> None:
-    """Every candidate: pale where dominated, with bars from the least to the most error where it has several seeds."""
-    for index, (series, look) in enumerate(looks.items()):
-        for on_front in (False, True):
-            rows = [row for row in findings.rows if row.series == series and (cost.key in row.fronts) == on_front]
-            _draw_group(axes, rows, cost=cost, look=look, index=index)
-
-
-def _draw_group(axes: Axes, rows: list[Row], *, cost: Cost, look: Mark, index: int) -> None:
-    if not rows:
-        return
-    strong = cost.key in rows[0].fronts
-    bars = [row for row in rows if len(row.candidate.seeds) > 1]
-    axes.plot(
-        [x for row in bars for x in (cost.of(row), cost.of(row), np.nan)],
-        [y for row in bars for y in (min(row.candidate.errors), row.candidate.worst_error, np.nan)],
-        color=look.colour,
-        linewidth=1.1,
-        alpha=0.9 if strong else 0.3,
-        zorder=4 if strong else 3,
-        gid=f"range-{index}",
-    )
-    axes.plot(
-        [cost.of(row) for row in rows],
-        [row.candidate.mean_error for row in rows],
-        linestyle="none",
-        marker=look.shape,
-        markersize=look.size if strong else 0.85 * look.size,
-        color=look.colour,
-        markeredgecolor=CARD,
-        markeredgewidth=0.7,
-        alpha=1.0 if strong else 0.42,
-        zorder=5 if strong else 3.5,
-        gid=f"{'front' if strong else 'dominated'}-{index}",
-    )
-
-
-def draw_staircase(axes: Axes, findings: Findings, *, cost: Cost) -> None:
-    """The front: at each cost, the least mean error of any model that costs no more."""
-    steps = [(cost.of(row), row.candidate.mean_error) for row in findings.rows if cost.key in row.fronts]
-    if steps:
-        xs, ys = zip(*sorted(steps), strict=True)
-        axes.plot(xs, ys, drawstyle="steps-post", color=INK, linewidth=1.2, zorder=3.8, gid="staircase")
-
-
-def draw_knee(axes: Axes, findings: Findings, *, cost: Cost) -> None:
-    """A square about the front's knee."""
-    row = findings.knees.get(cost.key)
-    if row is not None:
-        axes.plot(
-            [cost.of(row)],
-            [row.candidate.mean_error],
-            linestyle="none",
-            marker="s",
-            markersize=11.5,
-            markerfacecolor="none",
-            markeredgecolor=MUTED,
-            markeredgewidth=1.1,
-            zorder=6,
-            gid="knee",
-        )
-
-
-def draw_direct(axes: Axes, findings: Findings, *, cost: Cost, looks: Mapping[str, Mark]) -> int:
-    """Direct compression beside LC on the front, an arrow from the one to the other; how many were drawn."""
-    rows = [row for row in findings.rows if cost.key in row.fronts and row.candidate.direct_error is not None]
-    for row in rows:
-        size, look = cost.of(row), looks[row.series]
-        axes.annotate(
-            "",
-            xy=(size, row.candidate.mean_error),
-            xytext=(size, row.candidate.direct_error or 0.0),
-            arrowprops={
-                "arrowstyle": "-|>,head_length=0.34,head_width=0.13",
-                "color": look.colour,
-                "linewidth": 0.7,
-                "alpha": 0.8,
-                "shrinkA": 2.4,
-                "shrinkB": 5.0,
-            },
-            zorder=3.2,
-        )
-        axes.plot(
-            [size],
-            [row.candidate.direct_error or 0.0],
-            linestyle="none",
-            marker=look.shape,
-            markersize=0.62 * look.size,
-            markerfacecolor=CARD,
-            markeredgecolor=look.colour,
-            markeredgewidth=0.9,
-            zorder=3.4,
-        )
-    return len(rows)
+    left_out = len(layers) - len(drawn)
+    return said + (f" {counted(left_out, 'smaller layer')} not drawn, of {count(len(layers))}." if left_out else "")

@@ -10,8 +10,8 @@ from matplotlib.patches import Patch
 
 from reports.facts.costs import COSTS, Cost
 from reports.facts.findings import Findings
-from reports.facts.labels import label
-from reports.figures.marks import CARD, FEASIBLE, INK, MUTED, Mark
+from reports.facts.printable import printable
+from reports.figures.style import CARD, FEASIBLE, INK, MUTED, Mark
 
 
 def draw_legends(
@@ -90,7 +90,7 @@ def _fit(figure: Figure, handles: list[Line2D] | list[Line2D | Patch], *, width:
         )
         # Set here, not above: a legend leaves out labels that begin with an underscore.
         for text, handle in zip(legend.get_texts(), handles, strict=True):
-            text.set_text(label(str(handle.get_label()), most=44))
+            text.set_text(printable(str(handle.get_label()), most=44))
         extent = legend.get_window_extent(canvas.get_renderer())
         if extent.width <= width * figure.dpi or columns == 1:
             break

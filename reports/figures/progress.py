@@ -13,12 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from reports.facts.findings import Findings, Job
-from reports.facts.labels import label
-from reports.facts.numerals import count, counted, percent
-from reports.facts.tables import rule_words
-from reports.figures.encoding import settings
-from reports.figures.layers import error_range
-from reports.figures.marks import CARD, FEASIBLE, GRID, INK, MUTED, SERIES
+from reports.facts.numbers import count, counted, percent
+from reports.facts.printable import printable
+from reports.facts.target import rule_words
+from reports.figures.axes import error_range
+from reports.figures.style import CARD, FEASIBLE, GRID, INK, MUTED, SERIES, settings
 from sweep.pick.pareto import front, hypervolume
 
 WIDTH, PLOT, BAR = 9.6, 2.5, 0.36  # inches
@@ -46,7 +45,7 @@ def draw_progress(findings: Findings) -> Figure:
             left = 4.2
             place = (left / WIDTH, (foot + 0.1) / height, (WIDTH - left - 0.7) / WIDTH, BAR * len(reasons) / height)
             _draw_reasons(figure.add_axes(place, label="reasons"), reasons)
-        title = "The jobs of " + label(findings.study, most=60)
+        title = "The jobs of " + printable(findings.study, most=60)
         figure.text(LEFT / WIDTH, 1 - 0.3 / height, title, fontsize=12.5, fontweight="bold", va="baseline")
         told = f"{counted(len(findings.jobs), 'job')} done, {count(len(findings.failures))} failed"
         if findings.stops:
@@ -144,7 +143,7 @@ def _draw_smallest(axes: Axes, findings: Findings) -> None:
 def _draw_reasons(axes: Axes, reasons: Sequence[tuple[str, int, str]]) -> None:
     places = range(len(reasons))
     axes.barh(places, [number for _, number, _ in reasons], color=[colour for _, _, colour in reasons], height=0.62)
-    names = [textwrap.fill(label(reason, most=110), 58) for reason, _, _ in reasons]
+    names = [textwrap.fill(printable(reason, most=110), 58) for reason, _, _ in reasons]
     axes.set_yticks(places, names, fontsize=8.5)
     axes.invert_yaxis()
     axes.set_xticks([])

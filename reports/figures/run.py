@@ -9,13 +9,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from reports.facts.curves import STEP, Curves
-from reports.facts.labels import label
-from reports.facts.numerals import count
+from reports.facts.diagnostics import STEP, Curves
+from reports.facts.numbers import count
+from reports.facts.printable import printable
 from reports.facts.rows import Row
-from reports.figures.encoding import settings
-from reports.figures.marks import CARD, GRID, INK, MUTED, SERIES
 from reports.figures.scales import Values, Window, round_values
+from reports.figures.style import CARD, GRID, INK, MUTED, SERIES, settings
 
 WIDTH, HEIGHT = 9.6, 3.1  # inches
 PANELS = {"val_error": "validation error (%)", "loss": "training loss of the L step"} | {
@@ -41,7 +40,7 @@ def draw_run(row: Row, curves: Mapping[str, Curves]) -> Figure:
             frameon=False,
             bbox_to_anchor=(0.97, 1.0),
         )
-        title = f"{row.series}: {label(row.candidate.label, most=45)}"
+        title = f"{row.series}: {printable(row.candidate.label, most=45)}"
         figure.text(0.07, 0.91, title, fontsize=12, fontweight="bold", va="baseline")
         words = (
             f"Error is 1 \u2212 accuracy on the validation split (n = {count(row.n)}). Dotted: \u03bc, on the right."

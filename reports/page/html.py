@@ -9,32 +9,33 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from reports.facts import numerals
+from reports.facts import numbers
+from reports.facts.columns import columns_of
 from reports.facts.costs import COSTS, costs_of
 from reports.facts.findings import Failure, Findings, Measurement
 from reports.facts.rows import Row
-from reports.facts.tables import columns_of, rule_words, target_words
+from reports.facts.target import rule_words, target_words
 from reports.figures.front import definitions
-from reports.figures.marks import marks
-from reports.page.island import command_starts, island
+from reports.figures.style import marks
+from reports.page.data import command_starts, page_data
 
 # The page's own script, in the order in which it is put together.
 SCRIPTS = ("words", "rows", "rule", "chart", "figure", "table", "trial", "target", "main")
 
 
 def render(findings: Findings, *, curves: Iterable[str]) -> str:
-    """The page of a sweep. Every text is escaped. `curves` names the scripts of reports.facts.curves beside it.
+    """The page of a sweep. Every text is escaped. `curves` names the scripts of reports.page.curves beside it.
 
     It stands alone, but for those and, where no script runs, for front.svg.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
-        "count": numerals.count,
-        "counted": numerals.counted,
-        "percent": numerals.percent,
-        "points": numerals.points,
-        "ratio": numerals.ratio,
-        "duration": numerals.seconds,
+        "count": numbers.count,
+        "counted": numbers.counted,
+        "percent": numbers.percent,
+        "points": numbers.points,
+        "ratio": numbers.ratio,
+        "duration": numbers.seconds,
     }
     script, costs = page_script(), costs_of(findings.rows)
     return environment.from_string(_asset("page.html.j2")).render(
@@ -50,7 +51,7 @@ def render(findings: Findings, *, curves: Iterable[str]) -> str:
         commands=commands(findings),
         look_of_pick=look_of_pick(findings),
         failures=alike(findings.failures),
-        percent_range=numerals.percent_range,
+        percent_range=numbers.percent_range,
         best=COSTS[findings.by].best,
         speed=speed,
         hidden_unless=lambda shown: "" if shown else Markup(" hidden"),
@@ -59,7 +60,7 @@ def render(findings: Findings, *, curves: Iterable[str]) -> str:
         style=Markup(_asset("page.css")),
         script=Markup(script),
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        island=Markup(island(findings, curves=curves)),  # escapes what it holds itself
+        data=Markup(page_data(findings, curves=curves)),  # escapes what it holds itself
     )
 
 
@@ -105,22 +106,22 @@ def look_of_pick(findings: Findings) -> Measurement | None:
 def describe_figure(findings: Findings) -> str:
     """The figure in a few sentences, for who cannot see it."""
     front = [row for row in findings.rows if row.on_front]
-    words = [f"Validation error against artifact size of {numerals.count(len(findings.rows))} configurations."]
+    words = [f"Validation error against artifact size of {numbers.count(len(findings.rows))} configurations."]
     if front:
         small, large = front[0], front[-1]
         words.append(
-            f"The Pareto front has {len(front)}, from {numerals.count(small.candidate.artifact_bytes)} bytes at "
-            f"{numerals.percent(small.candidate.mean_error)} error to {numerals.count(large.candidate.artifact_bytes)} "
-            f"bytes at {numerals.percent(large.candidate.mean_error)}."
+            f"The Pareto front has {len(front)}, from {numbers.count(small.candidate.artifact_bytes)} bytes at "
+            f"{numbers.percent(small.candidate.mean_error)} error to {numbers.count(large.candidate.artifact_bytes)} "
+            f"bytes at {numbers.percent(large.candidate.mean_error)}."
         )
     words.append(
-        f"The reference has {numerals.count(findings.reference.artifact_bytes)} bytes and "
-        f"{numerals.percent(findings.reference.error)} error."
+        f"The reference has {numbers.count(findings.reference.artifact_bytes)} bytes and "
+        f"{numbers.percent(findings.reference.error)} error."
     )
     if findings.pick is not None:
         chosen = findings.pick.candidate
         words.append(
-            f"The pick is {findings.pick.series}, {chosen.label}, {numerals.count(chosen.artifact_bytes)} bytes."
+            f"The pick is {findings.pick.series}, {chosen.label}, {numbers.count(chosen.artifact_bytes)} bytes."
         )
     return " ".join(words)
 

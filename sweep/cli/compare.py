@@ -32,9 +32,9 @@ def compare(
     """
     if len(sweeps) < 2:
         raise UsageError(f"compare: expected two sweeps or more, got {sweeps[0]} alone; to name a part: DIR:PART")
-    from reports import compare_page
-    from reports.compare import compare as compare_sweeps
-    from reports.compare import facts
+    from reports.compare import page as compare_page
+    from reports.compare.comparison import compare as compare_sweeps
+    from reports.compare.summary import summary
 
     comparison = compare_sweeps(sweeps, target=target_of(max_drop, min_accuracy, relative=relative))
     paths = {} if out is None else compare_page.write_comparison(comparison, out)
@@ -44,5 +44,5 @@ def compare(
     if paths:
         parts.append(f"page: {paths['md']}; figure: {paths['png']}, also .svg and .pdf")
     words = "\n\n".join(parts).replace("\u00a0", " ")
-    show(facts(comparison) | {"paths": paths}, words, as_json=as_json)
+    show(summary(comparison) | {"paths": paths}, words, as_json=as_json)
     return DONE

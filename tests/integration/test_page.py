@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from reports.facts.findings import read_findings
-from reports.figures.encoding import encode
+from reports.figures.formats import encode
 from reports.figures.front import draw_front
 from sweep.criteria import Target
 from sweep.intervals import least_mean, pooled

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from reports.facts.curves import curve_scripts, read_curves
+from reports.facts.diagnostics import read_curves
 from reports.facts.findings import Findings, read_findings
+from reports.page.curves import curve_scripts
 from reports.page.html import render
 from sweep.criteria import Target
 from sweep.pick.choice import By

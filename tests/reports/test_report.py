@@ -63,8 +63,8 @@ def read_page(folder: Path) -> Page:
     return Page((folder / "report" / "index.html").read_text(encoding="utf-8"))
 
 
-def island_of(folder: Path) -> dict[str, Any]:
-    """The page's data island, as a browser reads it."""
+def data_of(folder: Path) -> dict[str, Any]:
+    """The page's data, as a browser reads it."""
     html = (folder / "report" / "index.html").read_text(encoding="utf-8")
     found = html.split('<script type="application/json" id="data">')[1].split("</script>")[0]
     assert not set("<>&\u2028\u2029") & set(found)
@@ -181,15 +181,15 @@ def test_markup_in_names_shows_as_text(make_sweep: MakeSweep) -> None:
     synthetic.write(folder / "searches" / "odd.json", search)
     write_report(folder)
     page = read_page(folder)
-    assert page.tags.count("script") == 2  # the data island and the page's own
+    assert page.tags.count("script") == 2  # the data and the page's own
     assert page.tags.count("img") == 1
     assert page.tags.count("svg") == 0
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     assert page.text.count(script) >= 4
     assert image in page.text
-    island = island_of(folder)
-    assert {script, quote} <= {series["name"] for series in island["series"]}
-    assert image in island["levels"]
+    data = data_of(folder)
+    assert {script, quote} <= {series["name"] for series in data["series"]}
+    assert image in data["levels"]
     svg = (folder / "report" / "front.svg").read_text()
     assert "<script" not in svg
     assert "&lt;script&gt;" in svg
@@ -218,7 +218,7 @@ def test_page_of_sixty_records_is_small(make_sweep: MakeSweep) -> None:
 
 def test_a_thousand_records_are_all_in_a_small_page(make_sweep: MakeSweep) -> None:
     folder = make_sweep(synthetic.many(1000), target={"max_drop": 0.01})
-    assert len(write_page(folder).rows) == island_of(folder)["count"] == 1000
+    assert len(write_page(folder).rows) == data_of(folder)["count"] == 1000
     assert (folder / "report" / "index.html").stat().st_size < 150_000
 
 

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from reports.facts.findings import Findings, read_findings
-from reports.figures.anatomy import draw_anatomy
-from reports.figures.encoding import encode
+from reports.figures.formats import encode
 from reports.figures.front import draw_front
-from reports.figures.marks import marks
+from reports.figures.layers import draw_layers
+from reports.figures.style import marks
 from sweep.criteria import Target
 from sweep.pick import pareto
 from sweep.pick.choice import By
@@ -190,7 +190,7 @@ def test_layers_are_drawn_as_they_are(make_sweep: MakeSweep) -> None:
         synthetic.layer("first.weight", [30, 20], kept=150, ranks=[5], codes=3),
         synthetic.layer("last.weight", [10, 30], kept=300, ranks=[], codes=0),
     ]
-    figure = draw_anatomy(found.pick, layers, look=marks(found.series, size=7.0)[found.pick.series])
+    figure = draw_layers(found.pick, layers, look=marks(found.series, size=7.0)[found.pick.series])
     shares = {
         axes.get_label(): [patch.get_width() for patch in axes.patches if patch.get_gid() == axes.get_label()]
         for axes in figure.axes
@@ -208,7 +208,7 @@ def test_of_very_many_layers_the_largest_are_drawn_and_the_others_counted(make_s
     found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.05})
     assert found.pick is not None
     layers = [synthetic.layer(f"l{k}.weight", [k + 1, 20], kept=20, ranks=[], codes=2) for k in range(40)]
-    figure = draw_anatomy(found.pick, layers, look=marks(found.series, size=7.0)[found.pick.series])
+    figure = draw_layers(found.pick, layers, look=marks(found.series, size=7.0)[found.pick.series])
     words = " ".join(text.get_text() for text in figure.findobj(Text))
     assert "16 smaller layers not drawn, of 40" in words
     assert "l16.weight" in words

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from reports.facts.curves import STEP, read_curves
+from reports.facts.diagnostics import STEP, read_curves
 from reports.facts.findings import Job, read_findings
 from reports.figures.progress import draw_progress, hypervolumes, reasons_of, smallest_so_far
 from reports.figures.run import draw_run

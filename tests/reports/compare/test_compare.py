@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from reports.compare import Comparison, compare, facts
-from reports.compare_figure import draw_comparison
-from reports.compare_page import levels_table, page, sides_table, write_comparison
-from reports.figures.encoding import encode
+from reports.compare.comparison import Comparison, compare
+from reports.compare.figure import draw_comparison
+from reports.compare.page import levels_table, page, sides_table, write_comparison
+from reports.compare.summary import summary
+from reports.figures.formats import encode
 from sweep.criteria import Target
 from tests.reports import synthetic
 
@@ -70,7 +71,7 @@ def test_the_smallest_model_at_equal_error(pair: list[str]) -> None:
         "reference + 2 points": [1000, 1300],
         "reference + 5 points": [1000, 1300],
     }
-    levels = facts(compare(pair))["levels"]
+    levels = summary(compare(pair))["levels"]
     assert [level["smallest"][1]["bytes_to_first"] for level in levels] == [None, 0.5, 1.25, 1.3, 1.3]
     assert levels[2]["error"] == pytest.approx(ERROR + 0.01)
     assert levels[3]["smallest"][1]["errors"] == pytest.approx([15 / 359, 14 / 359])
@@ -136,7 +137,7 @@ def test_a_sweep_against_a_copy_of_itself(tmp_path: Path) -> None:
     comparison = compare(names)
     assert comparison.hypervolumes[0] == comparison.hypervolumes[1]
     assert comparison.joint == (2, 2)
-    ratios = [level["smallest"][1] for level in facts(comparison)["levels"]]
+    ratios = [level["smallest"][1] for level in summary(comparison)["levels"]]
     assert {None if found is None else found["bytes_to_first"] for found in ratios} == {None, 1.0}
 
 
@@ -198,7 +199,7 @@ def test_another_model_loss_or_reference_is_said(pair: list[str], tmp_path: Path
     words = {"model": "model", "loss": "loss, metric or augmentation", "reference": "training of the reference"}
     assert f"{other} has another {' and another '.join(words[part] for part in parts)} than {pair[1]}" in said
     assert "a ratio is to its own reference" in said
-    assert facts(comparison)["levels"][0]["smallest"][1]["compression_ratio"] == 10.0
+    assert summary(comparison)["levels"][0]["smallest"][1]["compression_ratio"] == 10.0
     assert comparison.corner[0] == 64_000
 
 
@@ -301,8 +302,8 @@ def test_a_sweep_of_which_nothing_finished_is_compared_too(pair: list[str], tmp_
     draw_comparison(compare([none, sweep(tmp_path / "nothing", {})]))
 
 
-def test_facts_are_fit_for_json(pair: list[str]) -> None:
-    found = facts(compare(pair))
+def test_a_summary_is_fit_for_json(pair: list[str]) -> None:
+    found = summary(compare(pair))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 

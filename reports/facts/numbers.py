@@ -1,4 +1,6 @@
-"""Numbers as the reports write them: one place, so that the figure, the page and the summary agree."""
+"""Numbers as the reports write them. Figures, page and summary all use these, so that they agree."""
+
+from collections.abc import Sequence
 
 NO_BREAK = "\u00a0"
 TIMES = "\u00d7"
@@ -23,6 +25,12 @@ def percent(fraction: float, *, digits: int = 2) -> str:
 def percent_range(low: float, high: float, *, digits: int = 2) -> str:
     """Two fractions as one range of percentages: 2.23-2.79 %, with an en dash."""
     return f"{100 * low:.{digits}f}{DASH}{percent(high, digits=digits)}"
+
+
+def mean_percent(errors: Sequence[float]) -> str:
+    """The mean of fractions, one at least, with their range where there are several: 2.51 % (2.23-2.79 %)."""
+    mean = percent(sum(errors) / len(errors))
+    return mean if len(errors) == 1 else f"{mean} ({percent_range(min(errors), max(errors))})"
 
 
 def points(fraction: float) -> str:

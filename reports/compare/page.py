@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports.compare import Comparison, Level, Side
-from reports.compare_figure import draw_comparison
-from reports.facts.numerals import count, percent, percent_range, ratio
+from reports.compare.comparison import Comparison, Level, Side
+from reports.compare.figure import draw_comparison
+from reports.facts.columns import NONE
+from reports.facts.numbers import count, mean_percent, percent, ratio
 from reports.facts.rows import series_name
-from reports.facts.tables import NONE
-from reports.figures.encoding import FORMATS, encode
+from reports.figures.formats import FORMATS, encode
 from reports.markdown import escape, table
 from sweep.pick.choice import Candidate
 from sweep.store.files import write_whole
@@ -106,14 +106,11 @@ def _smallest(level: Level, side: Side, found: Candidate | None) -> tuple[str, .
         nearest = "no candidate" if best is None else f"not reached; its least error is {percent(best.mean_error)}"
         return (NONE, NONE, NONE, NONE, NONE, nearest)
     to_first = level.to_first(found)
-    error = percent(found.mean_error)
-    if len(found.seeds) > 1:
-        error += f" ({percent_range(min(found.errors), found.worst_error)})"
     return (
         count(found.artifact_bytes),
         NONE if to_first is None else f"{to_first:.3f}",
         ratio(side.reference.artifact_bytes / found.artifact_bytes),
-        error,
+        mean_percent(found.errors),
         count(len(found.seeds)),
         f"{series_name(found.family, method=found.method)}: {found.label}",
     )

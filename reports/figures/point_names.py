@@ -11,11 +11,11 @@ from matplotlib.typing import ColorType
 
 from reports.facts.costs import Cost
 from reports.facts.findings import Findings
-from reports.facts.labels import label
+from reports.facts.printable import printable
 from reports.facts.rows import Row
-from reports.figures.marks import MUTED, Mark
 from reports.figures.placement import Box, Points, along, beside
-from reports.figures.words import extent, write
+from reports.figures.style import MUTED, Mark
+from reports.figures.text import extent, write
 
 _NEAR, _FAR = 9.0, 15.0  # pixels at 100 dpi between a point and its name
 MOST = 10  # series that are named beside their points; more of them have their names in the legend alone
@@ -57,7 +57,7 @@ def name_points(
     for series, look in looks.items() if len(looks) <= MOST else ():
         rows = [row for row in findings.rows if row.series == series]
         rows.sort(key=lambda row: (cost.key not in row.fronts, -cost.of(row)))
-        name(rows, label(series, most=28), _darker(look.colour))
+        name(rows, printable(series, most=28), _darker(look.colour))
 
 
 def _level(axes: Axes, error: float, area: Box) -> Points:

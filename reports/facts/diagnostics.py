@@ -3,7 +3,6 @@
 Scripts and not JSON, because a page that is opened from a disk may not fetch a file. They hold numbers only.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,20 +22,6 @@ def read_curves(folder: SweepFolder, ids: Iterable[str]) -> dict[str, Curves]:
     """Job -> the columns of its curves, for those of the jobs that left diagnostics."""
     found = ((job, _steps(folder, job)) for job in ids)
     return {job: [[_rounded(step.get(name)) for step in steps] for name in STEP] for job, steps in found if steps}
-
-
-def curve_scripts(curves: Mapping[str, Curves]) -> dict[str, bytes]:
-    """Start of an id, two digits -> the script with the jobs that begin so.
-
-    A file a job would be thousands to write, one for all would be megabytes to load.
-    """
-    shards: dict[str, dict[str, Curves]] = {}
-    for job, columns in curves.items():
-        shards.setdefault(job[:2], {})[job] = columns
-    return {
-        start: f"lcsweepCurves({json.dumps(jobs, separators=(',', ':'), allow_nan=False)});\n".encode()
-        for start, jobs in sorted(shards.items())
-    }
 
 
 def read_layers(folder: SweepFolder, job: str) -> list[Mapping[str, Any]]:

@@ -8,12 +8,12 @@ from typing import Any
 
 from reports.facts.costs import Cost, costs_of
 from reports.facts.findings import Findings
-from reports.facts.numerals import round_ratio
+from reports.facts.numbers import round_ratio
 from reports.facts.rows import Reference, Row
-from reports.facts.tables import rule_words
-from reports.figures.layers import error_range, size_range
-from reports.figures.marks import marks
+from reports.facts.target import rule_words
+from reports.figures.axes import error_range, size_range
 from reports.figures.scales import Window, round_values
+from reports.figures.style import marks
 from sweep.intervals import CONFIDENCE, Z95, paired_drop, student, wilson
 
 # What is only shown: whole numbers of such parts of one, finer than the page writes them.
@@ -26,8 +26,8 @@ SHOWN: Mapping[str, tuple[int, Callable[[Row], float | None]]] = {
 }
 
 
-def island(findings: Findings, *, curves: Iterable[str]) -> str:
-    """The data island, safe inside a `script` element: ASCII, and without `<`, `>` and `&`.
+def page_data(findings: Findings, *, curves: Iterable[str]) -> str:
+    """The data, safe inside a `script` element: ASCII, and without `<`, `>` and `&`.
 
     `curves` names the scripts beside the page with the jobs' curves. Rows are ordered by bytes, MACs, mean
     error and job: the order in which a pick by bytes takes the first that meets the target. Accuracies are exact; what

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from reports.facts.curves import STEP, curve_scripts, read_curves
+from reports.facts.diagnostics import STEP, read_curves
 from reports.facts.findings import Findings, read_findings
+from reports.page.curves import curve_scripts
+from reports.page.data import page_data
 from reports.page.html import page_script
-from reports.page.island import island
 from sweep.intervals import CONFIDENCE, student
 from sweep.pick.choice import candidates
 from sweep.store.folder import SweepFolder
@@ -21,9 +22,9 @@ def write_tied(folder: Path, *, confirm: int = 0) -> Findings:
     return read_findings(folder, target=None, by="bytes")
 
 
-def test_the_island_has_every_candidate_in_the_order_of_a_pick_exactly(tmp_path: Path) -> None:
+def test_the_data_have_every_candidate_in_the_order_of_a_pick_exactly(tmp_path: Path) -> None:
     findings = write_tied(tmp_path)
-    content = json.loads(island(findings, curves=()))
+    content = json.loads(page_data(findings, curves=()))
     expected = sorted(
         candidates(read_records(tmp_path)), key=lambda c: (c.artifact_bytes, c.macs, c.mean_error, c.best_id)
     )
@@ -47,8 +48,8 @@ def test_the_island_has_every_candidate_in_the_order_of_a_pick_exactly(tmp_path:
         assert front == {job for job, row in shown.items() if cost["key"] in row.fronts}
 
 
-def test_the_island_has_what_the_rule_needs(tmp_path: Path) -> None:
-    content = json.loads(island(write_tied(tmp_path, confirm=3), curves=()))
+def test_the_data_have_what_the_rule_needs(tmp_path: Path) -> None:
+    content = json.loads(page_data(write_tied(tmp_path, confirm=3), curves=()))
     trained = [c for c in candidates(read_records(tmp_path)) if c.method == "lc"]
     dof = sum(len(c.seeds) - 1 for c in trained)
     assert content["rule"]["student"] == student(CONFIDENCE, dof=dof)
@@ -60,7 +61,7 @@ def test_the_island_has_what_the_rule_needs(tmp_path: Path) -> None:
 def test_a_level_reads_as_python_writes_it(tmp_path: Path, level: object) -> None:
     point = synthetic.Point("prune", {"knob": level}, 900, 0.03, None)  # type: ignore[dict-item]
     synthetic.write_sweep(tmp_path, [synthetic.record(point, seed=0, seeds=1, n_val=359)], target=None)
-    (sent,) = json.loads(island(read_findings(tmp_path, target=None, by="bytes"), curves=()))["levels"]
+    (sent,) = json.loads(page_data(read_findings(tmp_path, target=None, by="bytes"), curves=()))["levels"]
     (candidate,) = candidates(read_records(tmp_path))
     assert f"knob {sent}" == candidate.label
     assert isinstance(sent, str) or ((sent % 1 != 0 or isinstance(sent, int)) and abs(sent) < 2**53)

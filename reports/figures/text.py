@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.typing import ColorType
 
-from reports.figures.marks import INK
+from reports.figures.style import INK
 
 
 def write(figure: Figure, words: str, *, size: float, weight: str = "normal", colour: ColorType = INK) -> Text:

@@ -10,17 +10,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.compare import Comparison, Side
+from reports.compare.comparison import Comparison, Side
 from reports.facts.costs import COSTS
-from reports.facts.labels import label
-from reports.facts.numerals import count, percent
+from reports.facts.numbers import count, percent
+from reports.facts.printable import printable
 from reports.figures.annotations import name_levels
-from reports.figures.encoding import settings
+from reports.figures.axes import draw_axes
 from reports.figures.front import LEFT, PLOT_HEIGHT, RIGHT, WIDTH
-from reports.figures.layers import draw_axes
-from reports.figures.marks import CARD, INK, MUTED, Mark, marks
 from reports.figures.placement import Box, Points, along, lattice, place
 from reports.figures.scales import Window, error_window, size_window
+from reports.figures.style import CARD, INK, MUTED, Mark, marks, settings
 
 _TOP = 0.62  # inches above the plot
 _DASHES: Sequence[Any] = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
@@ -137,7 +136,7 @@ def _name_sides(figure: Figure, axes: Axes, comparison: Comparison, *, looks: Ma
             continue
         anchor = _apart(lines[index], lines[:index] + lines[index + 1 :])
         colour = looks[side.name].colour
-        words = f"{looks[side.name].glyph} {label(comparison.short_names[index], most=44)}"
+        words = f"{looks[side.name].glyph} {printable(comparison.short_names[index], most=44)}"
         text = figure.text(0, 0, words, fontsize=9, fontweight="bold", color=colour, va="bottom", zorder=12)
         text.set_transform(figure.dpi_scale_trans)
         canvas = figure.canvas
@@ -197,9 +196,9 @@ def _lead(figure: Figure, box: Box, anchor: Points, *, colour: str) -> None:
 def _footer(comparison: Comparison, *, error: Window) -> str:
     size, corner = comparison.corner
     n = count(comparison.sides[0].reference.n)
-    names = [label(name, most=44) for name in comparison.short_names]
+    names = [printable(name, most=44) for name in comparison.short_names]
     volumes = (f"{name} {volume:.3f}" for name, volume in zip(names, comparison.hypervolumes, strict=True))
-    notes = [label(note, most=200) for note in comparison.notes]
+    notes = [printable(note, most=200) for note in comparison.notes]
     said = [
         f"Error is 1 \u2212 accuracy on the validation split (n = {n}). A point is one configuration: the mean over "
         "its seeds, with a bar from least to most. Lines are fronts; pale points are beaten within their own sweep; a "
@@ -222,7 +221,7 @@ def _lay_out(figure: Figure, comparison: Comparison, *, footer: str) -> None:
         each.set_position((LEFT / WIDTH, bottom / height, (WIDTH - LEFT - RIGHT) / WIDTH, PLOT_HEIGHT / height))
     figure.text(LEFT / WIDTH, 0.1 / height, footer, fontsize=7.6, color=MUTED, va="bottom", linespacing=1.35)
     studies = " and ".join(sorted({side.study for side in comparison.sides}))
-    title = f"Fronts compared: {label(studies, most=60)}"
+    title = f"Fronts compared: {printable(studies, most=60)}"
     figure.text(LEFT / WIDTH, 1 - 0.3 / height, title, fontsize=12.5, fontweight="bold", va="baseline")
     words = "each sweep's smallest and best models; the lower and the farther left, the better"
     figure.text(LEFT / WIDTH, 1 - 0.5 / height, words, fontsize=9, color=MUTED, va="baseline")

@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reports.facts.findings import Findings
-from reports.facts.numerals import NO_BREAK, count, percent, percent_range, ratio, seconds
+from reports.facts.numbers import count, mean_percent, percent, ratio, seconds
 from reports.facts.rows import Row
-from sweep.intervals import CONFIDENCE
 
 NONE = "\u2013"
 YES = "\u2713"
@@ -25,18 +24,17 @@ class Column:
     text: Callable[[Row], str]
 
 
-def _error(row: Row) -> str:
-    errors = row.candidate.errors
-    if len(errors) == 1:
-        return percent(errors[0])
-    return f"{percent(row.candidate.mean_error)} ({percent_range(min(errors), max(errors))})"
-
-
 COLUMNS: Sequence[Column] = (
     Column("family", "Family", "how the model was compressed", "", lambda row: row.series),
     Column("configuration", "Configuration", "the family's knobs", "", lambda row: row.candidate.label),
     Column("seeds", "Seeds", "how many seeds were trained", "n", lambda row: count(len(row.candidate.seeds))),
-    Column("error", "Error", "validation error, mean over the seeds (least to most)", "n", _error),
+    Column(
+        "error",
+        "Error",
+        "validation error, mean over the seeds (least to most)",
+        "n",
+        lambda row: mean_percent(row.candidate.errors),
+    ),
     Column(
         "direct",
         "DC error",
@@ -101,26 +99,3 @@ def columns_of(findings: Findings) -> list[Column]:
     place = [column.key for column in COLUMNS].index("macs") + 1
     measured = any(row.candidate.latency is not None for row in findings.rows)
     return [*COLUMNS[:place], *([LATENCY] if measured else []), *COLUMNS[place:]]
-
-
-def target_words(findings: Findings) -> str:
-    """The target in words, as in `validation accuracy of at least 95.00 %`, with where it comes from; empty without."""
-    target, threshold = findings.target, findings.threshold
-    if target is None or threshold is None:
-        return ""
-    words = f"validation accuracy of at least {percent(threshold)}"
-    if target.min_accuracy is None and target.max_drop is not None:
-        from_reference = percent(findings.reference.accuracy)
-        drop = f"{100 * target.allowed(findings.reference.accuracy):.4g}"
-        words += f" (the reference's {from_reference} less {drop} point{'' if drop == '1' else 's'})"
-    return words
-
-
-def rule_words(findings: Findings) -> str:
-    """What the seeds of a candidate have to do to meet the target: sweep.pick.choice.Candidate.meets, in words."""
-    if findings.confirm:
-        return (
-            f"with {100 * CONFIDENCE:g}{NO_BREAK}% confidence in the mean of the seeds after the first, "
-            f"{findings.confirm} or more"
-        )
-    return "in every seed" + (f", of {findings.repeats} or more" if findings.repeats > 1 else "")

@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from sweep.criteria import Target
 from sweep.pick.choice import Candidate, candidates
 from sweep.pick.pareto import Costs, front, hypervolume
 from sweep.store.manifest import read_manifest
+from sweep.store.record import Record
 from sweep.store.records import read_records
 
 _PART = {"model": "model", "loss": "loss, metric or augmentation", "reference": "training of the reference"}
@@ -169,57 +169,6 @@ def read_side(given: str) -> Side:
     )
 
 
-def facts(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as plain values, unrounded: bytes, fractions, and for each side the models on its front."""
-    size, error = comparison.corner
-    sides = comparison.sides
-    measured = zip(sides, comparison.hypervolumes, comparison.joint, strict=True)
-    return {
-        "n": sides[0].reference.n,
-        "hypervolume": {"bytes": size, "error": error, "unit": "decades of bytes x points of error"},
-        "sides": [
-            {
-                "name": side.name,
-                "study": side.study,
-                "reference": {"bytes": side.reference.artifact_bytes, "error": side.reference.error},
-                "jobs_done": side.jobs_done,
-                "candidates": len(side.found),
-                "seeds": list(side.seeds),
-                "front": [_model(candidate, side) for candidate in side.front],
-                "on_joint_front": joint,
-                "hypervolume": volume,
-            }
-            for side, volume, joint in measured
-        ],
-        "levels": [
-            {
-                "name": level.name,
-                "error": level.error,
-                "smallest": [
-                    None if found is None else _model(found, side) | {"bytes_to_first": level.to_first(found)}
-                    for side, found in zip(sides, level.reached, strict=True)
-                ],
-            }
-            for level in comparison.levels
-        ],
-        "notes": list(comparison.notes),
-    }
-
-
-def _model(candidate: Candidate, side: Side) -> dict[str, Any]:
-    return {
-        "id": candidate.best_id,
-        "family": candidate.family,
-        "configuration": dict(candidate.configuration),
-        "method": candidate.method,
-        "artifact_bytes": candidate.artifact_bytes,
-        "compression_ratio": side.reference.artifact_bytes / candidate.artifact_bytes,
-        "mean_error": candidate.mean_error,
-        "errors": list(candidate.errors),
-        "seeds": list(candidate.seeds),
-    }
-
-
 def _split(given: str) -> tuple[Path, str | None]:
     """The folder and the part that DIR or DIR:PART names; a folder may have a colon in its name."""
     folder, colon, part = given.rpartition(":")
@@ -228,7 +177,7 @@ def _split(given: str) -> tuple[Path, str | None]:
     return Path(folder), part
 
 
-def _names(record: Mapping[str, Any]) -> set[str]:
+def _names(record: Record) -> set[str]:
     """The parts of a sweep that a record belongs to."""
     return {record["method"], series_name(record["family"], method=record["method"])}
 

@@ -1,0 +1,57 @@
+"""A comparison as plain values, for JSON."""
+
+from typing import Any
+
+from reports.compare.comparison import Comparison, Side
+from sweep.pick.choice import Candidate
+
+
+def summary(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as plain values for JSON: bytes and fractions, not rounded, and the models on each front."""
+    size, error = comparison.corner
+    sides = comparison.sides
+    measured = zip(sides, comparison.hypervolumes, comparison.joint, strict=True)
+    return {
+        "n": sides[0].reference.n,
+        "hypervolume": {"bytes": size, "error": error, "unit": "decades of bytes x points of error"},
+        "sides": [
+            {
+                "name": side.name,
+                "study": side.study,
+                "reference": {"bytes": side.reference.artifact_bytes, "error": side.reference.error},
+                "jobs_done": side.jobs_done,
+                "candidates": len(side.found),
+                "seeds": list(side.seeds),
+                "front": [_model(candidate, side) for candidate in side.front],
+                "on_joint_front": joint,
+                "hypervolume": volume,
+            }
+            for side, volume, joint in measured
+        ],
+        "levels": [
+            {
+                "name": level.name,
+                "error": level.error,
+                "smallest": [
+                    None if found is None else _model(found, side) | {"bytes_to_first": level.to_first(found)}
+                    for side, found in zip(sides, level.reached, strict=True)
+                ],
+            }
+            for level in comparison.levels
+        ],
+        "notes": list(comparison.notes),
+    }
+
+
+def _model(candidate: Candidate, side: Side) -> dict[str, Any]:
+    return {
+        "id": candidate.best_id,
+        "family": candidate.family,
+        "configuration": dict(candidate.configuration),
+        "method": candidate.method,
+        "artifact_bytes": candidate.artifact_bytes,
+        "compression_ratio": side.reference.artifact_bytes / candidate.artifact_bytes,
+        "mean_error": candidate.mean_error,
+        "errors": list(candidate.errors),
+        "seeds": list(candidate.seeds),
+    }

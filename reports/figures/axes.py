@@ -1,0 +1,97 @@
+"""The axes of the Pareto figure: what range they show, their ticks, grid and titles."""
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+
+from reports.facts.costs import Cost
+from reports.facts.findings import Findings
+from reports.facts.numbers import percent, round_ratio
+from reports.figures.scales import Window, error_window, round_values, size_window, small_values
+from reports.figures.style import GRID, MUTED
+
+
+def size_range(findings: Findings, *, cost: Cost) -> Window:
+    """The range of the horizontal axis, in units of `cost`."""
+    sizes = [cost.of_reference(findings.reference), *(cost.of(row) for row in findings.rows)]
+    return size_window([max(size, cost.least) for size in sizes if size < math.inf])
+
+
+def error_range(findings: Findings) -> Window:
+    """The range of the error axis (fractions): the same whatever the horizontal axis is."""
+    landmarks = [findings.reference.error]
+    if findings.threshold is not None:
+        landmarks.append(1 - findings.threshold)
+    if findings.pick is not None:
+        landmarks.append(findings.pick.candidate.worst_error)
+    errors = [row.candidate.mean_error for row in findings.rows]
+    extras = [row.candidate.direct_error for row in findings.rows if row.fronts]
+    extras += [error for row in findings.rows for error in (min(row.candidate.errors), row.candidate.worst_error)]
+    seen = [error for error in extras if error is not None]
+    return error_window(errors, landmarks=landmarks, extras=seen)
+
+
+def draw_axes(axes: Axes, *, cost: Cost, size: Window, error: Window) -> None:
+    """Draws ticks, grid and titles of the two axes, and shades the part of the error axis that is compressed."""
+    axes.set_facecolor("none")
+    axes.set_xscale("log")
+    axes.set_yscale("function", functions=(error.forward, error.inverse))
+    axes.set_xlim(size.low, size.high)
+    axes.set_ylim(error.low, error.high)
+    xs, ys = round_values(size, most=9), round_values(error, most=9)
+    axes.xaxis.set_major_locator(FixedLocator(xs))
+    axes.set_xticks(xs, [cost.tick(x) for x in xs])
+    axes.set_yticks(ys, [f"{100 * y:.4g}" for y in ys])
+    axes.xaxis.set_minor_locator(FixedLocator(small_values(size)))
+    axes.yaxis.set_minor_locator(FixedLocator(small_values(error)))
+    # Without it, Matplotlib labels the small ticks of a log axis that spans less than a decade.
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(which="both", labelsize=9, top=False, right=False)
+    axes.tick_params(which="minor", length=2)
+    axes.grid(color=GRID, linewidth=0.6, zorder=0)
+    axes.set_axisbelow(True)
+    axes.spines["right"].set_visible(False)
+    axes.set_xlabel(cost.title, fontsize=9.5, labelpad=5)
+    scale = "log scale" if error.log else "linear scale"
+    axes.set_ylabel(f"validation error (%, {scale})", fontsize=9.5, labelpad=5)
+    if error.bend is not None:
+        axes.axhspan(error.bend, error.high, facecolor=GRID, alpha=0.45, linewidth=0, zorder=0.2)
+        axes.axhline(error.bend, color=MUTED, linewidth=0.7, zorder=1, gid="bend")
+        axes.annotate(
+            f"scale\ncompressed\nabove {percent(error.bend, digits=0)}",
+            (1, (1 + _share(error)) / 2),
+            xycoords="axes fraction",
+            xytext=(4.5, 0),
+            textcoords="offset points",
+            fontsize=8,
+            color=MUTED,
+            va="center",
+            annotation_clip=False,
+        )
+
+
+def draw_scales(axes: Axes, findings: Findings, *, cost: Cost, size: Window, error: Window) -> None:
+    """Draws the axes, and on top the ratio to the reference, which belongs to the horizontal axis."""
+    draw_axes(axes, cost=cost, size=size, error=error)
+    top = axes.twiny()
+    top.set_facecolor("none")
+    top.set_xscale("log")
+    whole = cost.of_reference(findings.reference)
+    top.set_xlim(whole / size.low, whole / size.high)
+    ratios = round_values(Window(whole / size.high, whole / size.low, log=True), most=9)
+    top.xaxis.set_major_locator(FixedLocator(ratios))
+    top.set_xticks(ratios, [round_ratio(r) for r in ratios])
+    top.xaxis.set_minor_locator(NullLocator())
+    top.xaxis.set_minor_formatter(NullFormatter())
+    top.tick_params(labelsize=9)
+    top.spines["right"].set_visible(False)
+    top.set_xlabel(cost.ratio, fontsize=9.5, labelpad=6)
+
+
+def _share(error: Window) -> float:
+    """The share of the axis that lies below its bend."""
+    low, bend, high = error.forward(np.array([error.low, error.bend or error.high, error.high]))
+    return float((bend - low) / (high - low))
