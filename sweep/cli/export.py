@@ -86,7 +86,7 @@ def export(
     show(facts, words, as_json=as_json)
     picked = read_optional(SweepFolder(root).pick) if wanted is None else None
     if picked is not None and not picked["meets_target"]:
-        return fail(f"exported the pick, which does not meet its target: {verdict(picked)}", NO_MODEL)
+        return fail(f"the exported model is the nearest miss: {verdict(picked)}", NO_MODEL)
     return DONE
 
 

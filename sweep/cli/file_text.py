@@ -48,7 +48,7 @@ def onnx_file(facts: Facts) -> str:
         rows.append(("decoding", f"partly in every run instead of at load: {', '.join(facts['decoded_at_run'])}"))
     if "parity" in facts:
         words = outputs_apart(facts["parity"])
-        rows.append(("outputs", words if claims["weights"] == "as packed" else f"{words}, before int8"))
+        rows.append(("ONNX Runtime", words if claims["weights"] == "as packed" else f"{words}, before int8"))
     if "val" in claims:
         before = f"; packed model {facts['packed_val']['accuracy']:.2%}" if "packed_val" in facts else ""
         rows.append(("validation", _validation(claims["val"], facts) + before))

@@ -54,7 +54,10 @@ class TrackerName(StrEnum):
 
 
 def run(
-    study: Annotated[str, typer.Argument(help="A module (studies.digits_mlp), module:name, or a path to a .py file.")],
+    study: Annotated[
+        str,
+        typer.Argument(metavar="STUDY", help="A module (studies.digits_mlp), module:name, or a path to a .py file."),
+    ],
     search: Annotated[
         SearchName,
         typer.Option(

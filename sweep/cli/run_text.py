@@ -62,8 +62,8 @@ def chosen(choice: Choice, manifest: Mapping[str, Any]) -> str:
 
 
 def outline(outline: "Outline", *, limit: int | None, aimed: bool) -> str:
-    """The jobs that a run would have, with their nominal bytes; what those without a result will cost."""
-    rows = [("job", "family", "configuration", "seed", "nominal bytes", "MACs", "")]
+    """The jobs that a run would have, with their bytes before zstd; what those without a result will cost."""
+    rows = [("job", "family", "configuration", "seed", "bytes before zstd", "MACs", "")]
     done = set(outline.done)
     for entry in outline.entries:
         for job in entry.jobs:

@@ -65,7 +65,7 @@ def some_record(family: str = "both") -> str:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("run", ["Missing argument", "study"]),
+        ("run", ["Missing argument", "STUDY"]),
         ("run tiny.py --search best", ["--search", "'best'", "'grid', 'smallest', 'tpe', 'pareto'"]),
         ("run tiny.py --workers 0", ["--workers", "greater than or equal to 1"]),
         ("run tiny.py --workers two", ["--workers"]),
