@@ -1,4 +1,4 @@
-"""A disk that is really full: no job fails by it, what is there stays, and room lets all go on."""
+"""A disk that is really full: no job fails by it, what is there stays, and all goes on when there is space again."""
 
 import subprocess
 import threading
@@ -67,7 +67,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, disk: Path, monkeypatch: pyte
         assert not list(sweep.folder.artifacts.iterdir())
         threading.Timer(2, (disk / "fill").unlink).start()
         index.add(optuna.trial.create_trial(values=[0.1, 100]))
-        index.write()  # waits for room
+        index.write()  # waits for space
         assert not (disk / "fill").exists()
         assert run_job(job, sweep.context, report=report)["status"] == "done"
         assert steps[21:] == list(range(9, 21))

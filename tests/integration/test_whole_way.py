@@ -23,7 +23,7 @@ from sweep.intervals import CONFIDENCE
 from sweep.store.folder import SweepFolder
 from sweep.store.records import read_records
 from sweep.store.table import table
-from tests.sweep.tiny import STUDY, Said, changed, lcsweep, tree, write_study
+from tests.sweep.tiny import STUDY, Said, changed, lcsweep, run_here, tree, write_study
 
 # Every family's loosest level is in the grid, so that a target out of reach is known to be so from the grid alone.
 GRID = STUDY
@@ -83,34 +83,36 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Way:
         write_study(here, text=SPOILT)
         do("spoilt", "run", "tiny.py", "--workers", "2")
         write_study(here, text=GRID)
-        do("mended", "run", "tiny.py", "--workers", "1")
-        do("again", "run", "tiny.py", "--workers", "1")
-        do(
-            "out of reach",
-            "run",
-            "tiny.py",
-            "--search",
-            "smallest",
-            "--min-accuracy",
-            "1",
-            "--confirm",
-            "0",
-            "--workers",
-            "1",
-        )
-        do(
-            "smallest",
-            "run",
-            "tiny.py",
-            "--search",
-            "smallest",
-            "--max-drop",
-            "0.03",
-            "--confirm",
-            "0",
-            "--workers",
-            "1",
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sweep.run.runner.run", run_here)  # the grid ran on Ray, and the demo runs a search there
+            do("mended", "run", "tiny.py", "--workers", "1")
+            do("again", "run", "tiny.py", "--workers", "1")
+            do(
+                "out of reach",
+                "run",
+                "tiny.py",
+                "--search",
+                "smallest",
+                "--min-accuracy",
+                "1",
+                "--confirm",
+                "0",
+                "--workers",
+                "1",
+            )
+            do(
+                "smallest",
+                "run",
+                "tiny.py",
+                "--search",
+                "smallest",
+                "--max-drop",
+                "0.03",
+                "--confirm",
+                "0",
+                "--workers",
+                "1",
+            )
         do("status", "status", root, "--json")
         do("report", "report", root, "--max-drop", "0.03", "--json")
         do("pick", "pick", root, "--max-drop", "0.03", "--json")
@@ -164,8 +166,9 @@ def test_a_target_out_of_reach_exits_with_4_and_the_nearest_miss(way: Way) -> No
     said = way.said["out of reach"]
     assert said.code == 4, said
     best = max(record["val"]["accuracy"] for record in way.records["again"])
-    assert "no model meets the target, accuracy 100.00%; the nearest misses it by " in said.out
-    assert f"validation accuracy {best:.2%}, short by {100 * (1 - best):.2f} points" in said.out
+    miss = f"the nearest misses it by {100 * (1 - best):.2f} points: "
+    assert f"no model meets the target, accuracy 100.00%; {miss}" in said.out
+    assert f"validation accuracy {best:.2%}" in said.out.partition(miss)[2].partition("\n")[0]
     assert "0 jobs started, 8 already done, 17 of 25 configurations ruled out without running" in said.out
     assert way.trees["out of reach"] == way.trees["again"]
 
@@ -258,8 +261,14 @@ def test_a_dry_run_knows_what_is_done(way: Way) -> None:
     assert "8 jobs, 0 without a result" in way.said["dry run"].out
 
 
-def test_a_winner_is_confirmed_on_fresh_seeds_before_it_is_announced(tmp_path: Path) -> None:
-    """A search that is cut short says that nothing is confirmed; the same command goes on, till there is no more."""
+def test_a_winner_is_confirmed_on_fresh_seeds_before_it_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search that is cut short says that nothing is confirmed; the same command goes on, till there is no more.
+
+    Its jobs run in this process: others run a search on Ray.
+    """
+    monkeypatch.setattr("sweep.run.runner.run", run_here)
     search = ("run", "tiny.py", "--search", "smallest", "--max-drop", "0.1", "--workers", "1")
     root = tmp_path / "runs" / "tiny"
     with contextlib.chdir(tmp_path):
@@ -328,7 +337,7 @@ def test_an_interrupted_grid_goes_on_to_the_same_rows(tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 130, out + err
-        assert err.splitlines()[-1] == "lcsweep: interrupted; the same command goes on where it stopped"
+        assert err.splitlines()[-1] == "lcsweep: interrupted; run the same command again to continue"
         assert "Traceback" not in out + err
         assert enough <= len(read_records(root)) < 17
     said = call(tmp_path, "run", "tiny.py", "--workers", "2", "--out", "interrupted")

@@ -4,15 +4,19 @@ import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sweep.cli import app
 from sweep.job.compress import run_job
+from sweep.job.context import open_context
+from sweep.run.context import RunContext
 from sweep.run.options import Options
 from sweep.run.prepare import Sweep, prepare
+from sweep.run.progress import Watch
+from sweep.search.protocol import Search
 from sweep.store.record import Record
 
 STUDY = '''
@@ -139,6 +143,19 @@ def prepared(study: Path, out: Path, **others: Any) -> Sweep:
 def run_all(sweep: Sweep) -> list[Record]:
     """The records of all jobs of `sweep`, run in this process."""
     return [run_job(job, sweep.context, report=lambda _: None) for entry in sweep.entries for job in entry.jobs]
+
+
+def run_here(search: Search, context: RunContext, *, watch: Watch, check: Callable[[], None]) -> None:
+    """Stands in for `runner.run` where a test is not about Ray: the jobs one after the other, in this process."""
+    opened = open_context(
+        context.study_reference, user_folder=context.user_folder, splits=context.splits, folder=context.folder
+    )
+    while (job := search.next()) is not None:
+        watch.on_start(job)
+        record = run_job(job, opened, report=lambda _: None)
+        search.tell(job, record)
+        watch.on_finish(job, record)
+        check()
 
 
 def edit(path: Path, **values: Any) -> None:
