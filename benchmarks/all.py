@@ -15,7 +15,7 @@ FILES = (
     "lenet300_table",
     "search",
     "orchestration",
-    "shipping",
+    "exported",
     "report",
 )
 

@@ -1,6 +1,6 @@
-"""Confidence intervals: of a measured metric, of a drop, and of a mean over seeds.
+"""Confidence intervals of an accuracy, of a drop and of a mean over seeds, as functions of plain numbers.
 
-Pure: plain numbers. A search and a pick hold a model to its target by the same bound.
+A search and a pick use the same bounds.
 """
 
 import functools
@@ -24,8 +24,8 @@ def paired_drop(lost: float, won: float, *, n: int) -> tuple[float, float]:
     """The 95 % interval of a drop in accuracy between two models on the same `n` examples.
 
     Args:
-        lost: the sum of scores that the first model has and the second has not (for right or wrong: how many examples).
-        won: the reverse; the drop itself is (lost - won) / n.
+        lost: how many examples the first model has right and the second wrong; of scores, the sum that was lost.
+        won: the reverse. The drop itself is (lost - won) / n.
 
     The normal interval after half an example is added to each of the four cells (Agresti and Min 2005).
     """
@@ -36,16 +36,16 @@ def paired_drop(lost: float, won: float, *, n: int) -> tuple[float, float]:
 
 
 CONFIDENCE = 0.985
-"""One-sided, of the bound that a winner has to clear."""
+"""One-sided, of the bound by which a winner's mean must meet the target."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """The standard deviation of one result about its configuration's mean.
+    """How much the results of one configuration vary from seed to seed.
 
     Attributes:
-        sd: pooled over all that ran with several seeds; 0 where nothing did.
-        dof: degrees of freedom of that estimate: results less configurations.
+        sd: the standard deviation of one result, pooled over all configurations with several seeds; 0 without any.
+        dof: the degrees of freedom of that estimate: results minus configurations.
     """
 
     sd: float
@@ -56,7 +56,7 @@ UNKNOWN = Noise(0.0, 0)
 
 
 def pooled(groups: Iterable[Sequence[float]]) -> Noise:
-    """The noise of `groups`, each the results of one configuration; it is taken to be the same for all of them.
+    """The noise of `groups`, each the results of one configuration; all are taken to vary alike.
 
     The order of the groups makes no difference, not even in the last bit: the page sums them in another order.
     """
@@ -73,12 +73,12 @@ def pooled(groups: Iterable[Sequence[float]]) -> Noise:
 
 
 def half_width(noise: Noise, *, n: int, confidence: float = CONFIDENCE) -> float:
-    """t sd / sqrt(n), by which a mean of `n` results may be off to one side; infinite while the noise is unknown."""
+    """t sd / sqrt(n), the one-sided error of a mean of `n` results; infinite while the noise is unknown."""
     return student(confidence, dof=noise.dof) * noise.sd / math.sqrt(n) if n and noise.dof else math.inf
 
 
 def least_mean(results: Sequence[float], noise: Noise) -> float:
-    """What the mean over all seeds is at least, with one-sided `CONFIDENCE`: mean - t sd / sqrt(n)."""
+    """The lower bound of the mean over all seeds, with one-sided `CONFIDENCE`: mean - t sd / sqrt(n)."""
     return math.fsum(results) / len(results) - half_width(noise, n=len(results)) if results else -math.inf
 
 

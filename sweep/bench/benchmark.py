@@ -15,8 +15,9 @@ from sweep.bench.timing import BATCHES, Say, Setup, measured
 from sweep.job.context import settle_process
 from sweep.pick.choice import candidates
 from sweep.pick.pareto import front
+from sweep.pick.picked import read_picked
 from sweep.pick.verify import open_study, same_study
-from sweep.store.files import FORMAT, StoreError, read_optional, write_json
+from sweep.store.files import FORMAT, StoreError, write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
 from sweep.store.record import Record, label
@@ -129,9 +130,9 @@ def _chosen(root: Path, jobs: Sequence[str]) -> Iterator[Record]:
     if not jobs:
         each = candidates(records.values())
         best = front(np.array([[c.artifact_bytes, c.mean_error] for c in each]).reshape(-1, 2))
-        picked = read_optional(SweepFolder(root).pick) or {}
+        picked = read_picked(SweepFolder(root))
         ids = {c.best_id for c, on in zip(each, best, strict=True) if on}
-        ids |= {name for name in records if name == picked.get("id")}
+        ids |= {name for name in records if picked is not None and name == picked.id}
     if not ids:
         raise StoreError(f"{root}: no job is done, so there is nothing to measure; see lcsweep status")
     yield from sorted((records[name] for name in ids), key=lambda record: (record["artifact_bytes"], record["id"]))

@@ -10,9 +10,10 @@ import typer
 from sweep.cli import file_text
 from sweep.cli.console import DONE, NO_MODEL, DataFolder, Folder, Json, UsageError, fail, show, use_data
 from sweep.cli.text import verdict
+from sweep.pick.picked import read_picked
 from sweep.pick.size_and_speed import speed_facts
 from sweep.store import remote
-from sweep.store.files import StoreError, read_optional, write_new
+from sweep.store.files import StoreError, write_new
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
 from sweep.store.record import Record
@@ -84,8 +85,8 @@ def export(
         facts = _export_packed(root, record, out, study)
         words = file_text.packed_file(facts)
     show(facts, words, as_json=as_json)
-    picked = read_optional(SweepFolder(root).pick) if wanted is None else None
-    if picked is not None and not picked["meets_target"]:
+    picked = read_picked(SweepFolder(root)) if wanted is None else None
+    if picked is not None and not picked.meets_target:
         return fail(f"the exported model is the nearest miss: {verdict(picked)}", NO_MODEL)
     return DONE
 
@@ -109,8 +110,8 @@ def _record_of(folder: Path, job: str | None) -> Record:
     """The record of the job whose id starts with `job`; of the pick if that is None."""
     read_manifest(folder)
     if job is None:
-        picked = read_optional(SweepFolder(folder).pick)
+        picked = read_picked(SweepFolder(folder))
         if picked is None:
             raise StoreError(f"{folder}: nothing was picked yet; run lcsweep pick {folder}, or name a job with --job")
-        job = picked["id"]
+        job = picked.id
     return find_job(read_records(folder), job, root=folder)

@@ -70,8 +70,8 @@ def pick(
         root, target=target, by=by.value, user_folder=os.getcwd(), study_reference=study, confident=confident
     )
     remote.put_back(folder, SweepFolder(root).pick, SweepFolder(root).test)
-    show(picked, describe(picked, SweepFolder(root).report / "index.html"), as_json=as_json)
-    return DONE if picked["meets_target"] else NO_MODEL
+    show(picked.to_json(), describe(picked, SweepFolder(root).report / "index.html"), as_json=as_json)
+    return DONE if picked.meets_target else NO_MODEL
 
 
 def describe(facts: Facts, page: Path) -> str:

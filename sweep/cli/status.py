@@ -6,7 +6,8 @@ from typing import Any
 
 from sweep.cli.console import DONE, Folder, Json, show
 from sweep.cli.text import count_jobs, reference, search_summary, verdict
-from sweep.pick.size_and_speed import speed, speed_facts, times
+from sweep.pick.picked import read_picked
+from sweep.pick.size_and_speed import speed, times
 from sweep.search.summary import SearchSummary
 from sweep.store import remote
 from sweep.store.files import read_optional
@@ -45,9 +46,11 @@ def status(folder: Folder, as_json: Json = False) -> int:
 
 def _pick(root: Path, records: list[Record]) -> dict[str, Any] | None:
     """The pick, with what is known of its speed by now."""
-    picked = read_optional(SweepFolder(root).pick)
-    own = [record for record in records if picked and record["id"] == picked["id"] and record["status"] == "done"]
-    return picked | speed_facts(own[0]) if picked and own else picked
+    picked = read_picked(SweepFolder(root))
+    if picked is None:
+        return None
+    own = [record for record in records if record["id"] == picked.id and record["status"] == "done"]
+    return (picked.with_speed_of(own[0]) if own else picked).to_json()
 
 
 def describe(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:

@@ -1,1 +1,1 @@
-"""The model to deploy: fronts, the choice, proof, the test split, export."""
+"""Picking the model to deploy: fronts, the choice, verification, the test split, export."""

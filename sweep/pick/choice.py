@@ -1,4 +1,4 @@
-"""The choice of the model to deploy: the smallest that meets the target, on validation, else the nearest miss."""
+"""The choice of the model to deploy: the smallest that meets the target on validation, else the nearest miss."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,27 +9,25 @@ from sweep.criteria import Criteria, Target
 from sweep.store.record import Record, but_for_seed, label
 
 By = Literal["bytes", "macs", "latency"]
-"""What a choice minimises; latency among those of which it was measured."""
+"""What a choice minimises. By latency, only candidates of which it was measured can be chosen."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One configuration over its seeds.
+    """A configuration that has run: all jobs of one family, configuration, method and schedule, one job a seed.
 
     Attributes:
-        family: of the configuration.
-        configuration: its knobs' levels.
+        configuration: knob -> level.
         method: "lc" or "dc".
-        ids: its jobs, a seed each.
-        seeds: in the same order.
-        accuracies: validation, unrounded, in the same order.
-        lows: their lower 95 % bounds (Wilson), in the same order.
-        drops: upper 95 % bounds of the drop from the reference on the same examples, in the same order; None where a
-            record, of an earlier version, has none.
+        ids: of the jobs, in the order of their seeds, like all tuples here.
+        accuracies: on validation, unrounded.
+        lows: the lower 95 % bounds of the accuracies (Wilson).
+        drops: the upper 95 % bounds of the drop from the reference on the same examples; None where the record was
+            written by an early version, which did not measure it.
         best_id: the job whose file is exported: the most accurate one, of equals the one with the fewest bytes.
         artifact_bytes: of its file.
         macs: of its model.
-        direct_error: mean over seeds before any training; None where it was not measured.
+        direct_error: the error of direct compression, before any training, mean over seeds; None where not measured.
         latency: of its model, over the dense reference's in the same run; None where it was not measured.
     """
 
@@ -64,7 +62,7 @@ class Candidate:
         return max(self.errors)
 
     def cost(self, by: By) -> float:
-        """What a choice `by` this minimises; infinite where it was not measured."""
+        """The bytes, MACs or latency that a choice minimises; infinite where it was not measured."""
         latency = math.inf if self.latency is None else self.latency
         return {"bytes": self.artifact_bytes, "macs": self.macs, "latency": latency}[by]
 
@@ -108,9 +106,9 @@ def shortfall(margin: float) -> float:
 
 
 def candidates(records: Iterable[Record]) -> list[Candidate]:
-    """The configurations of which every job is done, ordered by bytes; a failed seed rules one out.
+    """The configurations of which every job is done, ordered by bytes.
 
-    Jobs of another budget are another candidate.
+    A configuration with a failed job is not a candidate. Jobs with different schedules are different candidates.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -129,15 +127,22 @@ def choose(
     confirm: int = 0,
     confident: bool = False,
 ) -> Choice:
-    """The candidate of least bytes, MACs or latency that meets `target`.
+    """The candidate with the fewest bytes or MACs, or the least latency, that meets `target`; else the nearest miss.
 
-    Ties go to fewer bytes, then to fewer MACs, then to the lower error. By latency, only what was measured is a
-    candidate.
+    Ties go to fewer bytes, then fewer MACs, then the lower mean error. A candidate that would meet the target but has
+    too few seeds is neither chosen nor a miss.
 
-    A sweep whose searches confirmed their winners, on `confirm` fresh seeds or more, holds every candidate to that; the
-    noise of a result is pooled over all trained candidates. `confident` asks that the 95 % bound of every seed meets
-    the target: of its accuracy, or of its drop from the reference on the same examples. Without one that meets the
-    target: the nearest miss. One that meets it so far with too few seeds may still miss, so it is neither.
+    Args:
+        found: the candidates.
+        target: what the chosen one must meet.
+        reference_accuracy: on validation.
+        by: what to minimise.
+        repeats: the fewest seeds, each of which must meet the target; not used with `confirm`.
+        confirm: the fewest seeds after the first, whose mean must meet the target by its lower bound.
+        confident: the 95 % bound of every seed must meet the target too, of its accuracy or of its drop.
+
+    Raises:
+        ValueError: `by` was measured of no candidate.
     """
     criteria = target.criteria(reference_accuracy, repeats=repeats, confirm=confirm, confident=confident)
     criteria = criteria.with_noise_of(found)
@@ -181,7 +186,7 @@ def chosen(
     by: By = "bytes",
     confident: bool = False,
 ) -> Choice:
-    """The choice among a sweep's candidates, on the terms of its manifest; without a target, the knee of the front."""
+    """The choice among a sweep's candidates, with the seeds that its manifest asks for; without a target, the knee."""
     if target is not None:
         return choose(
             found,
@@ -200,17 +205,17 @@ def chosen(
 
 
 def among(found: Sequence[Candidate], by: By) -> list[Candidate]:
-    """Those of which what a choice minimises is known."""
+    """The candidates of which the bytes, MACs or latency is known."""
     return [candidate for candidate in found if candidate.cost(by) < math.inf]
 
 
 def check_known(found: Sequence[Candidate], by: By) -> list[Candidate]:
-    """As `among`. ValueError where it is known of none."""
+    """The same. ValueError where there are candidates and it is known of none."""
     known = among(found, by)
     if found and not known:
         raise ValueError(
-            f"by {by}: expected models of which it was measured, found none; run lcsweep bench DIR first, with the "
-            "extra lcsweep[onnx]"
+            f"by {by}: expected models of which the {by} was measured, found none; first run lcsweep bench DIR, "
+            "which needs the extra lcsweep[onnx]"
         )
     return known
 

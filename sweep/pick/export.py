@@ -1,4 +1,4 @@
-"""ONNX files of a sweep's models: made, measured, and proved. Importing it takes the extra `onnx`."""
+"""Makes, measures and verifies ONNX files of a sweep's models. Importing this file needs the extra `onnx`."""
 
 import hashlib
 from pathlib import Path
@@ -24,22 +24,22 @@ from sweep.study import Data, Study
 def export_onnx(
     root: Path, record: Record, *, out: Path, int8: Int8 | None, study_reference: str | None, user_folder: str
 ) -> dict[str, Any]:
-    """Writes the model of a job of the sweep in `root` as the ONNX file `out`; what it is, as measured.
+    """Writes the model of a job of the sweep in `root` as the ONNX file `out`; returns what was measured of it.
 
-    The packed file is proved first. The ONNX file's outputs are compared with torch's, and its accuracy is measured on
-    validation, by ONNX Runtime: that is what it claims.
+    First it verifies the packed file. Then it compares ONNX Runtime's outputs with torch's, and measures the accuracy
+    on validation with ONNX Runtime: the file states that accuracy.
 
     Args:
         root: the sweep's folder.
         record: of the job.
-        out: where the file goes; not over another file.
-        int8: how activations are quantized to eight bits, and weights with them; None to leave them as they are.
-        study_reference: the study, where it is no longer where it was.
+        out: the file to write; another file there is not overwritten.
+        int8: how activations and weights are quantized to eight bits; None to leave them as they are.
+        study_reference: the study, where it has moved.
         user_folder: where the user stands.
 
     Raises:
-        ArtifactError: a file is not what it claims.
-        StoreError: `out` is there and holds something else.
+        ArtifactError: a file is not what its record or its claims say.
+        StoreError: `out` holds something else.
         StudyError: the study cannot be loaded, or has changed.
         ValueError: torch cannot export the model.
     """
@@ -72,14 +72,14 @@ def export_onnx(
 
 
 def verify_onnx(path: Path, *, study_reference: str | None, user_folder: str) -> dict[str, Any]:
-    """What an ONNX file holds, after proof: bytes, hash, ONNX's checker, ONNX Runtime; with a study also its claims.
+    """Verifies an ONNX file and returns what it holds: its bytes, its hash, and that ONNX Runtime runs it.
 
-    Those are its accuracy on validation and, where the packed file that it was made from is found (beside it under the
-    same name, or in the sweep of that study in the user's folder), its outputs and what was measured on the test split,
-    if that was.
+    With a study, its accuracy on validation is measured again. Where the packed file that it was made from is found
+    (beside it under the same name, or in that study's sweep in the user's folder), the outputs are compared, and so is
+    the accuracy on the test split if that was measured before.
 
     Raises:
-        ArtifactError: the file is damaged, or does not do what it claims.
+        ArtifactError: the file is damaged, or measures something else than it claims.
         StudyError: the study cannot be loaded, or is not the one that the file was made from.
     """
     settle_process()
@@ -95,7 +95,7 @@ def verify_onnx(path: Path, *, study_reference: str | None, user_folder: str) ->
 
 
 def input_shape(path: Path, file: OnnxFile) -> list[int]:
-    """The sizes of one input of a file, as it claims. ArtifactError where it claims none."""
+    """The shape of one input, without the batch, as the file states it. ArtifactError where it states none."""
     shape = file.claims.get("input_shape")
     if not isinstance(shape, list) or not all(type(size) is int and 0 < size < 1 << 20 for size in shape):
         raise ArtifactError(f"{path}: expected the sizes of an input among its claims, got {str(shape)[:80]}")
@@ -103,7 +103,7 @@ def input_shape(path: Path, file: OnnxFile) -> list[int]:
 
 
 def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_folder: str) -> dict[str, Any]:
-    """How an ONNX file compares with the packed one it was made from; nothing where that is not found."""
+    """How an ONNX file compares with the packed file it was made from; empty where that is not found."""
     folder, digest = SweepFolder(Path(user_folder, "runs", study.name)), file.claims["packed_sha256"]
     for packed in (path.with_suffix(".lcz"), folder.artifact(file.claims["job"])):
         if packed.is_file() and hashlib.sha256(packed.read_bytes()).hexdigest() == digest:
@@ -111,7 +111,7 @@ def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_f
     else:
         return {}
     if file.claims["weights"] != "as packed":
-        return {"packed": str(packed)}  # int8 has outputs, and latency, of its own
+        return {"packed": str(packed)}  # eight-bit arithmetic has other outputs and another latency
     inputs = data.val.inputs[:EXAMPLES]
     facts = {"packed": str(packed), "parity": parity(file.data, read(packed), study.build_model(), inputs)}
     record = read_job(folder, file.claims["job"])

@@ -1,4 +1,4 @@
-"""Pareto fronts on plain arrays; every column is a cost, to be minimised."""
+"""Pareto fronts of plain arrays. Every column is a cost: less is better."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ Costs = npt.NDArray[np.float64]
 def front(costs: Costs) -> npt.NDArray[np.bool_]:
     """True (n,) for each row of `costs` (n, d) that no other row dominates; equal rows are all kept.
 
-    A row dominates another that is nowhere smaller and somewhere larger. Rows with a NaN are on no front.
+    A row dominates another if it is no larger in every column and smaller in one. Rows with a NaN are not on the front.
     O(n log n) for two columns, O(n f) for more, f rows being on the front.
     """
     finite = ~np.isnan(costs).any(axis=1)
@@ -33,16 +33,16 @@ def front(costs: Costs) -> npt.NDArray[np.bool_]:
 
 
 def knee(rows: Sequence[tuple[float, float]]) -> int:
-    """The number of that of `rows`, pairs of costs, one at least, which is at the bend of their front.
+    """The index of the row at the knee (bend) of the front of `rows`, which are one or more pairs of costs.
 
-    It lies furthest below the line between the front's ends, the logarithm of the first cost (of 0, that of 1 or of the
-    least above it) and the second each scaled to [0, 1] (Satopaa et al. 2011). Where none lies below, the least in the
-    second cost.
+    It is the row furthest below the line between the front's ends, where the logarithm of the first cost and the second
+    cost are each scaled to [0, 1] (Satopaa et al. 2011). A first cost of 0 counts as 1, or as the least above 0 if that
+    is smaller. Where no row lies below the line, it is the row with the least second cost.
     """
     costs = np.array(rows, dtype=np.float64)
     places = np.flatnonzero(front(costs))
     places = places[np.lexsort((places, costs[places, 0]))]
-    sizes = costs[places, 0]  # none of its own has a logarithm: then it is as the least that has
+    sizes = costs[places, 0]  # 0 has no logarithm
     sizes = np.maximum(sizes, sizes[sizes > 0].min(initial=1.0) if (sizes <= 0).any() else 0.0)
     below = 1 - _scaled(np.log(sizes)) - _scaled(costs[places, 1])
     place = int(below.argmax())
@@ -55,7 +55,7 @@ def _scaled(values: Costs) -> Costs:
 
 
 def hypervolume(costs: Costs, reference: Costs) -> float:
-    """The area that rows of `costs` (n, 2) dominate below `reference` (2,); rows beyond it add nothing."""
+    """The area that the rows of `costs` (n, 2) dominate below `reference` (2,). Rows beyond it add nothing."""
     if costs.shape[1] != 2:
         raise ValueError(f"hypervolume: expected two columns, got {costs.shape[1]}")
     inside = costs[(costs < reference).all(axis=1)]

@@ -1,11 +1,11 @@
-"""The model of a sweep to deploy: chosen on validation, its file proved, looked at once on the test split."""
+"""The model of a sweep to deploy: chosen on validation, its file verified, measured once on the test split."""
 
 from pathlib import Path
-from typing import Any
 
 from lc_core.file.artifact import read
 from sweep.criteria import Target
-from sweep.pick.choice import By, Candidate, among, candidates, chosen, shortfall
+from sweep.pick.choice import By, among, candidates, chosen
+from sweep.pick.picked import Alternative, Picked
 from sweep.pick.size_and_speed import speed_facts
 from sweep.pick.verify import look_at_test, open_study, verify_parity, verify_record
 from sweep.store.files import StoreError, write_json
@@ -22,13 +22,13 @@ def pick_model(
     user_folder: str,
     study_reference: str | None = None,
     confident: bool = False,
-) -> dict[str, Any]:
-    """The model of the sweep in `root` to deploy, its file proved and its test accuracy measured; writes pick.json.
+) -> Picked:
+    """The model to deploy of the sweep in `root`, its file verified and measured on the test split; writes pick.json.
 
-    Without a target, the knee of the front; `confident` asks that the 95 % bound meets the target (`pick.choose`).
+    Without a target it is the knee of the front. With `confident`, the 95 % bounds must meet the target too.
 
     Raises:
-        StoreError: `root` is no sweep, or has nothing to pick from.
+        StoreError: `root` is not a sweep, or no candidate has enough seeds.
         ArtifactError: the file is not what its record says.
         StudyError: the study cannot be loaded, or has changed.
     """
@@ -50,35 +50,25 @@ def pick_model(
     record = next(record for record in records if record["id"] == choice.candidate.best_id)
     study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
     verify_record(record, folder, study, data)
-    outputs = verify_parity(read(folder.artifact(record["id"])), study, data)
-    copied = ("id", "family", "configuration", "method", "artifact_bytes", "artifact_sha256", "val")
-    picked = {name: record[name] for name in copied} | {
-        "seeds": list(choice.candidate.seeds),
-        "accuracies": list(choice.candidate.accuracies),
-        "meets_target": choice.feasible,
-        "shortfall": shortfall(choice.margin),
-        "target": target.as_dict() if target else None,
-        "confident": confident,
-        "by": by,
-        "measured": [len(among(found, "latency")), len(found)],
-        "runner_up": _beside(choice.runner_up),
-        "next_smaller": _beside(choice.next_smaller, margin=choice.next_smaller_margin),
-        "artifact": str(folder.artifact(record["id"])),
-        "compression_ratio": record["reference_bytes"] / record["artifact_bytes"],
-        "test": look_at_test(record["id"], folder, study, data),
-    }
-    picked |= speed_facts(record) | outputs
-    write_json(folder.pick, picked)
+    parity = verify_parity(read(folder.artifact(record["id"])), study, data)
+    picked = Picked(
+        **{name: record[name] for name in ("id", "family", "configuration", "method")},
+        **{name: record[name] for name in ("artifact_bytes", "artifact_sha256", "val")},
+        seeds=choice.candidate.seeds,
+        accuracies=choice.candidate.accuracies,
+        meets_target=choice.feasible,
+        margin=choice.margin,
+        target=target,
+        confident=confident,
+        by=by,
+        measured=(len(among(found, "latency")), len(found)),
+        runner_up=Alternative.of(choice.runner_up),
+        next_smaller=Alternative.of(choice.next_smaller, margin=choice.next_smaller_margin),
+        artifact=str(folder.artifact(record["id"])),
+        compression_ratio=record["reference_bytes"] / record["artifact_bytes"],
+        test=look_at_test(record["id"], folder, study, data),
+        speed=speed_facts(record),
+        parity=parity,
+    )
+    write_json(folder.pick, picked.to_json())
     return picked
-
-
-def _beside(candidate: Candidate | None, *, margin: float = 0.0) -> dict[str, Any] | None:
-    """What a pick says of another candidate."""
-    if candidate is None:
-        return None
-    what = ("family", "configuration", "artifact_bytes", "macs", "latency")
-    return {name: getattr(candidate, name) for name in what} | {
-        "id": candidate.best_id,
-        "seeds": len(candidate.seeds),
-        "shortfall": shortfall(margin),
-    }

@@ -1,8 +1,8 @@
-"""How a model's size and speed compare with the reference's, in words that never make less of one that is larger.
+"""A model's size and speed beside the reference's, in words. A model that is larger or not faster is said to be so.
 
-A model is faster where it was measured to be: its latency is at most FASTER of the reference's in the same run, with a
-95 % interval below 1. One that was not measured and has as many multiply-accumulates is not faster; of one that has
-fewer it is not known.
+A model counts as faster when its measured latency is at most FASTER times the reference's in the same run and the 95 %
+interval lies below 1. Without a measurement, a model with as many multiply-accumulates as the reference is not faster;
+of one with fewer it is not known.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ def times(size: int, whole: int) -> str:
 
 
 def told(record: Mapping[str, Any]) -> str:
-    """The size of a job's file; where it is larger than the reference's, that too."""
+    """The size of a job's file, and by how much it is larger than the reference's where it is."""
     size, whole = record["artifact_bytes"], record["reference_bytes"]
     larger = f", {times(size, whole)} than the reference" if size > whole else ""
     return f"{size:,} bytes{larger}"
@@ -28,7 +28,7 @@ FASTER = 0.95
 
 
 def faster(record: Mapping[str, Any]) -> bool | None:
-    """Whether a job's model is faster than the reference; None where nobody knows. `record` may be a pick."""
+    """Whether a job's model is faster than the reference; None where that is not known. `record` may be a pick."""
     latency = record.get("latency") or {}
     if "ratio" in latency:
         return bool(latency["ratio"] <= FASTER and latency["ratio_high"] < 1)
@@ -36,7 +36,7 @@ def faster(record: Mapping[str, Any]) -> bool | None:
 
 
 def speed(record: Mapping[str, Any]) -> str:
-    """How fast a job's model is, and how that is known; one that is not faster is said to be so."""
+    """How fast a job's model is, and how that is known."""
     latency, found = record.get("latency") or {}, faster(record)
     if "ratio" in latency:
         interval = f"95 % interval {latency['ratio_low']:.2f} to {latency['ratio_high']:.2f}"
@@ -48,7 +48,7 @@ def speed(record: Mapping[str, Any]) -> str:
 
 
 def speed_facts(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of the speed of a job's model, and what that is compared with; of latency, what counts."""
+    """What is known of the speed of a job's model and of the reference; of the latency, all but the single rows."""
     latency = record.get("latency")
     counts = latency and {name: value for name, value in latency.items() if name not in ("rows", "memory")}
     known = {name: record[name] for name in ("macs", "reference_macs", "reference_bytes")}

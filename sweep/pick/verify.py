@@ -1,4 +1,4 @@
-"""Proof that a packed file is what its record says, and the one look at the test split."""
+"""Verifies that a packed file is what its record says, and measures files on the test split, each once."""
 
 import dataclasses
 import datetime
@@ -17,6 +17,7 @@ from lc_core.structure.surgery import StructureError
 from sweep.intervals import wilson
 from sweep.job.context import settle_process
 from sweep.job.measure import drop, measure, scores
+from sweep.pick.picked import OnTest
 from sweep.pick.size_and_speed import speed_facts
 from sweep.store.files import read_optional, write_json
 from sweep.store.folder import SweepFolder
@@ -27,18 +28,19 @@ from sweep.study.earlier import has_hash
 from sweep.study.loading import StudyError, load_splits, load_study
 
 EXAMPLES = 1000
-"""Of validation, at most, on which outputs are compared."""
+"""The most examples of the validation split on which outputs are compared."""
 
 
 def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict[str, Any]:
-    """What a packed file holds, after proof: bytes, hash, decoding; with a study also the outputs it claims.
+    """Verifies a packed file and returns what it holds: its bytes, its hash, and that it decodes.
 
-    These are its accuracy on validation and, with the extra `onnx` installed, ONNX Runtime's outputs beside torch's;
-    of a job of a sweep (in that sweep's folder, or in the study's where the user stands) also what was measured on the
-    test split, if that was. What `lcsweep bench` found of it is there too.
+    With a study, its accuracy on validation is measured again and, if the extra `onnx` is installed, ONNX Runtime's
+    outputs are compared with torch's. For the file of a job (in its sweep's folder, or of that study's sweep in the
+    user's folder), the accuracy on the test split is measured again if it was measured before, and what `lcsweep bench`
+    found is returned too.
 
     Raises:
-        ArtifactError: the file is damaged, or does not do what it claims.
+        ArtifactError: the file is damaged, or measures something else than it claims.
         StudyError: the study cannot be loaded, or is not the one that the file was made from.
     """
     artifact = read(path)
@@ -52,7 +54,7 @@ def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict
 
 
 def _known(path: Path, digest: str, job_id: str, study: Study, data: Data, *, user_folder: str) -> dict[str, Any]:
-    """What a sweep knows of a file of one of its jobs: its latency, and its test accuracy, which is measured again."""
+    """What a sweep knows of a job's file: its latency, and its test accuracy, which is measured again."""
     facts: dict[str, Any] = {}
     roots = [*path.resolve().parents[2:3], Path(user_folder, "runs", study.name)]
     for folder in (SweepFolder(root) for root in roots if SweepFolder(root).manifest.is_file()):
@@ -96,7 +98,7 @@ def verify_parity(artifact: Artifact, study: Study, data: Data) -> dict[str, Any
 
 
 def describe(path: Path, artifact: Artifact) -> dict[str, Any]:
-    """What a packed file says of itself, its size and hash, and what entropy coding would make of it."""
+    """What a packed file says of itself, its size and hash, and the bytes that entropy coders would need."""
     weights = artifact.weights()
     return {
         "file": str(path),
@@ -115,14 +117,16 @@ def verify_outputs(path: Path, study: Study, data: Data) -> None:
     model, artifact = _model(path, study)
     claimed = artifact.info.get("val")
     if claimed is None:
-        raise ArtifactError(f"{path}: claims no validation accuracy, so there is nothing to prove (a reference?)")
+        raise ArtifactError(
+            f"{path}: claims no validation accuracy, so there is nothing to verify (is it a reference?)"
+        )
     verify_accuracy(path, model, claimed, study, data)
 
 
 def verify_accuracy(
     path: Path, model: nn.Module, claimed: Mapping[str, Any], study: Study, data: Data, *, who: str = ""
 ) -> dict[str, Any]:
-    """What the model in `path`, which `who` runs, measures on validation. ArtifactError unless it is what it claims."""
+    """What the model in `path`, run by `who`, measures on validation. ArtifactError unless that is what it claims."""
     found = measure(model, data.val, study=study)
     if found["n"] != claimed["n"] or f"{found['accuracy']:.17f}" != claimed["accuracy"]:
         raise ArtifactError(
@@ -148,7 +152,7 @@ def verify_record(record: Record, folder: SweepFolder, study: Study, data: Data)
 def open_study(manifest: Mapping[str, Any], *, study_reference: str | None, user_folder: str) -> tuple[Study, Data]:
     """The study of a sweep and its data: `study_reference`, or what the sweep was run with.
 
-    Modules are looked for where the user stands, then where the sweep was run.
+    Modules are looked for in the user's folder, then where the sweep was run.
 
     Raises:
         StudyError: it cannot be loaded, or is no longer the one that the sweep ran.
@@ -160,26 +164,27 @@ def open_study(manifest: Mapping[str, Any], *, study_reference: str | None, user
     if not has_hash(study, data, study_hash=manifest["study_hash"]):
         raise StudyError(
             f"study {manifest['reference_study']!r}: changed since the sweep ran (hash {manifest['study_hash']}); "
-            "restore it to prove and test what the sweep made"
+            "restore it to verify and test the sweep's models"
         )
     return study, data
 
 
-def look_at_test(job_id: str, folder: SweepFolder, study: Study, data: Data) -> dict[str, Any]:
+def look_at_test(job_id: str, folder: SweepFolder, study: Study, data: Data) -> OnTest:
     """The accuracy of a job's file on the test split and its drop from the reference's, with 95 % intervals.
 
-    Measured once for each file and kept; `looks` says how many models have been measured on the test split so far.
+    Each file is measured once, and what was measured is kept.
     """
     reference = _look("reference", folder.reference, folder, study, data)
     found = _look(job_id, folder.artifact(job_id), folder, study, data)
     change = drop(torch.tensor(reference["scores"]).double(), torch.tensor(found["scores"]).double())
-    return {key: value for key, value in found.items() if key != "scores"} | {
-        "drop": change["drop"],
-        "drop_low": change["low"],
-        "drop_high": change["high"],
-        "reference_accuracy": reference["accuracy"],
-        "looks": len(list(folder.test.glob("*.json"))),
-    }
+    return OnTest(
+        **{key: value for key, value in found.items() if key != "scores"},
+        drop=change["drop"],
+        drop_low=change["low"],
+        drop_high=change["high"],
+        reference_accuracy=reference["accuracy"],
+        looks=len(list(folder.test.glob("*.json"))),
+    )
 
 
 def _look(job_id: str, path: Path, folder: SweepFolder, study: Study, data: Data) -> dict[str, Any]:

@@ -25,7 +25,7 @@ NAMES = {
     "orchestration": "trivial-job workers-busy eight-busy store-growth status-growth pick-growth front-growth "
     "resume-growth simulated-busy simulated-saturation simulated-search",
     "report": "report-100 report-1000 report-10000",
-    "shipping": "digits-k2 digits-k16 digits-5pct digits-rank20 digits-structured digits-prune-codebook digits-int8 "
+    "exported": "digits-k2 digits-k16 digits-5pct digits-rank20 digits-structured digits-prune-codebook digits-int8 "
     "lenet300-k2 lenet300-int8",
 }
 

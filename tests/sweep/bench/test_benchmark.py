@@ -287,8 +287,8 @@ def test_a_pick_by_latency_is_the_fastest_that_was_measured(finished: Path, with
     assert (said.code, said.out) == (1, "")
     assert (
         said.err
-        == "lcsweep: by latency: expected models of which it was measured, found none; run lcsweep bench DIR first, "
-        "with the extra lcsweep[onnx]\n"
+        == "lcsweep: by latency: expected models of which the latency was measured, found none; first run lcsweep "
+        "bench DIR, which needs the extra lcsweep[onnx]\n"
     )
     small, fast = job("both"), job("low rank")
     put_latency(small, 1.01)

@@ -1,4 +1,4 @@
-"""ONNX files through the command line: made, measured, proved or refused."""
+"""ONNX files through the command line: made, measured, verified or refused."""
 
 import json
 import shutil
@@ -90,11 +90,11 @@ def test_a_file_is_verified_with_and_without_its_study(file: Path, job: dict[str
     assert alone.code == 0, alone.err
     assert alone.json["output_shape"] == [3]
     assert "outputs" not in alone.json
-    proved = lcsweep("verify", file, "--study", "tiny.py", "--json").json
-    assert proved["outputs"] == "as claimed"
-    assert proved["packed"] == str(SweepFolder(Path.cwd() / RUN).artifact(job["id"]))
-    assert proved["parity"] <= 1e-5
-    assert "test" not in proved
+    verified = lcsweep("verify", file, "--study", "tiny.py", "--json").json
+    assert verified["outputs"] == "as claimed"
+    assert verified["packed"] == str(SweepFolder(Path.cwd() / RUN).artifact(job["id"]))
+    assert verified["parity"] <= 1e-5
+    assert "test" not in verified
     assert ", verified" in lcsweep("verify", file, "--study", "tiny.py").out
     assert tree(Path(RUN)) == before  # no look at the test split is taken
 
@@ -157,10 +157,10 @@ def test_eight_bits_say_what_they_cost(job: dict[str, Any]) -> None:
     assert said.code == 0, said.err
     assert said.json["claims"]["weights"] == "int8, static"
     assert said.json["packed_val"] == job["val"]
-    proved = lcsweep("verify", "i.onnx", "--study", "tiny.py", "--json")
-    assert proved.code == 0
-    assert proved.json["val"] == said.json["val"]
-    assert "parity" not in proved.json
+    verified = lcsweep("verify", "i.onnx", "--study", "tiny.py", "--json")
+    assert verified.code == 0
+    assert verified.json["val"] == said.json["val"]
+    assert "parity" not in verified.json
 
 
 def test_int8_needs_onnx(job: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Packed files proved or refused, and the one look at the test split."""
+"""Packed files verified or refused, and the one measurement on the test split."""
 
 import hashlib
 import json
@@ -12,6 +12,7 @@ import torch
 from lc_core.file.artifact import ArtifactError, encode, load, read
 from sweep.criteria import Target
 from sweep.intervals import paired_drop
+from sweep.pick.picked import Picked, read_picked
 from sweep.pick.picking import pick_model
 from sweep.pick.verify import verify
 from sweep.store.files import StoreError
@@ -36,7 +37,7 @@ def record_of(folder: SweepFolder, family: str, place: int = 0) -> Record:
     return [record for record in read_records(folder.root) if record["family"] == family][place]
 
 
-def pick(folder: SweepFolder, target: Target | None, by: Any = "bytes", *, confident: bool = False) -> dict[str, Any]:
+def pick(folder: SweepFolder, target: Target | None, by: Any = "bytes", *, confident: bool = False) -> Picked:
     return pick_model(folder.root, target=target, by=by, user_folder=str(Path.cwd()), confident=confident)
 
 
@@ -53,9 +54,9 @@ def test_a_whole_file_is_described(folder: SweepFolder) -> None:
     assert facts["parameters"] == 771
     assert facts["info"]["configuration"] == {"keep": 0.3, "size": 4}
     assert "outputs" not in facts
-    proved = verify(path, study_reference="tiny.py", user_folder=str(Path.cwd()))
+    verified = verify(path, study_reference="tiny.py", user_folder=str(Path.cwd()))
     known = {name: record[name] for name in ("macs", "reference_macs", "reference_bytes")}
-    assert proved == facts | known | {"outputs": "as claimed", "latency": None, "faster": False}
+    assert verified == facts | known | {"outputs": "as claimed", "latency": None, "faster": False}
 
 
 def test_a_file_that_was_cut_or_goes_on_is_refused(folder: SweepFolder, tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_an_accuracy_on_other_examples_is_refused(folder: SweepFolder, tmp_path:
     assert verify(path, study_reference="tiny.py", user_folder=str(tmp_path))["outputs"] == "as claimed"
 
 
-def test_a_file_that_claims_nothing_cannot_be_proved(folder: SweepFolder) -> None:
+def test_a_file_that_claims_nothing_cannot_be_verified(folder: SweepFolder) -> None:
     facts = verify(folder.reference, study_reference=None, user_folder=str(Path.cwd()))
     assert facts["parameters"] == 771
     with pytest.raises(ArtifactError, match=r"reference.lcz: claims no validation accuracy"):
@@ -161,8 +162,28 @@ def test_a_pick_is_the_smallest_file_that_meets_the_target(folder: SweepFolder) 
     assert picked["artifact_bytes"] == folder.artifact(picked["id"]).stat().st_size
     assert picked["compression_ratio"] == reference["bytes"] / picked["artifact_bytes"]
     assert (picked["target"], picked["by"], picked["seeds"]) == ({"max_drop": 0.05}, "bytes", [0])
-    assert json.loads(folder.pick.read_text()) == picked
+    assert json.loads(folder.pick.read_text()) == picked.to_json()
+    assert picked.margin > 0
+    again = read_picked(folder)
+    assert again is not None
+    assert again.margin == 0
+    assert again.to_json() == picked.to_json()
+    assert again.test == picked.test
     assert pick(folder, ALL, by="macs")["family"] == "low rank"
+
+
+def test_a_pick_that_lacks_something_is_one_line(folder: SweepFolder) -> None:
+    assert read_picked(folder) is None
+    data = pick(folder, DROP).to_json()
+    for spoilt, name in (
+        ({k: v for k, v in data.items() if k != "seeds"}, "seeds"),
+        (data | {"test": {k: v for k, v in data["test"].items() if k != "looks"}}, "looks"),
+        (data | {"runner_up": {"family": "prune"}}, "configuration"),
+        ({k: v for k, v in data.items() if k != "test"}, "test"),
+    ):
+        folder.pick.write_text(json.dumps(spoilt))
+        with pytest.raises(StoreError, match=rf"pick.json: it has no {name}; run lcsweep pick again"):
+            read_picked(folder)
 
 
 def test_the_test_accuracy_is_the_files(folder: SweepFolder) -> None:

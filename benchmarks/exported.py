@@ -1,13 +1,14 @@
-"""What ships: bytes on disk, time in ONNX Runtime, and outputs, of seven forms of two networks, digits and LeNet300.
+"""Exported ONNX files: bytes on disk, latency in ONNX Runtime and outputs, of seven compressions of two networks.
 
-A row a form. Ours and against are P50 of an ONNX file and of the dense reference's, one example, one thread, in the
-same rounds, and the ratio is their median over rounds: at most 1.05. A row holds where, besides, the file takes at most
-5 % and 4 kB more than the packed file before zstd, and its outputs are torch's within 1e-5 of the largest. The network
-that int8 computes in eight bits has outputs of its own. --table prints what else was measured, as Markdown.
+The networks are digits and LeNet300. Each row is one compression of one network. Ours and against are the P50 latencies
+of its ONNX file and of the dense reference's: one example, one thread, in the same rounds. The ratio is their median
+over the rounds. A row holds if the ratio is at most 1.05, the file takes at most 5 % and 4 kB more than the packed file
+before zstd, and its outputs are torch's within 1e-5 of the largest. The outputs of int8 are not compared, since its
+arithmetic has eight bits. --table prints all that was measured, as Markdown.
 
-References and jobs are trained for a few epochs; --digits DIR and --lenet300 DIR take those of sweeps of
-`studies.digits_mlp` and `studies.mnist_lenet300` instead, and train only what these lack, as long as they did. Nothing
-is written there. MNIST is found by LCSWEEP_DATA.
+References and jobs are trained for a few epochs. --digits DIR and --lenet300 DIR take them from sweeps of
+`studies.digits_mlp` and `studies.mnist_lenet300` instead, and train only jobs that are not there, for as many epochs as
+those sweeps. Nothing is written to DIR. LCSWEEP_DATA names the folder of MNIST.
 """
 
 import argparse
@@ -98,19 +99,19 @@ HEADING = (
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """One form of one network.
+class Exported:
+    """The exported file of one compression of one network.
 
     Attributes:
-        name: of both.
+        name: of the network and the compression.
         record: of the job.
         payload_bytes: of its packed file before zstd.
         onnx_bytes: of its ONNX file.
         entropy_bytes: of its codes and supports, where it has any.
-        parity: how far ONNX Runtime's outputs are from torch's; None where the file computes in eight bits.
+        parity: how far ONNX Runtime's outputs are from torch's; None for eight-bit arithmetic.
         before: validation accuracy of the reference.
         after: of the ONNX file.
-        timing: its row of latency.
+        timing: its row of the latency measurement.
     """
 
     name: str
@@ -124,7 +125,7 @@ class Shipped:
     timing: Mapping[str, Any]
 
     def row(self) -> Row:
-        """As a benchmark's."""
+        """The row of the benchmark."""
         timing, room = self.timing, MORE * self.payload_bytes + BYTES
         same = self.parity is None or self.parity <= TOLERANCE
         holds = timing["ratio"] <= SLOWER and self.onnx_bytes <= room and same
@@ -135,7 +136,7 @@ class Shipped:
         return Row(self.name, ours, against, timing["ratio"], SLOWER, holds, "us", interval, note)
 
     def cells(self) -> tuple[str, ...]:
-        """As a line of the table."""
+        """The line of the table."""
         record, timing = self.record, self.timing
         sizes = (self.payload_bytes, record["artifact_bytes"], self.onnx_bytes, self.entropy_bytes, record["macs"])
         return (
@@ -151,8 +152,8 @@ class Shipped:
         )
 
 
-def shipped(network: str, given: Path | None) -> list[Shipped]:
-    """All forms of a network, from the sweep in `given` as far as it has them."""
+def exported(network: str, given: Path | None) -> list[Exported]:
+    """All compressions of a network, taken from the sweep in `given` where it has them."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "run")
         if given is not None:
@@ -180,11 +181,11 @@ def _prepared(study: Path, out: Path) -> Sweep:
     return prepare(options, say=lambda _: None)
 
 
-def _of(network: str, sweep: Sweep) -> list[Shipped]:
-    place = sweep.context
+def _of(network: str, sweep: Sweep) -> list[Exported]:
+    context = sweep.context
     settle_process()
-    study, data, example = place.study, place.data, place.data.val.inputs[:64]
-    models = [packed_model("dense", place.folder.reference, study, example)]
+    study, data, example = context.study, context.data, context.data.val.inputs[:64]
+    models = [packed_model("dense", context.folder.reference, study, example)]
     records, artifacts = {}, {}
     for form, (family, configuration) in FORMS.items():
         (job,) = (
@@ -193,8 +194,8 @@ def _of(network: str, sweep: Sweep) -> list[Shipped]:
             for job in entry.jobs
             if (job.family, job.configuration) == (family, configuration)
         )
-        found = read_job(place.folder, job.id) or run_job(job, place, report=lambda _: None)
-        path = place.folder.artifact(job.id)
+        found = read_job(context.folder, job.id) or run_job(job, context, report=lambda _: None)
+        path = context.folder.artifact(job.id)
         records[form], artifacts[form] = found, read(path)
         onnx = seal(build(artifacts[form], study.build_model(), example), {})
         if form == "int8":
@@ -207,10 +208,10 @@ def _of(network: str, sweep: Sweep) -> list[Shipped]:
         if (row["runs"], row["denormals"]) == ("onnx", "flushed")
     }
     files = {model.name: model.onnx or b"" for model in models}
-    before = place.reference_scores.mean().item()
+    before = context.reference_scores.mean().item()
     inputs = data.val.inputs[:EXAMPLES]
     return [
-        Shipped(
+        Exported(
             f"{network}-{form}",
             records[form],
             artifacts[form].payload_bytes,
@@ -229,11 +230,11 @@ def _entropy(artifact: Artifact) -> int:
     return round(sum(sizes.entropy_bytes for sizes in coded_sizes(artifact.thetas).values()))
 
 
-def measured(given: argparse.Namespace) -> Iterator[Shipped]:
-    """Those that were asked for."""
+def measured(given: argparse.Namespace) -> Iterator[Exported]:
+    """The files that were asked for."""
     for network in NETWORKS:
         if any(name.startswith(f"{network}-") for name in given.only):
-            yield from (each for each in shipped(network, getattr(given, network)) if each.name in given.only)
+            yield from (each for each in exported(network, getattr(given, network)) if each.name in given.only)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,204 @@
+"""What a pick found: pick.json, as typed objects."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from typing import Any, TypeVar
+
+from sweep.criteria import Target
+from sweep.pick.choice import By, Candidate, shortfall
+from sweep.pick.size_and_speed import speed_facts
+from sweep.store.files import StoreError, read_optional
+from sweep.store.folder import SweepFolder
+from sweep.store.record import Record
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alternative:
+    """A candidate that was not picked.
+
+    Attributes:
+        latency: over the dense reference's; None where it was not measured.
+        id: the job whose file would be exported.
+        seeds: how many there are.
+        margin: 0 or more meets the criteria. JSON holds it as "shortfall", which is 0 there.
+    """
+
+    family: str
+    configuration: dict[str, Any]
+    artifact_bytes: int
+    macs: int
+    latency: float | None
+    id: str
+    seeds: int
+    margin: float
+
+    @staticmethod
+    def of(candidate: Candidate | None, *, margin: float = 0.0) -> "Alternative | None":
+        """What a pick says of a candidate."""
+        if candidate is None:
+            return None
+        names = ("family", "configuration", "artifact_bytes", "macs", "latency")
+        facts = {name: getattr(candidate, name) for name in names}
+        return Alternative(**facts, id=candidate.best_id, seeds=len(candidate.seeds), margin=margin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnTest:
+    """What a file's model measures on the test split: accuracies and drops are fractions, intervals 95 %.
+
+    Attributes:
+        id: the job.
+        n: examples.
+        finished: when it was measured; ISO 8601, UTC.
+        drop: from the reference's accuracy, on the same examples.
+        looks: how many models of the sweep have been measured on the test split so far.
+    """
+
+    id: str
+    artifact_sha256: str
+    accuracy: float
+    n: int
+    low: float
+    high: float
+    finished: str
+    drop: float
+    drop_low: float
+    drop_high: float
+    reference_accuracy: float
+    looks: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picked(Mapping[str, Any]):
+    """The picked model. Until all readers use the attributes, it is also a mapping of its JSON.
+
+    Attributes:
+        id: the job whose file is exported. `artifact_bytes`, `artifact_sha256` and `val` are of that file.
+        seeds: of all jobs of the configuration, like `accuracies`.
+        margin: 0 or more meets the target. JSON holds it as "shortfall", which is 0 there.
+        target: None for a pick at the knee of the front.
+        confident: whether the 95 % bounds had to meet the target too.
+        measured: of how many candidates the latency is known, and how many candidates there are.
+        runner_up: what would be picked next.
+        next_smaller: the largest candidate that costs less.
+        artifact: the path of the packed file.
+        compression_ratio: the reference's bytes over the file's.
+        speed: MACs, the reference's MACs and bytes, and the latency where it was measured.
+        parity: how far ONNX Runtime's outputs are from torch's; empty where they were not compared.
+    """
+
+    id: str
+    family: str
+    configuration: dict[str, Any]
+    method: str
+    artifact_bytes: int
+    artifact_sha256: str
+    val: dict[str, Any]
+    seeds: tuple[int, ...]
+    accuracies: tuple[float, ...]
+    meets_target: bool
+    margin: float
+    target: Target | None
+    confident: bool = False
+    by: By = "bytes"
+    measured: tuple[int, int] = (0, 0)
+    runner_up: Alternative | None
+    next_smaller: Alternative | None
+    artifact: str
+    compression_ratio: float
+    test: OnTest
+    speed: dict[str, Any]
+    parity: dict[str, Any]
+
+    def with_speed_of(self, record: Record) -> "Picked":
+        """The same, with what is known by now of the speed of the job with this record."""
+        return replace(self, speed=speed_facts(record))
+
+    def to_json(self) -> dict[str, Any]:
+        """What pick.json holds."""
+        data: dict[str, Any] = {}
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            match name:
+                case "speed" | "parity":
+                    data |= value
+                case "margin":
+                    data["shortfall"] = shortfall(value)
+                case "target":
+                    data[name] = value.as_dict() if value else None
+                case "runner_up" | "next_smaller":
+                    data[name] = _with_shortfall(value)
+                case "test":
+                    data[name] = asdict(value)
+                case _:
+                    data[name] = list(value) if isinstance(value, tuple) else value
+        return data
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "Picked":
+        """The inverse of `to_json`, but that a margin above 0 is read back as 0.
+
+        Raises:
+            StoreError: something is missing.
+        """
+        speed = ("macs", "reference_macs", "reference_bytes", "latency", "faster")
+        made = _with_margin(data) | {
+            "target": Target(**data["target"]) if data.get("target") else None,
+            "runner_up": _read(Alternative, _with_margin(data.get("runner_up"))),
+            "next_smaller": _read(Alternative, _with_margin(data.get("next_smaller"))),
+        }
+        if "test" in data:
+            made["test"] = _read(OnTest, data["test"])
+        made |= {
+            "speed": {name: data[name] for name in speed if name in data},
+            "parity": {name: data[name] for name in ("parity", "no_parity") if name in data},
+        }
+        made |= {name: tuple(made[name]) for name in ("seeds", "accuracies", "measured") if name in made}
+        picked = _read(Picked, made)
+        assert picked is not None
+        return picked
+
+    def __getitem__(self, name: str) -> Any:
+        return self.to_json()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.to_json())
+
+    def __len__(self) -> int:
+        return len(self.to_json())
+
+
+def read_picked(folder: SweepFolder) -> Picked | None:
+    """What the last pick of a sweep found; None before any. StoreError where pick.json is damaged."""
+    data = read_optional(folder.pick)
+    if data is None:
+        return None
+    try:
+        return Picked.from_json(data)
+    except StoreError as error:
+        raise StoreError(f"{folder.pick}: {error}; run lcsweep pick again") from None
+
+
+def _with_shortfall(other: Alternative | None) -> dict[str, Any] | None:
+    if other is None:
+        return None
+    facts = asdict(other)
+    return facts | {"shortfall": shortfall(facts.pop("margin"))}
+
+
+def _with_margin(data: Mapping[str, Any] | None) -> dict[str, Any]:
+    """JSON data with the margin in place of the shortfall."""
+    data = dict(data or {})
+    return data | {"margin": -data.pop("shortfall")} if "shortfall" in data else data
+
+
+def _read(kind: type[T], data: Mapping[str, Any] | None) -> T | None:
+    """The object of the dataclass `kind` with these fields; None of nothing. StoreError where one is missing."""
+    if not data:
+        return None
+    missing = [each.name for each in fields(kind) if each.name not in data and each.default is MISSING]  # type: ignore[arg-type]
+    if missing:
+        raise StoreError(f"it has no {missing[0]}")
+    return kind(**{each.name: data[each.name] for each in fields(kind) if each.name in data})  # type: ignore[arg-type]
