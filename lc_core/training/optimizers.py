@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ OptimizerName = Literal["sgd", "adam"]
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 
 BETA_2, EPS = 0.999, 1e-8
+FUSED = all(hasattr(torch, name) for name in ("_fused_sgd_", "_fused_adam_"))
+"""Whether torch has its fused kernels under these private names. torch.optim's functions would also call them, but load
+70 MB of a compiler that is not used."""
 BUFFERS: dict[OptimizerName, tuple[str, ...]] = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}
 NO_GRADIENT = "the loss gives no gradient to weights under a compression: are they frozen or unused?"
 
@@ -99,44 +102,14 @@ class Optimizer:
             self._pull(penalty, lr)
 
     def _fused(self, names: Sequence[str], *, lr: float, weight_decay: float) -> None:
-        """A step of the parameters `names`, which share a device and a dtype.
-
-        It calls the kernels of torch.optim. The classes of torch.optim would load 70 MB of a compiler that is not used.
-        """
+        """A step of the parameters `names`, which share a device and a dtype."""
         parameters = [self._parameters[name] for name in names]
-        gradients, buffers = gradients_of(parameters), [self._buffers_of(name) for name in names]
+        gradients, held = gradients_of(parameters), [self._buffers_of(name) for name in names]
+        rates = {"lr": lr, "weight_decay": weight_decay}
         if self._name == "sgd":
-            velocities = [held["momentum_buffer"] for held in buffers]
-            torch._fused_sgd_(
-                parameters,
-                gradients,
-                velocities if self._momentum else [],
-                weight_decay=weight_decay,
-                momentum=self._momentum,
-                lr=lr,
-                dampening=0.0,
-                nesterov=self._momentum > 0,
-                maximize=False,
-                is_first_step=False,
-            )
+            _sgd(parameters, gradients, [each["momentum_buffer"] for each in held], momentum=self._momentum, **rates)
         else:
-            steps = [held["step"] for held in buffers]
-            torch._foreach_add_(steps, 1)
-            torch._fused_adam_(
-                parameters,
-                gradients,
-                [held["exp_avg"] for held in buffers],
-                [held["exp_avg_sq"] for held in buffers],
-                [],
-                steps,
-                lr=lr,
-                beta1=self._momentum,
-                beta2=BETA_2,
-                weight_decay=weight_decay,
-                eps=EPS,
-                amsgrad=False,
-                maximize=False,
-            )
+            _adam(parameters, gradients, held, beta1=self._momentum, **rates)
 
     def _buffers_of(self, name: str) -> dict[str, Tensor]:
         """The buffers of a parameter: zeros before its first step."""
@@ -183,3 +156,45 @@ class Optimizer:
 def _bias(held: Mapping[str, Tensor]) -> float:
     """sqrt(v / v_hat)."""
     return math.sqrt(1 - BETA_2 ** float(held["step"]))
+
+
+def _sgd(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    velocities: list[Tensor],
+    *,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+) -> None:
+    """Nesterov's step in place; without momentum the velocities do not change."""
+    given: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "nesterov": momentum > 0}
+    given |= {"dampening": 0.0, "maximize": False}
+    if FUSED:
+        torch._fused_sgd_(parameters, gradients, velocities if momentum else [], **given, is_first_step=False)
+    else:
+        from torch.optim.sgd import sgd
+
+        sgd(parameters, gradients, [*velocities] if momentum else [None] * len(parameters), fused=True, **given)
+
+
+def _adam(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    held: list[dict[str, Tensor]],
+    *,
+    lr: float,
+    weight_decay: float,
+    beta1: float,
+) -> None:
+    """Adam's step in place."""
+    averages, squares, steps = ([each[kind] for each in held] for kind in (*BUFFERS["adam"], "step"))
+    given: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "beta1": beta1, "beta2": BETA_2, "eps": EPS}
+    given |= {"amsgrad": False, "maximize": False}
+    if FUSED:
+        torch._foreach_add_(steps, 1)
+        torch._fused_adam_(parameters, gradients, averages, squares, [], steps, **given)
+    else:
+        from torch.optim.adam import adam
+
+        adam(parameters, gradients, averages, squares, [], steps, fused=True, **given)

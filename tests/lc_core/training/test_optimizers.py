@@ -1,5 +1,6 @@
 """The optimizers: the penalty's gradient, Adam with the penalty beside its moments, where both rest, clipping."""
 
+import importlib
 import math
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from lc_core import Recipe
+from lc_core.training import optimizers
 from lc_core.training.loop import Batches, train
 from lc_core.training.optimizers import BETA_2, EPS, Optimizer, Penalty
 from tests.lc_core.models import mlp, randn, seeded, three_classes
@@ -372,3 +374,29 @@ def test_a_kept_state_is_gone_on_from_exactly_and_never_changes(name, momentum):
         again.restore(state)
         steps(other, again, range(5, 9))
         assert all(torch.equal(a, b) for a, b in zip(other.parameters(), model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_without_torchs_private_kernels_the_bits_are_the_same(monkeypatch, name, momentum):
+    """Another torch may have them under other names: the public functions of torch.optim call them then."""
+
+    def trained():
+        model = mlp()
+        optimizer = Optimizer(model, name=name, momentum=momentum, weight_decay=0.01)
+        governed = [model[0].weight]
+        for step in range(4):
+            for parameter in model.parameters():
+                parameter.grad = randn(*parameter.shape, seed=step)
+            penalty = Penalty(governed, 0.3, [randn(*governed[0].shape, seed=9)])
+            optimizer.step(lr=0.1, penalty=penalty)
+        return [parameter.detach() for parameter in model.parameters()]
+
+    kernels = trained()
+    monkeypatch.setattr(optimizers, "FUSED", False)
+    called = []
+    module = importlib.import_module(f"torch.optim.{name}")
+    public = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *given, **named: called.append(1) or public(*given, **named))
+    assert all(torch.equal(a, b) for a, b in zip(kernels, trained(), strict=True))
+    assert len(called) == {"sgd": 8, "adam": 4}[name]  # governed weights have a decay of their own with SGD
