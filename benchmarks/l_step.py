@@ -20,7 +20,7 @@ from studies.mnist_lenet300 import study
 from sweep.job.context import settle_process
 
 NAMES = ("gemm-share", "plain-loop")
-SHARE, WITHIN = 0.5, 1.05
+SHARE, WITHIN = 0.45, 1.05
 BATCHES, ROUNDS, SQUARE, PRODUCTS, LR, MU = 40, 25, 1024, 10, 0.02, 0.01
 
 
