@@ -1,9 +1,10 @@
 """`lcsweep pick`: chooses the model to deploy."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -25,13 +26,13 @@ from sweep.cli.console import (
 )
 from sweep.cli.text import accuracy, in_seeds, parity, points, table, verdict
 from sweep.criteria import NoTargetError, own_target
+from sweep.pick.choice import By
+from sweep.pick.picked import Alternative, Picked
 from sweep.pick.size_and_speed import speed, times
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
 from sweep.store.record import label
-
-Facts = Mapping[str, Any]
 
 
 def pick(
@@ -74,61 +75,56 @@ def pick(
     return DONE if picked.meets_target else NO_MODEL
 
 
-def describe(facts: Facts, page: Path) -> str:
+def describe(picked: Picked, page: Path) -> str:
     """The picked model in words: what it is, its size, its accuracy on validation and on test."""
-    val, test = facts["val"], facts["test"]
-    how = "by LC" if facts["method"] == "lc" else "by direct compression, untrained"
+    test, size, speeds = picked.test, picked.artifact_bytes, picked.speed
+    how = "by LC" if picked.method == "lc" else "by direct compression, untrained"
+    whole = speeds["reference_bytes"]
     rows = [
-        ("picked", f"{facts['family']}: {label(facts['configuration'])}, {how} (job {facts['id']})"),
-        ("target", verdict(facts)),
-        *_beside(facts),
-        ("file", f"{facts['artifact']}"),
-        (
-            "size",
-            f"{facts['artifact_bytes']:,} bytes, {times(facts['artifact_bytes'], facts['reference_bytes'])} than the "
-            f"reference's {facts['reference_bytes']:,}",
-        ),
-        ("MACs", f"{facts['macs']:,} of the reference's {facts['reference_macs']:,}"),
-        ("speed", speed(facts)),
-        *parity(facts),
-        ("validation", f"{accuracy(val)}{_by_seed(facts['accuracies'])}"),
-        ("test", f"{accuracy(test)}; reference {test['reference_accuracy']:.2%}"),
+        ("picked", f"{picked.family}: {label(picked.configuration)}, {how} (job {picked.id})"),
+        ("target", verdict(picked)),
+        *_beside(picked),
+        ("file", picked.artifact),
+        ("size", f"{size:,} bytes, {times(size, whole)} than the reference's {whole:,}"),
+        ("MACs", f"{speeds['macs']:,} of the reference's {speeds['reference_macs']:,}"),
+        ("speed", speed(speeds)),
+        *parity(picked.parity),
+        ("validation", f"{accuracy(picked.val)}{_by_seed(picked.accuracies)}"),
+        ("test", f"{accuracy(asdict(test))}; reference {test.reference_accuracy:.2%}"),
         (
             "test drop",
-            f"{points(test['drop'])} (paired 95 % interval {100 * test['drop_low']:.2f} to "
-            f"{100 * test['drop_high']:.2f})",
+            f"{points(test.drop)} (paired 95 % interval {100 * test.drop_low:.2f} to {100 * test.drop_high:.2f})",
         ),
-        ("test split", f"{test['looks']} models measured on it so far, the reference included"),
+        ("test split", f"{test.looks} models measured on it so far, the reference included"),
     ]
     if page.exists():
         rows.append(("report", str(page)))
     return table(rows, right=set())
 
 
-def _beside(facts: Facts) -> list[tuple[str, str]]:
+def _beside(picked: Picked) -> list[tuple[str, str]]:
     """The candidates beside the pick: why the next smaller one was not picked, and what would be picked next."""
     rows, smaller = [], "next smaller"
-    if facts.get("by") == "latency":
-        smaller, (known, of) = "next faster", facts["measured"]
+    if picked.by == "latency":
+        smaller, (known, of) = "next faster", picked.measured
         rows.append(("measured", f"{known} of {of} candidates; to measure others: lcsweep bench DIR --job ID"))
-    if facts.get("next_smaller"):
-        other = facts["next_smaller"]
-        short = f"misses by {points(other['shortfall'])}" if other["shortfall"] else "meets it, but on too few seeds"
-        rows.append((smaller, f"{_other(other, facts)}: {short}, {in_seeds(other['seeds'])}"))
-    if facts.get("runner_up"):
-        rows.append(("runner-up", _other(facts["runner_up"], facts)))
+    if other := picked.next_smaller:
+        why = "meets it, but on too few seeds" if other.margin >= 0 else f"misses by {points(-other.margin)}"
+        rows.append((smaller, f"{_other(other, picked.by)}: {why}, {in_seeds(other.seeds)}"))
+    if picked.runner_up:
+        rows.append(("runner-up", _other(picked.runner_up, picked.by)))
     return rows
 
 
-def _other(other: Facts, facts: Facts) -> str:
-    match facts["by"]:
+def _other(other: Alternative, by: By) -> str:
+    match by:
         case "bytes":
-            cost = f"{other['artifact_bytes']:,} bytes"
+            cost = f"{other.artifact_bytes:,} bytes"
         case "macs":
-            cost = f"{other['macs']:,} MACs"
-        case _:
-            cost = f"{other['latency']:.2f} of the reference's latency"
-    return f"{other['family']}: {label(other['configuration'])}, {cost}"
+            cost = f"{other.macs:,} MACs"
+        case "latency":
+            cost = f"{other.latency:.2f} of the reference's latency"
+    return f"{other.family}: {label(other.configuration)}, {cost}"
 
 
 def _by_seed(accuracies: Sequence[float]) -> str:

@@ -1,12 +1,12 @@
 """`lcsweep status`: how far a sweep is."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from sweep.cli.console import DONE, Folder, Json, show
 from sweep.cli.text import count_jobs, reference, search_summary, verdict
-from sweep.pick.picked import read_picked
+from sweep.pick.picked import Picked, read_picked
 from sweep.pick.size_and_speed import speed, times
 from sweep.search.summary import SearchSummary
 from sweep.store import remote
@@ -17,53 +17,79 @@ from sweep.store.record import Record, label
 from sweep.store.records import read_records
 
 
+@dataclass(frozen=True)
+class SweepStatus:
+    """How far a sweep is.
+
+    Attributes:
+        name: its folder, as the user named it if that is a URL.
+        folder: its files.
+        manifest: its sweep.json.
+        records: of all its jobs that have ended.
+        searches: the last of each kind.
+        picked: with what is known of its speed by now; None if nothing was picked.
+    """
+
+    name: str
+    folder: SweepFolder
+    manifest: Mapping[str, Any]
+    records: list[Record]
+    searches: list[SearchSummary]
+    picked: Picked | None
+
+    def ended(self, status: str) -> list[Record]:
+        """The records with this status: "done", "failed" or "stopped"."""
+        return [record for record in self.records if record["status"] == status]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        return {
+            "folder": self.name,
+            "study": self.manifest["study"],
+            "reference": self.manifest["reference"],
+            "done": len(self.ended("done")),
+            "stopped": len(self.ended("stopped")),
+            "failed": [
+                {name: record[name] for name in ("id", "family", "configuration", "seed", "error")}
+                | {"record": str(self.folder.record(record["id"]))}
+                for record in self.ended("failed")
+            ],
+            "searches": [search.to_json() for search in self.searches],
+            "pick": self.picked.to_json() if self.picked else None,
+        }
+
+
 def status(folder: Folder, as_json: Json = False) -> int:
     """Show how far a sweep is.
 
     Shows the reference model, how many jobs are done, which failed and why, the searches, and the picked model.
     """
     root = remote.local(folder, but_for=remote.LARGE)
-    manifest, records = read_manifest(root), read_records(root)
-    searches = [read_optional(path) or {} for path in sorted(SweepFolder(root).searches.glob("*.json"))]
-    facts = {
-        "folder": folder if remote.is_url(folder) else str(root),
-        "study": manifest["study"],
-        "reference": manifest["reference"],
-        "done": sum(record["status"] == "done" for record in records),
-        "stopped": sum(record["status"] == "stopped" for record in records),
-        "failed": [
-            {name: record[name] for name in ("id", "family", "configuration", "seed", "error")}
-            | {"record": str(SweepFolder(root).record(record["id"]))}
-            for record in records
-            if record["status"] == "failed"
-        ],
-        "searches": searches,
-        "pick": _pick(root, records),
-    }
-    show(facts, describe(facts, manifest), as_json=as_json)
+    files, manifest, records = SweepFolder(root), read_manifest(root), read_records(root)
+    read = (read_optional(path) for path in sorted(files.searches.glob("*.json")))
+    searches = [SearchSummary.from_json(data) for data in read if data]
+    picked = read_picked(files)
+    own = [record for record in records if picked and record["id"] == picked.id and record["status"] == "done"]
+    if picked and own:
+        picked = picked.with_speed_of(own[0])
+    name = folder if remote.is_url(folder) else str(root)
+    found = SweepStatus(name, files, manifest, records, searches, picked)
+    show(found.to_json(), describe(found), as_json=as_json)
     return DONE
 
 
-def _pick(root: Path, records: list[Record]) -> dict[str, Any] | None:
-    """The pick, with what is known of its speed by now."""
-    picked = read_picked(SweepFolder(root))
-    if picked is None:
-        return None
-    own = [record for record in records if record["id"] == picked.id and record["status"] == "done"]
-    return (picked.with_speed_of(own[0]) if own else picked).to_json()
-
-
-def describe(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+def describe(found: SweepStatus) -> str:
     """How far a sweep is, in words."""
-    stopped = f", {facts['stopped']:,} stopped early" if facts["stopped"] else ""
-    lines = [reference(manifest), f"{count_jobs(facts['done'])} done{stopped}, {len(facts['failed']):,} failed"]
-    for job in facts["failed"]:
-        what = f"{job['family']}: {label(job['configuration'])}, seed {job['seed']}"
-        lines += [f"  failed: {what}: {job['error']['message']}", f"    traceback: {job['record']}"]
-    lines += [search_summary(SearchSummary.from_json(search)) for search in facts["searches"]]
-    if facts["pick"]:
-        pick = facts["pick"]
-        size = f"{pick['artifact_bytes']:,} bytes ({times(pick['artifact_bytes'], pick['reference_bytes'])})"
-        what = f"{pick['family']}: {label(pick['configuration'])}, {size}"
-        lines.append(f"picked: {what}, {pick['artifact']}; {verdict(pick)}; speed: {speed(pick)}")
+    done, stopped, failed = (found.ended(status) for status in ("done", "stopped", "failed"))
+    early = f", {len(stopped):,} stopped early" if stopped else ""
+    lines = [reference(found.manifest), f"{count_jobs(len(done))} done{early}, {len(failed):,} failed"]
+    for record in failed:
+        what = f"{record['family']}: {label(record['configuration'])}, seed {record['seed']}"
+        lines.append(f"  failed: {what}: {record['error']['message']}")
+        lines.append(f"    traceback: {found.folder.record(record['id'])}")
+    lines += [search_summary(search) for search in found.searches]
+    if picked := found.picked:
+        size = f"{picked.artifact_bytes:,} bytes ({times(picked.artifact_bytes, picked.speed['reference_bytes'])})"
+        what = f"{picked.family}: {label(picked.configuration)}, {size}"
+        lines.append(f"picked: {what}, {picked.artifact}; {verdict(picked)}; speed: {speed(picked.speed)}")
     return "\n".join(lines)

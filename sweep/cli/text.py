@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweep.criteria import Target
+from sweep.pick.picked import Picked
 from sweep.search.summary import SearchSummary
 
 Facts = Mapping[str, Any]
@@ -31,14 +32,14 @@ def search_summary(search: SearchSummary) -> str:
     return "\n".join(lines)
 
 
-def verdict(facts: Facts) -> str:
+def verdict(picked: Picked) -> str:
     """Whether a pick meets its target."""
-    seeds = in_seeds(len(facts["seeds"]))
-    if facts["target"] is None:
+    seeds = in_seeds(len(picked.seeds))
+    if picked.target is None:
         return f"none: the knee of the front, on validation, {seeds}"
-    met = "meets" if facts["meets_target"] else f"MISSES by {points(facts['shortfall'])}"
-    bound = " with its 95 % bound" if facts.get("confident") else ""
-    return f"{met}{bound}: {describe_target(Target(**facts['target']))}, on validation, {seeds}"
+    met = "meets" if picked.meets_target else f"MISSES by {points(-picked.margin)}"
+    bound = " with its 95 % bound" if picked.confident else ""
+    return f"{met}{bound}: {describe_target(picked.target)}, on validation, {seeds}"
 
 
 def describe_target(target: Target) -> str:

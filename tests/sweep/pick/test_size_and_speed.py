@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from sweep.cli import file_text, pick, run_text, status
+from sweep.criteria import Target
 from sweep.pick.choice import Candidate, Choice
+from sweep.pick.picked import OnTest, Picked
 from sweep.pick.size_and_speed import times, told
+from sweep.store.folder import SweepFolder
 
 
 @pytest.mark.parametrize(
@@ -33,26 +36,40 @@ def test_a_job_whose_file_is_larger_is_said_to_be() -> None:
 
 
 REFERENCE = {"bytes": 1_000, "val": {"accuracy": 0.9, "low": 0.8, "high": 0.95, "n": 10}, "parameters": 5, "macs": 7}
-PICK = {
-    "id": "abc",
-    "family": "quantize",
-    "configuration": {"size": 256},
-    "artifact": "model.lcz",
-    "artifact_bytes": 1_200,
-    "reference_bytes": 1_000,
-    "compression_ratio": 1_000 / 1_200,
-    "method": "lc",
-    "macs": 7,
-    "reference_macs": 7,
-    "val": REFERENCE["val"],
-    "accuracies": [0.9],
-    "test": REFERENCE["val"] | {"reference_accuracy": 0.9, "drop": 0.0, "drop_low": 0.0, "drop_high": 0.0, "looks": 2},
-    "meets_target": True,
-    "shortfall": 0.0,
-    "seeds": [0],
-    "target": {"max_drop": 0.1, "min_accuracy": None},
-}
-FACTS = {"done": 1, "failed": [], "stopped": 0, "searches": [], "pick": PICK}
+PICK = Picked(
+    id="abc",
+    family="quantize",
+    configuration={"size": 256},
+    artifact="model.lcz",
+    artifact_bytes=1_200,
+    artifact_sha256="0" * 64,
+    compression_ratio=1_000 / 1_200,
+    method="lc",
+    val={"accuracy": 0.9, "low": 0.8, "high": 0.95, "n": 10},
+    accuracies=(0.9,),
+    test=OnTest(
+        id="abc",
+        artifact_sha256="0" * 64,
+        accuracy=0.9,
+        low=0.8,
+        high=0.95,
+        n=10,
+        finished="2026-01-01T00:00:00+00:00",
+        reference_accuracy=0.9,
+        drop=0.0,
+        drop_low=0.0,
+        drop_high=0.0,
+        looks=2,
+    ),
+    meets_target=True,
+    margin=0.0,
+    seeds=(0,),
+    target=Target(max_drop=0.1),
+    runner_up=None,
+    next_smaller=None,
+    speed={"macs": 7, "reference_macs": 7, "reference_bytes": 1_000},
+    parity={},
+)
 HELD = {"bytes": 1_200, "payload_bytes": 1_300, "dense_bytes": 1_100, "coded": {}, "parameters": 5, "info": {}}
 FILE = HELD | {"file": "model.lcz", "sha256": "0" * 64}
 
@@ -65,7 +82,7 @@ def test_wherever_a_size_is_told_a_larger_one_is_larger() -> None:
     choice = Choice(candidate, "bytes")
     lines = {
         "pick": pick.describe(PICK, Path("no such page")),
-        "status": status.describe(FACTS, manifest),
+        "status": status.describe(status.SweepStatus("runs/tiny", SweepFolder(Path()), manifest, [], [], PICK)),
         "the run's last line": run_text.chosen(choice, manifest),
         "export": file_text.packed_file(FILE | {"reference_bytes": 1_000}),
     }
