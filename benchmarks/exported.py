@@ -219,7 +219,7 @@ def _of(network: str, sweep: Sweep) -> list[Exported]:
             _entropy(artifacts[form]),
             None if form == "int8" else parity(files[form], artifacts[form], study.build_model(), inputs),
             before,
-            measure(Runtime(files[form]), data.val, study=study)["accuracy"],
+            measure(Runtime(files[form]), data.val, study=study).accuracy,
             timings[form],
         )
         for form in FORMS

@@ -1,7 +1,6 @@
 """Sweeps of thousands of records, made up, and what it costs to read them: each reader in a process of its own."""
 
 import atexit
-import dataclasses
 import hashlib
 import json
 import os
@@ -21,15 +20,17 @@ from sweep.criteria import Target
 from sweep.intervals import wilson
 from sweep.pick.choice import candidates, choose
 from sweep.pick.pareto import front
-from sweep.store.files import FORMAT, write_json
+from sweep.store.files import write_json
 from sweep.store.folder import SweepFolder
-from sweep.store.manifest import MANIFEST_FACTS, read_manifest
+from sweep.store.manifest import Manifest, Reference, read_manifest
+from sweep.store.record import Done, Record, Score
 from sweep.store.records import read_records
 
 if TYPE_CHECKING:  # torch and Optuna are not of what reading costs
     from sweep.search.open import SweepSearch
 
 N_VAL = 10_000
+STUDY_HASH = "0" * 16
 FAMILIES, KNOBS = ("prune", "quantize", "low rank", "all"), ("keep", "size", "rank")
 PEAK = """
 import atexit, sys
@@ -56,14 +57,25 @@ class Cost:
 def write_sweep(root: Path, *, jobs: int, seed: int = 0) -> None:
     """A sweep of so many finished jobs, three seeds a configuration, in `root`."""
     folder = SweepFolder(root)
-    reference = {"bytes": 1_000_000, "parameters": 250_000, "macs": 250_000}
-    reference |= {"val": {"accuracy": 0.98, "n": N_VAL, "low": 0.977, "high": 0.9826}}  # type: ignore[dict-item]
-    known: dict[str, Any] = dict.fromkeys(MANIFEST_FACTS) | {"study": "many", "reference": reference, "repeats": 3}
-    write_json(folder.manifest, known | {"format": FORMAT, "splits": {"train": 1, "val": N_VAL, "test": 1}})
+    val = Score(accuracy=0.98, n=N_VAL, low=0.977, high=0.9826)
+    manifest = Manifest(
+        study="many",
+        reference_study="many",
+        study_hash=STUDY_HASH,
+        study_parts={},
+        user_folder=".",
+        sweep="0" * 32,
+        repeats=3,
+        target=None,
+        splits={"train": 1, "val": N_VAL, "test": 1},
+        reference=Reference(bytes=1_000_000, parameters=250_000, macs=250_000, val=val),
+        versions={},
+    )
+    write_json(folder.manifest, manifest.to_json())
     for record in _records(jobs, seed=seed):
-        path = folder.record(record["id"])
+        path = folder.record(record.id)
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(record, indent=1) + "\n")  # as `write_json`, but for the flush to the disk
+        path.write_text(json.dumps(record.to_json(), indent=1) + "\n")  # as `write_json`, but for the flush to the disk
 
 
 def cost_of(reader: str, root: Path) -> Cost:
@@ -83,45 +95,32 @@ def cost_of(reader: str, root: Path) -> Cost:
     return Cost(wall, processor, int(peak.group(1)) / 1024)
 
 
-def _records(jobs: int, *, seed: int) -> Iterator[dict[str, Any]]:
-    """Of four families of three knobs, as `trial` makes them; the error grows as the file shrinks, and scatters."""
-    from sweep.job.compress import _record
+def _records(jobs: int, *, seed: int) -> Iterator[Done]:
+    """Of four families of three knobs, as `sweep.job` makes them; the error grows as the file shrinks, and scatters."""
+    from sweep.job.compress import stamped
     from sweep.store.job import Job
 
     draw = random.Random(seed)
-    usual = _record(Job("0" * 16, "", {}, "lc", 0, {"epochs": 40, "lr": 0.1, "batch_size": 256}), 1_000_000, 250_000)
+    schedule = {"epochs": 40, "lr": 0.1, "batch_size": 256}
+    usual = stamped(Job(STUDY_HASH, "", {}, "lc", 0, schedule))
+    usual |= {"status": "done", "reference_bytes": 1_000_000, "reference_macs": 250_000, "plan": "0" * 16}
+    usual |= {"gap": 0.01, "epochs": 40.0, "device": "cpu"}
     for number in range(-(-jobs // 3)):
-        place, levels = FAMILIES[number % 4], number // 4
+        family, levels = FAMILIES[number % 4], number // 4
         configuration: dict[str, Any] = dict(zip(KNOBS, (levels % 40, levels // 40 % 16, levels // 640), strict=True))
         size = int(1_000_000 * 2.0 ** -(7 * draw.random()))
         error = 0.02 + 60 / size + 0.05 * draw.random() ** 3
         for repeat in range(min(3, jobs - 3 * number)):
-            job = Job(usual["study_hash"], place, configuration, "lc", repeat, usual["schedule"])
+            job = Job(STUDY_HASH, family, configuration, "lc", repeat, schedule)
             accuracy = 1 - round(error * N_VAL * draw.uniform(0.99, 1.01)) / N_VAL
             low, high = wilson(accuracy, n=N_VAL)
-            val = {"accuracy": accuracy, "n": N_VAL, "low": low, "high": high}
-            yield (
-                usual
-                | dataclasses.asdict(job)
-                | {
-                    "id": job.id,
-                    "status": "done",
-                    "plan": "0" * 16,
-                    "nominal_bytes": size + 100,
-                    "artifact_bytes": size,
-                    "artifact_sha256": hashlib.sha256(job.id.encode()).hexdigest(),
-                    "macs": draw.randrange(1000, 250_000),
-                    "val": val,
-                    "direct": val,
-                    "gap": 0.01,
-                    "epochs": 40.0,
-                    "seconds": 60 * draw.random(),
-                    "device": "cpu",
-                }
-            )
+            val = Score(accuracy=accuracy, n=N_VAL, low=low, high=high)
+            sizes = {"nominal_bytes": size + 100, "artifact_bytes": size, "macs": draw.randrange(1000, 250_000)}
+            found = {"artifact_sha256": hashlib.sha256(job.id.encode()).hexdigest(), "seconds": 60 * draw.random()}
+            yield Done(**usual | job.as_dict() | {"id": job.id, "val": val, "direct": val} | sizes | found)
 
 
-def search_of(records: Sequence[dict[str, Any]], root: Path) -> "SweepSearch":
+def search_of(records: Sequence[Record], root: Path) -> "SweepSearch":
     """A grid over the configurations of `records`, all of them known, as a run begins it; its index is made anew."""
     from sweep.search.index import index_url, open_index
     from sweep.search.open import open_search
@@ -131,7 +130,7 @@ def search_of(records: Sequence[dict[str, Any]], root: Path) -> "SweepSearch":
     groups: dict[tuple[Any, ...], list[Job]] = {}
     levels: dict[str, dict[str, dict[Any, None]]] = {}
     for record in records:
-        job = Job(**{field.name: record[field.name] for field in dataclasses.fields(Job)})
+        job = record.job
         groups.setdefault((job.family, *job.configuration.values()), []).append(job)
         for knob, level in job.configuration.items():
             levels.setdefault(job.family, {}).setdefault(knob, {})[level] = None
@@ -149,7 +148,7 @@ if __name__ == "__main__":
     reader, root = sys.argv[1], Path(sys.argv[2])
     known = read_records(root)
     if reader == "pick":
-        accuracy = read_manifest(root)["reference"]["val"]["accuracy"]
+        accuracy = read_manifest(root).reference.val.accuracy
         print(choose(candidates(known), target=Target(max_drop=0.01), reference_accuracy=accuracy, repeats=3).candidate)
     elif reader == "front":
         columns = [(c.artifact_bytes, c.mean_error, c.macs) for c in candidates(known)]

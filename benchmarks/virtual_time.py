@@ -11,14 +11,16 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from sweep.intervals import wilson
-from sweep.job.compress import _record
+from sweep.job.compress import stamped
 from sweep.run.context import RunContext
 from sweep.run.progress import Watch
 from sweep.search.protocol import Search
 from sweep.store.job import Job
-from sweep.store.record import Record
+from sweep.store.record import Done, Record, Score
 
 N_VAL = 10_000
 
@@ -40,7 +42,7 @@ class Simulated:
     jobs: int = 0
     driver: float = 0.0
     busy: float = 0.0
-    _usual: Record | None = field(default=None, repr=False)
+    _usual: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def run(
         self,
@@ -66,7 +68,7 @@ class Simulated:
             for job in asked:
                 takes = self.takes(job)
                 work += takes
-                heapq.heappush(running, (now + takes, begun, job, json.dumps(self.record(job, takes))))
+                heapq.heappush(running, (now + takes, begun, job, json.dumps(self.record(job, takes).to_json())))
                 begun += 1
             if len(running) == workers:  # those that run have this much before them
                 full.append((now, work - sum(max(0.0, end - now) for end, *_ in running)))
@@ -74,7 +76,7 @@ class Simulated:
                 break
             end, _, job, told = heapq.heappop(running)
             spent = time.process_time()
-            record = json.loads(told)  # as it comes from a worker
+            record = Record.from_json(json.loads(told), Path(job.id))  # as it comes from a worker
             search.tell(job, record)
             watch.on_finish(job, record)
             self.jobs += 1
@@ -89,15 +91,16 @@ class Simulated:
 
     def record(self, job: Job, seconds: float) -> Record:
         """What a worker would publish; the error grows as knobs of the study of `sweeps` tighten, from 2 to 3 %."""
-        if self._usual is None:
-            self._usual = _record(job, 1_000_000, 250_000)  # it looks up versions, which takes milliseconds
+        if not self._usual:
+            self._usual = stamped(job)
         accuracy = 0.99 - 20 / float(job.configuration["kept"]) - (float(job.configuration["turn"]) - 1000) / 40_000
         low, high = wilson(accuracy, n=N_VAL)
-        val = {"accuracy": accuracy, "n": N_VAL, "low": low, "high": high}
+        val = Score(accuracy=accuracy, n=N_VAL, low=low, high=high)
         facts = {"id": job.id, "family": job.family, "configuration": job.configuration, "seed": job.seed}
-        sizes = {"plan": "0" * 16, "nominal_bytes": 1000, "artifact_bytes": 900, "artifact_sha256": "0" * 64}
-        found = {"status": "done", "macs": 1000, "val": val, "direct": val, "gap": 0.01, "epochs": 1.0}
-        return self._usual | facts | sizes | found | {"seconds": seconds, "device": "cpu"}
+        sizes = {"nominal_bytes": 1000, "artifact_bytes": 900, "macs": 1000}
+        sizes |= {"reference_bytes": 1_000_000, "reference_macs": 250_000}
+        known = {"plan": "0" * 16, "artifact_sha256": "0" * 64, "device": "cpu", "gap": 0.01, "epochs": 1.0}
+        return Done(status="done", val=val, direct=val, seconds=seconds, **self._usual | facts | sizes | known)
 
     def _count(self, now: float, spent: float, *, jobs: int) -> float:
         """The virtual time after the driver has spent that long, and what Tune takes to start so many jobs."""

@@ -23,6 +23,8 @@ import torch
 
 from lc_core.algorithm import LCState
 from lc_core.task import CompressionTask
+from sweep.store.fields import from_json, to_json
+from sweep.store.record import Score
 
 SECONDS = 2.0  # at least so long between two: what a kill may cost
 SHARE = 20  # and so many times what the last one took to write: all of them take a twentieth of the time at most
@@ -38,17 +40,17 @@ class Checkpoint:
     Attributes:
         state: of the LC run.
         steps: the rows of its diagnostics so far.
-        measured: the metrics after each step so far.
+        measured: what the model scored after each step so far.
         draws: where the process's random numbers stood: a model's random layers and a study's own code draw from them.
     """
 
     state: LCState
     steps: list[dict[str, Any]]
-    measured: list[dict[str, Any]]
+    measured: list[Score]
     draws: dict[str, Any]
 
     @staticmethod
-    def of(state: LCState, steps: list[dict[str, Any]], measured: list[dict[str, Any]]) -> "Checkpoint":
+    def of(state: LCState, steps: list[dict[str, Any]], measured: list[Score]) -> "Checkpoint":
         """The job as this process stands."""
         numpy: Any = np.random.get_state()  # noqa: NPY002
         plain = (numpy[0], numpy[1].tolist(), *numpy[2:])
@@ -90,14 +92,14 @@ class Checkpoints:
                 raise ValueError("it is torn, or of another job, plan or version")
             with torch.serialization.safe_globals(_classes(self._tasks)):
                 found = torch.load(io.BytesIO(content), weights_only=True)
-            return Checkpoint(**found)
+            return Checkpoint(**found | {"measured": [from_json(Score, each) for each in found["measured"]]})
         except FileNotFoundError:
             return None
         except UNUSABLE as error:
             _log.warning("%s: checkpoint ignored, the job starts over: %s", self._path, error)
             return None
 
-    def offer(self, state: LCState, steps: list[dict[str, Any]], measured: list[dict[str, Any]]) -> None:
+    def offer(self, state: LCState, steps: list[dict[str, Any]], measured: list[Score]) -> None:
         """Writes a checkpoint where one is due. Where it cannot be written, the job goes on without."""
         started = time.monotonic()
         if started < self._due or not 0 < state.step < state.steps:
@@ -112,7 +114,8 @@ class Checkpoints:
     def _write(self, checkpoint: Checkpoint) -> None:
         """Beside the file, then renamed. Not flushed to the disk: a process that is killed loses no written page."""
         content = io.BytesIO()
-        torch.save(vars(checkpoint), content)
+        measured = [to_json(score) for score in checkpoint.measured]  # torch loads plain data, and classes of lc_core
+        torch.save(vars(checkpoint) | {"measured": measured}, content)
         sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
         header = self._identity | {"step": checkpoint.state.step, "sha256": sha256}
         self._path.parent.mkdir(exist_ok=True)

@@ -1,5 +1,6 @@
 """One LC job, from its configuration to its published record. Plain Python: no Ray."""
 
+import dataclasses
 import datetime
 import hashlib
 import itertools
@@ -25,10 +26,10 @@ from lc_core.training.loop import predict
 from sweep.job.checkpoint import Checkpoint, Checkpoints
 from sweep.job.context import JobContext
 from sweep.job.measure import drop, measure, scores, summary
-from sweep.store.files import FORMAT, write_json, write_whole
+from sweep.store.files import write_json, write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job, content_hash, versions
-from sweep.store.record import Record
+from sweep.store.record import Done, Failure, Record, Score
 from sweep.store.staging import new_staging, publish
 
 Progress = Callable[[dict[str, Any]], None]
@@ -44,9 +45,9 @@ def run_job(job: Job, context: JobContext, *, report: Progress) -> Record:
     started = time.monotonic()
     staged = new_staging(context.folder, job.id)
     try:
-        result = _compress(job, context, staged, report)
-        known = _record(job, context.reference_bytes, context.reference_macs)
-        write_json(staged / "record.json", known | result | {"seconds": time.monotonic() - started})
+        record = _compress(job, context, staged, report)
+        record = dataclasses.replace(record, seconds=time.monotonic() - started)
+        write_json(staged / "record.json", record.to_json())
     except Exception as error:  # whatever a user's model raises belongs in the record
         shutil.rmtree(staged, ignore_errors=True)
         if _may_pass(error):
@@ -59,16 +60,16 @@ def run_job(job: Job, context: JobContext, *, report: Progress) -> Record:
 
 def failure(job: Job, *, message: str, traceback: str, seconds: float | None = None) -> Record:
     """The record of a job that failed."""
-    error = {"message": " ".join(message.split()), "traceback": traceback}
-    return _record(job, None, None) | {"error": error, "seconds": seconds}
+    error = Failure(message=" ".join(message.split()), traceback=traceback)
+    return Record(status="failed", error=error, seconds=seconds, **stamped(job))
 
 
 def publish_failure(failed: Record, folder: SweepFolder) -> Record:
     """The record that holds once that of `failure` is published: one that says done stays."""
-    staged = new_staging(folder, failed["id"])
+    staged = new_staging(folder, failed.id)
     try:
-        write_json(staged / "record.json", failed)
-        return publish(folder, staged, job_id=failed["id"])
+        write_json(staged / "record.json", failed.to_json())
+        return publish(folder, staged, job_id=failed.id)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
@@ -106,7 +107,7 @@ def job_sizes(job: Job, context: JobContext) -> Sizes:
     return Sizes(size, macs, fixed=all(task.outline() is not None for task in tasks), plan=_plan_hash(tasks))
 
 
-def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> dict[str, Any]:
+def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> Done:
     study, data = context.study, context.data
     random.seed(job.seed)
     np.random.seed(job.seed)  # noqa: NPY002 - a study's own code may draw from it
@@ -120,13 +121,11 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     for state in _states(job, model, tasks, context, begun):
         deploy(shipped, tasks, state, inputs=data.train.inputs, batch_size=int(job.schedule["batch_size"]))
         measured.append(measure(shipped, data.val, study=study))
-        error = 1 - measured[-1]["accuracy"]
-        steps.append({"step": state.step, "mu": state.mu, "loss": state.loss, "gap": state.gap, "val_error": error})
-        report({"step": state.step, "steps": state.steps, "gap": state.gap, "val_error": error})
+        facts = {"gap": state.gap, "val_error": measured[-1].error}
+        steps.append({"step": state.step, "mu": state.mu, "loss": state.loss} | facts)
+        report({"step": state.step, "steps": state.steps} | facts)
         kept.offer(state, steps, measured)
-    packed = encode(
-        tasks, state.thetas, shipped.state_dict(), info=_info(job, context, accuracy=measured[-1]["accuracy"])
-    )
+    packed = encode(tasks, state.thetas, shipped.state_dict(), info=_info(job, context, accuracy=measured[-1].accuracy))
     write_whole(staged / "model.lcz", packed)
     artifact, right = _prove(staged / "model.lcz", context, claimed=measured[-1])
     layers = anatomy([task.governed for task in tasks], state.thetas, context.reference)
@@ -134,20 +133,23 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     sizes = job_sizes(job, context)
     expected, found = sizes.nominal_bytes, artifact.payload_bytes
     assert found == expected if sizes.fixed else found <= expected, f"{expected} nominal bytes, {found} before zstd"
-    return {
-        "status": "done",
-        "plan": sizes.plan,
-        "nominal_bytes": sizes.nominal_bytes,
-        "artifact_bytes": len(packed),
-        "artifact_sha256": hashlib.sha256(packed).hexdigest(),
-        "macs": context.macs(tasks, state.thetas),
-        "val": measured[-1],
-        "drop": drop(context.reference_scores, right),
-        "direct": measured[0],
-        "gap": state.gap,
-        "epochs": state.epochs,
-        "device": str(data.train.inputs.device),
-    }
+    return Done(
+        status="done",
+        reference_bytes=context.reference_bytes,
+        reference_macs=context.reference_macs,
+        device=str(data.train.inputs.device),
+        plan=sizes.plan,
+        nominal_bytes=sizes.nominal_bytes,
+        artifact_bytes=len(packed),
+        artifact_sha256=hashlib.sha256(packed).hexdigest(),
+        macs=context.macs(tasks, state.thetas),
+        val=measured[-1],
+        drop=drop(context.reference_scores, right),
+        direct=measured[0],
+        gap=state.gap,
+        epochs=state.epochs,
+        **stamped(job),
+    )
 
 
 def _checkpoints(job: Job, tasks: Sequence[CompressionTask], context: JobContext) -> Checkpoints:
@@ -181,7 +183,7 @@ def _states(
     return itertools.islice(states, 1) if job.method == "dc" else states
 
 
-def _prove(path: Path, context: JobContext, *, claimed: dict[str, Any]) -> tuple[Artifact, Tensor]:
+def _prove(path: Path, context: JobContext, *, claimed: Score) -> tuple[Artifact, Tensor]:
     """The file, whose accuracy is what a record states: read back from the disk, into a model of its own.
 
     With it the accuracy on each example of the validation split.
@@ -208,36 +210,16 @@ def _info(job: Job, context: JobContext, *, accuracy: float) -> dict[str, Any]:
     }
 
 
-def _record(job: Job, reference_bytes: int | None, reference_macs: int | None) -> Record:
-    """A record but for what the job finds out."""
-    unknown = (
-        "plan",
-        "nominal_bytes",
-        "artifact_bytes",
-        "artifact_sha256",
-        "macs",
-        "val",
-        "drop",
-        "direct",
-        "gap",
-        "epochs",
-    )
+def stamped(job: Job) -> dict[str, Any]:
+    """Fields of the job's record that do not depend on how it ended: the job, the versions, the time."""
     return {
-        "format": FORMAT,
         "id": job.id,
-        "status": "failed",
         "study_hash": job.study_hash,
         "family": job.family,
         "configuration": job.configuration,
         "method": job.method,
         "seed": job.seed,
         "schedule": job.schedule,
-        "reference_bytes": reference_bytes,
-        "reference_macs": reference_macs,
-        "seconds": None,
-        "device": None,
         "versions": versions(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "error": None,
-        "stopped": None,
-    } | dict.fromkeys(unknown)
+    }

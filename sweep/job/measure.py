@@ -1,16 +1,15 @@
 """What a model scores on a split."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from lc_core.training.loop import DivergedError, predict
 from sweep.intervals import paired_drop, wilson
+from sweep.store.record import Drop, Score
 from sweep.study import Split, Study
 
 
-def measure(model: nn.Module, split: Split, *, study: Study) -> dict[str, Any]:
+def measure(model: nn.Module, split: Split, *, study: Study) -> Score:
     """The study's metrics of `model` on `split`, n, and the 95 % interval of the accuracy.
 
     Raises:
@@ -19,12 +18,12 @@ def measure(model: nn.Module, split: Split, *, study: Study) -> dict[str, Any]:
     return summary(scores(model, split, study=study))
 
 
-def summary(found: dict[str, Tensor]) -> dict[str, Any]:
+def summary(found: dict[str, Tensor]) -> Score:
     """What `measure` gives, of scores that are there."""
     means = {name: float(score.mean()) for name, score in found.items()}
-    n = len(found["accuracy"])
-    low, high = wilson(means["accuracy"], n=n)
-    return means | {"n": n, "low": low, "high": high}
+    accuracy, n = means.pop("accuracy"), len(found["accuracy"])
+    low, high = wilson(accuracy, n=n)
+    return Score(accuracy=accuracy, metrics=means, n=n, low=low, high=high)
 
 
 def scores(model: nn.Module, split: Split, *, study: Study) -> dict[str, Tensor]:
@@ -37,12 +36,12 @@ def scores(model: nn.Module, split: Split, *, study: Study) -> dict[str, Tensor]
     }
 
 
-def drop(reference: Tensor, found: Tensor) -> dict[str, float]:
+def drop(reference: Tensor, found: Tensor) -> Drop:
     """From scores `reference` (n,) to `found` (n,) on the same examples: the drop of their mean, its 95 % interval."""
     change = reference - found
     lost, won = float(change.clamp(min=0).sum()), float((-change).clamp(min=0).sum())
     low, high = paired_drop(lost, won, n=len(change))
-    return {"drop": (lost - won) / len(change), "low": low, "high": high}
+    return Drop(drop=(lost - won) / len(change), low=low, high=high)
 
 
 def _checked(name: str, score: Tensor, n: int) -> Tensor:

@@ -13,6 +13,7 @@ from sweep.job.context import settle_process
 from sweep.job.measure import measure, scores
 from sweep.pick.size_and_speed import speed_facts
 from sweep.pick.verify import EXAMPLES, open_study, same_study, verify_accuracy, verify_record
+from sweep.store.fields import to_json
 from sweep.store.files import read_optional, write_new
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
@@ -62,12 +63,12 @@ def export_onnx(
     claims = {name: artifact.info[name] for name in copied} | {
         "weights": "as packed" if int8 is None else f"int8, {int8}",
         "packed_sha256": record["artifact_sha256"],
-        "val": {"accuracy": f"{found['accuracy']:.17f}", "n": found["n"]},
+        "val": {"accuracy": f"{found.accuracy:.17f}", "n": found.n},
     }
     sealed = seal(made, claims)
     write_new(out, sealed)
     sizes = {"packed_bytes": artifact.file_bytes, "payload_bytes": artifact.payload_bytes} | speed_facts(record)
-    packed_val = {"packed_val": record["val"], "val": found}
+    packed_val = {"packed_val": record["val"], "val": to_json(found)}
     return _described(out, onnx_file.read(out)) | facts | sizes | packed_val | {"outputs": "as claimed"}
 
 
@@ -91,7 +92,9 @@ def verify_onnx(path: Path, *, study_reference: str | None, user_folder: str) ->
         return facts | {"output_shape": list(runtime(runtime.example(2, *shape)).shape[1:])}
     study, data = same_study(file.claims, path=path, study_reference=study_reference, user_folder=user_folder)
     found = verify_accuracy(path, runtime, file.claims["val"], study, data, who="ONNX Runtime ")
-    return facts | {"val": found, "outputs": "as claimed"} | _against_packed(path, file, study, data, user_folder)
+    return (
+        facts | {"val": to_json(found), "outputs": "as claimed"} | _against_packed(path, file, study, data, user_folder)
+    )
 
 
 def input_shape(path: Path, file: OnnxFile) -> list[int]:

@@ -21,7 +21,7 @@ from sweep.pick.picked import OnTest
 from sweep.pick.size_and_speed import speed_facts
 from sweep.store.files import read_optional, write_json
 from sweep.store.folder import SweepFolder
-from sweep.store.record import Record
+from sweep.store.record import Record, Score
 from sweep.store.records import read_job
 from sweep.study import Data, Study
 from sweep.study.earlier import has_hash
@@ -125,13 +125,13 @@ def verify_outputs(path: Path, study: Study, data: Data) -> None:
 
 def verify_accuracy(
     path: Path, model: nn.Module, claimed: Mapping[str, Any], study: Study, data: Data, *, who: str = ""
-) -> dict[str, Any]:
+) -> Score:
     """What the model in `path`, run by `who`, measures on validation. ArtifactError unless that is what it claims."""
     found = measure(model, data.val, study=study)
-    if found["n"] != claimed["n"] or f"{found['accuracy']:.17f}" != claimed["accuracy"]:
+    if found.n != claimed["n"] or f"{found.accuracy:.17f}" != claimed["accuracy"]:
         raise ArtifactError(
             f"{path}: claims validation accuracy {float(claimed['accuracy']):.6f} on {claimed['n']} examples, "
-            f"{who}measures {found['accuracy']:.6f} on {found['n']}"
+            f"{who}measures {found.accuracy:.6f} on {found.n}"
         )
     return found
 
@@ -179,9 +179,9 @@ def look_at_test(job_id: str, folder: SweepFolder, study: Study, data: Data) -> 
     change = drop(torch.tensor(reference["scores"]).double(), torch.tensor(found["scores"]).double())
     return OnTest(
         **{key: value for key, value in found.items() if key != "scores"},
-        drop=change["drop"],
-        drop_low=change["low"],
-        drop_high=change["high"],
+        drop=change.drop,
+        drop_low=change.low,
+        drop_high=change.high,
         reference_accuracy=reference["accuracy"],
         looks=len(list(folder.test.glob("*.json"))),
     )

@@ -15,6 +15,7 @@ from sweep.store import remote
 from sweep.store.files import read_optional, write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.record import Record
+from sweep.store.records import read_record
 
 if TYPE_CHECKING:
     from sweep.run.progress import Step, Watch
@@ -66,9 +67,9 @@ class Dispatch:
 
     def done(self, slot: str, record: Record) -> None:
         """The job in the slot has published its record."""
-        assert record["id"] == self.jobs[slot].id, f"{record['id']} in the slot of {self.jobs[slot].id}"
+        assert record.id == self.jobs[slot].id, f"{record.id} in the slot of {self.jobs[slot].id}"
         if self.url is not None:
-            write_json(self.folder.record(self.jobs[slot].id), record)
+            write_json(self.folder.record(self.jobs[slot].id), record.to_json())
         self._tell(self.jobs.pop(slot), record)
 
     def died(self, slot: str, cause: str) -> None:
@@ -93,8 +94,8 @@ class Dispatch:
         self.jobs.clear()
         self._again.clear()
         for job in left:
-            record = read_optional(self.folder.record(job.id))  # a failed one is of an earlier run or attempt
-            self.search.tell(job, record if record is not None and record["status"] == "done" else None)
+            record = read_record(self.folder.record(job.id))  # a failed one is of an earlier run or attempt
+            self.search.tell(job, record if record is not None and record.status == "done" else None)
 
     def _tell(self, job: Job, record: Record) -> None:
         self._causes.pop(job.id, None)

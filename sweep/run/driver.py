@@ -94,8 +94,8 @@ def _run_context(sweep: Sweep) -> RunContext:
 def _open_search(sweep: Sweep, storage: str) -> SweepSearch:
     """The search that the options ask for, which knows the sweep's records, with its index in `storage`."""
     options, study, target = sweep.options, sweep.context.study, sweep.target if sweep.options.aimed else None
-    confirm = sweep.manifest["confirm"] if options.method == "lc" else 0
-    accuracy = sweep.manifest["reference"]["val"]["accuracy"]
+    confirm = sweep.manifest.confirm if options.method == "lc" else 0
+    accuracy = sweep.manifest.reference.val.accuracy
     plan = SearchPlan(
         name=options.search,
         entries=Entries(sweep.entries),
@@ -118,7 +118,7 @@ def _open_search(sweep: Sweep, storage: str) -> SweepSearch:
 def _space_hash(sweep: Sweep) -> str:
     """A hash of the sweep, the method and the levels, since Optuna allows no change of a study's categories."""
     levels = [[family.name, dict(family.knobs)] for family in sweep.context.study.families]  # their order counts
-    return content_hash([sweep.manifest["sweep"], sweep.options.method, levels])[:8]
+    return content_hash([sweep.manifest.sweep, sweep.options.method, levels])[:8]
 
 
 def _choice(sweep: Sweep) -> Choice | None:

@@ -10,7 +10,6 @@ from sweep.search.protocol import Entry
 from sweep.store.files import StoreError
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
-from sweep.store.record import label
 from sweep.store.records import read_records
 from sweep.study import Study
 from sweep.study.loading import StudyError
@@ -68,8 +67,8 @@ def check_plans(entries: Sequence[Entry], folder: SweepFolder) -> None:
     """StoreError where the plan of a family has changed since one of its records was made."""
     plans = {job.id: entry.plan for entry in entries for job in entry.jobs}
     for record in read_records(folder.root):
-        if record["status"] == "done" and record["plan"] != plans.get(record["id"], record["plan"]):
-            what = f"family {record['family']}, {label(record['configuration'])}"
+        if record.status == "done" and record.plan != plans.get(record.id, record.plan):
+            what = f"family {record.family}, {record.label}"
             raise StoreError(
                 f"{folder.root}: holds results of {what}, from when its plan said something else; give the family "
                 "another name, or begin a new sweep with --out"

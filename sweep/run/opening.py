@@ -4,17 +4,16 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from lc_core.file.artifact import encode, read
 from lc_core.training.loop import train_reference
 from sweep.job.context import JobContext, settle_process
 from sweep.job.measure import measure
 from sweep.run.options import Options
-from sweep.store.files import FORMAT, StoreError, write_json, write_whole
+from sweep.store.files import StoreError, write_json, write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.job import content_hash, versions
-from sweep.store.manifest import read_manifest
+from sweep.store.manifest import Manifest, Reference, read_manifest
 from sweep.study import Data, Study
 from sweep.study.loading import lasting_reference, users_code
 
@@ -23,7 +22,7 @@ Say = Callable[[str], None]
 
 def open_folder(
     folder: SweepFolder, study: Study, data: Data, options: Options, parts: dict[str, str], *, say: Say
-) -> dict[str, Any]:
+) -> Manifest:
     """The manifest of the sweep in `folder`; a new sweep is begun there if there is none.
 
     Raises:
@@ -43,20 +42,20 @@ def open_folder(
         manifest = None
     if manifest is None:
         manifest = _new_manifest(folder, study, data, options, parts)
-        write_json(folder.manifest, manifest)
+        write_json(folder.manifest, manifest.to_json())
     return manifest
 
 
-def check_study(manifest: dict[str, Any], name: str, parts: dict[str, str], folder: SweepFolder) -> None:
+def check_study(manifest: Manifest, name: str, parts: dict[str, str], folder: SweepFolder) -> None:
     """StoreError unless the sweep in `folder` is of the study of this name with these parts."""
-    if manifest["study"] != name:
+    if manifest.study != name:
         raise StoreError(
-            f"{folder.root}: holds a sweep of study {manifest['study']}, not of {name}; name another folder with --out"
+            f"{folder.root}: holds a sweep of study {manifest.study}, not of {name}; name another folder with --out"
         )
-    changed = [part for part in parts if manifest["study_parts"].get(part) != parts[part]]
+    changed = [part for part in parts if manifest.study_parts.get(part) != parts[part]]
     if changed:
         raise StoreError(
-            f"{folder.root}: holds a sweep of another state of study {manifest['study']}: its "
+            f"{folder.root}: holds a sweep of another state of study {manifest.study}: its "
             f"{' and '.join(changed)} changed since; begin a new sweep with --out, or restore the study"
         )
 
@@ -93,30 +92,26 @@ def _train_reference(folder: SweepFolder, study: Study, data: Data, study_hash: 
     write_whole(folder.reference, encode((), (), model.state_dict(), info=info))
 
 
-def _new_manifest(
-    folder: SweepFolder, study: Study, data: Data, options: Options, parts: dict[str, str]
-) -> dict[str, Any]:
+def _new_manifest(folder: SweepFolder, study: Study, data: Data, options: Options, parts: dict[str, str]) -> Manifest:
     context = JobContext.make(study, data, folder=folder)
     model = study.build_model()
     model.load_state_dict(context.reference)
-    return {
-        "format": FORMAT,
-        "study": study.name,
-        "reference_study": lasting_reference(options.study, user_folder=options.user_folder),
-        "study_hash": content_hash(parts),
-        "study_parts": parts,
-        "metric": "accuracy",
-        "user_folder": options.user_folder,
-        "sweep": uuid.uuid4().hex,
-        "repeats": options.repeats,
-        "confirm": options.seeds[1],
-        "target": study.target.as_dict() if study.target else None,
-        "splits": {name: len(getattr(data, name).targets) for name in ("train", "val", "test")},
-        "reference": {
-            "bytes": context.reference_bytes,
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "macs": context.reference_macs,
-            "val": measure(model, data.val, study=study),
-        },
-        "versions": versions(),
-    }
+    return Manifest(
+        study=study.name,
+        reference_study=lasting_reference(options.study, user_folder=options.user_folder),
+        study_hash=content_hash(parts),
+        study_parts=parts,
+        user_folder=options.user_folder,
+        sweep=uuid.uuid4().hex,
+        repeats=options.repeats,
+        confirm=options.seeds[1],
+        target=study.target,
+        splits={name: len(getattr(data, name).targets) for name in ("train", "val", "test")},
+        reference=Reference(
+            bytes=context.reference_bytes,
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            macs=context.reference_macs,
+            val=measure(model, data.val, study=study),
+        ),
+        versions=versions(),
+    )

@@ -1,8 +1,7 @@
 """Makes a sweep ready to run from its options, or says what a run would do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from sweep.criteria import NoTargetError, Target
 from sweep.job.context import JobContext
@@ -14,8 +13,8 @@ from sweep.search.protocol import Entry
 from sweep.store.files import write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.job import content_hash
-from sweep.store.manifest import read_manifest
-from sweep.store.records import read_records
+from sweep.store.manifest import Manifest, read_manifest
+from sweep.store.records import finished, read_records
 from sweep.study import Data, Study, check_levels
 from sweep.study.earlier import recognised
 from sweep.study.loading import load_splits, load_study, users_code
@@ -27,7 +26,7 @@ class Sweep:
 
     options: Options
     context: JobContext
-    manifest: dict[str, Any]
+    manifest: Manifest
     target: Target | None
     entries: tuple[Entry, ...]
 
@@ -38,7 +37,7 @@ class Sweep:
     @property
     def threshold(self) -> float | None:
         """The least validation accuracy that meets the target; None without a target."""
-        return self.target.threshold(self.manifest["reference"]["val"]["accuracy"]) if self.target else None
+        return self.target.threshold(self.manifest.reference.val.accuracy) if self.target else None
 
 
 def prepare(options: Options, *, say: Say) -> Sweep:
@@ -56,10 +55,10 @@ def prepare(options: Options, *, say: Say) -> Sweep:
     left = [family.name for family in study.families if family.name not in searched]
     if left and options.aimed:
         say(f"not searched, since their sizes are not known before training: {', '.join(left)}")
-    repeats, confirm = max(options.repeats, manifest["repeats"]), max(options.seeds[1], manifest.get("confirm", 0))
-    if (repeats, confirm) != (manifest["repeats"], manifest.get("confirm", 0)):
-        manifest |= {"repeats": repeats, "confirm": confirm}
-        write_json(folder.manifest, manifest)
+    repeats, confirm = max(options.repeats, manifest.repeats), max(options.seeds[1], manifest.confirm)
+    if (repeats, confirm) != (manifest.repeats, manifest.confirm):
+        manifest = replace(manifest, repeats=repeats, confirm=confirm)
+        write_json(folder.manifest, manifest.to_json())
     context = JobContext.make(study, data, folder=folder)
     return Sweep(options, context, manifest, options.target or study.target, entries)
 
@@ -90,7 +89,7 @@ def outline(options: Options) -> Outline:
     done: list[str] = []
     if folder.manifest.exists():
         check_study(read_manifest(folder.root), study.name, parts, folder)
-        done = [record["id"] for record in read_records(folder.root) if record["status"] == "done"]
+        done = [record.id for record in finished(read_records(folder.root))]
     context = JobContext.untrained(study, data, folder=folder)
     entries = entries_of(options, context, study_hash=content_hash(parts))
     return Outline(entries, done, estimate(entries, context, done=done, workers=options.workers))
@@ -109,5 +108,5 @@ def _load(options: Options) -> tuple[Study, Data, SweepFolder]:
 
 def _parts(study: Study, data: Data, folder: SweepFolder) -> dict[str, str]:
     """The hashes of the study's parts; those that the sweep in `folder` states, for parts that have not changed."""
-    known = read_manifest(folder.root)["study_parts"] if folder.manifest.exists() else {}
+    known = read_manifest(folder.root).study_parts if folder.manifest.exists() else {}
     return recognised(study, data, known=known)

@@ -14,6 +14,7 @@ from ray.tune.experiment import Trial
 from sweep.run.dispatch import Dispatch
 from sweep.run.process import Interruption
 from sweep.run.progress import Step
+from sweep.store.record import Record
 
 if TYPE_CHECKING:
     from sweep.store.job import Job
@@ -86,7 +87,9 @@ class TuneEvents:
         try:
             self.dispatch.start(slot)
             if "record" in report:
-                self.dispatch.done(slot, json.loads(report["record"]))
+                self.dispatch.done(
+                    slot, Record.from_json(json.loads(report["record"]), Path(f"the worker in slot {slot}"))
+                )
                 return True
             self.dispatch.progress(slot, Step(report["step"], report["steps"], report["val_error"]))
         except Exception as error:

@@ -80,7 +80,7 @@ def _last_report(job: Job, context: WorkerContext) -> dict[str, Any]:
         record = remote.put_job(context.url, context.job.folder, job_id=job.id)
         shutil.rmtree(context.job.folder.record(job.id).parent)
     numbers = {name: record[name] for name in ("artifact_bytes", "macs", "seconds") if record[name] is not None}
-    return {"record": json.dumps(record)} | numbers
+    return {"record": json.dumps(record.to_json())} | numbers
 
 
 def _throttled(report: Callable[[dict[str, Any]], None], *, seconds: float) -> Callable[[dict[str, Any]], None]:

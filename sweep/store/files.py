@@ -3,7 +3,7 @@
 import json
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +47,21 @@ def read_optional(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return _read_json(path)
+        return read_json(path)
     except StoreError:
         if path.is_file():
             raise
         return None  # a worker took it away in between
 
 
-def _checked(path: Path, data: dict[str, Any], facts: Sequence[str]) -> dict[str, Any]:
+def check_format(data: Mapping[str, Any], path: Path) -> None:
+    """StoreError where `data`, read from `path`, is of a format that this release does not know."""
     if data.get("format") != FORMAT:
         raise StoreError(f"{path}: expected format {FORMAT}, got {data.get('format')!r}; a later lcsweep may read it")
-    missing = [fact for fact in facts if fact not in data]
-    if missing:
-        raise StoreError(f"{path}: not what lcsweep wrote (it has no {missing[0]}); restore it or remove it")
-    return data
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`. StoreError where there is none."""
     try:
         data = json.loads(path.read_text())
     except OSError as error:

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from sweep.store.record import label
-
 Level = int | float | str
 Configuration = dict[str, Level]
 """Knob -> its level."""
@@ -48,6 +46,11 @@ class Job:
         untrained = " (direct compression)" if self.method == "dc" else ""
         return f"{self.family}: {label(self.configuration)}, seed {self.seed}{untrained}"
 
+    @property
+    def key(self) -> str:
+        """What the job does but for its seed: equal for the seeds of one candidate."""
+        return json.dumps([self.family, self.configuration, self.method, self.schedule], sort_keys=True)
+
     def as_dict(self) -> dict[str, Any]:
         """JSON data; `from_dict` is its inverse."""
         return asdict(self)
@@ -55,6 +58,11 @@ class Job:
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> "Job":
         return Job(**data)
+
+
+def label(configuration: Mapping[str, Any]) -> str:
+    """A configuration as people read it: "keep 0.05, size 4"."""
+    return ", ".join(f"{knob} {level}" for knob, level in configuration.items())
 
 
 def content_hash(data: Any) -> str:

@@ -1,22 +1,78 @@
 """What sweep.json holds of a sweep."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from sweep.store.files import StoreError, _checked, _read_json
+from sweep.criteria import Target
+from sweep.store.fields import Says, Unfit, fields, from_json, to_json
+from sweep.store.files import FORMAT, StoreError, check_format, read_json
 from sweep.store.folder import SweepFolder
-
-MANIFEST_FACTS = (
-    *("study", "reference_study", "user_folder", "sweep", "study_hash", "study_parts", "repeats", "target", "splits"),
-    *("reference", "versions"),
-)
+from sweep.store.record import Score
 
 
-def read_manifest(root: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """The reference model, which every job compresses."""
+
+    bytes: Annotated[int, Says("Size of its own packed file", unit="bytes")]
+    parameters: Annotated[int, Says("How many it has")]
+    macs: Annotated[int, Says("Multiply-accumulates of one example", unit="MACs")]
+    val: Annotated[Score, Says("What it measures on the validation split")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Manifest(Mapping[str, Any]):
+    """A sweep: of which study, with how many seeds, from which reference."""
+
+    study: Annotated[str, Says("Its name")]
+    reference_study: Annotated[str, Says("How to load it: a module, `module:name`, or the path of a file")]
+    study_hash: Annotated[str, Says("Of model, data and split, loss and metrics, and the reference's training")]
+    study_parts: Annotated[dict[str, str], Says("The hash of each of these")]
+    metric: Annotated[str, Says("The metric that the target is about", older=True)] = "accuracy"
+    user_folder: Annotated[str, Says("The folder in which `lcsweep run` was called")]
+    sweep: Annotated[str, Says("A random name")]
+    repeats: Annotated[int, Says("Seeds of a configuration")]
+    confirm: Annotated[int, Says("Fresh seeds on which winners are confirmed, at least", older=True)] = 0
+    target: Annotated[Target | None, Says("The study's own", null="when it has none")]
+    splits: Annotated[dict[str, int], Says("How many examples `train`, `val` and `test` have")]
+    reference: Annotated[Reference, Says("The reference model")]
+    versions: Annotated[dict[str, str], Says("Of Python and the packages that decide numbers")]
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any], path: Path) -> "Manifest":
+        """The manifest that JSON data hold. StoreError, which names `path` and the field, where one does not fit."""
+        check_format(data, path)
+        try:
+            return from_json(Manifest, data)
+        except Unfit as error:
+            raise StoreError(f"{path}: {error}; restore it or remove it") from None
+
+    def to_json(self) -> dict[str, Any]:
+        """What sweep.json holds; `from_json` is its inverse."""
+        return {"format": FORMAT} | to_json(self)
+
+    # Until all readers use the attributes: a manifest is also a mapping of its JSON.
+
+    def __getitem__(self, name: str) -> Any:
+        return to_json(self)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (each.name for each in fields(Manifest))
+
+    def __len__(self) -> int:
+        return len(fields(Manifest))
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return self.to_json() | dict(other)
+
+
+def read_manifest(root: Path) -> Manifest:
     """sweep.json of the sweep in `root`. StoreError where there is none that we wrote."""
     path = SweepFolder(root).manifest
     if not root.is_dir():
         raise StoreError(f"{root}: no such folder; expected a sweep's, such as runs/digits_mlp after `lcsweep run`")
     if not path.is_file():
         raise StoreError(f"{root}: not a sweep (it has no {path.name}); expected the folder that `lcsweep run` filled")
-    return _checked(path, _read_json(path), MANIFEST_FACTS)
+    return Manifest.from_json(read_json(path), path)

@@ -1,25 +1,259 @@
-"""What a record holds."""
+"""What a record holds: a job that has ended. `artifacts/<id>/record.json` is one; its names are the fields' names."""
 
-import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-Record = dict[str, Any]
+from sweep.store.fields import NOTHING, Says, Unfit, fields, from_json, to_json
+from sweep.store.files import FORMAT, StoreError, check_format
+from sweep.store.job import Configuration, Job, Method, label
+
+__all__ = ["Done", "Drop", "Failure", "Latency", "Record", "Score", "Stopped", "but_for_seed", "label"]
+
+Status = Literal["done", "failed", "stopped"]
+Setting = int | float | str | bool | None
+FRACTION, NOT_DONE, NOT_LOADED = "fraction", "unless done", "when it failed before the study was loaded"
 
 
-RECORD_FACTS = (
-    *("id", "status", "study_hash", "family", "configuration", "method", "seed", "schedule", "plan"),
-    *("nominal_bytes", "artifact_bytes", "artifact_sha256", "reference_bytes", "macs", "reference_macs", "val"),
-    *("direct", "gap", "epochs", "seconds", "device", "versions", "finished", "error"),
-)
-"""What the files must have besides their format."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What a model measures on a split: fractions. Metrics other than the accuracy stand beside it in the JSON."""
+
+    accuracy: Annotated[float, Says("Of the examples, those that are right", unit=FRACTION)]
+    metrics: Annotated[dict[str, float], Says("Further metrics of the study, by name", unit=FRACTION, others=True)] = (
+        field(default_factory=dict)
+    )
+    n: Annotated[int, Says("How many examples", unit="examples")]
+    low: Annotated[float, Says("Lower end of the 95 % Wilson interval of the accuracy", unit=FRACTION)]
+    high: Annotated[float, Says("Its upper end", unit=FRACTION)]
+
+    @property
+    def error(self) -> float:
+        """1 - accuracy."""
+        return 1 - self.accuracy
 
 
-def label(configuration: Mapping[str, Any]) -> str:
-    """A configuration as people read it: "keep 0.05, size 4"."""
-    return ", ".join(f"{knob} {level}" for knob, level in configuration.items())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """How far the accuracy is below the reference's, on the same validation examples."""
+
+    drop: Annotated[float, Says("The reference's accuracy less the model's", unit=FRACTION)]
+    low: Annotated[float, Says("Lower end of its paired 95 % interval", unit=FRACTION)]
+    high: Annotated[float, Says("Its upper end", unit=FRACTION)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a job failed."""
+
+    message: Annotated[str, Says("In a line")]
+    traceback: Annotated[str, Says("Python's traceback, or Ray's text on a worker that died")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """Where a job of release 0.1.0 was stopped, since it was hopeless. Such a job is not done."""
+
+    step: Annotated[int, Says("The LC step after which it was stopped")]
+    steps: Annotated[int, Says("How many LC steps it would have had")]
+    accuracy: Annotated[float, Says("On validation, after that step", unit=FRACTION)]
+    bar: Annotated[float, Says("The least accuracy with which it would have gone on", unit=FRACTION)]
+    below: Annotated[float, Says("The accuracy that it would have missed", unit=FRACTION)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """What `lcsweep bench` measured of a job's file: `latency/<id>.json` (docs/latency.md)."""
+
+    artifact_sha256: Annotated[str, Says("Of the file that was measured")]
+    ratio: Annotated[
+        float | None,
+        Says("Latency as a part of the dense reference's in the same rounds", null="without it", older=True),
+    ] = None
+    ratio_low: Annotated[float | None, Says("Lower end of its 95 % interval", null="without it", older=True)] = None
+    ratio_high: Annotated[float | None, Says("Its upper end", null="without it", older=True)] = None
+    details: Annotated[dict[str, Any], Says("All else: every measured way to run it", others=True)] = field(
+        default_factory=dict
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Record(Mapping[str, Any]):
+    """A job that has ended: what it was, and what it came to. One that is done is a `Done`."""
+
+    id: Annotated[
+        str,
+        Says(
+            "The job: a hash of study, family, configuration, method, seed and schedule; its folder is `artifacts/<id>`"
+        ),
+    ]
+    status: Annotated[
+        Status, Says("`done`, or how else it ended, as `failed`; only what is done is on fronts and picked")
+    ]
+    study_hash: Annotated[str, Says("Of model, data and split, loss and metrics, and the reference's training")]
+    family: Annotated[str, Says("The family of compressions, as the study names it")]
+    configuration: Annotated[
+        Configuration, Says("The knobs by name; in the JSON file an object, in `sweep.store.table` a dict")
+    ]
+    method: Annotated[Method, Says("`lc`, or `dc` for direct compression, without training")]
+    seed: Annotated[int, Says("Of the order of the batches; the first differs between the repeats of a configuration")]
+    schedule: Annotated[dict[str, Setting], Says("The settings of the LC run; see `lc_core.schedule.Schedule`")]
+    reference_bytes: Annotated[
+        int | None, Says("Size of the reference's own packed file", unit="bytes", null=NOT_LOADED)
+    ] = None
+    reference_macs: Annotated[int | None, Says("Of one example in the reference", unit="MACs", null=NOT_LOADED)] = None
+    seconds: Annotated[
+        float | None,
+        Says(
+            "The whole job: training, evaluation, packing and proof; wall clock",
+            unit="s",
+            null="when it ended before it began",
+        ),
+    ] = None
+    device: Annotated[str | None, Says("What it ran on: `cpu`, `cuda:0`", null=NOT_DONE)] = None
+    versions: Annotated[dict[str, str], Says("Of Python and the packages that decide numbers")]
+    finished: Annotated[str, Says("When it ended: ISO 8601, in UTC")]
+    error: Annotated[Failure | None, Says("Why it failed", null="when it did not fail")] = None
+    stopped: Annotated[Stopped | None, Says("Where it was stopped", null="when it was not stopped", older=True)] = None
+    plan: Annotated[
+        str | None,
+        Says(
+            "Hash of what the configuration comes to: which compression governs which parameters",
+            null="when it failed",
+        ),
+    ] = None
+    nominal_bytes: Annotated[
+        int | None,
+        Says(
+            "Size of the file before zstd, known before training; an upper bound for compressions that choose their "
+            "own size",
+            unit="bytes",
+            null=NOT_DONE,
+        ),
+    ] = None
+    artifact_bytes: Annotated[
+        int | None,
+        Says(
+            "Size of the packed file that ships, `artifacts/<id>/model.lcz`; fronts and picks go by it",
+            unit="bytes",
+            null=NOT_DONE,
+        ),
+    ] = None
+    artifact_sha256: Annotated[str | None, Says("Of the packed file", null=NOT_DONE)] = None
+    macs: Annotated[
+        int | None,
+        Says(
+            "Multiply-accumulates of one example in the compressed model; rank and structure save some, zeros and "
+            "codes none",
+            unit="MACs",
+            null=NOT_DONE,
+        ),
+    ] = None
+    val: Annotated[Score | None, Says("What the packed file measures on the validation split", null=NOT_DONE)] = None
+    drop: Annotated[
+        Drop | None,
+        Says("The drop of its accuracy from the reference's on the same examples", null=NOT_DONE, older=True),
+    ] = None
+    direct: Annotated[
+        Score | None,
+        Says("What direct compression measures: the same configuration before any training", null=NOT_DONE),
+    ] = None
+    gap: Annotated[
+        float | None,
+        Says(
+            "norm(w - Delta(Theta)) / norm(Delta(Theta)) at the end, over all compressed layers: how far training "
+            "stayed from the form that ships",
+            unit=FRACTION,
+            null=NOT_DONE,
+        ),
+    ] = None
+    epochs: Annotated[
+        float | None, Says("Passes over the training split, over all L steps", unit="epochs", null=NOT_DONE)
+    ] = None
+    latency: Annotated[
+        Latency | None,
+        Says("What was measured of the file as it is now", null="unless `lcsweep bench` measured it", elsewhere=True),
+    ] = None
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any], path: Path) -> "Record":
+        """The record that JSON data hold: a `Done` where the job is done.
+
+        Raises:
+            StoreError: a field is missing, of another type, NaN or infinite; `path` and the field are named.
+        """
+        check_format(data, path)
+        kind = Done if data.get("status") == "done" else Record
+        try:
+            return from_json(kind, data)
+        except Unfit as error:
+            raise StoreError(f"{path}: {error}; restore it or remove it") from None
+
+    def to_json(self) -> dict[str, Any]:
+        """What record.json holds; `from_json` is its inverse."""
+        return {"format": FORMAT} | to_json(self)
+
+    @property
+    def job(self) -> Job:
+        """What was done."""
+        return Job(self.study_hash, self.family, self.configuration, self.method, self.seed, self.schedule)
+
+    @property
+    def label(self) -> str:
+        """The configuration as people read it: "keep 0.05, size 4"."""
+        return label(self.configuration)
+
+    @property
+    def key(self) -> str:
+        """What the job does but for its seed: equal for the seeds of one candidate."""
+        return self.job.key
+
+    # Until all readers use the attributes: a record is also a mapping of its JSON.
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "format":
+            return FORMAT
+        value = getattr(self, name) if name in NAMES else NOTHING
+        if value is NOTHING or (name == "latency" and value is None):
+            raise KeyError(name)
+        return to_json(value) if name in PARTS and value is not None else value
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in ("format", *NAMES) if name != "latency" or self.latency is not None)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return self.to_json() | dict(other)
+
+
+class Done(Record):
+    """The record of a job that is done: all that was measured is there."""
+
+    __slots__ = ()
+
+    reference_bytes: int
+    reference_macs: int
+    seconds: float
+    device: str
+    plan: str
+    nominal_bytes: int
+    artifact_bytes: int
+    artifact_sha256: str
+    macs: int
+    val: Score
+    gap: float
+    epochs: float
 
 
 def but_for_seed(job: Mapping[str, Any]) -> str:
-    """What a job does but for its seed: equal for the seeds of one candidate. `job` is a record, or a job as a dict."""
-    return json.dumps([job[name] for name in ("family", "configuration", "method", "schedule")], sort_keys=True)
+    """As `Record.key`, until all readers use that."""
+    return Job(
+        *(job.get(name, "") for name in ("study_hash", "family", "configuration", "method", "seed", "schedule"))
+    ).key
+
+
+NAMES = tuple(each.name for each in fields(Record))
+PARTS = ("error", "stopped", "val", "drop", "direct", "latency")

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweep.store.files import StoreError, read_optional, write_whole
+from sweep.store.files import StoreError, write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.record import Record
+from sweep.store.records import read_record
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
@@ -76,12 +77,12 @@ def put_back(where: str, *paths: Path) -> None:
 def put_job(url: str, folder: SweepFolder, *, job_id: str) -> Record:
     """The record that holds in the cloud: that of the job's files in `folder`, put there, unless a done one was."""
     found = folder.record(job_id).parent
-    record = read_optional(found / "record.json")
+    record = read_record(found / "record.json")
     assert record is not None
     with _cloud(url) as (files, base):
         there = f"{base}/{found.relative_to(folder.root).as_posix()}"
         standing = _read_record(files, f"{there}/record.json")
-        if standing is not None and standing["status"] == "done":
+        if standing is not None and standing.status == "done":
             return standing
         names = sorted(path.name for path in found.iterdir() if path.is_file() and path.name != "record.json")
         for name in (*names, "record.json"):
@@ -136,10 +137,9 @@ def _listing(files: "FileSystem", base: str) -> "list[FileInfo]":
 def _read_record(files: "FileSystem", path: str) -> Record | None:
     try:
         with files.open_input_stream(path) as stream:
-            record: Record = json.loads(stream.read())
+            return Record.from_json(json.loads(stream.read()), Path(path))
     except FileNotFoundError:
         return None
-    return record
 
 
 def _write(files: "FileSystem", path: str, data: bytes) -> None:

@@ -37,7 +37,7 @@ def publish(folder: SweepFolder, staged: Path, *, job_id: str) -> Record:
     final = folder.artifacts / job_id
     while True:
         own = read_record(staged / "record.json")
-        if own is None or (own["status"] == "done" and not (staged / "model.lcz").is_file()):
+        if own is None or (own.status == "done" and not (staged / "model.lcz").is_file()):
             raise FileNotFoundError(errno.ENOENT, "cleared away by another driver", str(staged))
         try:
             staged.rename(final)
@@ -93,7 +93,7 @@ def clear(folder: SweepFolder) -> None:
 
 
 def _is_done(record: Record | None) -> bool:
-    return record is not None and record["status"] == "done"
+    return record is not None and record.status == "done"
 
 
 def _hidden(folder: SweepFolder, kind: str, job_id: str) -> Path:

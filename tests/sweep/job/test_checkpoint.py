@@ -21,10 +21,12 @@ from sweep.job.checkpoint import Checkpoints
 from sweep.job.compress import run_job
 from sweep.run.prepare import Sweep
 from sweep.store.job import Job
+from sweep.store.record import Score
 from tests.contract.test_compressions import FAMILIES
 from tests.contract.weights import draw
 from tests.sweep.tiny import STUDY, changed, prepared, write_study
 
+SCORE = Score(accuracy=1 / 3, metrics={"hits": 0.5}, n=3, low=0.1, high=0.8)
 HERS = '''
 @dataclass(frozen=True, eq=False)
 class HerTheta:
@@ -37,6 +39,7 @@ class HerTheta:
         if name == "inner":
             raise AttributeError(name)
         return getattr(self.inner, name)
+
 
 
 @dataclass(frozen=True)
@@ -279,8 +282,8 @@ def test_every_theta_comes_back_as_it_was(tmp_path: Path, family: str) -> None:
         theta = compression.compress(w, mu=1.0, previous=compression.compress(w + 0.01, mu=1.0))
         tasks = (CompressionTask(Governed(("w",), (tuple(w.shape),)), compression),)
         kept = Checkpoints(tmp_path / str(number), identity={"job": family}, tasks=tasks)
-        kept.offer(state_of(w, (theta,)), [{"loss": None, "gap": 0.1}], [{"accuracy": 1 / 3, "n": 3}])
+        kept.offer(state_of(w, (theta,)), [{"loss": None, "gap": 0.1}], [SCORE])
         found = kept.last()
         assert found is not None
         assert same(found.state, state_of(w, (theta,)))
-        assert (found.steps, found.measured) == ([{"loss": None, "gap": 0.1}], [{"accuracy": 1 / 3, "n": 3}])
+        assert (found.steps, found.measured) == ([{"loss": None, "gap": 0.1}], [SCORE])

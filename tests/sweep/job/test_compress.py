@@ -21,6 +21,7 @@ from sweep.job.context import open_context, split_arrays
 from sweep.job.measure import measure, scores
 from sweep.run.prepare import Sweep
 from sweep.search.index import index_url, open_index
+from sweep.store.fields import to_json
 from sweep.store.job import Job, content_hash, versions
 from sweep.store.record import Record
 from sweep.store.records import read_records
@@ -378,10 +379,10 @@ def test_a_measurement_says_what_it_is_of(sweep: Sweep) -> None:
     model = sweep.context.study.build_model()
     model.load_state_dict(sweep.context.reference)
     measured = measure(model, sweep.context.data.val, study=sweep.context.study)
-    assert measured == sweep.manifest["reference"]["val"]
-    assert set(measured) == {"accuracy", "n", "low", "high"}
+    assert measured == sweep.manifest.reference.val
+    assert set(to_json(measured)) == {"accuracy", "n", "low", "high"}
     each = scores(model, sweep.context.data.val, study=sweep.context.study)
-    assert float(each["accuracy"].mean()) == measured["accuracy"]
+    assert float(each["accuracy"].mean()) == measured.accuracy
     assert each["accuracy"].dtype == torch.float64
     with torch.no_grad():
         next(model.parameters()).fill_(math.nan)

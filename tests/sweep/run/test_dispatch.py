@@ -12,6 +12,7 @@ from sweep.store import remote
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
 from tests.sweep.run.test_runner import Heard, Listed, job
+from tests.sweep.tiny import done_record
 
 CAUSE = "Failure # 1 (occurred at 12:00)\nOutOfMemoryError: killed for {memory}\nmore of it\n"
 
@@ -27,22 +28,18 @@ def given(dispatch: Dispatch, slot: str) -> int | None:
     return None if job is None else job.seed
 
 
-def done(of: Job) -> dict[str, Any]:
-    return compress.failure(of, message="", traceback="") | {"status": "done"}
-
-
 def test_a_slot_runs_job_after_job_and_no_more_run_than_workers(tmp_path: Path) -> None:
     jobs = [job(seed) for seed in range(4)]
     dispatch, search, heard = dispatch_of(jobs, tmp_path)
     assert [given(dispatch, slot) for slot in "abc"] == [0, 1, None]
     dispatch.start("a")
-    dispatch.done("a", record := done(jobs[0]))
+    dispatch.done("a", record := done_record(jobs[0]))
     assert given(dispatch, "a") == 2
     assert dispatch.jobs == {"a": jobs[2], "b": jobs[1]}
     assert heard.finished == [jobs[0].id]
     assert search.told == {jobs[0].id: record}
     with pytest.raises(AssertionError):
-        dispatch.done("a", done(jobs[0]))  # a worker that did not hear of its new job
+        dispatch.done("a", done_record(jobs[0]))  # a worker that did not hear of its new job
 
 
 def test_a_job_whose_worker_dies_goes_to_the_next_that_is_free_up_to_a_bound(tmp_path: Path) -> None:
@@ -70,7 +67,7 @@ def test_what_was_published_by_a_worker_that_then_died_holds(tmp_path: Path) -> 
     dispatch, search, _ = dispatch_of(jobs, tmp_path)
     path = SweepFolder(tmp_path).record(jobs[0].id)
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(published := done(jobs[0])))
+    path.write_text(json.dumps((published := done_record(jobs[0])).to_json()))
     for _ in range(ATTEMPTS):
         assert given(dispatch, "a") == 0
         dispatch.died("a", CAUSE)
@@ -118,7 +115,7 @@ def test_at_the_end_every_job_is_told(tmp_path: Path) -> None:
     dispatch.died("b", CAUSE)
     path = SweepFolder(tmp_path).record(jobs[2].id)
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(published := done(jobs[2])))
+    path.write_text(json.dumps((published := done_record(jobs[2])).to_json()))
     dispatch.release()
     assert search.told == {jobs[0].id: None, jobs[1].id: None, jobs[2].id: published}
     assert (dispatch.jobs, heard.finished) == ({}, [])

@@ -12,8 +12,9 @@ from sweep.run.dispatch import Dispatch
 from sweep.run.tune_adapters import TuneScheduler, TuneSearcher
 from sweep.run.tune_events import LeaveTune, TuneEvents
 from sweep.store.job import Job
-from tests.sweep.run.test_dispatch import dispatch_of, done
+from tests.sweep.run.test_dispatch import dispatch_of
 from tests.sweep.run.test_runner import job
+from tests.sweep.tiny import done_record
 
 
 class Slot:
@@ -46,7 +47,7 @@ class Tune:
 
 
 def last_report(of: Job) -> dict[str, Any]:
-    return {"record": json.dumps(done(of))}
+    return {"record": json.dumps(done_record(of).to_json())}
 
 
 def test_a_worker_whose_job_has_ended_gets_the_next_at_once(tmp_path: Path) -> None:

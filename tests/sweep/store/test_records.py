@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from sweep.criteria import Target
 from sweep.store.files import StoreError, read_optional, write_json, write_whole
 from sweep.store.folder import SweepFolder
-from sweep.store.manifest import MANIFEST_FACTS, read_manifest
-from sweep.store.record import Record, label
+from sweep.store.manifest import read_manifest
+from sweep.store.record import Score, label
 from sweep.store.records import read_records
 from sweep.store.table import COLUMNS, table
 from tests.sweep.tiny import folders_and_files
@@ -18,7 +19,7 @@ from tests.sweep.tiny import folders_and_files
 ID = "0123456789abcdef"
 
 
-def record(status: str = "done", **others: Any) -> Record:
+def record(status: str = "done", **others: Any) -> dict[str, Any]:
     done = status == "done"
     usual = {
         "format": 1,
@@ -41,6 +42,8 @@ def record(status: str = "done", **others: Any) -> Record:
         "versions": {},
         "finished": "2026-01-01T00:00:00+00:00",
         "val": {"accuracy": 0.9, "n": 50, "low": 0.79, "high": 0.96} if done else None,
+        "drop": None,
+        "stopped": None,
         "direct": {"accuracy": 0.3, "n": 50, "low": 0.2, "high": 0.4} if done else None,
         "gap": 0.004 if done else None,
         "epochs": 2.0 if done else None,
@@ -50,13 +53,13 @@ def record(status: str = "done", **others: Any) -> Record:
     return usual | others
 
 
-def attempt(folder: SweepFolder, name: str, held: Record) -> Path:
+def attempt(folder: SweepFolder, name: str, held: dict[str, Any]) -> Path:
     path = folder.artifacts / f".attempt-{name}"
     write_json(path / "record.json", held)
     return path
 
 
-def add(folder: SweepFolder, held: Record) -> None:
+def add(folder: SweepFolder, held: dict[str, Any]) -> None:
     write_json(folder.record(held["id"]), held)
 
 
@@ -127,18 +130,49 @@ def test_json_that_is_none_is_not_written(tmp_path: Path, number: float) -> None
 # A sweep read back
 
 
-def test_a_manifest_is_read_back(tmp_path: Path) -> None:
-    facts = {"format": 1, **dict.fromkeys(MANIFEST_FACTS)}
-    write_json(SweepFolder(tmp_path).manifest, facts)
-    assert read_manifest(tmp_path) == facts
+def manifest(**others: Any) -> dict[str, Any]:
+    score = {"accuracy": 0.9, "hits": 0.9, "n": 50, "low": 0.79, "high": 0.96}
+    usual = {
+        "format": 1,
+        "study": "tiny",
+        "reference_study": "tiny.py",
+        "study_hash": "f" * 16,
+        "study_parts": {"model": "0" * 16},
+        "metric": "accuracy",
+        "user_folder": ".",
+        "sweep": "0" * 32,
+        "repeats": 1,
+        "confirm": 0,
+        "target": {"max_drop": 0.01, "relative": True},
+        "splits": {"train": 120, "val": 50, "test": 50},
+        "reference": {"bytes": 6400, "parameters": 1500, "macs": 170, "val": score},
+        "versions": {"python": "3.11.7"},
+    }
+    return usual | others
 
 
-@pytest.mark.parametrize("fact", MANIFEST_FACTS)
-def test_a_manifest_without_a_fact_is_named(tmp_path: Path, fact: str) -> None:
-    facts = {"format": 1, **dict.fromkeys(MANIFEST_FACTS)}
-    del facts[fact]
-    write_json(SweepFolder(tmp_path).manifest, facts)
-    with pytest.raises(StoreError, match=rf"sweep.json: not what lcsweep wrote \(it has no {fact}\)"):
+@pytest.mark.parametrize("target", [None, {"max_drop": 0.01, "relative": True}, {"min_accuracy": 0.9}])
+def test_a_manifest_is_read_back(tmp_path: Path, target: dict[str, Any] | None) -> None:
+    write_json(SweepFolder(tmp_path).manifest, manifest(target=target))
+    found = read_manifest(tmp_path)
+    assert list(found.to_json().items()) == list(manifest(target=target).items())
+    assert found.reference.val == Score(accuracy=0.9, metrics={"hits": 0.9}, n=50, low=0.79, high=0.96)
+    assert found.target == (Target(**target) if target else None)
+
+
+@pytest.mark.parametrize("name", sorted(manifest().keys() - {"format", "metric", "confirm"}))
+def test_a_manifest_without_a_field_is_named(tmp_path: Path, name: str) -> None:
+    write_json(SweepFolder(tmp_path).manifest, {key: value for key, value in manifest().items() if key != name})
+    with pytest.raises(StoreError, match=rf"sweep.json: {name}: expected .*, got nothing; restore it or remove it"):
+        read_manifest(tmp_path)
+
+
+def test_a_manifest_whose_target_makes_no_sense_is_named(tmp_path: Path) -> None:
+    write_json(SweepFolder(tmp_path).manifest, manifest(target={"max_drop": 2.0}))
+    with pytest.raises(
+        StoreError,
+        match=r"sweep.json: target: expected values that make sense .max_drop: expected a fraction in \[0, 1\]",
+    ):
         read_manifest(tmp_path)
 
 
