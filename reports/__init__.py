@@ -26,14 +26,23 @@ __all__ = ["write_report"]
 
 
 def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes") -> dict[str, Any]:
-    """Writes `report/` into a sweep's folder: index.html, the figures, the jobs' curves; a summary for JSON.
+    """Writes a sweep's report into its folder `report/`, and returns a summary for JSON.
 
-    The figures, each as .png, .svg and .pdf: front and macs, error against bytes and against MACs, and latency, where
-    that was measured; progress, over the sweep's jobs; where there is a pick, run, its way over the LC steps, and
-    layers, what it is made of. `curves/` has scripts that the page loads. `target` None takes the sweep's own, if it
-    has one; `by` says what the pick is smallest in: "bytes", "macs" or "latency". Each file appears whole, by a rename.
-    The same records give the same bytes. ValueError when the folder is no sweep, when it cannot be written, or when no
-    latency was measured to pick by.
+    It writes index.html, `curves/` with scripts that the page loads, and figures, each as .png, .svg and .pdf:
+
+    - front, macs, latency: error against bytes, MACs and latency (where that was measured)
+    - progress: the sweep, job by job
+    - run, layers: the pick over its LC steps, and what its layers consist of (where there is a pick)
+
+    Each file appears whole, by a rename. The same records give the same bytes.
+
+    Args:
+        folder: of the sweep.
+        target: of the choice; None takes the study's own, if it has one.
+        by: the cost that the choice minimises.
+
+    Raises:
+        ValueError: the folder is no sweep, or cannot be written, or no latency was measured to choose by.
     """
     if by not in get_args(By):
         raise ValueError(f"expected by to be one of {', '.join(get_args(By))}, got {by!r}")
@@ -72,7 +81,7 @@ def _figures(findings: Findings, curves: Mapping[str, Curves], files: SweepFolde
 
 
 def _publish(path: Path, content: bytes) -> None:
-    """The content at `path`, whole or not at all; left alone where it is there already, as most curves are."""
+    """Writes the content to `path`, whole or not at all. A file that has it already stays, as most curves do."""
     try:
         if not (path.is_file() and path.read_bytes() == content):
             write_whole(path, content)
@@ -85,10 +94,10 @@ def _publish(path: Path, content: bytes) -> None:
 def _summary(findings: Findings, *, sizes: dict[str, int]) -> dict[str, Any]:
     report = SweepFolder(Path(findings.folder)).report
     return {
-        "study": findings.study,
+        "study": findings.manifest.study,
         "paths": {_kind(name): str(report / name) for name in sizes},
         "file_bytes": {_kind(name): size for name, size in sizes.items()},
-        "jobs": {"done": findings.jobs_done, "failed": len(findings.failures)},
+        "jobs": {"done": len(findings.jobs), "failed": len(findings.failures)},
         "candidates": len(findings.rows),
         "front": [row.candidate.best_id for row in findings.rows if row.on_front],
         "threshold": findings.threshold,
@@ -97,7 +106,7 @@ def _summary(findings: Findings, *, sizes: dict[str, int]) -> dict[str, Any]:
 
 
 def _choice(findings: Findings) -> dict[str, Any] | None:
-    """The pick as plain values; None when there is no target or no candidate."""
+    """The choice as plain values; None without a target or candidates."""
     row, choice = findings.pick, findings.choice
     if row is None or choice is None:
         return None
@@ -112,10 +121,15 @@ def _choice(findings: Findings) -> dict[str, Any] | None:
         "artifact_bytes": row.candidate.artifact_bytes,
         "compression_ratio": row.compression_ratio,
         "macs": row.candidate.macs,
-        "val": {"accuracy": row.shipped_accuracy, "low": row.low, "high": row.high, "n": row.n},
+        "val": {
+            "accuracy": row.best.val.accuracy,
+            "low": row.best.val.low,
+            "high": row.best.val.high,
+            "n": row.best.val.n,
+        },
     }
 
 
 def _kind(name: str) -> str:
-    """What the summary calls a file: "html", or a figure by its format alone where it is the front."""
+    """The name of a file in the summary: "html", "png" for the front, else figure and format, as "macs_png"."""
     return name.removeprefix("index.").removeprefix("front.").replace(".", "_")

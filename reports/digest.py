@@ -23,9 +23,9 @@ _COLUMNS = (
 
 
 def write_digest(folder: Path, *, target: Target | None = None, by: By = "bytes") -> dict[str, Any]:
-    """Writes `report/report.md` and `report/front.png` into a sweep's folder; a summary for JSON.
+    """Writes `report/report.md` and `report/front.png` into a sweep's folder, and returns a summary for JSON.
 
-    `target` and `by` are those of `write_report`. ValueError when the folder is no sweep, or cannot be written.
+    `target` and `by` are those of `write_report`. ValueError where the folder is no sweep or cannot be written.
     """
     findings = read_findings(folder, target=target, by=by)
     report = SweepFolder(folder).report
@@ -43,9 +43,9 @@ def write_digest(folder: Path, *, target: Target | None = None, by: By = "bytes"
 
 
 def digest(findings: Findings) -> str:
-    """The page: what was swept, the figure, the pick in words, the front as a table, what the columns are, versions."""
+    """The page: the sweep, the figure, the pick, the front as a table, what the columns mean, the versions."""
     parts = [
-        f"### Compressed models of {escape(findings.study)}",
+        f"### Compressed models of {escape(findings.manifest.study)}",
         f"{_swept(findings)} {_reference(findings)}",
         "![Validation error against the bytes of the packed model](front.png)",
         _pick(findings),
@@ -57,16 +57,16 @@ def digest(findings: Findings) -> str:
 
 
 def _swept(findings: Findings) -> str:
-    said = f"{counted(len(findings.rows), 'configuration')}, {counted(findings.jobs_done, 'job')} done"
+    said = f"{counted(len(findings.rows), 'configuration')}, {counted(len(findings.jobs), 'job')} done"
     return said + (f", {count(len(findings.failures))} failed." if findings.failures else ".")
 
 
 def _reference(findings: Findings) -> str:
     reference = findings.reference
     return (
-        f"Reference: {count(reference.artifact_bytes)} bytes, {count(reference.parameters)} parameters, "
-        f"{count(reference.macs)} MACs, validation error {percent(reference.error)} "
-        f"(95 % interval {percent_range(1 - reference.high, 1 - reference.low)}, n {count(reference.n)})."
+        f"Reference: {count(reference.bytes)} bytes, {count(reference.parameters)} parameters, "
+        f"{count(reference.macs)} MACs, validation error {percent(reference.val.error)} "
+        f"(95 % interval {percent_range(1 - reference.val.high, 1 - reference.val.low)}, n {count(reference.val.n)})."
     )
 
 
@@ -76,7 +76,7 @@ def _pick(findings: Findings) -> str:
         return "No target was given, so nothing is picked."
     row, choice = findings.pick, findings.choice
     if row is None or choice is None:
-        return f"**Target:** {words}. No model so far can be said to meet it or to miss it."
+        return f"**Target:** {words}. No model has enough seeds yet to meet or to miss it."
     verdict = "meets it" if choice.feasible else f"misses it by {points(-choice.margin)}"
     name = f"**{escape(row.series)}: {escape(row.candidate.label)}**"
     size = f"{count(row.candidate.artifact_bytes)} bytes, {ratio(row.compression_ratio)} smaller"
@@ -112,8 +112,8 @@ def _cells(row: Row, findings: Findings) -> list[str]:
         count(candidate.artifact_bytes),
         ratio(row.compression_ratio),
         mean_percent(row.candidate.errors),
-        percent_range(1 - row.high, 1 - row.low),
-        count(row.n),
+        percent_range(1 - row.best.val.high, 1 - row.best.val.low),
+        count(row.best.val.n),
         count(len(candidate.seeds)),
         count(candidate.macs),
         NONE if candidate.direct_error is None else percent(candidate.direct_error),
@@ -123,19 +123,21 @@ def _cells(row: Row, findings: Findings) -> list[str]:
 def _meanings(findings: Findings) -> str:
     beside = " and, not on it, the pick" if any(row.picked and not row.on_front for row in findings.rows) else ""
     said = [
-        f"The rows are the Pareto front{beside}: no other configuration is both smaller and better.",
-        "Error is 1 − accuracy on the validation split, the mean over the seeds (least to most); its interval is that "
-        "of the model that ships, the best seed's, on its n examples.",
-        "Bytes are those of the packed file that loads; the ratio is the reference's packed file over it.",
+        f"The rows are the Pareto front{beside}: no other configuration has both a smaller file and a lower error.",
+        "Error is 1 − accuracy on the validation split, the mean over the seeds (least to largest). The interval is "
+        "that of the exported model, of the best seed, on n examples.",
+        "Bytes are those of the exported file. The ratio is the size of the reference's packed file over that.",
         "DC error is that of direct compression, the same configuration before any training.",
     ]
     if findings.left_out:
         jobs = counted(findings.left_out, "finished job")
-        said.append(f"{jobs} left out: another seed of the configuration failed or was stopped.")
+        said.append(f"{jobs} left out: another seed of the configuration is not done.")
     return " ".join(said)
 
 
 def _made_with(findings: Findings) -> str:
     made = ", ".join(f"{escape(name)} {escape(' or '.join(found))}" for name, found in findings.versions.items())
     devices = f" on {escape(', '.join(findings.devices))}" if findings.devices else ""
-    return f"Study {escape(findings.reference_study)} ({escape(findings.study_hash)}){devices}; {made}."
+    return (
+        f"Study {escape(findings.manifest.reference_study)} ({escape(findings.manifest.study_hash)}){devices}; {made}."
+    )

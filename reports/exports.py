@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def export_records(folder: Path, *, format: str) -> dict[str, Any]:
-    """Writes `report/records.<format>` into a sweep's folder: "csv", "parquet" or "json"; a summary for JSON.
+    """Writes `report/records.<format>` into a sweep's folder, "csv", "parquet" or "json"; returns a summary for JSON.
 
-    One row a job, done and failed; docs/records.md says what each column holds. ValueError when the folder is no sweep,
-    or cannot be written.
+    Each job that is done or failed has one row. docs/records.md says what each column holds. ValueError where the
+    folder is no sweep or cannot be written.
     """
     if format not in ENCODERS:
         raise ValueError(f"expected a format among {', '.join(ENCODERS)}, got {format!r}; choose one of them")
@@ -32,36 +31,31 @@ def export_records(folder: Path, *, format: str) -> dict[str, Any]:
 
 
 def _csv(records: "pd.DataFrame") -> bytes:
-    """UTF-8; an empty field is what is not known; numbers as the shortest text that gives them back."""
+    """UTF-8. Unknown values are empty; each number is the shortest text that reads back as the same number."""
     return bytes(_flat(records).to_csv(index=False, lineterminator="\n").encode("utf-8", "replace"))
 
 
 def _parquet(records: "pd.DataFrame") -> bytes:
     try:
-        import pyarrow  # noqa: F401  (Ray Tune brings it; pandas would name its other engines too)
+        import pyarrow  # noqa: F401  (Ray Tune installs it; the error of pandas would name other engines too)
     except ImportError as error:
-        raise ValueError("a Parquet file: expected pyarrow, which is not installed; take another format") from error
+        raise ValueError("a Parquet file: expected pyarrow, which is not installed; choose another format") from error
     stream = io.BytesIO()
     _flat(records).to_parquet(stream, engine="pyarrow", index=False)
     return stream.getvalue()
 
 
 def _json(records: "pd.DataFrame") -> bytes:
-    """An array with an object a job, every column in each."""
-    # to_dict of pandas 3 would give None for NA by itself.
+    """An array with one object for each job, which has every column."""
+    # pandas 3 does this in to_dict.
     known = records.astype(object).where(records.notna(), None).to_dict("records")
-    rows = [{name: _finite(value) for name, value in row.items()} for row in known]
-    return (json.dumps(rows, indent=1, allow_nan=False) + "\n").encode()
+    return (json.dumps(known, indent=1, allow_nan=False) + "\n").encode()
 
 
 def _flat(records: "pd.DataFrame") -> "pd.DataFrame":
-    """With the configuration as JSON in a text: neither a CSV nor a typed column holds an object."""
+    """The records with each configuration as JSON text, since neither CSV nor a typed column holds an object."""
     texts = [json.dumps(configuration) for configuration in records["configuration"]]
     return records.assign(configuration=texts).astype({"configuration": "string"})
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 ENCODERS: Mapping[str, Callable[["pd.DataFrame"], bytes]] = {"csv": _csv, "parquet": _parquet, "json": _json}

@@ -1,4 +1,4 @@
-"""Sweeps, or parts of them, against one another: their fronts, hypervolumes and the bytes at equal error."""
+"""The comparison of sweeps, or of parts of them: fronts, hypervolumes, and the smallest models at equal error."""
 
 import math
 import os
@@ -8,32 +8,33 @@ from pathlib import Path
 
 import numpy as np
 
-from reports.facts.findings import reference_of
-from reports.facts.rows import Reference, series_name
+from reports.facts.rows import series_of
 from sweep.criteria import Target
 from sweep.pick.choice import Candidate, candidates
 from sweep.pick.pareto import Costs, front, hypervolume
-from sweep.store.manifest import read_manifest
+from sweep.store.manifest import Reference, read_manifest
 from sweep.store.record import Record
-from sweep.store.records import read_records
+from sweep.store.records import finished, read_records
 
 _PART = {"model": "model", "loss": "loss, metric or augmentation", "reference": "training of the reference"}
 POINTS = (0.0, 0.005, 0.01, 0.02, 0.05)
-"""The errors at which sizes are compared: these above the first reference's."""
-_ROUNDING = 1e-12  # of a mean over seeds: no split has a million million examples
+"""Sizes are compared at the first reference's error plus each of these."""
+_ROUNDING = 1e-12  # of a mean over seeds: no split has 1e12 examples
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the sweeps, or parts of sweeps, that are compared.
+    """A sweep, or a part of one, that is compared.
 
     Attributes:
         name: as it was given, DIR or DIR:PART.
-        parts: of its study -> hash: model, data, loss, reference.
-        target: the sweep's own.
-        found: its candidates, by size.
-        front: those of them that no other is both smaller and better than.
-        jobs_done: finished jobs.
+        study: its name.
+        parts: part of the study (model, data, loss, reference) -> hash.
+        reference: the reference model.
+        target: the study's own; None without one.
+        found: the candidates, the smallest first.
+        front: the candidates on its front of bytes against mean error.
+        jobs_done: how many jobs are done.
     """
 
     name: str
@@ -46,53 +47,53 @@ class Side:
     jobs_done: int
 
     def smallest(self, threshold: float) -> Candidate | None:
-        """The candidate of fewest bytes whose mean accuracy over its seeds is `threshold` or more."""
+        """The candidate with the fewest bytes whose mean accuracy is `threshold` or more; None without one."""
         return next(
             (c for c in self.found if math.fsum(a - threshold for a in c.accuracies) / len(c.seeds) >= -_ROUNDING), None
         )
 
     @property
     def best(self) -> Candidate | None:
-        """The candidate of least mean error."""
+        """The candidate with the least mean error; None without candidates."""
         return min(self.found, key=lambda candidate: candidate.mean_error, default=None)
 
     @property
     def trained(self) -> set[int]:
-        """The numbers of seeds that its candidates have; but for direct compression, where they change nothing."""
+        """The numbers of seeds of its trained candidates. Direct compression trains nothing, so it does not count."""
         return {len(candidate.seeds) for candidate in self.found if candidate.method != "dc"}
 
     @property
     def seeds(self) -> tuple[int, int]:
-        """The fewest and the most seeds of a candidate; (0, 0) without one."""
+        """The fewest and the most seeds of a candidate; (0, 0) without candidates."""
         counts = [len(candidate.seeds) for candidate in self.found] or [0]
         return min(counts), max(counts)
 
 
 @dataclass(frozen=True)
 class Level:
-    """An error that is equal for all sides, and the smallest model of each that has no larger one, or None."""
+    """An error, and the smallest model of each side whose error is at most that; None where there is none."""
 
     name: str
     error: float
     reached: tuple[Candidate | None, ...]
 
     def to_first(self, found: Candidate) -> float | None:
-        """The bytes of `found` over those of the first side's; None where that does not reach the level."""
+        """The bytes of `found` over those of the first side's model; None where that has none at this level."""
         first = self.reached[0]
         return None if first is None else found.artifact_bytes / first.artifact_bytes
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sides or more, in the order given.
+    """A comparison of two sides or more.
 
     Attributes:
-        levels: by error, the least first.
-        corner: the point below which hypervolumes are measured: bytes of the largest reference, error of the loosest
-            level.
+        sides: in the order given.
+        levels: the errors at which sizes are compared, the least first.
+        corner: the reference point of the hypervolumes: bytes of the largest reference, error of the last level.
         hypervolumes: of each side, in decades of bytes times points of error.
-        joint: how many of each side's candidates are on the front of all of them together.
-        notes: what is not the same for all sides, a sentence each.
+        joint: how many of each side's candidates are on the front of all sides together.
+        notes: a sentence for each thing in which the sides differ.
     """
 
     sides: tuple[Side, ...]
@@ -104,7 +105,7 @@ class Comparison:
 
     @property
     def short_names(self) -> tuple[str, ...]:
-        """What tells the sides apart: parts where all are of one sweep, else folders, from the one that holds all."""
+        """The part of each side where all are of one sweep; else folders, relative to the one that holds them all."""
         split = [_split(side.name) for side in self.sides]
         folders = [os.path.abspath(folder) for folder, _ in split]
         parts = [part for _, part in split if part is not None]
@@ -118,9 +119,11 @@ class Comparison:
 def compare(given: Sequence[str], *, target: Target | None = None) -> Comparison:
     """The comparison of the sweeps in `given`, each DIR or DIR:PART.
 
-    PART is a method, lc or dc, or a family as reports name it: "prune" by LC, "prune (dc)". `target` None takes that of
-    the first sweep that has one; a drop is from the first's reference. Sizes are comparable whatever the model was,
-    errors only on the same examples: ValueError when the data differ, or there are not two sides.
+    PART is a method, lc or dc, or a family as reports name it: "prune" or "prune (dc)". Where `target` is None, that of
+    the first sweep with one counts. A drop is from the first side's reference.
+
+    Raises:
+        ValueError: there are fewer than two sides, or their data differ, so that their errors cannot be compared.
     """
     if len(given) < 2 or len(set(given)) < len(given):
         raise ValueError(
@@ -134,7 +137,7 @@ def compare(given: Sequence[str], *, target: Target | None = None) -> Comparison
                 "the same"
             )
     levels = _levels(sides, target=target)
-    corner = (max(side.reference.artifact_bytes for side in sides), levels[-1].error)
+    corner = (max(side.reference.bytes for side in sides), levels[-1].error)
     return Comparison(
         sides=sides,
         levels=levels,
@@ -146,7 +149,7 @@ def compare(given: Sequence[str], *, target: Target | None = None) -> Comparison
 
 
 def read_side(given: str) -> Side:
-    """The sweep, or the part of a sweep, that `given` names."""
+    """The side that `given` names."""
     folder, part = _split(given)
     manifest, records = read_manifest(folder), read_records(folder)
     if part is not None:
@@ -156,21 +159,20 @@ def read_side(given: str) -> Side:
             have = "; ".join(known) or "it has no results"
             raise ValueError(f"{given}: expected a method or a family of the sweep ({have}), got {part!r}")
     found = candidates(records)
-    reference = reference_of(manifest["reference"])
     return Side(
         name=given,
-        study=str(manifest["study"]),
-        parts=manifest["study_parts"],
-        reference=reference,
-        target=Target(**manifest["target"]) if manifest["target"] else None,
+        study=manifest.study,
+        parts=manifest.study_parts,
+        reference=manifest.reference,
+        target=manifest.target,
         found=tuple(found),
         front=tuple(c for c, best in zip(found, front(_costs(found)), strict=True) if best),
-        jobs_done=sum(record["status"] == "done" for record in records),
+        jobs_done=len(finished(records)),
     )
 
 
 def _split(given: str) -> tuple[Path, str | None]:
-    """The folder and the part that DIR or DIR:PART names; a folder may have a colon in its name."""
+    """The folder and the part that DIR or DIR:PART names. A folder may have a colon in its name."""
     folder, colon, part = given.rpartition(":")
     if Path(given).is_dir() or not colon or not Path(folder).is_dir():
         return Path(given), None
@@ -178,12 +180,12 @@ def _split(given: str) -> tuple[Path, str | None]:
 
 
 def _names(record: Record) -> set[str]:
-    """The parts of a sweep that a record belongs to."""
-    return {record["method"], series_name(record["family"], method=record["method"])}
+    """The parts of its sweep that a record belongs to."""
+    return {record.method, series_of(record)}
 
 
 def _levels(sides: Sequence[Side], *, target: Target | None) -> tuple[Level, ...]:
-    accuracy = sides[0].reference.accuracy
+    accuracy = sides[0].reference.val.accuracy
     named = {accuracy - drop: _above(drop) for drop in POINTS}
     aim = target or next((side.target for side in sides if side.target), None)
     if aim is not None:
@@ -219,14 +221,14 @@ def _joint(sides: Sequence[Side]) -> tuple[int, ...]:
 
 
 def _notes(sides: Sequence[Side]) -> tuple[str, ...]:
-    """What the sides do not share, each against the first."""
+    """How each side differs from the first."""
     first, notes = sides[0], []
     for side in sides[1:]:
         other = [_PART[part] for part in _PART if side.parts.get(part) != first.parts.get(part)]
         if other:
             notes.append(f"{side.name} has another {' and another '.join(other)} than {first.name}.")
-        if side.reference.artifact_bytes != first.reference.artifact_bytes:
-            notes.append(f"{side.name}: a ratio is to its own reference, not to that of {first.name}.")
+        if side.reference.bytes != first.reference.bytes:
+            notes.append(f"{side.name}: its ratios are to its own reference, not to that of {first.name}.")
     if len(set[int]().union(*(side.trained for side in sides))) > 1:
-        notes.append("Candidates differ in their number of seeds: the best of many results of one seed is a lucky one.")
+        notes.append("Candidates differ in their number of seeds. The best of many results of one seed is a lucky one.")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""The figure of a comparison: every side's candidates and front on one plot, each front named where it lies."""
+"""The figure of a comparison: the candidates and the front of every side on one plot, each front with its name."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _CLEAR = 16.0
 
 
 def draw_comparison(comparison: Comparison) -> Figure:
-    """All fronts as staircases, told apart by colour, dashes and shape, and named beside their lines."""
+    """All fronts as staircases, which differ in colour, dashes and marker shape, with their names beside them."""
     with settings():
         figure = Figure(figsize=(WIDTH, _TOP + PLOT_HEIGHT + 1.2), dpi=100, facecolor=CARD)
         FigureCanvasAgg(figure)
@@ -48,10 +48,10 @@ def draw_comparison(comparison: Comparison) -> Figure:
 def _windows(comparison: Comparison) -> tuple[Window, Window]:
     found = [candidate for side in comparison.sides for candidate in side.found]
     references = [side.reference for side in comparison.sides]
-    sizes = [reference.artifact_bytes for reference in references] + [c.artifact_bytes for c in found]
-    landmarks = [reference.error for reference in references] + [comparison.corner[1]]
+    sizes = [reference.bytes for reference in references] + [c.artifact_bytes for c in found]
+    landmarks = [reference.val.error for reference in references] + [comparison.corner[1]]
     extremes = [error for side in comparison.sides for c in side.front for error in (min(c.errors), c.worst_error)]
-    # Three times the loosest level would leave most of the plot to models that nobody compares.
+    # The window reaches to three times a landmark: for the last level, that would be mostly models beyond it.
     landmarks = [error / 2 if error == comparison.corner[1] else error for error in landmarks]
     return size_window(sizes), error_window([c.mean_error for c in found], landmarks=landmarks, extras=extremes)
 
@@ -59,10 +59,10 @@ def _windows(comparison: Comparison) -> tuple[Window, Window]:
 def _draw_levels(axes: Axes, comparison: Comparison) -> None:
     for level in comparison.levels:
         axes.axhline(level.error, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)), zorder=2, gid="level")
-    for reference in {side.reference for side in comparison.sides}:
+    for size, error in {(side.reference.bytes, side.reference.val.error) for side in comparison.sides}:
         axes.plot(
-            [reference.artifact_bytes],
-            [reference.error],
+            [size],
+            [error],
             linestyle="none",
             marker="*",
             markersize=13,
@@ -75,7 +75,7 @@ def _draw_levels(axes: Axes, comparison: Comparison) -> None:
 
 
 def _draw_side(axes: Axes, side: Side, *, look: Mark, index: int, edge: float) -> None:
-    """The candidates, pale off the front; bars over the seeds on it; the staircase, on to the `edge` of the plot."""
+    """Draws a side's candidates, bars over the seeds on its front, and the front, on to the `edge` of the plot."""
     pale = [candidate for candidate in side.found if candidate not in side.front]
     for kind, found, alpha, scale in (("dominated", pale, 0.3, 0.75), ("front", side.front, 1.0, 1.0)):
         axes.plot(
@@ -115,7 +115,7 @@ def _draw_side(axes: Axes, side: Side, *, look: Mark, index: int, edge: float) -
 
 
 def _steps(side: Side, *, edge: float) -> Points:
-    """The front (m, 2) by size, with its last error at `edge` bytes: a larger model need not be worse."""
+    """The front (m, 2) by size, and its last error once more at `edge` bytes."""
     corners = sorted({(float(c.artifact_bytes), c.mean_error) for c in side.front})
     return np.array([*corners, (edge, corners[-1][1])] if corners else [], dtype=np.float64).reshape(-1, 2)
 
@@ -126,7 +126,7 @@ def _level_names(comparison: Comparison) -> list[tuple[float, str, str]]:
 
 
 def _name_sides(figure: Figure, axes: Axes, comparison: Comparison, *, looks: Mapping[str, Mark]) -> None:
-    """Each front's name where its line is farthest from the others, over no point and no other name."""
+    """Writes each front's name where it is farthest from the others, over no point and no other name."""
     box = axes.get_window_extent()
     area = Box(box.x0 + _PAD, box.y0 + _PAD, box.width - 2 * _PAD, box.height - 2 * _PAD)
     lines = [_pixels(axes, _steps(side, edge=axes.get_xlim()[1])) for side in comparison.sides]
@@ -158,8 +158,8 @@ def _name_sides(figure: Figure, axes: Axes, comparison: Comparison, *, looks: Ma
 
 
 def _obstacles(axes: Axes, comparison: Comparison) -> Points:
-    """What names should leave visible besides the fronts, in pixels (n, 2): points, bars, stars, level lines."""
-    data = [(side.reference.artifact_bytes, side.reference.error) for side in comparison.sides] * 3
+    """What names should not hide besides the fronts, in pixels (n, 2): points, bars, stars, level lines."""
+    data = [(side.reference.bytes, side.reference.val.error) for side in comparison.sides] * 3
     data += [(c.artifact_bytes, c.mean_error) for side in comparison.sides for c in side.found]
     pieces = [axes.transData.transform(np.array(data, dtype=np.float64))]
     bars = [[(c.artifact_bytes, e) for e in (min(c.errors), c.worst_error)] for s in comparison.sides for c in s.front]
@@ -179,7 +179,7 @@ def _pixels(axes: Axes, steps: Points) -> Points:
 
 
 def _apart(line: Points, others: Sequence[Points]) -> Points:
-    """The point (2,) of `line` that is farthest from all `others`; its middle where there are none."""
+    """The point (2,) of `line` that is farthest from all `others`; its middle without others."""
     rest = np.concatenate([*others, np.empty((0, 2))])
     if not len(rest):
         return np.asarray(line[len(line) // 2])
@@ -195,14 +195,14 @@ def _lead(figure: Figure, box: Box, anchor: Points, *, colour: str) -> None:
 
 def _footer(comparison: Comparison, *, error: Window) -> str:
     size, corner = comparison.corner
-    n = count(comparison.sides[0].reference.n)
+    n = count(comparison.sides[0].reference.val.n)
     names = [printable(name, most=44) for name in comparison.short_names]
     volumes = (f"{name} {volume:.3f}" for name, volume in zip(names, comparison.hypervolumes, strict=True))
     notes = [printable(note, most=200) for note in comparison.notes]
     said = [
         f"Error is 1 \u2212 accuracy on the validation split (n = {n}). A point is one configuration: the mean over "
-        "its seeds, with a bar from least to most. Lines are fronts; pale points are beaten within their own sweep; a "
-        "star is a reference. Size is the whole file that ships and loads (1\u00a0kB = 1000\u00a0bytes). Dotted: the "
+        "its seeds, with a bar from least to largest. Lines are fronts; pale points are on no front; a "
+        "star is a reference. Size is that of the exported file (1\u00a0kB = 1000\u00a0bytes). Dotted: the "
         "errors at which sizes are compared. Hypervolume, the area below "
         f"{count(size)} bytes and error {percent(corner)}, in decades of bytes times points: {'; '.join(volumes)}."
     ]
@@ -213,7 +213,7 @@ def _footer(comparison: Comparison, *, error: Window) -> str:
 
 
 def _lay_out(figure: Figure, comparison: Comparison, *, footer: str) -> None:
-    """Sizes the figure to its footer, and writes title and footer. Heights in inches."""
+    """Makes the figure as high as its footer needs, and writes title and footer. Heights are in inches."""
     bottom = 0.72 + 0.145 * (footer.count("\n") + 1)
     height = _TOP + PLOT_HEIGHT + bottom
     figure.set_size_inches(WIDTH, height)
@@ -223,5 +223,5 @@ def _lay_out(figure: Figure, comparison: Comparison, *, footer: str) -> None:
     studies = " and ".join(sorted({side.study for side in comparison.sides}))
     title = f"Fronts compared: {printable(studies, most=60)}"
     figure.text(LEFT / WIDTH, 1 - 0.3 / height, title, fontsize=12.5, fontweight="bold", va="baseline")
-    words = "each sweep's smallest and best models; the lower and the farther left, the better"
+    words = "lower and farther left is better"
     figure.text(LEFT / WIDTH, 1 - 0.5 / height, words, fontsize=9, color=MUTED, va="baseline")

@@ -1,4 +1,4 @@
-"""A comparison in words: its two tables, for the terminal and for Markdown, and the files that show it."""
+"""A comparison as two tables, for the terminal and for Markdown, and the files that show it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from reports.compare.comparison import Comparison, Level, Side
 from reports.compare.figure import draw_comparison
 from reports.facts.columns import NONE
 from reports.facts.numbers import count, mean_percent, percent, ratio
-from reports.facts.rows import series_name
+from reports.facts.rows import series_of
 from reports.figures.formats import FORMATS, encode
 from reports.markdown import escape, table
 from sweep.pick.choice import Candidate
@@ -16,7 +16,7 @@ from sweep.store.files import write_whole
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under their headers; the columns in `right` hold numbers."""
+    """Headers and rows of cells. The columns in `right` hold numbers."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -29,7 +29,7 @@ class Table:
 
 
 def write_comparison(comparison: Comparison, out: Path) -> dict[str, str]:
-    """Writes compare.png, .svg, .pdf and compare.md into the folder `out`; kind -> path."""
+    """Writes compare.png, .svg, .pdf and .md into the folder `out`; returns kind -> path."""
     figure = draw_comparison(comparison)
     contents = {name: encode(figure, format=name) for name in FORMATS}
     contents["md"] = page(comparison).encode("utf-8", "replace")
@@ -55,7 +55,7 @@ def page(comparison: Comparison) -> str:
 
 
 def sides_table(comparison: Comparison) -> Table:
-    """A row a side: what was run, its front and its hypervolume."""
+    """A row for each side: its candidates, its front and its hypervolume."""
     fewest = _fewest(comparison)
     rows = tuple(
         (
@@ -66,7 +66,7 @@ def sides_table(comparison: Comparison) -> Table:
             count(comparison.joint[index]),
             f"{comparison.hypervolumes[index]:.3f}",
             f"{fewest[index]} of {len(comparison.levels)}",
-            f"{count(side.reference.artifact_bytes)} bytes, error {percent(side.reference.error)}",
+            f"{count(side.reference.bytes)} bytes, error {percent(side.reference.val.error)}",
         )
         for index, side in enumerate(comparison.sides)
     )
@@ -75,7 +75,7 @@ def sides_table(comparison: Comparison) -> Table:
 
 
 def levels_table(comparison: Comparison) -> Table:
-    """A row a level and side: the smallest model whose error is no larger than the level."""
+    """A row for each level and side: the smallest model whose error is at most that of the level."""
     rows = []
     for level in comparison.levels:
         title = f"{percent(level.error)} ({level.name})"
@@ -86,16 +86,16 @@ def levels_table(comparison: Comparison) -> Table:
 
 
 def meanings(comparison: Comparison) -> tuple[str, ...]:
-    """What the numbers are, then what the sides do not share."""
+    """What the numbers mean, then how the sides differ."""
     size, error = comparison.corner
-    n = comparison.sides[0].reference.n
+    n = comparison.sides[0].reference.val.n
     return (
         f"Error: 1 \u2212 accuracy on the validation split (n {count(n)}: one example is {percent(1 / n)}), the mean "
-        "over seeds (least to most). A front is the best of its candidates on that split, so it flatters all of them.",
+        "over seeds (least to largest). A front is the best of many results on that split, so it is a little too good.",
         f"Hypervolume: the area between a front and the point {count(size)} bytes, error {percent(error)}, in decades "
-        "of bytes (log10) times points of error; the more the better. Models beyond that point add nothing.",
-        "Smallest at: at how many of the errors no other sweep has a smaller model. These are mean errors; a pick may "
-        "ask a target of every seed.",
+        "of bytes (log10) times points of error. Larger is better. Models beyond that point add nothing.",
+        "Smallest at: the number of errors at which no other sweep has a smaller model. These are mean errors; a pick "
+        "may need every seed to meet the target.",
         *comparison.notes,
     )
 
@@ -109,15 +109,15 @@ def _smallest(level: Level, side: Side, found: Candidate | None) -> tuple[str, .
     return (
         count(found.artifact_bytes),
         NONE if to_first is None else f"{to_first:.3f}",
-        ratio(side.reference.artifact_bytes / found.artifact_bytes),
+        ratio(side.reference.bytes / found.artifact_bytes),
         mean_percent(found.errors),
         count(len(found.seeds)),
-        f"{series_name(found.family, method=found.method)}: {found.label}",
+        f"{series_of(found)}: {found.label}",
     )
 
 
 def _fewest(comparison: Comparison) -> list[int]:
-    """Of each side, at how many levels no other has fewer bytes."""
+    """For each side, the number of levels at which no other has fewer bytes."""
     counts = [0] * len(comparison.sides)
     for level in comparison.levels:
         least = min((found.artifact_bytes for found in level.reached if found), default=None)

@@ -12,13 +12,13 @@ def summary(comparison: Comparison) -> dict[str, Any]:
     sides = comparison.sides
     measured = zip(sides, comparison.hypervolumes, comparison.joint, strict=True)
     return {
-        "n": sides[0].reference.n,
+        "n": sides[0].reference.val.n,
         "hypervolume": {"bytes": size, "error": error, "unit": "decades of bytes x points of error"},
         "sides": [
             {
                 "name": side.name,
                 "study": side.study,
-                "reference": {"bytes": side.reference.artifact_bytes, "error": side.reference.error},
+                "reference": {"bytes": side.reference.bytes, "error": side.reference.val.error},
                 "jobs_done": side.jobs_done,
                 "candidates": len(side.found),
                 "seeds": list(side.seeds),
@@ -50,7 +50,7 @@ def _model(candidate: Candidate, side: Side) -> dict[str, Any]:
         "configuration": dict(candidate.configuration),
         "method": candidate.method,
         "artifact_bytes": candidate.artifact_bytes,
-        "compression_ratio": side.reference.artifact_bytes / candidate.artifact_bytes,
+        "compression_ratio": side.reference.bytes / candidate.artifact_bytes,
         "mean_error": candidate.mean_error,
         "errors": list(candidate.errors),
         "seeds": list(candidate.seeds),

@@ -1,4 +1,4 @@
-"""The table of candidates: its columns, each with a title, what it means, and how a value is written."""
+"""The columns of the table of candidates: what each means, and how its values are written."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,20 @@ YES = "\u2713"
 
 @dataclass(frozen=True)
 class Column:
-    """One column: the key that the page's script knows it by, its title, a sentence on what it holds, how it is
-    aligned, and the text of a row's cell.
+    """One column.
+
+    Attributes:
+        key: its name in the page's script.
+        title: at its head.
+        meaning: what it holds.
+        align: "n" for numbers, on the right; "c" for marks, in the centre; "" for words.
+        text: what it shows of a row.
     """
 
     key: str
     title: str
     meaning: str
-    align: str  # "n" for numbers, on the right; "c" for marks, in the centre; "" for words
+    align: str
     text: Callable[[Row], str]
 
 
@@ -45,21 +51,21 @@ COLUMNS: Sequence[Column] = (
     Column(
         "nominal",
         "Nominal bytes",
-        "bytes known before training, before zstd",
+        "size of the file before zstd, known before training",
         "n",
-        lambda row: NONE if row.nominal_bytes is None else count(row.nominal_bytes),
+        lambda row: count(row.best.nominal_bytes),
     ),
     Column(
         "bytes",
         "Artifact bytes",
-        "bytes of the packed file that ships",
+        "size of the exported file",
         "n",
         lambda row: count(row.candidate.artifact_bytes),
     ),
     Column(
         "ratio",
         "Ratio",
-        "the reference's packed file over the artifact's",
+        "size of the reference's packed file over that of the exported file",
         "n",
         lambda row: ratio(row.compression_ratio),
     ),
@@ -67,35 +73,39 @@ COLUMNS: Sequence[Column] = (
     Column(
         "gap",
         "Gap",
-        "how far the weights end from their compressed form, relative; worst over the seeds",
+        "relative distance of the weights from their compressed form after training; the largest over the seeds",
         "n",
-        lambda row: NONE if row.gap is None else percent(row.gap),
+        lambda row: percent(row.gap),
     ),
     Column(
         "time",
         "Time",
-        "time of the whole job, with its evaluation and packing, summed over the seeds",
+        "time of the whole job with evaluation and packing, summed over the seeds",
         "n",
-        lambda row: NONE if not row.seconds else seconds(row.seconds),
+        lambda row: seconds(row.seconds) if row.seconds else NONE,
     ),
     Column(
-        "front", "Front", "no other candidate is both smaller and better", "c", lambda row: YES if row.on_front else ""
+        "front",
+        "Front",
+        "no other candidate has both a smaller file and a lower error",
+        "c",
+        lambda row: YES if row.on_front else "",
     ),
-    Column("target", "Target", "meets the target, with enough seeds", "c", lambda row: YES if row.meets_target else ""),
+    Column("target", "Target", "meets the target with enough seeds", "c", lambda row: YES if row.meets_target else ""),
 )
 
 
 LATENCY = Column(
     "latency",
     "Latency",
-    "of the reference's, in ONNX Runtime, one example on one thread",
+    "as a fraction of the reference's, in ONNX Runtime, for one example on one thread",
     "n",
     lambda row: NONE if row.candidate.latency is None else f"{row.candidate.latency:.2f}",
 )
 
 
 def columns_of(findings: Findings) -> list[Column]:
-    """The columns of the table: that of the latency where one was measured."""
+    """The columns of the table, with the latency's only where it was measured."""
     place = [column.key for column in COLUMNS].index("macs") + 1
     measured = any(row.candidate.latency is not None for row in findings.rows)
     return [*COLUMNS[:place], *([LATENCY] if measured else []), *COLUMNS[place:]]

@@ -1,45 +1,80 @@
-"""What each job went through, step by step: scripts beside the page, which it loads when a reader asks for a job.
-
-Scripts and not JSON, because a page that is opened from a disk may not fetch a file. They hold numbers only.
-"""
+"""What a job left in its diagnostics.json: how its LC steps went, and what its layers consist of."""
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sweep.store.files import read_optional
 from sweep.store.folder import SweepFolder
 
 STEP = ("step", "mu", "loss", "gap", "val_error")
-"""The columns of a job's curves, in this order; each is a list with a number or null for each LC step."""
+"""The columns of a job's curves, in this order. Each is a list with a number or None for each LC step."""
 
 Curves = list[list[float | None]]
 
 _JOB = re.compile(r"[0-9a-f]{8,}")
 
 
+@dataclass(frozen=True)
+class Layer:
+    """What one layer of a compressed model consists of.
+
+    Attributes:
+        name: of its weights in the model.
+        shape: of these.
+        kept: how many of them are not zero.
+        bits: of storage for each weight, before zstd.
+        ranks: of its low-rank parts; empty without one.
+        values: (value, how often it occurs), where the values are few; else empty.
+        counts: the histogram of the reference's weights, over bins of equal width.
+        low: where the first bin begins.
+        high: where the last bin ends.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kept: int
+    bits: float
+    ranks: tuple[int, ...]
+    values: tuple[tuple[float, int], ...]
+    counts: tuple[float, ...]
+    low: float
+    high: float
+
+
 def read_curves(folder: SweepFolder, ids: Iterable[str]) -> dict[str, Curves]:
-    """Job -> the columns of its curves, for those of the jobs that left diagnostics."""
-    found = ((job, _steps(folder, job)) for job in ids)
+    """Job -> the columns of its curves, for those jobs that left diagnostics."""
+    found = ((job, _diagnostics(folder, job, "steps")) for job in ids)
     return {job: [[_rounded(step.get(name)) for step in steps] for name in STEP] for job, steps in found if steps}
 
 
-def read_layers(folder: SweepFolder, job: str) -> list[Mapping[str, Any]]:
-    """What the job's model is made of, as lc_core.structure.anatomy has it; nothing where it left none."""
-    return _diagnostics(folder, job, "layers")
+def read_layers(folder: SweepFolder, job: str) -> list[Layer]:
+    """The layers of a job's model; none where it left no diagnostics."""
+    return [layer_of(data) for data in _diagnostics(folder, job, "layers")]
 
 
-def _steps(folder: SweepFolder, job: str) -> list[Mapping[str, Any]]:
-    """The job's LC steps; none where it left no diagnostics."""
-    return _diagnostics(folder, job, "steps")
+def layer_of(data: Mapping[str, Any]) -> Layer:
+    """The layer that JSON data hold, as lc_core.structure.anatomy writes them."""
+    return Layer(
+        name=str(data["name"]),
+        shape=tuple(data["shape"]),
+        kept=data["kept"],
+        bits=data["bits"],
+        ranks=tuple(data["ranks"]),
+        values=tuple((value, times) for value, times in data["values"]),
+        counts=tuple(data["histogram"]["counts"]),
+        low=data["histogram"]["low"],
+        high=data["histogram"]["high"],
+    )
 
 
 def _diagnostics(folder: SweepFolder, job: str, name: str) -> list[Mapping[str, Any]]:
-    """Nothing too for a name that no job of ours has."""
+    """One list of a job's diagnostics; empty where there is none, and where `job` cannot be an id of ours."""
     content = read_optional(folder.diagnostics(job)) if _JOB.fullmatch(job) else None
     return [] if content is None else [each for each in content.get(name, []) if isinstance(each, Mapping)]
 
 
 def _rounded(value: object) -> float | None:
-    """Five figures, as fine as a curve is drawn."""
+    """To five digits, as fine as a curve is drawn."""
     return float(f"{value:.5g}") if isinstance(value, int | float) else None

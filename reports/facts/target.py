@@ -6,23 +6,23 @@ from sweep.intervals import CONFIDENCE
 
 
 def target_words(findings: Findings) -> str:
-    """The target in words, as in `validation accuracy of at least 95.00 %`, with where it comes from; empty without."""
+    """The target in words, as in `validation accuracy of at least 95.00 %`; empty without one."""
     target, threshold = findings.target, findings.threshold
     if target is None or threshold is None:
         return ""
     words = f"validation accuracy of at least {percent(threshold)}"
     if target.min_accuracy is None and target.max_drop is not None:
-        from_reference = percent(findings.reference.accuracy)
-        drop = f"{100 * target.allowed(findings.reference.accuracy):.4g}"
+        from_reference = percent(findings.reference.val.accuracy)
+        drop = f"{100 * target.allowed(findings.reference.val.accuracy):.4g}"
         words += f" (the reference's {from_reference} less {drop} point{'' if drop == '1' else 's'})"
     return words
 
 
 def rule_words(findings: Findings) -> str:
-    """What the seeds of a candidate have to do to meet the target: sweep.criteria.Criteria.met_by, in words."""
-    if findings.confirm:
+    """What the seeds of a candidate must show to meet the target: sweep.criteria.Criteria.met_by, in words."""
+    repeats, confirm = findings.manifest.repeats, findings.manifest.confirm
+    if confirm:
         return (
-            f"with {100 * CONFIDENCE:g}{NO_BREAK}% confidence in the mean of the seeds after the first, "
-            f"{findings.confirm} or more"
+            f"confirmed on {confirm} or more further seeds ({100 * CONFIDENCE:g}{NO_BREAK}% confidence in their mean)"
         )
-    return "in every seed" + (f", of {findings.repeats} or more" if findings.repeats > 1 else "")
+    return "in every seed" + (f", with {repeats} seeds or more" if repeats > 1 else "")

@@ -1,5 +1,4 @@
-"""The words inside the Pareto figure: the pick's callout, where it hides no point, and the names of
-the level lines, in the right margin."""
+"""The texts in the Pareto figure: a box that says what the pick is, and the names of the level lines and points."""
 
 from collections.abc import Mapping
 
@@ -19,14 +18,14 @@ from reports.figures.point_names import name_points
 from reports.figures.style import CARD, FEASIBLE, INK, Mark
 from reports.figures.text import extent, write
 
-_RING = 8.5  # points: the radius of the ring about the pick
+_RING = 8.5  # points: the radius of the ring around the pick
 _MARGIN = 6.0  # pixels at 100 dpi, as all below
 _PAD = 6.0
 _LINE = 17.0
 
 
 def annotate(figure: Figure, axes: Axes, findings: Findings, *, cost: Cost, looks: Mapping[str, Mark]) -> None:
-    """Writes the labels into a figure whose size and axes are final."""
+    """Writes the texts into a figure whose size and axes are final."""
     box = axes.get_window_extent()
     area = Box(box.x0 + _MARGIN, box.y0 + _MARGIN, box.width - 2 * _MARGIN, box.height - 2 * _MARGIN)
     obstacles = _obstacles(axes, findings, cost=cost)
@@ -37,18 +36,16 @@ def annotate(figure: Figure, axes: Axes, findings: Findings, *, cost: Cost, look
         )
         taken.append(called)
         obstacles = np.concatenate([obstacles, leader])
-    levels = [(findings.reference.error, f"reference\n{percent(findings.reference.error)}", INK)]
+    levels = [(findings.reference.val.error, f"reference\n{percent(findings.reference.val.error)}", INK)]
     if findings.threshold is not None:
         levels.append((1 - findings.threshold, f"target\n\u2264 {percent(1 - findings.threshold)}", FEASIBLE))
     name_levels(figure, axes, levels)
-    lines = [error for error, _, _ in levels]
-    name_points(
-        figure, axes, findings, cost=cost, looks=looks, area=area, obstacles=obstacles, taken=taken, levels=lines
-    )
+    obstacles = np.concatenate([obstacles, *(_level_line(axes, error, area) for error, _, _ in levels)])
+    name_points(figure, axes, findings, cost=cost, looks=looks, area=area, obstacles=obstacles, taken=taken)
 
 
 def name_levels(figure: Figure, axes: Axes, levels: list[tuple[float, str, str]]) -> None:
-    """Names level lines (error, words, colour) right of the axes, at their height but never over one another."""
+    """Names level lines (error, words, colour) right of the axes, at their height. The names do not overlap."""
     box = axes.get_window_extent()
     texts = [(level, write(figure, words, size=8.8, colour=colour)) for level, words, colour in sorted(levels)]
     lowest = box.y0
@@ -60,9 +57,15 @@ def name_levels(figure: Figure, axes: Axes, levels: list[tuple[float, str, str]]
         text.set_position(((box.x1 + 6) / figure.dpi, (bottom + height) / figure.dpi))
 
 
+def _level_line(axes: Axes, error: float, area: Box) -> Points:
+    """Points every few pixels along the line at an error."""
+    height = float(axes.transData.transform((axes.get_xlim()[0], error))[1])
+    return along(np.array([[area.left, height], [area.left + area.width, height]]), step=8.0)
+
+
 def _obstacles(axes: Axes, findings: Findings, *, cost: Cost) -> Points:
-    """What labels should leave visible, in pixels (n, 2): points, seed ranges, DC, the star, the staircase."""
-    data = [(cost.of_reference(findings.reference), findings.reference.error)] * 3
+    """What texts should not hide, in pixels (n, 2): points, seed ranges, DC, the star, the staircase."""
+    data = [(cost.of_reference(findings.reference), findings.reference.val.error)] * 3
     for row in findings.rows:
         size, weight = cost.of(row), 3 if cost.key in row.fronts else 2
         data += [(size, row.candidate.mean_error)] * weight
@@ -86,7 +89,7 @@ def _obstacles(axes: Axes, findings: Findings, *, cost: Cost) -> Points:
 def _call_out(
     figure: Figure, axes: Axes, findings: Findings, *, pick: Row, cost: Cost, area: Box, obstacles: Points
 ) -> tuple[Box, Points]:
-    """Rings the pick and says what it is in a box with a leader line; where the box is, and the line as points."""
+    """Draws a ring around the pick and a box that says what it is. Returns the box, and its leader line as points."""
     assert findings.choice is not None
     candidate = pick.candidate
     axes.plot(
@@ -116,7 +119,7 @@ def _call_out(
         lines.append(f"misses the target by {points(-findings.choice.margin)}")
     head = write(figure, printable(f"{pick.series}: {candidate.label}", most=46), size=9.2, weight="bold")
     body = [write(figure, line, size=8.8) for line in lines]
-    # Bold letters are wider in print than at the screen's resolution, where they are measured.
+    # Bold text is wider in print than at the screen's resolution, at which it is measured.
     width = 1.03 * max(extent(figure, text)[0] for text in (head, *body)) + 2 * _PAD
     height = _LINE * (1 + len(body)) + 2 * _PAD
     centre = axes.transData.transform((cost.of(pick), candidate.mean_error))
@@ -159,7 +162,7 @@ def _draw_box(figure: Figure, box: Box) -> None:
 
 
 def _draw_leader(figure: Figure, box: Box, centre: tuple[float, float]) -> Points:
-    """A line from the nearest place of the box to the ring, none when they touch; on to the centre, as points."""
+    """Draws a line from the box to the ring unless they touch. Returns points along it, on to the ring's centre."""
     near = np.clip(centre, (box.left, box.bottom), (box.left + box.width, box.bottom + box.height))
     away = np.array(near) - centre
     length = float(np.hypot(*away))

@@ -21,7 +21,7 @@ def size_range(findings: Findings, *, cost: Cost) -> Window:
 
 def error_range(findings: Findings) -> Window:
     """The range of the error axis (fractions): the same whatever the horizontal axis is."""
-    landmarks = [findings.reference.error]
+    landmarks = [findings.reference.val.error]
     if findings.threshold is not None:
         landmarks.append(1 - findings.threshold)
     if findings.pick is not None:

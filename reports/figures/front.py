@@ -1,4 +1,4 @@
-"""The Pareto figure: validation error against true bytes or MACs, with the front, target, reference and pick."""
+"""The Pareto figure: validation error against bytes, MACs or latency, with front, target, reference and pick."""
 
 import textwrap
 
@@ -19,11 +19,11 @@ from reports.figures.style import CARD, MUTED, marks, settings
 from sweep.pick.choice import By
 
 WIDTH, PLOT_HEIGHT = 9.6, 4.6  # inches
-LEFT, RIGHT, TOP = 0.78, 0.92, 1.08  # inches around the plot; what lies below it is measured
+LEFT, RIGHT, TOP = 0.78, 0.92, 1.08  # inches around the plot; the height below it is measured
 
 
 def draw_front(findings: Findings, *, by: By = "bytes") -> Figure:
-    """The Pareto figure of a sweep, against what `by` names; when nothing finished, the reference and the target."""
+    """The Pareto figure of a sweep: error against the cost `by`. Without candidates: the reference and the target."""
     with settings():
         figure = Figure(figsize=(WIDTH, TOP + PLOT_HEIGHT + 1.2), dpi=100, facecolor=CARD)
         FigureCanvasAgg(figure)
@@ -45,23 +45,23 @@ def draw_front(findings: Findings, *, by: By = "bytes") -> Figure:
 
 
 def definitions(findings: Findings, *, by: By) -> str:
-    """What the axes are, on which split, over how many seeds, and what lies where the scale is compressed."""
+    """What the axes and points mean, and what is not drawn or lies where the scale is compressed."""
     cost, error = COSTS[by], error_range(findings)
     low, high = findings.seeds_range
     seeds = counted(high, "seed") if low == high else f"{low} to {high} seeds"
-    said = [f"Error is 1 \u2212 accuracy on the validation split (n = {count(findings.reference.n)})."]
+    said = [f"Error is 1 \u2212 accuracy on the validation split (n = {count(findings.reference.val.n)})."]
     if findings.rows:
-        spread = "." if high <= 1 else ": the mean, with a bar from the least to the most."
+        spread = "." if high <= 1 else ": the mean, with a bar from the least to the largest."
         said.append(f"A point is one configuration, {seeds}{spread}")
     said.append(cost.definition(findings.reference))
     if any(cost.key in row.fronts and row.candidate.direct_error is not None for row in findings.rows):
         said.append(
-            "Arrows on the front lead from direct compression (DC), the same configuration before any training, "
+            "Arrows lead to the front from direct compression (DC): the same configuration before any training, "
             f"drawn at the {cost.name} of its LC model."
         )
     if findings.left_out:
         jobs = "1 finished job is" if findings.left_out == 1 else f"{count(findings.left_out)} finished jobs are"
-        said.append(f"{jobs} not drawn: another seed of the same configuration failed or was stopped.")
+        said.append(f"{jobs} not drawn: another seed of the same configuration is not done.")
     unknown = len(findings.rows) - len(findings.known(by).rows)
     if unknown:
         lack = "is not drawn: its" if unknown == 1 else "are not drawn: their"
@@ -75,7 +75,7 @@ def definitions(findings: Findings, *, by: By) -> str:
 
 
 def _footer(findings: Findings, *, by: By) -> str:
-    """The definitions, and the target, in lines."""
+    """The definitions and the target, wrapped."""
     words = definitions(findings, by=by)
     if findings.threshold is not None:
         words += f" Target: an accuracy of at least {percent(findings.threshold)}, {rule_words(findings)}."
@@ -83,7 +83,7 @@ def _footer(findings: Findings, *, by: By) -> str:
 
 
 def _lay_out(figure: Figure, *, legends: list[tuple[Legend, float]], below: str, findings: Findings) -> None:
-    """Sizes the figure to what stands below the plot, and writes the title and the footer. Heights in inches."""
+    """Makes the figure as high as its legends and footer need, and writes title and footer. Heights are in inches."""
     line = 0.145
     bottom = 0.6 + sum(tall + 0.08 for _, tall in legends) + 0.1 + line * (below.count("\n") + 1) + 0.1
     height = TOP + PLOT_HEIGHT + bottom
@@ -95,10 +95,10 @@ def _lay_out(figure: Figure, *, legends: list[tuple[Legend, float]], below: str,
         legend.set_bbox_to_anchor((LEFT / WIDTH, top / height), transform=figure.transFigure)
         top -= tall + 0.08
     figure.text(LEFT / WIDTH, 0.1 / height, below, fontsize=7.6, color=MUTED, va="bottom", linespacing=1.35)
-    title = "Compressed models of " + printable(findings.study, most=60)
+    title = "Compressed models of " + printable(findings.manifest.study, most=60)
     figure.text(LEFT / WIDTH, 1 - 0.3 / height, title, fontsize=12.5, fontweight="bold", va="baseline")
-    done = f"{counted(len(findings.rows), 'configuration')}, {counted(findings.jobs_done, 'job')}"
+    done = f"{counted(len(findings.rows), 'configuration')}, {counted(len(findings.jobs), 'job')}"
     if findings.failures:
         done += f", {count(len(findings.failures))} failed"
-    done += f"; reference error {percent(findings.reference.error)}"
+    done += f"; reference error {percent(findings.reference.val.error)}"
     figure.text(LEFT / WIDTH, 1 - 0.5 / height, done, fontsize=9, color=MUTED, va="baseline")

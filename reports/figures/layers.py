@@ -1,7 +1,6 @@
-"""What a model is made of, a line for each layer: weights kept, ranks, bits, and its values over the reference's."""
+"""What the layers of a model consist of, a line each: weights kept, ranks, bits, and values over the reference's."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from reports.facts.diagnostics import Layer
 from reports.facts.numbers import count, counted
 from reports.facts.printable import printable
 from reports.facts.rows import Row
@@ -19,11 +19,9 @@ WIDTH, TALL, TOP, FOOT = 9.6, 0.62, 0.85, 0.72  # inches; TALL a layer
 LEFT, WIDE, GAP = 1.75, 1.3, 0.4  # of the three columns of bars
 FULL_BITS = 32
 
-Layer = Mapping[str, Any]
-
 
 def draw_layers(row: Row, layers: Sequence[Layer], *, look: Mark) -> Figure:
-    """The figure of one model; `layers` as lc_core.structure.anatomy gives them."""
+    """The figure of one model's layers."""
     drawn = _largest(layers)
     height = TOP + TALL * len(drawn) + FOOT
     with settings():
@@ -34,7 +32,7 @@ def draw_layers(row: Row, layers: Sequence[Layer], *, look: Mark) -> Figure:
             return figure.add_axes((left / WIDTH, bottom / height, wide / WIDTH, tall / height), label=name)
 
         left = LEFT
-        for title, share, words in _COLUMNS if any(layer["ranks"] for layer in drawn) else (_COLUMNS[0], _COLUMNS[2]):
+        for title, share, words in _COLUMNS if any(layer.ranks for layer in drawn) else (_COLUMNS[0], _COLUMNS[2]):
             axes = panel(left, WIDE, FOOT, TALL * len(drawn), title)
             _draw_bars(axes, drawn, title=title, share=share, words=words, colour=look.colour)
             if left == LEFT:
@@ -42,7 +40,7 @@ def draw_layers(row: Row, layers: Sequence[Layer], *, look: Mark) -> Figure:
             left += WIDE + GAP
         for place, layer in enumerate(drawn):
             bottom = FOOT + TALL * (len(drawn) - 1 - place)
-            axes = panel(left, WIDTH - left - 0.15, bottom + 0.17, TALL - 0.2, f"values of {layer['name']}")
+            axes = panel(left, WIDTH - left - 0.15, bottom + 0.17, TALL - 0.2, f"values of {layer.name}")
             _draw_values(axes, layer, colour=look.colour)
         words = "values, over the reference's weights"
         figure.text(left / WIDTH, 1 - (TOP - 0.12) / height, words, fontsize=9.2, va="baseline")
@@ -55,35 +53,35 @@ def draw_layers(row: Row, layers: Sequence[Layer], *, look: Mark) -> Figure:
 
 
 def _largest(layers: Sequence[Layer]) -> list[Layer]:
-    """Those that are drawn: the largest, in the order of the model."""
+    """The MOST largest layers, in the order of the model."""
     ranked = sorted(range(len(layers)), key=lambda place: -_weights(layers[place]))
     return [layers[place] for place in sorted(ranked[:MOST])]
 
 
 def _weights(layer: Layer) -> int:
-    return int(np.prod(layer["shape"], dtype=object))
+    return int(np.prod(layer.shape, dtype=object))
 
 
 def _name(layer: Layer) -> str:
-    shape = "\u00d7".join(map(str, layer["shape"]))
-    return f"{printable(str(layer['name']), most=24)}\n{shape}"
+    shape = "\u00d7".join(map(str, layer.shape))
+    return f"{printable(layer.name, most=24)}\n{shape}"
 
 
 def _kept(layer: Layer) -> tuple[float, str]:
-    share = layer["kept"] / max(_weights(layer), 1)
+    share = layer.kept / max(_weights(layer), 1)
     return share, f"{100 * share:.3g} %"
 
 
 def _rank(layer: Layer) -> tuple[float, str]:
-    ranks = layer["ranks"]
+    ranks = layer.ranks
     if not ranks:
         return 0.0, "\u2013"
-    n, m = layer["shape"][0], max(_weights(layer) // max(layer["shape"][0], 1), 1)
+    n, m = layer.shape[0], max(_weights(layer) // max(layer.shape[0], 1), 1)
     return min(max(ranks) / min(n, m), 1.0), f"{', '.join(map(str, ranks))} of {min(n, m)}"
 
 
 def _bits(layer: Layer) -> tuple[float, str]:
-    return min(layer["bits"] / FULL_BITS, 1.0), f"{layer['bits']:.3g}"
+    return min(layer.bits / FULL_BITS, 1.0), f"{layer.bits:.3g}"
 
 
 _COLUMNS: tuple[tuple[str, Callable[[Layer], tuple[float, str]], str], ...] = (
@@ -102,7 +100,7 @@ def _draw_bars(
     words: str,
     colour: str,
 ) -> None:
-    """A bar for each layer, from nothing to all, and its number."""
+    """Draws a bar from 0 to the whole for each layer, with its number."""
     places = range(len(layers))
     shares = [share(layer) for layer in layers]
     axes.barh(places, [1.0] * len(layers), color=GRID, height=0.36)
@@ -123,10 +121,10 @@ def _draw_bars(
 
 
 def _draw_values(axes: Axes, layer: Layer, *, colour: str) -> None:
-    """The histogram of the reference's weights, each bin's height the root of its count; the values as stems."""
-    seen, values = layer["histogram"], layer["values"]
-    edges = np.linspace(seen["low"], seen["high"], len(seen["counts"]) + 1)
-    heights = np.sqrt(np.array(seen["counts"], dtype=np.float64))
+    """Draws the histogram of the reference's weights, and the layer's values as stems. Heights are roots of counts."""
+    values = layer.values
+    edges = np.linspace(layer.low, layer.high, len(layer.counts) + 1)
+    heights = np.sqrt(np.array(layer.counts, dtype=np.float64))
     axes.stairs(heights / max(heights.max(), 1e-9), edges, fill=True, color=MUTED, alpha=0.38, gid="histogram")
     low, high = float(edges[0]), float(edges[-1])
     if values:
@@ -150,9 +148,9 @@ def _draw_values(axes: Axes, layer: Layer, *, colour: str) -> None:
 
 def _footer(drawn: Sequence[Layer], layers: Sequence[Layer]) -> str:
     said = (
-        "Kept: entries that are not zero. Bits: of storage before zstd, on average over all layers that share codes or "
-        "a support. Grey: the reference's\nweights. Stems: the values of the compressed layer, where they are 64 or "
-        "fewer. Heights are square roots of how often a value occurs."
+        "Kept: weights that are not zero. Bits: storage for each weight before zstd, averaged over layers that share a "
+        "codebook or a mask. Grey: the\nreference's weights. Stems: the compressed layer's values, where they are 64 "
+        "or fewer. Heights are square roots of counts."
     )
     left_out = len(layers) - len(drawn)
     return said + (f" {counted(left_out, 'smaller layer')} not drawn, of {count(len(layers))}." if left_out else "")

@@ -1,4 +1,4 @@
-"""The legend of the Pareto figure, below the plot, where it hides nothing: the families, then the other signs."""
+"""The legends below the plot of the Pareto figure: the families, then the other signs."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ from reports.figures.style import CARD, FEASIBLE, INK, MUTED, Mark
 def draw_legends(
     figure: Figure, findings: Findings, *, cost: Cost, looks: Mapping[str, Mark], direct: bool, width: float
 ) -> list[tuple[Legend, float]]:
-    """The legends, not yet in their place, each with its height; `width` is what they may take. Both in inches."""
+    """The legends, not yet placed, each with its height. They take `width` at most. Both are in inches."""
     families = [
         Line2D([], [], linestyle="none", marker=look.shape, markersize=look.size, color=look.colour, label=series)
         for series, look in looks.items()
@@ -30,7 +30,7 @@ def draw_legends(
 
 
 def _signs(findings: Findings, *, cost: Cost, direct: bool) -> list[Line2D | Patch]:
-    """What the other marks mean; only those that the figure has."""
+    """What the other signs mean, of those that the figure has."""
 
     def dot(**look: object) -> Line2D:
         return Line2D([], [], linestyle="none", marker="o", **look)  # type: ignore[arg-type]
@@ -88,7 +88,7 @@ def _fit(figure: Figure, handles: list[Line2D] | list[Line2D | Patch], *, width:
             labelspacing=0.45,
             handlelength=1.9,
         )
-        # Set here, not above: a legend leaves out labels that begin with an underscore.
+        # Set here, since Legend leaves out labels that begin with an underscore.
         for text, handle in zip(legend.get_texts(), handles, strict=True):
             text.set_text(printable(str(handle.get_label()), most=44))
         extent = legend.get_window_extent(canvas.get_renderer())

@@ -1,4 +1,4 @@
-"""Where a label goes so that it hides no point: the cheapest spot on a lattice, in pixels."""
+"""Where a text goes so that it hides no point. All lengths are in pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,11 +26,14 @@ class Box:
 
 
 def place(width: float, height: float, *, spots: Points, anchor: tuple[float, float], obstacles: Points) -> Box:
-    """The box of this width and height, at one of `spots`, that covers least and lies nearest to `anchor`.
+    """The box of this size, at one of `spots`, that covers the fewest obstacles and lies nearest to `anchor`.
 
-    `spots` (n, 2) are possible lower left corners; `obstacles` (m, 2) are points that should stay visible, and that
-    the shortest leader from the box to the anchor should not cross either. All in pixels. Ties go to the first spot,
-    so the result depends on the input only. Cost: O(n k), k the cells of four pixels that hold an obstacle.
+    Its shortest line to the anchor should cross no obstacle either. Ties go to the first spot, so that the result
+    depends on the input only. Cost: O(n k), where k cells of four pixels hold an obstacle.
+
+    Args:
+        spots: possible lower left corners (n, 2).
+        obstacles: points (m, 2) that should stay visible.
     """
     left, bottom = spots[:, 0], spots[:, 1]
     right, top = left + width, bottom + height
@@ -51,8 +54,8 @@ def beside(
 ) -> Box | None:
     """A box of this width and height beside one of the points `own` (n, 2); None where none is free.
 
-    It lies inside `area`, on a side of the point or at a corner, `away` pixels from it, and hides none of `obstacles`
-    and none of the boxes `taken`; of several that do, the first side of the first point.
+    It lies inside `area`, on one side or corner of the point, `away` pixels from it. It hides none of `obstacles` and
+    meets none of the boxes `taken`. Where several do, it is the first one: the first side of the first point.
     """
     aside, slant = -away - width, 0.7 * away
     sides = ((away, -height / 2), (aside, -height / 2), (-width / 2, away), (-width / 2, -away - height))
@@ -86,7 +89,7 @@ def _meet(one: Box, other: Box) -> bool:
 
 
 def lattice(area: Box, *, width: float, height: float, step: float) -> Points:
-    """Lower left corners (n, 2), `step` pixels apart, at which a box of this size lies inside `area`; at least one."""
+    """Lower left corners (n, 2), `step` pixels apart, at which a box of this size lies inside `area`: one or more."""
     xs = np.arange(area.left, max(area.left + area.width - width, area.left) + 1e-9, step)
     ys = np.arange(area.bottom, max(area.bottom + area.height - height, area.bottom) + 1e-9, step)
     return np.stack(np.meshgrid(xs, ys, indexing="ij"), axis=-1).reshape(-1, 2)

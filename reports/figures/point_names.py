@@ -1,9 +1,8 @@
-"""Names beside points: the families', each by one of its own, and the knee's. None hides a point or another name."""
+"""Names beside points: each family's beside one of its points, and "knee". None hides a point or another name."""
 
 import functools
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -13,12 +12,12 @@ from reports.facts.costs import Cost
 from reports.facts.findings import Findings
 from reports.facts.printable import printable
 from reports.facts.rows import Row
-from reports.figures.placement import Box, Points, along, beside
+from reports.figures.placement import Box, Points, beside
 from reports.figures.style import MUTED, Mark
 from reports.figures.text import extent, write
 
 _NEAR, _FAR = 9.0, 15.0  # pixels at 100 dpi between a point and its name
-MOST = 10  # series that are named beside their points; more of them have their names in the legend alone
+MOST = 10  # series that are named beside their points; where there are more, only the legend names them
 
 
 def name_points(
@@ -31,13 +30,11 @@ def name_points(
     area: Box,
     obstacles: Points,
     taken: Sequence[Box],
-    levels: Sequence[float],
 ) -> None:
     """Writes the names into a figure whose size and axes are final, where there is room.
 
-    Boxes that are `taken` are not free, and no name stands on the lines at the error `levels`.
+    A name lies in `area`, on none of `obstacles` and in none of the boxes `taken`.
     """
-    obstacles = np.concatenate([obstacles, *[_level(axes, level, area) for level in levels]])
     free = functools.partial(beside, area=area, obstacles=obstacles, taken=(filled := list(taken)))
 
     def name(rows: Sequence[Row], words: str, colour: ColorType) -> None:
@@ -60,13 +57,7 @@ def name_points(
         name(rows, printable(series, most=28), _darker(look.colour))
 
 
-def _level(axes: Axes, error: float, area: Box) -> Points:
-    """A level line as points."""
-    height = float(axes.transData.transform((axes.get_xlim()[0], error))[1])
-    return along(np.array([[area.left, height], [area.left + area.width, height]]), step=8.0)
-
-
 def _darker(colour: str) -> tuple[float, float, float]:
-    """The colour as letters need it on white."""
+    """The colour, dark enough for text on white."""
     red, green, blue = (0.72 * part for part in to_rgb(colour))
     return red, green, blue

@@ -18,7 +18,7 @@ def draw_levels(axes: Axes, findings: Findings, *, cost: Cost, error: Window) ->
         limit = 1 - findings.threshold
         axes.axhspan(error.low, limit, facecolor=FEASIBLE, alpha=0.08, linewidth=0, zorder=0.5, gid="feasible")
         axes.axhline(limit, color=FEASIBLE, linewidth=1.3, linestyle=(0, (6, 3)), zorder=2, gid="target")
-    level = findings.reference.error
+    level = findings.reference.val.error
     axes.axhline(level, color=INK, linewidth=1.0, linestyle=(0, (1, 2)), zorder=2, gid="reference-level")
     axes.plot(
         [cost.of_reference(findings.reference)],

@@ -1,5 +1,4 @@
-"""How a sweep got where it is: the front's hypervolume and the smallest model so far, over jobs; what never ran, and
-what failed, by reason."""
+"""How a sweep went, job by job: the front's hypervolume, the smallest model so far, and what was skipped or failed."""
 
 import math
 import textwrap
@@ -12,20 +11,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reports.facts.findings import Findings, Job
+from reports.facts.findings import Findings
 from reports.facts.numbers import count, counted, percent
 from reports.facts.printable import printable
 from reports.facts.target import rule_words
 from reports.figures.axes import error_range
 from reports.figures.style import CARD, FEASIBLE, GRID, INK, MUTED, SERIES, settings
 from sweep.pick.pareto import front, hypervolume
+from sweep.store.record import Done
 
 WIDTH, PLOT, BAR = 9.6, 2.5, 0.36  # inches
 LEFT, GAP, TOP, BELOW = 0.78, 1.05, 0.85, 0.55
 
 
 def draw_progress(findings: Findings) -> Figure:
-    """A figure of the sweep's jobs in the order in which they finished. A job is a point of its own, seed by seed."""
+    """A figure of the sweep's jobs in the order in which they finished. Each job counts for itself, seed by seed."""
     reasons = reasons_of(findings)
     bars = BAR * len(reasons) + 0.3 if reasons else 0.0
     words = _footer(findings)
@@ -45,55 +45,51 @@ def draw_progress(findings: Findings) -> Figure:
             left = 4.2
             place = (left / WIDTH, (foot + 0.1) / height, (WIDTH - left - 0.7) / WIDTH, BAR * len(reasons) / height)
             _draw_reasons(figure.add_axes(place, label="reasons"), reasons)
-        title = "The jobs of " + printable(findings.study, most=60)
+        title = "The jobs of " + printable(findings.manifest.study, most=60)
         figure.text(LEFT / WIDTH, 1 - 0.3 / height, title, fontsize=12.5, fontweight="bold", va="baseline")
         told = f"{counted(len(findings.jobs), 'job')} done, {count(len(findings.failures))} failed"
-        if findings.stops:
-            told += f", {count(len(findings.stops))} stopped early"
         figure.text(LEFT / WIDTH, 1 - 0.5 / height, told, fontsize=9, color=MUTED, va="baseline")
         figure.text(LEFT / WIDTH, 0.1 / height, words, fontsize=7.6, color=MUTED, va="bottom", linespacing=1.35)
     return figure
 
 
-def hypervolumes(jobs: Sequence[Job], *, box: tuple[float, float]) -> list[float]:
-    """After each job: the share of the box (bytes, error) that the front of all so far dominates.
+def hypervolumes(jobs: Sequence[Done], *, box: tuple[float, float]) -> list[float]:
+    """After each job, the share of the box (bytes, error) that the front of the jobs so far dominates.
 
-    Only what is on the front is kept from job to job: O(n f log f), f being its size.
+    Cost: O(n f log f) for n jobs and fronts of at most f.
     """
     kept, shares = np.empty((0, 2)), []
     for job in jobs:
-        kept = np.vstack([kept, [job.artifact_bytes, job.error]])
+        kept = np.vstack([kept, [job.artifact_bytes, job.val.error]])
         kept = kept[front(kept)]
         shares.append(hypervolume(kept, np.array(box)) / (box[0] * box[1]))
     return shares
 
 
-def smallest_so_far(jobs: Sequence[Job], *, threshold: float) -> list[float]:
-    """After each job: the bytes of the smallest so far that has at least the accuracy `threshold`; NaN before any."""
+def smallest_so_far(jobs: Sequence[Done], *, threshold: float) -> list[float]:
+    """After each job, the bytes of the smallest with an accuracy of `threshold` or more so far; NaN before one."""
     least, sizes = math.inf, []
     for job in jobs:
-        if 1 - job.error >= threshold:
+        if job.val.accuracy >= threshold:
             least = min(least, job.artifact_bytes)
         sizes.append(least if math.isfinite(least) else math.nan)
     return sizes
 
 
 def reasons_of(findings: Findings) -> list[tuple[str, int, str]]:
-    """(reason, jobs or configurations, colour): what searches never started or stopped, then what failed."""
+    """(reason, number, colour): configurations that a search skipped, then jobs that failed."""
     skipped: Counter[str] = Counter()
     for search in findings.searches:
-        for reason, number in (search.get("skipped") or {}).items():
-            skipped[f"never started: {reason}"] += number
-    if findings.stops:
-        skipped["stopped early: others that did better there missed what is needed"] += len(findings.stops)
-    failed = Counter(f"failed: {failure.message}" for failure in findings.failures)
+        for reason, number in search.skipped.items():
+            skipped[f"skipped: {reason}"] += number
+    failed = Counter(f"failed: {job.error.message}" for job in findings.failures if job.error)
     groups = ((skipped, SERIES[0]), (failed, SERIES[1]))
     return [(reason, number, colour) for group, colour in groups for reason, number in group.most_common()]
 
 
 def _box(findings: Findings) -> tuple[float, float]:
     window = error_range(findings)
-    return findings.reference.artifact_bytes, min(window.bend or window.high, 1.0)
+    return findings.reference.bytes, min(window.bend or window.high, 1.0)
 
 
 def _settle(axes: Axes, *, title: str) -> None:
@@ -126,7 +122,7 @@ def _draw_smallest(axes: Axes, findings: Findings) -> None:
         axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", fontsize=9, color=MUTED)
         axes.set_yticks([])
         return
-    met = [(k, job) for k, job in enumerate(findings.jobs, 1) if 1 - job.error >= (findings.threshold or 0)]
+    met = [(k, job) for k, job in enumerate(findings.jobs, 1) if job.val.accuracy >= (findings.threshold or 0)]
     xs, ys = [k for k, _ in met], [job.artifact_bytes for _, job in met]
     axes.plot(
         xs, ys, linestyle="none", marker="o", markersize=4, color=FEASIBLE, alpha=0.35, markeredgewidth=0, gid="met"
@@ -159,11 +155,11 @@ def _draw_reasons(axes: Axes, reasons: Sequence[tuple[str, int, str]]) -> None:
 def _footer(findings: Findings) -> str:
     size, error = _box(findings)
     words = (
-        "Jobs in the order in which they finished; each is one seed of one configuration, measured on the validation "
-        f"split (n = {count(findings.reference.n)}). The box goes from nothing to the reference's {count(int(size))} "
-        f"bytes and to {percent(error)} error, both linear."
+        "Jobs in the order in which they finished. Each is one seed of one configuration, measured on the validation "
+        f"split (n = {count(findings.reference.val.n)}). Hypervolume: the share that the front dominates of the box "
+        f"from 0 to the reference's {count(int(size))} bytes and {percent(error)} error, both linear."
     )
     if findings.threshold is not None:
-        words += f" Dots: jobs with an accuracy of at least {percent(findings.threshold)}; a pick wants that "
+        words += f" Dots: jobs with an accuracy of at least {percent(findings.threshold)}. A pick needs that "
         words += f"{rule_words(findings)}."
     return "\n".join(textwrap.wrap(words, width=150))

@@ -1,4 +1,4 @@
-"""The way of one candidate over its LC steps: validation error, loss, gap and mu, a line for each seed."""
+"""One candidate over its LC steps: validation error, loss, gap and mu, with a line for each seed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ PANELS = {"val_error": "validation error (%)", "loss": "training loss of the L s
 
 
 def draw_run(row: Row, curves: Mapping[str, Curves]) -> Figure:
-    """The figure of one candidate; `curves` has those of its jobs that left any."""
+    """The figure of one candidate. `curves` holds those of its jobs that left any."""
     with settings():
         figure = Figure(figsize=(WIDTH, HEIGHT), dpi=100, facecolor=CARD)
         FigureCanvasAgg(figure)
@@ -42,22 +42,21 @@ def draw_run(row: Row, curves: Mapping[str, Curves]) -> Figure:
         )
         title = f"{row.series}: {printable(row.candidate.label, most=45)}"
         figure.text(0.07, 0.91, title, fontsize=12, fontweight="bold", va="baseline")
-        words = (
-            f"Error is 1 \u2212 accuracy on the validation split (n = {count(row.n)}). Dotted: \u03bc, on the right."
-        )
+        n = count(row.best.val.n)
+        words = f"Error is 1 \u2212 accuracy on the validation split (n = {n}). Dotted: \u03bc, on the right."
         figure.text(0.07, 0.03, words, fontsize=7.6, color=MUTED, va="bottom")
     return figure
 
 
 def _draw_panel(axes: Axes, name: str, *, row: Row, curves: Mapping[str, Curves]) -> None:
-    """One column over the steps, a line a seed; mu dotted, on an axis of its own."""
+    """Draws one column over the steps, a line for each seed, and mu dotted on an axis of its own."""
     beside = axes.twinx()
     shown, strengths = [], []
     for index, (job, columns) in enumerate(curves.items()):
         steps, values, mu = (_array(columns[STEP.index(column)]) for column in ("step", name, "mu"))
         values = 100 * values if name == "val_error" else values
         seed = row.candidate.seeds[row.candidate.ids.index(job)]
-        axes.plot(steps, values, gid=job, **_look(index, seed, of=len(curves), ships=job == row.candidate.best_id))
+        axes.plot(steps, values, gid=job, **_look(index, seed, of=len(curves), exported=job == row.candidate.best_id))
         beside.plot(steps, np.where(mu > 0, mu, np.nan), color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), gid="mu")
         shown.append(values)
         strengths.append(mu)
@@ -75,17 +74,17 @@ def _draw_panel(axes: Axes, name: str, *, row: Row, curves: Mapping[str, Curves]
     axes.set_xlabel("LC step (0: direct compression)", fontsize=8.5)
 
 
-def _look(index: int, seed: int, *, of: int, ships: bool) -> dict[str, Any]:
-    """A colour for each seed; where there are more than colours, the one that ships in ink and the others alike."""
+def _look(index: int, seed: int, *, of: int, exported: bool) -> dict[str, Any]:
+    """A colour for each seed. Where there are too few colours: the exported seed in black, all others alike."""
     if of <= len(SERIES):
         return {"color": SERIES[index], "linewidth": 1.2, "label": f"seed {seed}"}
-    if ships:
-        return {"color": INK, "linewidth": 1.4, "zorder": 3, "label": f"seed {seed}, which ships"}
+    if exported:
+        return {"color": INK, "linewidth": 1.4, "zorder": 3, "label": f"seed {seed}, which is exported"}
     return {"color": SERIES[0], "linewidth": 0.7, "alpha": 0.4, "label": f"the other {of - 1} seeds"}
 
 
 def _scale(axes: Axes, values: Values) -> None:
-    """A log axis with round ticks; a linear one where a value is zero, as an error can be. mu is so at step 0."""
+    """Makes an axis logarithmic, with round ticks, unless a value is 0. The 0 of mu at step 0 is not drawn."""
     seen = values[np.isfinite(values)]
     positive = seen[seen > 0]
     if len(positive) == 0 or (axes.get_lines()[0].get_gid() != "mu" and len(positive) < len(seen)):

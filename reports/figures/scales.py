@@ -1,4 +1,4 @@
-"""The axes of the Pareto figure: what range they show, linear or log, and where their ticks stand."""
+"""The scales of the Pareto figure's axes: their range, linear or log, and where their ticks stand."""
 
 import math
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ _STEPS = (
 )
 
 
-# The share of an axis above its bend, and how much of that range there must be to bend at all.
+# The share of an axis above its bend; and the least ratio of the top of the range to the bend, for a bend at all.
 _STRIP = 0.22
 _BEND_FROM = 1.3
-# Errors below this are rounding: no split has a million million examples.
+# Errors below this come from rounding: no split has 1e12 examples.
 _ZERO = 1e-12
 
 
 @dataclass(frozen=True)
 class Window:
-    """The range of an axis, whether it is logarithmic, and the value above which its scale is compressed, if any."""
+    """The range of an axis, whether it is logarithmic, and its bend: the value above which its scale is compressed."""
 
     low: float
     high: float
@@ -56,26 +56,30 @@ class Window:
         return np.log10(np.maximum(shown, 1e-9)) if self.log else shown
 
     def slope(self) -> float:
-        """What a unit above the bend measures in units below it, so that the upper part takes its share."""
+        """The length of a unit above the bend, in units below it."""
         assert self.bend is not None
         low, bend, high = (float(self._straight(np.asarray(v))) for v in (self.low, self.bend, self.high))
         return _STRIP / (1 - _STRIP) * (bend - low) / (high - bend)
 
 
 def size_window(sizes_bytes: Sequence[float]) -> Window:
-    """The range of the size axis: all the sizes (bytes, positive, at least one), with a margin; always log."""
+    """The range of the size axis, which is always logarithmic: all sizes (one or more, above 0), with a margin."""
     low, high = min(sizes_bytes), max(sizes_bytes)
     margin = max((high / low) ** 0.05, 1.15) if high / low > 1.2 else 2.0
     return Window(low / margin, high * margin, log=True)
 
 
 def error_window(errors: Sequence[float], *, landmarks: Sequence[float], extras: Sequence[float]) -> Window:
-    """The range of the error axis: everything is inside, and the decision has most of the room. All are fractions.
+    """The range of the error axis, which shows everything. All errors are fractions.
 
-    `errors` are the candidates', `landmarks` those of the reference, of the target and of the pick, `extras` what
-    is drawn beside them (the seeds' range, direct compression). The scale is compressed above three times the largest
-    landmark, or above where 60 % of the candidates are, so that models that lost everything are seen but do not squeeze
-    the others. Log when the lower part spans a factor of two or more, and nothing in it is zero.
+    The scale is compressed above three times the largest landmark, or above 60 % of the candidates where that is more:
+    models that lost all accuracy stay visible and leave most of the height to the others. It is logarithmic where the
+    part below spans a factor of two or more and holds no 0.
+
+    Args:
+        errors: of the candidates.
+        landmarks: of the reference, the target and the pick.
+        extras: what else is drawn: the ranges over seeds, direct compression.
     """
     bottom, most = min(*landmarks, *errors, *extras, 1.0), max(*landmarks, *errors, *extras, 0.0)
     ranked = sorted(errors)
@@ -96,7 +100,7 @@ def error_window(errors: Sequence[float], *, landmarks: Sequence[float], extras:
 
 
 def round_values(window: Window, *, most: int) -> list[float]:
-    """Round values inside the window, at most about `most` of them and as many as that allows: the labelled ticks."""
+    """Where the labelled ticks of an axis stand: round values inside the window, about `most` at most."""
     if window.bend is not None:
         lower = round_values(Window(window.low, window.bend, window.log), most=most - 2)
         return [*lower, *_strip_values(window.bend, window.high)]
@@ -114,7 +118,7 @@ def round_values(window: Window, *, most: int) -> list[float]:
 
 
 def small_values(window: Window) -> list[float]:
-    """Where the small unlabelled ticks of a log axis stand: 1 to 9 of every decade. None on a linear one."""
+    """Where the small ticks of a log axis stand: at 1 to 9 of every decade. A linear axis has none."""
     return _decade_values(window, tuple(map(float, range(1, 10)))) if window.log else []
 
 

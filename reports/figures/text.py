@@ -1,4 +1,4 @@
-"""Texts that are placed in a figure by their size, in pixels."""
+"""Texts in a figure that are placed by their size in pixels."""
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -9,7 +9,7 @@ from reports.figures.style import INK
 
 
 def write(figure: Figure, words: str, *, size: float, weight: str = "normal", colour: ColorType = INK) -> Text:
-    """A text in the figure, without a place yet."""
+    """A new text in the figure, which is not placed yet."""
     text = Text(0, 0, words, fontsize=size, fontweight=weight, color=colour, va="top", linespacing=1.3, zorder=12)
     text.set_transform(figure.dpi_scale_trans)
     figure.add_artist(text)

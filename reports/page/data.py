@@ -1,4 +1,4 @@
-"""The numbers that the page's script works on: JSON inside the page, in columns, so that a thousand rows are small."""
+"""The data that the page's script works on: JSON inside the page, in columns, which keeps a thousand rows small."""
 
 import json
 import re
@@ -9,17 +9,18 @@ from typing import Any
 from reports.facts.costs import Cost, costs_of
 from reports.facts.findings import Findings
 from reports.facts.numbers import round_ratio
-from reports.facts.rows import Reference, Row
+from reports.facts.rows import Row
 from reports.facts.target import rule_words
 from reports.figures.axes import error_range, size_range
 from reports.figures.scales import Window, round_values
 from reports.figures.style import marks
 from sweep.intervals import CONFIDENCE, Z95, paired_drop, student, wilson
+from sweep.store.manifest import Reference
 
-# What is only shown: whole numbers of such parts of one, finer than the page writes them.
+# Values that the page only shows, as whole numbers of these parts of 1: finer than the page writes them.
 SHOWN: Mapping[str, tuple[int, Callable[[Row], float | None]]] = {
-    "low": (10**5, lambda row: row.low),
-    "high": (10**5, lambda row: row.high),
+    "low": (10**5, lambda row: row.best.val.low),
+    "high": (10**5, lambda row: row.best.val.high),
     "direct": (10**6, lambda row: row.candidate.direct_error),
     "gap": (10**6, lambda row: row.gap),
     "seconds": (10, lambda row: row.seconds),
@@ -29,17 +30,20 @@ SHOWN: Mapping[str, tuple[int, Callable[[Row], float | None]]] = {
 def page_data(findings: Findings, *, curves: Iterable[str]) -> str:
     """The data, safe inside a `script` element: ASCII, and without `<`, `>` and `&`.
 
-    `curves` names the scripts beside the page with the jobs' curves. Rows are ordered by bytes, MACs, mean
-    error and job: the order in which a pick by bytes takes the first that meets the target. Accuracies are exact; what
-    is for show alone has as many digits as are shown.
+    Rows are ordered by bytes, MACs, mean error and job, so that a pick by bytes is the first that meets the target.
+    Accuracies are exact; values that the page only shows are rounded. `curves` names the scripts beside the page.
     """
     rows = sorted(findings.rows, key=_order)
     lost = lost_answers(rows, findings.reference)
     content = {
-        "n": findings.reference.n,
-        "reference": {"bytes": findings.reference.artifact_bytes, "macs": findings.reference.macs}
-        | {"accuracy": findings.reference.accuracy, "latency": 1},
-        "rule": {"repeats": findings.repeats, "confirm": findings.confirm, "student": _student(findings)}
+        "n": findings.reference.val.n,
+        "reference": {"bytes": findings.reference.bytes, "macs": findings.reference.macs}
+        | {"accuracy": findings.reference.val.accuracy, "latency": 1},
+        "rule": {
+            "repeats": findings.manifest.repeats,
+            "confirm": findings.manifest.confirm,
+            "student": _student(findings),
+        }
         | {"words": rule_words(findings), "z": Z95, "square": Z95**2, "bounds": lost is not None},
         "target": _target(findings),
         "by": findings.by,
@@ -57,8 +61,8 @@ def page_data(findings: Findings, *, curves: Iterable[str]) -> str:
 
 
 def command_starts(findings: Findings) -> dict[str, str]:
-    """What a reader types, quoted for a shell, but for the target and the job, which the page's script fills in."""
-    name = re.sub(r"[^\w.-]+", "_", findings.study).strip("._-") or "model"
+    """The commands, quoted for a shell, without the target and the job, which the page's script adds."""
+    name = re.sub(r"[^\w.-]+", "_", findings.manifest.study).strip("._-") or "model"
     return {
         "pick": shlex.join(["lcsweep", "pick", findings.folder]),
         "export": shlex.join(["lcsweep", "export", findings.folder]),
@@ -67,7 +71,7 @@ def command_starts(findings: Findings) -> dict[str, str]:
 
 
 def error_axis(findings: Findings) -> dict[str, Any]:
-    """The vertical axis: range, scale, and labelled ticks, those of the figure."""
+    """The vertical axis: range, scale and labelled ticks, as in the figure."""
     window = error_range(findings)
     scale = "log scale" if window.log else "linear scale"
     ticks = [[value, f"{100 * value:.4g}"] for value in round_values(window, most=9)]
@@ -106,7 +110,7 @@ def _series(findings: Findings) -> list[dict[str, str]]:
 
 
 def _columns(rows: Sequence[Row], findings: Findings) -> dict[str, Any]:
-    """The rows in columns; `forms` are the kinds of row that there are: series, method, names of knobs."""
+    """The rows in columns. A form is what many rows share: series, method and names of knobs."""
     forms = sorted({_form(row) for row in rows})
     order = {form: index for index, form in enumerate(forms)}
     series = {name: index for index, name in enumerate(findings.series)}
@@ -124,16 +128,16 @@ def _columns(rows: Sequence[Row], findings: Findings) -> dict[str, Any]:
             "macs": column(lambda row: row.candidate.macs),
             "latency": column(lambda row: row.candidate.latency),
             "faster": column(lambda row: row.faster),
-            "nominal": column(lambda row: row.nominal_bytes),
+            "nominal": column(lambda row: row.best.nominal_bytes),
             "seeds": _column(seeds),
             "best": column(lambda row: row.candidate.ids.index(row.candidate.best_id)),
-            "n": column(lambda row: row.n),
+            "n": column(lambda row: row.best.val.n),
         }
         | {name: _column([_parts(of(row), parts) for row in rows]) for name, (parts, of) in SHOWN.items()},
         "parts": {name: parts for name, (parts, _) in SHOWN.items()},
-        # One value a knob, a seed or a job: the rows' one after the other.
+        # One value for each knob or job, row after row.
         "levels": [_level(level) for row in rows for level in row.candidate.configuration.values()],
-        "accuracies": [_accuracy(accuracy, row.n) for row in rows for accuracy in row.candidate.accuracies],
+        "accuracies": [_accuracy(accuracy, row.best.val.n) for row in rows for accuracy in row.candidate.accuracies],
         "seeds": _column([seed for row in rows for seed in row.candidate.seeds]),
         "ids": [job for row in rows for job in row.candidate.ids],
     }
@@ -149,30 +153,31 @@ def _order(row: Row) -> tuple[float, float, float, str]:
 
 
 def _column(values: Sequence[Any]) -> Any:
-    """The values; where they are all the same, that one."""
+    """The values; where all are equal, only one."""
     return values[0] if values and all(value == values[0] for value in values) else list(values)
 
 
 def _parts(value: float | None, parts: int) -> int | None:
-    """The value as a whole number of parts, `parts` to one."""
+    """The value as a whole number of parts, of which 1 has `parts`."""
     return None if value is None else round(value * parts)
 
 
 def _accuracy(accuracy: float, n: int) -> float | int:
-    """The number of right answers of n, where their share is this accuracy to the last bit; else the accuracy."""
+    """The number of right answers where that over n is exactly the accuracy; else the accuracy."""
     right = round(accuracy * n)
     return right if right / n == accuracy else accuracy
 
 
 def lost_answers(rows: Sequence[Row], reference: Reference) -> list[float | int | None] | None:
-    """For each job, how many of the reference's right answers it loses: with its accuracy that makes the bound of its
-    drop, to the last bit. Where it does not, the bound; None where there is none.
+    """For each job, how many of the reference's right answers it loses.
 
-    None in place of all where the bounds of accuracies are not those that the page's script makes.
+    From that and the accuracy, the page's script computes exactly the bound of the drop. Where that is not so, it is
+    the bound itself; None where there is no bound. None in place of the list where the script cannot compute the bounds
+    of accuracies.
     """
     found: list[float | int | None] = []
     for row in rows:
-        candidate, n = row.candidate, row.n
+        candidate, n = row.candidate, row.best.val.n
         if any(low != wilson(right, n=n)[0] for right, low in zip(candidate.accuracies, candidate.lows, strict=True)):
             return None
         found += [_lost(a, high, reference, n) for a, high in zip(candidate.accuracies, candidate.drops, strict=True)]
@@ -180,10 +185,10 @@ def lost_answers(rows: Sequence[Row], reference: Reference) -> list[float | int 
 
 
 def _lost(accuracy: float, high: float | None, reference: Reference, n: int) -> float | int | None:
-    """Undoes sweep.intervals.paired_drop."""
+    """The number of lost answers: the inverse of sweep.intervals.paired_drop."""
     if high is None:
         return None
-    less = round(reference.accuracy * n) - round(accuracy * n)
+    less = round(reference.val.accuracy * n) - round(accuracy * n)
     half = high - less / (n + 2)
     apart = (half * (n + 2) / Z95) ** 2 + less**2 / (n + 2)  # lost + won + 1
     lost = round((apart - 1 + less) / 2)
@@ -192,16 +197,16 @@ def _lost(accuracy: float, high: float | None, reference: Reference, n: int) -> 
 
 
 def _level(level: object) -> int | float | str:
-    """A knob's level: a number where a script writes it as Python does, else as Python writes it."""
+    """A knob's level: a number where JavaScript writes it as Python does, else the text that Python writes."""
     plain = isinstance(level, int) and not isinstance(level, bool) and abs(level) < 2**53
     broken = isinstance(level, float) and level % 1 != 0 and 1e-4 <= abs(level) < 1e15
     return level if plain or broken else str(level)  # type: ignore[return-value]
 
 
 def _student(findings: Findings) -> float | None:
-    """The quantile of sweep.intervals.least_mean; the degrees of freedom do not hang on the target."""
+    """The quantile that sweep.intervals.least_mean takes. It is the same for every target."""
     dof = _degrees(row.candidate.accuracies for row in findings.rows if row.candidate.method == "lc")
-    return student(CONFIDENCE, dof=dof) if findings.confirm and dof else None
+    return student(CONFIDENCE, dof=dof) if findings.manifest.confirm and dof else None
 
 
 def _degrees(groups: Iterable[Sequence[float]]) -> int:
@@ -209,12 +214,12 @@ def _degrees(groups: Iterable[Sequence[float]]) -> int:
 
 
 def _target(findings: Findings) -> dict[str, Any] | None:
-    """The target, a relative drop as the absolute one that it comes to."""
+    """The target; a relative drop as an absolute one."""
     target = findings.target
     if target is None:
         return None
     if target.min_accuracy is not None:
         kind, value = "min_accuracy", target.min_accuracy
     else:
-        kind, value = "max_drop", target.allowed(findings.reference.accuracy)
+        kind, value = "max_drop", target.allowed(findings.reference.val.accuracy)
     return {"kind": kind, "value": value}

@@ -1,4 +1,4 @@
-// The figure's state, and what a pointer or a key finds in it.
+// The figure: what it shows now, and how it answers the pointer and the keys.
 
 function makeFigure({ data, rows, open }) {
   const host = document.getElementById("chart");
@@ -29,7 +29,7 @@ function makeFigure({ data, rows, open }) {
     paintCloud(canvas, visible.filter((row) => !row.fronts.has(view.cost.key)), view);
   }
 
-  // What moves with the target: its line, and the ring about the pick.
+  // Draws what changes with the target: its line, and the ring around the pick.
   function mark(choice) {
     const threshold = choice === null ? null : choice.threshold;
     under.replaceChildren();
@@ -73,7 +73,7 @@ function makeFigure({ data, rows, open }) {
     let least = 22 ** 2;
     for (const row of visible) {
       const [px, py] = placeOf(row);
-      // Of two at one distance, the one on the front.
+      // Of two rows equally far away, the one on the front.
       const distance = (px - x) ** 2 + (py - y) ** 2 - (row.fronts.has(view.cost.key) ? 4 : 0);
       if (distance < least) [best, least] = [row, distance];
     }

@@ -1,4 +1,4 @@
-"""The report's page: one HTML file that needs no network, and draws its figure itself where scripts run."""
+"""The report's page: one HTML file that needs no network. Its script draws the figure; else it shows front.svg."""
 
 import base64
 import hashlib
@@ -12,21 +12,22 @@ from markupsafe import Markup
 from reports.facts import numbers
 from reports.facts.columns import columns_of
 from reports.facts.costs import COSTS, costs_of
-from reports.facts.findings import Failure, Findings, Measurement
-from reports.facts.rows import Row
+from reports.facts.findings import Findings, Measurement
+from reports.facts.rows import Row, series_of
 from reports.facts.target import rule_words, target_words
 from reports.figures.front import definitions
 from reports.figures.style import marks
 from reports.page.data import command_starts, page_data
+from sweep.store.record import Record
 
-# The page's own script, in the order in which it is put together.
-SCRIPTS = ("words", "rows", "rule", "chart", "figure", "table", "trial", "target", "main")
+# The files of the page's script, in their order in it.
+SCRIPTS = ("numbers", "rows", "rule", "drawing", "figure", "table", "details", "target", "card", "main")
 
 
 def render(findings: Findings, *, curves: Iterable[str]) -> str:
-    """The page of a sweep. Every text is escaped. `curves` names the scripts of reports.page.curves beside it.
+    """The page of a sweep, with every text escaped. `curves` names the scripts of reports.page.curves beside it.
 
-    It stands alone, but for those and, where no script runs, for front.svg.
+    The page loads nothing else but front.svg, and that only where no script runs.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
@@ -50,10 +51,11 @@ def render(findings: Findings, *, curves: Iterable[str]) -> str:
         rule=rule_words(findings),
         commands=commands(findings),
         look_of_pick=look_of_pick(findings),
-        failures=alike(findings.failures),
+        failures=by_message(findings.failures),
         percent_range=numbers.percent_range,
         best=COSTS[findings.by].best,
         speed=speed,
+        series_of=series_of,
         hidden_unless=lambda shown: "" if shown else Markup(" hidden"),
         description=describe_figure(findings),
         definitions={cost.key: definitions(findings, by=cost.key) for cost in costs},
@@ -65,7 +67,7 @@ def render(findings: Findings, *, curves: Iterable[str]) -> str:
 
 
 def speed(row: Row) -> str:
-    """After its size or its MACs: how fast a model is, where that is known."""
+    """How fast a model is, to follow its size or its MACs; empty where it is not known."""
     if row.candidate.latency is not None:
         faster = "faster" if row.faster else "not faster"
         return f", {faster}: {row.candidate.latency:.2f} of the reference's latency"
@@ -73,38 +75,38 @@ def speed(row: Row) -> str:
 
 
 def page_script() -> str:
-    """The script of every page: its files in one strict scope, without their comments and indentation."""
+    """The page's script: its files in one strict scope, without comments and indentation."""
     lines = "\n".join(_asset(f"{name}.js") for name in SCRIPTS).splitlines()
     kept = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("//")]
     return "\n".join(["(() => {", '"use strict";', *kept, "})();"])
 
 
-def alike(failures: Sequence[Failure]) -> dict[str, list[Failure]]:
-    """The failures by what they say, the most frequent first."""
-    groups: dict[str, list[Failure]] = {}
-    for failure in failures:
-        groups.setdefault(failure.message, []).append(failure)
+def by_message(failures: Sequence[Record]) -> dict[str, list[Record]]:
+    """Message -> the jobs that failed with it, the most frequent one first."""
+    groups: dict[str, list[Record]] = {}
+    for job in failures:
+        groups.setdefault(job.error.message if job.error else "", []).append(job)
     return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
 
 
 def commands(findings: Findings) -> list[str]:
-    """What to type to choose again and to export the choice, quoted for a shell."""
+    """The commands that choose again and that export the choice, quoted for a shell."""
     start = command_starts(findings)
     options = _target_options(findings) + ([] if findings.by == "bytes" else ["--by", findings.by])
     typed = [f"{start['pick']} {shlex.join(options)}"]
     if findings.pick is not None:
-        typed.append(f"{start['export']} --trial {shlex.quote(findings.pick.candidate.best_id)} {start['out']}")
+        typed.append(f"{start['export']} --job {shlex.quote(findings.pick.candidate.best_id)} {start['out']}")
     return typed
 
 
 def look_of_pick(findings: Findings) -> Measurement | None:
-    """The last look at the test split that the pick had; None before the first."""
+    """The last measurement of the pick on the test split; None before the first."""
     shipped = None if findings.pick is None else findings.pick.candidate.best_id
     return next((look for look in reversed(findings.measurements) if look.id == shipped), None)
 
 
 def describe_figure(findings: Findings) -> str:
-    """The figure in a few sentences, for who cannot see it."""
+    """The figure in a few sentences, for readers who cannot see it."""
     front = [row for row in findings.rows if row.on_front]
     words = [f"Validation error against artifact size of {numbers.count(len(findings.rows))} configurations."]
     if front:
@@ -115,8 +117,8 @@ def describe_figure(findings: Findings) -> str:
             f"bytes at {numbers.percent(large.candidate.mean_error)}."
         )
     words.append(
-        f"The reference has {numbers.count(findings.reference.artifact_bytes)} bytes and "
-        f"{numbers.percent(findings.reference.error)} error."
+        f"The reference has {numbers.count(findings.reference.bytes)} bytes and "
+        f"{numbers.percent(findings.reference.val.error)} error."
     )
     if findings.pick is not None:
         chosen = findings.pick.candidate

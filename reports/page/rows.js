@@ -1,4 +1,4 @@
-// The data island read: rows as objects, in the order of bytes, MACs, mean error and job.
+// The page's data read into rows, ordered by bytes, MACs, mean error and job: reports/page/data.py writes them.
 
 function readRows(data) {
   const at = (column, index) => (Array.isArray(column) ? column[index] : column);
@@ -35,13 +35,13 @@ function readRows(data) {
   return rows;
 }
 
-// How fast a model is, where that is known: reports/html.py says the same.
+// How fast a model is, where that is known, as reports/page/html.py has it.
 function speedOf({ latency, faster }) {
   if (latency !== null) return `, ${faster ? "faster" : "not faster"}: ${latency.toFixed(2)} of the reference's latency`;
   return faster === false ? ", not faster" : "";
 }
 
-// The rows of which `key` is known, as a choice by it prefers them: a stable sort, so that ties go to bytes, MACs, error.
+// The rows whose cost `key` is known, the cheapest first. The sort is stable, so ties go by bytes, MACs and mean error.
 function cheapestFirst(rows, key) {
   return rows.filter((row) => row[key] !== null).sort((one, other) => one[key] - other[key]);
 }

@@ -1,8 +1,8 @@
-// The table of candidates: sorted, filtered, a hundred rows at first; and the same rows as a CSV file.
+// The table of candidates, sorted and filtered, 100 rows at first; and the same rows as a CSV file.
 
 const PAGE = 100;
 
-// Key of a column -> its value, by which it sorts, and its words. The page's head names the columns.
+// Key of a column -> the value by which it sorts, and its text. The page has the titles.
 const COLUMNS = {
   family: [(row) => row.family, (row) => row.family],
   configuration: [(row) => row.label, (row) => row.label],
@@ -25,7 +25,7 @@ function compare(one, other) {
   return one - other;
 }
 
-// The rows that a view shows, in its order: those without a value last, ties in the order of `rows`.
+// The rows that a view shows, in its order. Rows without a value come last; ties stay in the order of `rows`.
 function rowsShown(rows, view) {
   const wanted = view.filter.toLowerCase().split(/\s+/).filter(Boolean);
   const kept = rows.filter((row) => {
@@ -113,7 +113,7 @@ function makeTable({ data, rows, open, change }) {
   return fill;
 }
 
-// Every row that fits the filter, in the order of the table; numbers as they are, not as they are written on the page.
+// Every row that fits the filter, in the order of the table, with numbers in full.
 function csvOf(rows, view) {
   const columns = {
     job: (row) => row.ids[row.best],

@@ -1,6 +1,6 @@
-// The target that the reader sets: a kind, a number and a slider. Its value is the one that stands in the command.
+// The target that the reader sets by a kind, a number and a slider. The command holds exactly its value.
 
-// A slider's steps are hundredths of a point; `edge` is the error up to which the figure's scale is not compressed.
+// The slider's range in hundredths of a point. `edge` is the error above which the figure's scale is compressed.
 function sliderRange(kind, { referenceAccuracy, edge }) {
   if (kind === "min_accuracy") return [Math.floor(1e4 * (1 - edge)), 1e4];
   return [0, Math.min(Math.max(Math.ceil(2e2 * (edge - 1 + referenceAccuracy)) * 50, 100), 1e4)];
@@ -46,13 +46,13 @@ function makeTarget({ data, change }) {
     write();
   });
   slider.addEventListener("input", () => {
-    // A whole number over ten thousand is the double that its decimals are read as, here and on the command line.
+    // A whole number divided by 10,000 is the same double as its decimals read by the command line.
     target = { kind: target.kind, value: Number(slider.value) / 1e4 };
     write();
     set(target);
   });
   number.addEventListener("input", () => {
-    // The decimals moved by two places as text: 1.23 points are 0.0123 to the last bit.
+    // Moves the decimal point in the text, so that 1.23 points are exactly the double 0.0123.
     const value = /^\d*\.?\d+$|^\d+\.$/.test(number.value) ? Number(`${number.value}e-2`) : NaN;
     const valid = value >= 0 && value <= 1;
     number.setCustomValidity(valid ? "" : "expected a number from 0 to 100");

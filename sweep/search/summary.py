@@ -34,7 +34,7 @@ class SearchSummary:
     skipped: dict[str, int]
     left: int
     method: str
-    target: dict[str, float] | None
+    target: dict[str, float | bool] | None
     seconds: float
 
     def to_json(self) -> dict[str, Any]:

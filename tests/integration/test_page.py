@@ -131,7 +131,12 @@ def test_the_page_picks_what_pick_picks(
     folder = synthetic.write_sweep(tmp_path / "tied", records, target=None, repeats=repeats, confirm=confirm)
     for record in records:
         if draw.random() < 0.7:
-            synthetic.write_latency(folder, record, ratio=draw.choice((0.3, 0.5, 0.7, 0.71, 1.1)) + draw.random() / 4)
+            synthetic.write_latency(
+                folder,
+                record["id"],
+                sha256=record["artifact_sha256"],
+                ratio=draw.choice((0.3, 0.5, 0.7, 0.71, 1.1)) + draw.random() / 4,
+            )
     write_page(folder)
     page = open_page(folder)
     found = candidates(read_records(folder))
@@ -173,7 +178,7 @@ def test_the_page_picks_what_pick_picks(
                 if expected.candidate is None:
                     assert told == "", case
                     continue
-                assert f"--trial {expected.candidate.best_id} " in export, case
+                assert f"--job {expected.candidate.best_id} " in export, case
                 assert (verdict == "met") == expected.feasible, case
                 seen[confident].add((expected.candidate.best_id, expected.feasible))
     for answered in seen.values():
@@ -189,7 +194,7 @@ def test_without_a_target_the_page_picks_the_knee_that_pick_picks(open_page: Ope
         page.locator("#kind").select_option("knee")
         expected = chosen(candidates(read_records(folder)), read_manifest(folder), target=None, by=by).candidate
         assert expected is not None
-        assert f"--trial {expected.best_id} " in words(page, "export-command")
+        assert f"--job {expected.best_id} " in words(page, "export-command")
         assert words(page, "pick-command").startswith(f"lcsweep pick '{folder}' --knee")
         assert not page.locator("#slider").is_visible()
         assert not page.locator("#confident").is_visible()
@@ -210,7 +215,7 @@ def test_the_slider_moves_the_pick_and_back_again(open_page: OpenPage, folder: P
     assert expected is not None
     size = expected.candidate.artifact_bytes
     assert size < int(at_first[2].split()[2].replace(",", ""))
-    assert f"--trial {expected.candidate.best_id} " in words(page, "export-command")
+    assert f"--job {expected.candidate.best_id} " in words(page, "export-command")
     assert words(page, "pick-command") == f"lcsweep pick '{folder}' --max-drop 0.035"
     assert f"{size:,} bytes" in page.locator("#told").inner_text()
     page.locator("#slider").fill("100")
@@ -325,7 +330,7 @@ def test_the_pointer_finds_a_point_and_a_click_opens_it(open_page: OpenPage, fol
     page.mouse.move(ring["x"] + ring["width"] / 2, ring["y"] + ring["height"] / 2)
     assert page.locator("#tip div").first.inner_text() == words(page, "name")
     page.mouse.click(ring["x"] + ring["width"] / 2, ring["y"] + ring["height"] / 2)
-    assert words(page, "name") in page.locator("#trial h3").inner_text()
+    assert words(page, "name") in page.locator("#details h3").inner_text()
     page.mouse.move(1, 1)
     assert not page.locator("#tip").is_visible()
 
@@ -351,9 +356,9 @@ def test_all_of_it_can_be_reached_by_the_keyboard(open_page: OpenPage, folder: P
     assert page.locator("#tip div").first.inner_text() != first
     page.keyboard.press("Home")
     page.keyboard.press("Enter")
-    assert first in page.locator("#trial h3").inner_text()
-    page.locator("#trial [data-part=close]").press("Enter")
-    assert not page.locator("#trial").is_visible()
+    assert first in page.locator("#details h3").inner_text()
+    page.locator("#details [data-part=close]").press("Enter")
+    assert not page.locator("#details").is_visible()
     before = words(page, "pick-command")
     page.locator("#slider").press("ArrowRight")
     assert words(page, "pick-command") == before.replace("0.01", "0.0101")
@@ -363,14 +368,14 @@ def test_a_candidate_opens_with_its_seeds_and_its_curves(open_page: OpenPage, fo
     page = open_page(folder)
     page.locator("#filter").fill("keep 0.5")
     page.locator("button.open").first.click()
-    assert page.locator("#trial tbody tr").count() == 2
-    page.locator("#trial .curves svg").first.wait_for()
-    assert page.locator("#trial .curves svg").count() == 4
-    assert page.locator("#trial .curves .curve").count() == 8
+    assert page.locator("#details tbody tr").count() == 2
+    page.locator("#details .curves svg").first.wait_for()
+    assert page.locator("#details .curves svg").count() == 4
+    assert page.locator("#details .curves .curve").count() == 8
     page.locator("#filter").fill("quantize size 2")
     page.locator("button.open").first.click()
-    page.locator("#trial [data-part=no-curves]").wait_for()
-    assert page.locator("#trial .curves svg").count() == 0
+    page.locator("#details [data-part=no-curves]").wait_for()
+    assert page.locator("#details .curves svg").count() == 0
 
 
 def test_markup_in_names_is_text(open_page: OpenPage, tmp_path: Path) -> None:
@@ -395,7 +400,7 @@ def test_markup_in_names_is_text(open_page: OpenPage, tmp_path: Path) -> None:
     assert cells(page, 2) == [labels[0]]
     assert f"keep {script}, on True, scale 2.0" in labels[0]
     page.locator("button.open").first.click()
-    assert page.locator("#trial h3").inner_text().endswith(f"{quote}: {labels[0]}")
+    assert page.locator("#details h3").inner_text().endswith(f"{quote}: {labels[0]}")
     page.locator("#filter").fill("__proto__")
     assert cells(page, 2) == ["constructor 3, toString 0.5"]
 

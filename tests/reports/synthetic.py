@@ -178,13 +178,19 @@ def write_searches(folder: Path) -> None:
     write(
         folder / "searches" / "grid.json",
         {"name": "grid", "configurations": 37, "jobs": 37, "known": 0, "started": 37, "failed": 1, "skipped": {}}
-        | {"target": None, "seconds": 74.2},
+        | {"left": 0, "method": "lc", "target": None, "seconds": 74.2},
     )
     skipped = {"no smaller than the best": 261, "tighter than one that misses the target": 92}
     write(
         folder / "searches" / "smallest.json",
         {"name": "smallest", "configurations": 402, "jobs": 49, "known": 37, "started": 12, "failed": 0}
-        | {"skipped": skipped, "target": {"max_drop": 0.01}, "seconds": 31.7},
+        | {
+            "left": 0,
+            "method": "lc",
+            "skipped": skipped,
+            "target": {"max_drop": 0.01, "relative": True},
+            "seconds": 31.7,
+        },
     )
 
 
@@ -194,10 +200,10 @@ def write_test(folder: Path, *, id: str, sha256: str, accuracy: float) -> None:
     write(folder / "test" / f"{sha256}.json", content)
 
 
-def write_latency(folder: Path, made: dict[str, Any], *, ratio: float) -> None:
-    """What lcsweep bench leaves of the job with this record."""
+def write_latency(folder: Path, job: str, *, sha256: str, ratio: float) -> None:
+    """What lcsweep bench leaves of a job whose file has this hash."""
     around = {"ratio": ratio, "ratio_low": 0.9 * ratio, "ratio_high": 1.02 * ratio}
-    write(folder / "latency" / f"{made['id']}.json", {"artifact_sha256": made["artifact_sha256"], **around})
+    write(folder / "latency" / f"{job}.json", {"artifact_sha256": sha256, **around})
 
 
 def tied(*, seeds: tuple[int, ...], draw: random.Random) -> list[dict[str, Any]]:

@@ -1,8 +1,7 @@
 import json
-import os
 import random
-import subprocess
-import sys
+import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,11 @@ from sweep.pick.choice import candidates, choose, chosen
 from sweep.store.manifest import read_manifest
 from sweep.store.records import read_records
 from tests.reports import synthetic
-from tests.reports.conftest import MakeSweep
+from tests.reports.conftest import FAILURE, MakeSweep
 from tests.reports.pages import write_page
 
 FIGURES = ("front", "macs", "progress")
 FILES = {"index.html"} | {f"{name}.{format}" for name in FIGURES for format in ("png", "svg", "pdf")}
-FAILURE = synthetic.failed(
-    synthetic.Point("prune", {"keep": 0.001}, 100, 0.5, None),
-    message="expected a finite loss, got nan <b>bold</b>",
-    trace='Traceback (most recent call last):\n  File "<study>", line 1\nValueError: <i>nan</i>',
-)
 
 
 class Page(HTMLParser):
@@ -72,21 +66,29 @@ def data_of(folder: Path) -> dict[str, Any]:
     return content
 
 
-def test_report_has_its_files_and_a_summary_fit_for_json(make_sweep: MakeSweep) -> None:
-    folder = make_sweep(synthetic.grid(), target={"max_drop": 0.01}, failures=(FAILURE,))
-    summary = write_report(folder)
-    assert {path.name for path in (folder / "report").iterdir()} == FILES
+def test_report_has_its_files_and_a_summary_fit_for_json(written: tuple[Path, dict[str, Any]]) -> None:
+    folder, summary = written
+    report = folder / "report"
+    assert {path.name for path in report.iterdir()} == FILES
     assert {Path(path).name for path in summary["paths"].values()} == FILES
+    assert {Path(summary["paths"][kind]).stat().st_size - size for kind, size in summary["file_bytes"].items()} == {0}
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["jobs"] == {"done": 37, "failed": 1}
     picked = read_findings(folder, target=None, by="bytes").pick
     assert picked is not None
     assert summary["choice"]["id"] == picked.candidate.best_id
-    assert (folder / "report" / "front.png").read_bytes().startswith(b"\x89PNG")
-    assert (folder / "report" / "front.pdf").read_bytes().startswith(b"%PDF")
-    before = {name: (folder / "report" / name).read_bytes() for name in FILES}
-    write_report(folder)
-    assert before == {name: (folder / "report" / name).read_bytes() for name in FILES}
+    assert (report / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert (report / "front.pdf").read_bytes().startswith(b"%PDF")
+    assert (report / "front.png").stat().st_size < 500_000
+
+
+def test_the_same_records_give_the_same_bytes(written: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder, summary = written
+    again = shutil.copytree(folder, tmp_path / "again", ignore=shutil.ignore_patterns("report"))
+    write_report(again)
+    for path in map(Path, summary["paths"].values()):
+        expected = path.read_bytes().replace(str(folder).encode(), str(again).encode())
+        assert (again / "report" / path.name).read_bytes() == expected, path.name
 
 
 @pytest.mark.parametrize("by", ["bytes", "macs"])
@@ -97,7 +99,7 @@ def test_the_choice_is_that_of_pick(make_sweep: MakeSweep, by: str, target: Targ
     expected = choose(
         candidates(read_records(folder)),
         target=target,
-        reference_accuracy=read_manifest(folder)["reference"]["val"]["accuracy"],
+        reference_accuracy=read_manifest(folder).reference.val.accuracy,
         by=by,  # type: ignore[arg-type]
     )
     assert expected.candidate is not None
@@ -106,7 +108,7 @@ def test_the_choice_is_that_of_pick(make_sweep: MakeSweep, by: str, target: Targ
     option = "--max-drop 0.01" if target.max_drop is not None else "--min-accuracy 0.99"
     by_option = "" if by == "bytes" else " --by macs"
     assert f"lcsweep pick {folder} {option}{by_option}" in page.text
-    assert f"lcsweep export {folder} --trial {expected.candidate.best_id} --out digits_mlp.lcz" in page.text
+    assert f"lcsweep export {folder} --job {expected.candidate.best_id} --out digits_mlp.lcz" in page.text
     assert f"{expected.candidate.artifact_bytes:,} bytes" in page.text
     assert ("No model meets the target" in page.text) != expected.feasible
 
@@ -117,15 +119,15 @@ def test_the_choice_by_latency_knows_the_noise_of_what_was_not_measured(tmp_path
     folder = synthetic.write_sweep(tmp_path / "tied", records, target=None, confirm=3)
     for record in records:
         if draw.random() < 0.3:
-            synthetic.write_latency(folder, record, ratio=draw.random())
+            synthetic.write_latency(folder, record["id"], sha256=record["artifact_sha256"], ratio=draw.random())
     found, manifest = candidates(read_records(folder)), read_manifest(folder)
     margins = set()
-    for place in range(60):
-        target = Target(min_accuracy=0.93 + place / 1000)
+    for place in range(20):
+        target = Target(min_accuracy=0.93 + 3 * place / 1000)
         expected = chosen(found, manifest, target=target, by="latency")
         assert read_findings(folder, target=target, by="latency").choice == expected
         margins.add(expected.margin)
-    assert len(margins) > 10
+    assert len(margins) > 5
 
 
 def test_page_says_what_was_found(make_sweep: MakeSweep) -> None:
@@ -137,7 +139,7 @@ def test_page_says_what_was_found(make_sweep: MakeSweep) -> None:
         "37 configurations from 37 finished jobs, 1 failed",
         "expected a finite loss, got nan <b>bold</b>",
         "ValueError: <i>nan</i>",
-        "353 never started",
+        "353 configurations skipped",
         "261: no smaller than the best",
         "torch 2.13.0",
         "0123456789abcdef",
@@ -150,19 +152,20 @@ def test_page_says_what_was_found(make_sweep: MakeSweep) -> None:
 
 def test_measurements_on_the_test_split_are_named_so_and_kept_apart(make_sweep: MakeSweep) -> None:
     folder = make_sweep(synthetic.grid(), target={"max_drop": 0.01})
-    chosen = write_report(folder)["choice"]["id"]
-    synthetic.write_test(folder, id=chosen, sha256="cd" * 32, accuracy=0.9123)
+    before = read_findings(folder, target=None, by="bytes")
+    assert before.pick is not None
+    synthetic.write_test(folder, id=before.pick.candidate.best_id, sha256="cd" * 32, accuracy=0.9123)
     synthetic.write_test(folder, id="reference", sha256="ab" * 32, accuracy=0.9345)
-    figure = (folder / "report" / "front.png").read_bytes()
-    write_report(folder)
+    after = write_page(folder)
+    assert replace(after, measurements=()) == before  # so that figures, which draw no measurement, stay the same
     text = read_page(folder).text
-    assert "2 looks so far" in text
+    assert "2 measurements so far" in text
     assert "Test accuracy 91.23 %" in text
     assert "93.45 %" in text[text.index("Test split") :]
     assert "93.45 %" not in text[: text.index("Test split")]
-    assert (folder / "report" / "front.png").read_bytes() == figure
 
 
+@pytest.mark.usefixtures("svg_only")
 def test_markup_in_names_shows_as_text(make_sweep: MakeSweep) -> None:
     script = "<script>alert(1)</script>"
     image = "<img src=x onerror=alert(2)>"
@@ -177,7 +180,8 @@ def test_markup_in_names_shows_as_text(make_sweep: MakeSweep) -> None:
     failure["id"] = "f" * 16
     folder = make_sweep(points, target={"max_drop": 0.01}, failures=(failure,), study=image)
     synthetic.write_test(folder, id=script, sha256=quote, accuracy=0.9)
-    search = {"name": script, "configurations": 3, "skipped": {image: 3}, "target": {quote: 1}, "seconds": 1.0}
+    search = {"name": script, "configurations": 3, "jobs": 3, "known": 0, "started": 0, "failed": 0, "left": 0}
+    search |= {"method": "lc", "skipped": {image: 3}, "target": {quote: 1}, "seconds": 1.0}
     synthetic.write(folder / "searches" / "odd.json", search)
     write_report(folder)
     page = read_page(folder)
@@ -210,10 +214,8 @@ def test_page_asks_nothing_of_the_network(make_sweep: MakeSweep) -> None:
 
 def test_page_of_sixty_records_is_small(make_sweep: MakeSweep) -> None:
     folder = make_sweep(synthetic.many(60), target={"max_drop": 0.01})
-    sizes = write_report(folder)["file_bytes"]
-    assert sizes["html"] < 80_000
-    assert sizes["png"] < 500_000
-    assert sizes["html"] == (folder / "report" / "index.html").stat().st_size
+    write_page(folder)
+    assert (folder / "report" / "index.html").stat().st_size < 80_000
 
 
 def test_a_thousand_records_are_all_in_a_small_page(make_sweep: MakeSweep) -> None:
@@ -222,11 +224,12 @@ def test_a_thousand_records_are_all_in_a_small_page(make_sweep: MakeSweep) -> No
     assert (folder / "report" / "index.html").stat().st_size < 150_000
 
 
+@pytest.mark.usefixtures("svg_only")
 @pytest.mark.parametrize(
     "points, failures, target, words",
     [
         ([], (), None, "No job has finished"),
-        ([], (FAILURE,), {"max_drop": 0.01}, "Every job that ended failed (1)"),
+        ([], (FAILURE,), {"max_drop": 0.01}, "Every job so far failed (1)"),
         (synthetic.grid()[:1], (), {"max_drop": 0.01}, "1 configuration from 1 finished job"),
     ],
 )
@@ -241,8 +244,8 @@ def test_small_sweeps_have_a_report_too(
     summary = write_report(folder)
     assert words in read_page(folder).text
     assert (summary["choice"] is None) == (target is None or not points)
-    progress = FILES if points else {name for name in FILES if "progress" not in name}
-    assert {path.name for path in (folder / "report").iterdir()} == progress
+    figures = {"front.svg", "macs.svg", *(["progress.svg"] if points else [])}
+    assert {path.name for path in (folder / "report").iterdir()} == {"index.html", *figures}
 
 
 def test_without_a_target_there_is_no_choice_but_a_way_to_make_one(make_sweep: MakeSweep) -> None:
@@ -251,6 +254,7 @@ def test_without_a_target_there_is_no_choice_but_a_way_to_make_one(make_sweep: M
     assert f"lcsweep pick {folder} --max-drop 0.01" in read_page(folder).text
 
 
+@pytest.mark.usefixtures("svg_only")
 def test_a_configuration_with_a_failed_seed_is_counted_not_hidden(make_sweep: MakeSweep) -> None:
     points = synthetic.grid()[:3]
     failure = {**synthetic.failed(points[0], message="nan", trace=""), "seed": 5, "id": "e" * 16}
@@ -260,6 +264,7 @@ def test_a_configuration_with_a_failed_seed_is_counted_not_hidden(make_sweep: Ma
     assert "1 finished job is not drawn" in (folder / "report" / "front.svg").read_text()
 
 
+@pytest.mark.usefixtures("svg_only")
 def test_what_cannot_be_read_or_written_is_named(make_sweep: MakeSweep, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nowhere"):
         write_report(tmp_path / "nowhere")
@@ -267,7 +272,7 @@ def test_what_cannot_be_read_or_written_is_named(make_sweep: MakeSweep, tmp_path
     with pytest.raises(ValueError, match="bytes, macs, latency, got 'size'"):
         write_report(folder, by="size")  # type: ignore[arg-type]
     (folder / "report").write_text("in the way")
-    with pytest.raises(ValueError, match=r"front\.png"):
+    with pytest.raises(ValueError, match=r"front\.svg"):
         write_report(folder)
     assert (folder / "report").read_text() == "in the way"
     (folder / "report").unlink()
@@ -275,17 +280,3 @@ def test_what_cannot_be_read_or_written_is_named(make_sweep: MakeSweep, tmp_path
     (folder / "searches" / "grid.json").write_text("{torn")
     with pytest.raises(ValueError, match=r"grid\.json"):
         write_report(folder)
-
-
-def test_reports_load_neither_torch_nor_ray_nor_optuna() -> None:
-    heavy = "{'torch', 'ray', 'optuna', 'studies', 'sklearn', 'matplotlib.pyplot'}"
-    code = f"import sys, reports; found = {heavy} & set(sys.modules); sys.exit(repr(found) if found else 0)"
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr

@@ -198,7 +198,7 @@ def test_another_model_loss_or_reference_is_said(pair: list[str], tmp_path: Path
     said = " ".join(comparison.notes)
     words = {"model": "model", "loss": "loss, metric or augmentation", "reference": "training of the reference"}
     assert f"{other} has another {' and another '.join(words[part] for part in parts)} than {pair[1]}" in said
-    assert "a ratio is to its own reference" in said
+    assert "its ratios are to its own reference" in said
     assert summary(comparison)["levels"][0]["smallest"][1]["compression_ratio"] == 10.0
     assert comparison.corner[0] == 64_000
 

@@ -9,14 +9,24 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from reports.facts.diagnostics import STEP, read_curves
-from reports.facts.findings import Job, read_findings
+from reports.facts.findings import read_findings
 from reports.figures.progress import draw_progress, hypervolumes, reasons_of, smallest_so_far
 from reports.figures.run import draw_run
 from sweep.store.folder import SweepFolder
+from sweep.store.record import Done, Record
 from tests.reports import synthetic
 from tests.reports.conftest import MakeSweep
 
-JOBS = (Job("a", 500, 0.5), Job("b", 250, 0.5), Job("c", 600, 0.25), Job("d", 700, 0.9), Job("e", 100, 0.01))
+
+def done(size: int, error: float) -> Done:
+    """The record of a job with a file of this size and this validation error."""
+    made = synthetic.record(synthetic.Point("prune", {"keep": size}, size, error, None), seed=0, seeds=1, n_val=400)
+    read = Record.from_json(made | {"val": synthetic.wilson(1 - error, 400)}, Path("record.json"))
+    assert isinstance(read, Done)
+    return read
+
+
+JOBS = (done(500, 0.5), done(250, 0.5), done(600, 0.25), done(700, 0.9), done(100, 0.01))
 
 
 def panel(figure: Figure, name: str) -> Axes:
@@ -52,7 +62,7 @@ def test_progress_goes_by_the_time_at_which_jobs_finished(tmp_path: Path) -> Non
     findings = read_findings(tmp_path, target=None, by="bytes")
     assert [job.id for job in findings.jobs] == [record["id"] for record in reversed(records)]
     found = [(reason.split(":")[0], number) for reason, number, _ in reasons_of(findings)]
-    assert found == [("never started", 261), ("never started", 92), ("failed", 3)]
+    assert found == [("skipped", 261), ("skipped", 92), ("failed", 3)]
     figure = draw_progress(findings)
     shares = line(panel(figure, "hypervolume"), "hypervolume")[:, 1]
     assert len(shares) == 9

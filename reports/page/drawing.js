@@ -1,9 +1,9 @@
-// The figure that answers: the cloud of dominated points on a canvas, all else as SVG above it.
+// What the figure consists of: dominated points on a canvas, for speed, and all else as SVG above it.
 
 const WIDTH = 1040;
 const HEIGHT = 560;
 const PLOT = { left: 66, right: 944, top: 60, bottom: 500 };
-// Outlines of radius one or so, by matplotlib's letter.
+// Matplotlib's letter of a marker -> its outline, with a radius of about 1.
 const SHAPES = {
   o: "M-1 0A1 1 0 1 0 1 0A1 1 0 1 0-1 0Z",
   s: "M-.9-.9H.9V.9H-.9Z",
@@ -26,7 +26,7 @@ function svg(tag, attributes, ...children) {
   return node;
 }
 
-// Where a value stands on an axis, from 0 to 1: reports.scales.Window.forward, scaled.
+// A function from a value to its place on an axis, from 0 to 1, as reports/figures/scales.py has it.
 function placer(axis) {
   const straight = (v) => (axis.log ? Math.log10(Math.max(v, 1e-9)) : v);
   const bend = axis.bend === null ? Infinity : straight(axis.bend);
@@ -49,7 +49,7 @@ function text(x, y, words, attributes = {}) {
   return svg("text", { x, y, ...attributes }, words);
 }
 
-// Ticks, titles and the frame: what stands still while the target moves.
+// Ticks, titles and the frame, which do not change with the target.
 function drawFrame(layer, { cost, error, scales, whole }) {
   const { left, right, top, bottom } = PLOT;
   for (const [value, words] of cost.ticks) {
@@ -91,7 +91,7 @@ function markOf(row, data, { x, y, size }) {
   });
 }
 
-// The front with its seeds' ranges, and arrows to it from direct compression.
+// The front, the ranges of its seeds, and an arrow to each model from its direct compression.
 function drawFront(layer, rows, { data, cost, scales, hidden }) {
   const front = rows.filter((row) => row.fronts.has(cost.key));
   const placed = (row) => [scales.x(row[cost.key]).toFixed(1), scales.y(row.mean).toFixed(1)];
@@ -124,7 +124,7 @@ function drawFront(layer, rows, { data, cost, scales, hidden }) {
   }
 }
 
-// The target with its feasible side, the reference's level, and their names beside the plot, never over one another.
+// The target, the side that meets it, and the reference's error. Their names stand right of the plot and do not overlap.
 function drawLevels({ under, over }, { threshold, reference, scales, cost }) {
   const { left, right, top, bottom } = PLOT;
   const level = scales.y(1 - reference.accuracy);
@@ -145,7 +145,7 @@ function drawLevels({ under, over }, { threshold, reference, scales, cost }) {
   }
 }
 
-// The grid and what is dominated, pale, with the ranges of its seeds.
+// The grid, and pale the dominated candidates with the ranges of their seeds.
 function paintCloud(canvas, rows, { data, cost, error, scales }) {
   const scale = Math.max(1.5, window.devicePixelRatio) * Math.max(1, canvas.clientWidth / WIDTH);
   canvas.width = WIDTH * scale;

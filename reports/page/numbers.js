@@ -1,4 +1,4 @@
-// Numbers as the reports write them: reports/numerals.py once more, for what the reader changes.
+// Numbers as the reports write them, as reports/facts/numbers.py does.
 
 const NONE = "\u2013";
 const YES = "\u2713";
@@ -29,7 +29,7 @@ function errorWords(row) {
   return row.seeds.length === 1 ? percent(row.mean) : `${percent(row.mean)} (${percentRange(row.least, row.most)})`;
 }
 
-// What is asked, as reports.tables.target_words says it.
+// The target in words, as reports/facts/target.py has it.
 function targetWords(target, threshold, referenceAccuracy) {
   const words = `validation accuracy of at least ${percent(threshold)}`;
   if (target.kind === "min_accuracy") return words;

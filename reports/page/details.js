@@ -1,11 +1,11 @@
-// One candidate: its seeds, its command, and its way over the LC steps, read from a script beside the page.
+// The details of one candidate: its seeds, its command, and the curves of its LC steps, from a script beside the page.
 
 const CURVES = { step: 0, mu: 1, loss: 2, gap: 3, error: 4 };
 const scripts = new Map();
 const curves = {};
 window.lcsweepCurves = (jobs) => Object.assign(curves, jobs);
 
-// The curves of a job: its columns, or null where there are none. A script has those of all jobs that begin alike.
+// The columns of a job's curves, or null where there are none. One script holds all jobs whose ids begin alike.
 async function curvesOf(job, there) {
   const start = job.slice(0, 2);
   if (!there.includes(start)) return null;
@@ -18,7 +18,7 @@ async function curvesOf(job, there) {
   return Object.hasOwn(curves, job) ? curves[job] : null;
 }
 
-// The range of some numbers: log where they are positive and spread, with a margin either way.
+// The range of some numbers, with a margin on either side: on a log scale where they are positive and far apart.
 function rangeOf(values) {
   const low = Math.min(...values);
   const high = Math.max(...values);
@@ -29,7 +29,7 @@ function rangeOf(values) {
     : { low: low - margin, high: high + margin, log, bend: null };
 }
 
-// A small chart of one column over the LC steps, a line for each seed.
+// A small chart of one column over the LC steps, with a line for each seed.
 function drawCurve(title, write, column, jobs, colour) {
   const pairs = (job) => job[CURVES.step].map((step, k) => [step, job[column][k]]);
   const points = jobs.map((job) => pairs(job).filter(([, value]) => value !== null));
@@ -60,8 +60,8 @@ function short(value) {
   return plain ? String(Number(value.toPrecision(3))) : value.toExponential(1);
 }
 
-function makeTrial({ data }) {
-  const panel = document.getElementById("trial");
+function makeDetails({ data }) {
+  const panel = document.getElementById("details");
   const part = (name) => panel.querySelector(`[data-part="${name}"]`);
   let from = null;
   part("close").addEventListener("click", () => {
@@ -111,7 +111,7 @@ function makeTrial({ data }) {
     if (row.seconds !== null) facts.push(`${duration(row.seconds)} of work`);
     part("facts").textContent = `${facts.join("; ")}.`;
     part("seeds").replaceChildren(...row.seeds.map((_, place) => seedLine(row, place, threshold)));
-    part("command").textContent = `${data.commands.export} --trial ${row.ids[row.best]} ${data.commands.out}`;
+    part("command").textContent = `${data.commands.export} --job ${row.ids[row.best]} ${data.commands.out}`;
     drawCurves(row);
     part("name").focus();
   };

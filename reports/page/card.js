@@ -1,0 +1,87 @@
+// The card at the top of the page: the choice, how it compares, and the commands for it.
+
+// The cost of a row, in words.
+function amount(row, cost) {
+  const value = row[cost.key];
+  return `${cost.digits ? value.toFixed(cost.digits) : count(value)} ${cost.noun}`;
+}
+
+const BOUND = "by the 95\u00a0% bound of every seed";
+
+function makeCard({ data }) {
+  const card = document.getElementById("choice");
+  const costOf = (by) => data.costs.find((cost) => cost.key === by);
+  const put = (name, words) => {
+    card.querySelector(`[data-part="${name}"]`).textContent = words;
+  };
+
+  function badge(choice, { target, by }) {
+    if (target.kind === "knee") return "\u2713 At the knee of the front";
+    if (!choice.feasible) return "\u2717 No model meets the target: the nearest miss";
+    return `\u2713 ${costOf(by).best} among the models that meet the target`;
+  }
+
+  function why(choice, by) {
+    const words = [];
+    const smaller = choice.nextSmaller;
+    if (smaller) {
+      const margin = choice.margins.get(smaller);
+      const missed = margin >= 0 ? "has too few seeds yet" : `misses the target by ${points(-margin)}`;
+      words.push(`The next below it, ${smaller.name}, ${amount(smaller, costOf(by))}, ${missed}.`);
+    }
+    if (choice.runnerUp) words.push(`Next best: ${choice.runnerUp.name}, ${amount(choice.runnerUp, costOf(by))}.`);
+    if (choice.unconfirmed) words.push(`${choice.unconfirmed.name} meets it so far, with too few seeds.`);
+    return words.join(" ");
+  }
+
+  const interval = (low, high, n) => `95\u00a0% interval ${percentRange(low, high)}, n\u00a0=\u00a0${count(n)}`;
+
+  function facts(choice, { target, confident }) {
+    const row = choice.row;
+    const test = data.tests[row.ids[row.best]];
+    const several = row.seeds.length > 1;
+    const range = percentRange(Math.min(...row.accuracies), Math.max(...row.accuracies));
+    const bent = target.kind === "knee";
+    const words = bent ? "" : targetWords(target, choice.threshold, data.reference.accuracy);
+    const asked = bent ? "no target" : `${words}, ${data.rule.words}${confident ? `, ${BOUND}` : ""}`;
+    const short = Number.isFinite(choice.margin) ? `short by ${points(-choice.margin)}` : "not known yet";
+    return {
+      name: row.name,
+      bytes: `${count(row.bytes)} bytes`,
+      macs: `${count(row.macs)} MACs${row.speed}`,
+      ratio: ratio(row.ratio),
+      accuracy: percent(row.accuracies[row.best]),
+      interval: interval(row.low, row.high, row.n),
+      seeds: several ? `seed ${row.seeds[row.best]} is exported; ${row.seeds.length} seeds: ${range}` : "",
+      verdict: bent ? "knee" : choice.feasible ? "met" : "missed",
+      asked: choice.feasible ? asked : `${short}; asked: ${asked}`,
+      test: test ? percent(test[0]) : "",
+      "test-interval": test ? interval(test[1], test[2], test[3]) : "",
+    };
+  }
+
+  function optionsOf({ target, by, confident }) {
+    const smallest = by === "bytes" ? "" : ` --by ${by}`;
+    if (target === null) return `--max-drop 0.01${smallest}`;
+    if (target.kind === "knee") return `--knee${smallest}`;
+    return `--${target.kind.replace("_", "-")} ${target.value}${smallest}${confident ? " --confident" : ""}`;
+  }
+
+  return function show(choice, asked) {
+    const { target, by } = asked;
+    const picked = choice?.row ?? null;
+    put("pick-command", `${data.commands.pick} ${optionsOf(asked)}`);
+    card.className = `card choice ${picked === null ? "" : choice.feasible ? "meets" : "misses"}`;
+    for (const part of ["facts", "chosen", "export-command"]) {
+      card.querySelector(`[data-part="${part}"]`).hidden = picked === null;
+    }
+    card.querySelector('[data-part="no-target"]').hidden = target !== null;
+    const none = target === null ? "No target" : "\u2717 No model has enough seeds to tell";
+    put("badge", picked === null ? none : badge(choice, asked));
+    if (picked === null) return put("name", "");
+    for (const [name, words] of Object.entries(facts(choice, asked))) put(name, words);
+    card.querySelector('[data-part="tested"]').hidden = !data.tests[picked.ids[picked.best]];
+    put("why", why(choice, by));
+    put("export-command", `${data.commands.export} --job ${picked.ids[picked.best]} ${data.commands.out}`);
+  };
+}
