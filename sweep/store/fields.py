@@ -5,7 +5,7 @@ import functools
 import math
 import operator
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -83,34 +83,7 @@ def from_json(kind: type[T], data: Mapping[str, Any]) -> T:
 
     Names that are no fields are passed over, since a later release may have written them.
     """
-    plan = _plan(kind)  # type: ignore[arg-type]  # classes are hashable
-    try:
-        values = list(plan.get(data))
-    except KeyError:  # a field that older releases do not write, or one that is missing
-        values = [data.get(field.name, field.default) for field in plan.fields]
-    signature = tuple(map(type, values))
-    if signature not in plan.signatures:
-        for field, value in zip(plan.fields, values, strict=True):
-            if type(value) not in field.types and (value is not field.default or value is NOTHING):
-                raise Unfit(field.name, field.expected, value)
-        plan.signatures.add(signature)
-    for place, convert in plan.converts:
-        value = values[place]
-        if value is not None:
-            try:
-                values[place] = convert(value)
-            except Unfit as error:
-                name = plan.fields[place].name
-                raise Unfit(f"{name}.{error.field}" if error.field else name, error.expected, error.got) from None
-    if plan.others is not None:
-        found = {name: data[name] for name in data if name not in plan.names} if len(data) > len(values) else {}
-        values.append(plan.others.convert(found) if found and plan.others.convert else found)
-    values += plan.elsewhere
-    if not plan.setters:
-        return kind(**dict(zip(plan.order, values, strict=True)))
-    made = object.__new__(kind)
-    for setter, value in zip(plan.setters, values, strict=True):
-        setter(made, value)
+    made: T = _reader(kind)(data)  # type: ignore[arg-type]  # classes are hashable
     return made
 
 
@@ -138,47 +111,74 @@ def fields(kind: Any) -> tuple[Field, ...]:
     return tuple(_field(kind, each, narrowed[each.name]) for each in dataclasses.fields(kind))
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How objects of a dataclass are read: what does not change from one to the next.
-
-    Attributes:
-        fields: all but the one that holds the others.
-        others: that one.
-        names: of `fields`.
-        order: the names of all values of an object, those of `fields` first.
-        elsewhere: the values of fields that are not in the JSON: None.
-        get: the values of `fields` in a JSON object, as a tuple. KeyError where one is missing.
-        converts: the places of fields with a conversion, and these.
-        setters: what write the values into an object with slots, which takes a third of what its `__init__` takes.
-        signatures: the types of values, in the order of `fields`, that have been found to be right.
-    """
-
-    fields: tuple[Field, ...]
-    others: Field | None
-    names: frozenset[str]
-    order: tuple[str, ...]
-    elsewhere: tuple[None, ...]
-    get: Callable[[Any], tuple[Any, ...]]
-    converts: tuple[tuple[int, Convert], ...]
-    setters: tuple[Callable[[Any, Any], None], ...]
-    signatures: set[tuple[type, ...]]
-
-
 @functools.cache
-def _plan(kind: Any) -> Plan:
-    own = tuple(
-        field for field in fields(kind) if field.says is None or not (field.says.others or field.says.elsewhere)
-    )
-    others = next((field for field in fields(kind) if field.says is not None and field.says.others), None)
-    beside = tuple(field.name for field in fields(kind) if field.says is not None and field.says.elsewhere)
-    order = (*(field.name for field in own), *([others.name] if others else ()), *beside)
-    converts = tuple((place, field.convert) for place, field in enumerate(own) if field.convert is not None)
-    slots = hasattr(kind, "__slots__") and not hasattr(kind, "__post_init__")
-    setters = tuple(getattr(kind, name).__set__ for name in order) if slots else ()
-    names = [field.name for field in own]
-    get = operator.itemgetter(*names)
-    return Plan(own, others, frozenset(names), order, (None,) * len(beside), get, converts, setters, set())
+def _reader(kind: Any) -> Convert:
+    """`from_json` of one dataclass. Sweeps have 100,000 records, so what is the same for all of them is done here."""
+    own = [each for each in fields(kind) if each.says is None or not (each.says.others or each.says.elsewhere)]
+    names = {field.name for field in own}
+    others = [field for field in fields(kind) if field.says is not None and field.says.others]
+    elsewhere = [field.name for field in fields(kind) if field.says is not None and field.says.elsewhere]
+    order, unread = [*(field.name for field in (*own, *others)), *elsewhere], (None,) * len(elsewhere)
+    get = operator.itemgetter(*(field.name for field in own))
+    finite = [place for place, field in enumerate(own) if field.kind is float]
+    converts = [(place, field.convert) for place, field in enumerate(own) if field.convert is not None]
+    signatures: set[tuple[type, ...]] = set()  # the types of an object's values, where they were found to be right
+    new = _in_slots(kind, order) if hasattr(kind, "__slots__") else _by_init(kind, order)
+
+    def read(data: Mapping[str, Any]) -> Any:
+        try:
+            values = list(get(data))
+        except KeyError:  # a field that older releases do not write, or one that is missing
+            values = [data.get(field.name, field.default) for field in own]
+        signature = tuple(map(type, values))
+        if signature not in signatures:
+            for field, value in zip(own, values, strict=True):
+                if type(value) not in field.types and (value is not field.default or value is NOTHING):
+                    raise Unfit(field.name, field.expected, value)
+            signatures.add(signature)
+        for place in finite:
+            value = values[place]
+            if value is not None and value - value != 0:  # NaN and infinity
+                raise Unfit(own[place].name, own[place].expected, value)
+        try:
+            for place, convert in converts:
+                if values[place] is not None:
+                    values[place] = convert(values[place])
+        except Unfit as error:
+            name = own[place].name
+            raise Unfit(f"{name}.{error.field}" if error.field else name, error.expected, error.got) from None
+        for field in others:
+            rest = {name: data[name] for name in data if name not in names} if len(data) > len(values) else {}
+            values.append(field.convert(rest) if rest and field.convert else rest)
+        values += unread
+        return new(values)
+
+    return read
+
+
+def _in_slots(kind: type, order: Sequence[str]) -> Callable[[list[Any]], Any]:
+    """Makes an object from the values of its fields: into its slots, in a third of the time of its `__init__`."""
+    setters = [getattr(kind, name).__set__ for name in order]
+
+    def new(values: list[Any]) -> Any:
+        made: Any = object.__new__(kind)
+        for setter, value in zip(setters, values, strict=False):
+            setter(made, value)
+        return made
+
+    return new
+
+
+def _by_init(kind: type, order: Sequence[str]) -> Callable[[list[Any]], Any]:
+    """As `_in_slots` for a class that checks its values itself, by a ValueError."""
+
+    def new(values: list[Any]) -> Any:
+        try:
+            return kind(**dict(zip(order, values, strict=True)))
+        except ValueError as error:
+            raise Unfit("", f"values that make sense ({error})", dict(zip(order, values, strict=True))) from error
+
+    return new
 
 
 def _field(kind: type, field: "dataclasses.Field[Any]", annotation: Any) -> Field:
@@ -216,14 +216,8 @@ def _type(annotation: Any) -> tuple[frozenset[type], str, Convert | None, Any]:
         convert = None if values is Any else functools.partial(_mapping, *_type(values)[:2])
         return frozenset({dict}), "an object", convert, dict
     if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-        return frozenset({dict}), "an object", functools.partial(_nested, annotation), annotation
+        return frozenset({dict}), "an object", _reader(annotation), annotation
     return _PLAIN[annotation]
-
-
-def _finite(value: float) -> float:
-    if value - value != 0:  # NaN and infinity; an int of any length is finite
-        raise Unfit("", "a finite number", value)
-    return value
 
 
 def _one_of(choices: tuple[str, ...], value: str) -> str:
@@ -241,18 +235,9 @@ def _mapping(allowed: frozenset[type], expected: str, data: dict[str, Any]) -> d
     return data
 
 
-def _nested(kind: type[T], data: dict[str, Any]) -> T:
-    try:
-        return from_json(kind, data)
-    except Unfit:
-        raise
-    except ValueError as error:  # of its own checks
-        raise Unfit("", f"values that make sense ({error})", data) from error
-
-
 _PLAIN: dict[Any, tuple[frozenset[type], str, Convert | None, Any]] = {
     int: (frozenset({int}), "a whole number", None, int),
-    float: (frozenset({int, float}), "a finite number", _finite, float),
+    float: (frozenset({int, float}), "a finite number", None, float),
     str: (frozenset({str}), "text", None, str),
     bool: (frozenset({bool}), "true or false", None, bool),
     type(None): (frozenset({type(None)}), "null", None, type(None)),

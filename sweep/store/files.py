@@ -44,14 +44,20 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 def read_optional(path: Path) -> dict[str, Any] | None:
     """The JSON object in `path`, or None where there is no such file. StoreError where it is damaged."""
-    if not path.is_file():
-        return None
     try:
-        return read_json(path)
-    except StoreError:
-        if path.is_file():
-            raise
-        return None  # a worker took it away in between
+        return _parsed(path, path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`. StoreError where there is none."""
+    try:
+        return _parsed(path, path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def check_format(data: Mapping[str, Any], path: Path) -> None:
@@ -60,12 +66,9 @@ def check_format(data: Mapping[str, Any], path: Path) -> None:
         raise StoreError(f"{path}: expected format {FORMAT}, got {data.get('format')!r}; a later lcsweep may read it")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`. StoreError where there is none."""
+def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text())
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+        data = json.loads(content.decode())
     except ValueError as error:
         raise StoreError(f"{path}: not the JSON that lcsweep wrote ({error}); restore it or remove it") from error
     if not isinstance(data, dict):

@@ -13,7 +13,9 @@ __all__ = ["Done", "Drop", "Failure", "Latency", "Record", "Score", "Stopped", "
 
 Status = Literal["done", "failed", "stopped"]
 Setting = int | float | str | bool | None
-FRACTION, NOT_DONE, NOT_LOADED = "fraction", "unless done", "when it failed before the study was loaded"
+FRACTION = "fraction"
+NOT_DONE, NOT_LOADED = "unless done", "when it failed before the study was loaded"
+ALONE = "when the reference was not measured beside it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +71,17 @@ class Latency:
     artifact_sha256: Annotated[str, Says("Of the file that was measured")]
     ratio: Annotated[
         float | None,
-        Says("Latency as a part of the dense reference's in the same rounds", null="without it", older=True),
+        Says(
+            "Latency as a part of the dense reference's in the same rounds",
+            null=ALONE,
+            older=True,
+        ),
     ] = None
-    ratio_low: Annotated[float | None, Says("Lower end of its 95 % interval", null="without it", older=True)] = None
-    ratio_high: Annotated[float | None, Says("Its upper end", null="without it", older=True)] = None
+    ratio_low: Annotated[
+        float | None,
+        Says("Lower end of its 95 % interval", null=ALONE, older=True),
+    ] = None
+    ratio_high: Annotated[float | None, Says("Its upper end", null=ALONE, older=True)] = None
     details: Annotated[dict[str, Any], Says("All else: every measured way to run it", others=True)] = field(
         default_factory=dict
     )
@@ -106,7 +115,7 @@ class Record(Mapping[str, Any]):
     seconds: Annotated[
         float | None,
         Says(
-            "The whole job: training, evaluation, packing and proof; wall clock",
+            "The whole job: training, evaluation, packing and verification; wall clock",
             unit="s",
             null="when it ended before it began",
         ),
@@ -135,7 +144,7 @@ class Record(Mapping[str, Any]):
     artifact_bytes: Annotated[
         int | None,
         Says(
-            "Size of the packed file that ships, `artifacts/<id>/model.lcz`; fronts and picks go by it",
+            "Size of the packed file, `artifacts/<id>/model.lcz`; fronts and picks go by it",
             unit="bytes",
             null=NOT_DONE,
         ),

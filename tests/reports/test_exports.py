@@ -15,8 +15,9 @@ from reports.digest import digest, write_digest
 from reports.exports import ENCODERS, export_records
 from reports.facts.findings import read_findings
 from sweep.criteria import Target
+from sweep.store.columns import COLUMNS, KINDS, OPEN_COLUMNS
 from sweep.store.records import read_records
-from sweep.store.table import COLUMNS, OPEN_COLUMNS, table
+from sweep.store.table import table
 from tests.reports import synthetic
 from tests.reports.conftest import MakeSweep
 
@@ -24,12 +25,12 @@ DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "records.md"
 POINT = synthetic.Point("prune", {"keep": 0.001}, 100, 0.5, None)
 FAILURE = synthetic.failed(POINT, message='no, "=1"\nn\u00e9', trace="T")
 NAMES = ("a|b", "*bold*", "_it_", "<b>x</b><script>", "[l](http://x)", "![i](x)", "`c`", "a\\|b", "# h", "&lt;", "$x$")
-TYPES = {"string": "text", "Int64": "integer", "Float64": "number", "object": "text, JSON object"}
 
 
 def documented() -> dict[str, str]:
     """Column -> type, as the table of docs/records.md has them, in its order."""
-    rows = [line.split(" | ") for line in DOCUMENTED.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    text = DOCUMENTED.read_text(encoding="utf-8").partition("<!-- end columns -->")[0]
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
     return {row[0].strip("| `"): row[1] for row in rows}
 
 
@@ -48,10 +49,11 @@ def read(path: str) -> list[dict[str, Any]]:
 
 
 def _value(name: str, text: str) -> Any:
-    number = COLUMNS.get(name) in ("Int64", "Float64") or name.startswith("knob.") or name == "schedule.epochs"
+    dtype = COLUMNS[name].dtype if name in COLUMNS else None
+    number = dtype in ("Int64", "Float64") or name.startswith("knob.") or name == "schedule.epochs"
     if not text or not number:
         return text or None
-    return int(text) if COLUMNS.get(name) == "Int64" else float(text)
+    return int(text) if dtype == "Int64" else float(text)
 
 
 def test_every_column_is_documented_with_its_type_and_nothing_else_is(make_sweep: MakeSweep) -> None:
@@ -59,7 +61,7 @@ def test_every_column_is_documented_with_its_type_and_nothing_else_is(make_sweep
     patterns = {f"{prefix}.<name>" for prefix in OPEN_COLUMNS}
     fixed = {name: kind for name, kind in opened.items() if name not in patterns}
     assert list(opened) == [*COLUMNS, *(f"{prefix}.<name>" for prefix in OPEN_COLUMNS)]
-    assert fixed == {name: TYPES[dtype] for name, dtype in COLUMNS.items()}
+    assert fixed == {name: KINDS[column.dtype] for name, column in COLUMNS.items()}
     names = list(table(make_sweep(synthetic.grid(), failures=(FAILURE,))).columns)
     assert [name for name in names if "." not in name] == list(fixed)
     assert {re.sub(r"\..*", ".<name>", name) for name in names if "." in name} == patterns

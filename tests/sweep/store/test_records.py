@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 
 from sweep.criteria import Target
+from sweep.store.columns import COLUMNS, PAGE, page, tables
 from sweep.store.files import StoreError, read_optional, write_json, write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
 from sweep.store.record import Score, label
 from sweep.store.records import read_records
-from sweep.store.table import COLUMNS, table
+from sweep.store.table import table
 from tests.sweep.tiny import folders_and_files
 
 ID = "0123456789abcdef"
@@ -256,7 +257,9 @@ def test_a_table_has_a_row_a_record_and_the_stated_columns(tmp_path: Path) -> No
     add(folder, record(id="c" * 16, family="rank", configuration={"rank": 3}, versions={"torch": "2.13.0"}))
     rows = table(tmp_path)
     assert list(rows.columns) == [*COLUMNS, "knob.keep", "knob.size", "knob.rank", "schedule.epochs", "version.torch"]
-    assert {name: str(dtype) for name, dtype in rows.dtypes.items() if name in COLUMNS} == dict(COLUMNS)
+    assert {name: str(dtype) for name, dtype in rows.dtypes.items() if name in COLUMNS} == {
+        name: column.dtype for name, column in COLUMNS.items()
+    }
     done, failed, other = (rows.iloc[number] for number in range(3))
     expected = {
         "id": ID,
@@ -311,6 +314,15 @@ def test_a_knobs_column_has_one_type(tmp_path: Path, values: Any, dtype: str, ex
     column = table(tmp_path)["schedule.value"]
     assert str(column.dtype) == dtype
     assert [None if pd.isna(value) else value for value in column] == expected
+
+
+def test_the_page_on_records_has_the_tables_of_the_fields() -> None:
+    """`python -m sweep.store.columns` writes them."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert text.count("<!-- begin ") == text.count("<!-- end ") == len(tables())
+    for name, table_ in tables().items():
+        assert f"<!-- begin {name} -->\n{table_}\n<!-- end {name} -->\n" in text
+    assert page(text) == text
 
 
 def test_a_label_reads_as_people_do() -> None:
