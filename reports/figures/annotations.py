@@ -89,7 +89,7 @@ def _obstacles(axes: Axes, findings: Findings, *, cost: Cost) -> Points:
 def _call_out(
     figure: Figure, axes: Axes, findings: Findings, *, pick: Row, cost: Cost, area: Box, obstacles: Points
 ) -> tuple[Box, Points]:
-    """Draws a ring around the pick and a box that says what it is. Returns the box, and its leader line as points."""
+    """Draws a ring around the pick and a box that says what it is. Returns the box, and points of its line and ring."""
     assert findings.choice is not None
     candidate = pick.candidate
     axes.plot(
@@ -139,7 +139,9 @@ def _call_out(
         text.set_verticalalignment("baseline")
         baseline = box.bottom + height - _PAD - _LINE * (index + 0.72)
         text.set_position(((box.left + _PAD) / figure.dpi, baseline / figure.dpi))
-    return box, leader
+    turns = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    ring_points = centre + _RING * figure.dpi / 72 * np.column_stack([np.cos(turns), np.sin(turns)])
+    return box, np.concatenate([leader, ring_points])
 
 
 def _draw_box(figure: Figure, box: Box) -> None:

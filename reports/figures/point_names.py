@@ -16,7 +16,7 @@ from reports.figures.placement import Box, Points, beside
 from reports.figures.style import MUTED, Mark
 from reports.figures.text import extent, write
 
-_NEAR, _FAR = 9.0, 15.0  # pixels at 100 dpi between a point and its name
+_NEAR, _FAR = 9.0, 18.0  # pixels at 100 dpi between a point and its name
 MOST = 10  # series that are named beside their points; where there are more, only the legend names them
 
 

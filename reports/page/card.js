@@ -27,9 +27,9 @@ function makeCard({ data }) {
     if (smaller) {
       const margin = choice.margins.get(smaller);
       const missed = margin >= 0 ? "has too few seeds yet" : `misses the target by ${points(-margin)}`;
-      words.push(`The next below it, ${smaller.name}, ${amount(smaller, costOf(by))}, ${missed}.`);
+      words.push(`Next smaller: ${smaller.name}, ${amount(smaller, costOf(by))}, ${missed}.`);
     }
-    if (choice.runnerUp) words.push(`Next best: ${choice.runnerUp.name}, ${amount(choice.runnerUp, costOf(by))}.`);
+    if (choice.runnerUp) words.push(`Runner-up: ${choice.runnerUp.name}, ${amount(choice.runnerUp, costOf(by))}.`);
     if (choice.unconfirmed) words.push(`${choice.unconfirmed.name} meets it so far, with too few seeds.`);
     return words.join(" ");
   }

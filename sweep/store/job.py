@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-Level = int | float | str
+Level = int | float | str | bool
 Configuration = dict[str, Level]
 """Knob -> its level."""
 Method = Literal["lc", "dc"]

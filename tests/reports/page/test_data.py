@@ -57,7 +57,7 @@ def test_the_data_have_what_the_rule_needs(tmp_path: Path) -> None:
     assert content["target"] == {"kind": "min_accuracy", "value": 0.95}
 
 
-@pytest.mark.parametrize("level", [3, 0.25, -0.001, 2.0, 1e-5, 1e20, 10**17, "a < b & c"])
+@pytest.mark.parametrize("level", [3, 0.25, -0.001, 2.0, 1e-5, 1e20, 10**17, True, "a < b & c"])
 def test_a_level_reads_as_python_writes_it(tmp_path: Path, level: object) -> None:
     point = synthetic.Point("prune", {"knob": level}, 900, 0.03, None)  # type: ignore[dict-item]
     synthetic.write_sweep(tmp_path, [synthetic.record(point, seed=0, seeds=1, n_val=359)], target=None)
