@@ -1,8 +1,10 @@
 """`lcsweep bench` and what goes by it: files in the store, records, picks, and the words for what is not faster."""
 
+import contextlib
+import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from lc_core.file.artifact import encode
 from lc_core.onnx import file as onnx_file
 from lc_core.onnx.graph import ExportError
 from lc_core.structure.surgery import StructureError
-from sweep.bench import runtimes, timing
+from sweep.bench import latency, runtimes, timing, torch_alone
 from sweep.bench.memory import Peak, peak
 from sweep.bench.runtimes import Model, packed_model
 from sweep.bench.timing import Setup, measured
@@ -37,6 +39,12 @@ def job(family: str, *, place: int = 0) -> Record:
     return [record for record in read_records(RUN) if record["family"] == family][place]
 
 
+@pytest.fixture(autouse=True)
+def _one_call_to_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads on a busy machine take tens of milliseconds for a call; how often it is called has its own tests."""
+    monkeypatch.setattr(latency, "WARM_UP", 1)
+
+
 @pytest.fixture
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without processes for memory, which take seconds."""
@@ -44,7 +52,7 @@ def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     """As without the extra `onnx`: without ONNX files, of which each takes a second."""
     for module in (runtimes, timing):
         monkeypatch.setattr(module, "has_onnx", lambda: False)
@@ -67,10 +75,22 @@ def put_latency(record: Record, ratio: float, **others: Any) -> None:
 
 
 def test_a_sweeps_model_is_measured_in_every_way_and_kept(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The memory of the reference, measured as the model's is, is left out: a process of torch takes seconds."""
+    """A process of torch takes seconds: the structured model's is real, the dense one runs here, the reference none."""
     record = job("low rank")
     reference = str(FOLDER.reference)
-    monkeypatch.setattr(timing, "peak", lambda arguments: None if reference in arguments else peak(arguments))
+
+    def peak_of(arguments: Sequence[str]) -> Peak | None:
+        if reference in arguments:
+            return None
+        if "dense" not in arguments:
+            return peak(arguments)
+        monkeypatch.setattr(sys, "stdin", io.StringIO("\n\n"))
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            torch_alone.main(*arguments[3:])
+        assert said.getvalue() == "imported\nran\n"
+        return Peak(2, 1)
+
+    monkeypatch.setattr(timing, "peak", peak_of)
     before = tree(RUN)
     facts = bench(RUN, "--job", record["id"])
     assert list(facts["models"]) == ["reference", record["id"]]
@@ -91,7 +111,8 @@ def test_a_sweeps_model_is_measured_in_every_way_and_kept(finished: Path, monkey
     assert headline == {name: found[name] for name in headline}
     assert set(found["memory"]) == set(ways)
     if sys.platform == "linux":
-        onnx, torchs = found["memory"]["onnx"], found["memory"]["torch"]
+        onnx, torchs = found["memory"]["onnx"], found["memory"]["torch, structured"]
+        assert found["memory"]["torch"] == {"bytes": 2, "imported_bytes": 1}
         assert 0 < onnx["imported_bytes"] < onnx["bytes"] < torchs["imported_bytes"] < torchs["bytes"]
     assert facts["models"]["reference"]["ratio"] == 1.0
 
@@ -106,7 +127,7 @@ def test_a_sweeps_model_is_measured_in_every_way_and_kept(finished: Path, monkey
 
 
 def test_without_a_job_the_front_and_the_pick_are_measured(
-    finished: Path, no_memory: None, torch_alone: None, without_onnx: None
+    finished: Path, no_memory: None, no_onnx: None, without_onnx: None
 ) -> None:
     records = read_records(RUN)
     costs = [(record["artifact_bytes"], 1 - record["val"]["accuracy"], record["id"]) for record in records]
@@ -167,7 +188,7 @@ def test_what_cannot_be_measured_is_a_line(finished: Path, line: str, code: int,
     assert words in said.err
 
 
-def test_without_the_extra_torch_alone_is_measured(finished: Path, no_memory: None, torch_alone: None) -> None:
+def test_without_the_extra_torch_alone_is_measured(finished: Path, no_memory: None, no_onnx: None) -> None:
     said = lcsweep("bench", RUN, "--job", job("both")["id"], "--rounds", "1")
     assert said.code == 0, said.err
     assert "torch only: ONNX Runtime is not installed" in said.out
@@ -217,7 +238,7 @@ class Processor:
         return self.now
 
     def model(self) -> nn.Module:
-        model = nn.Linear(512, 512, bias=False)
+        model = nn.Linear(2, 2, bias=False)
         model.register_forward_hook(lambda *_: self.run())
         return model.eval()
 
@@ -254,7 +275,7 @@ def test_what_denormal_numbers_cost_is_found(
 
 
 def setup(folder: Path) -> Setup:
-    return Setup(torch.randn(64, 512), "nothing", (str(folder),), 8, lambda words: None)
+    return Setup(torch.randn(64, 2), "nothing", (str(folder),), 8, lambda words: None)
 
 
 def test_denormal_weights_are_counted_in_a_file(finished: Path) -> None:
