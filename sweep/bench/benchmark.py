@@ -20,8 +20,8 @@ from sweep.pick.verify import open_study, same_study
 from sweep.store.files import FORMAT, StoreError, write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
-from sweep.store.record import Record, label
-from sweep.store.records import find_job, read_records
+from sweep.store.record import Done
+from sweep.store.records import find_job, finished, read_records
 from sweep.study import Study
 
 REFERENCE = "reference"
@@ -46,16 +46,16 @@ def bench_sweep(
     study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
     inputs = _batch(data.val.inputs.cpu())
     models = [_made(REFERENCE, folder.reference, study, inputs, say)]
-    models += [_made(record["id"], folder.artifact(record["id"]), study, inputs, say) for record in chosen]
-    named = study_reference or manifest["reference_study"]
-    facts = measured(models, Setup(inputs, named, (user_folder, manifest["user_folder"]), rounds, say))
+    models += [_made(record.id, folder.artifact(record.id), study, inputs, say) for record in chosen]
+    named = study_reference or manifest.reference_study
+    facts = measured(models, Setup(inputs, named, (user_folder, manifest.user_folder), rounds, say))
     for record in chosen:
-        about = {"id": record["id"], "artifact_sha256": record["artifact_sha256"]}
-        found = facts["models"][record["id"]]
-        found |= {"label": f"{record['family']}: {label(record['configuration'])}"} | about
-        found |= {"macs": record["macs"], "reference_macs": record["reference_macs"]}
+        about = {"id": record.id, "artifact_sha256": record.artifact_sha256}
+        found = facts["models"][record.id]
+        found |= {"label": f"{record.family}: {record.label}"} | about
+        found |= {"macs": record.macs, "reference_macs": record.reference_macs}
         run = {name: facts[name] for name in ("machine", "rounds", "finished")}
-        write_json(folder.latency(record["id"]), {"format": FORMAT} | found | run)
+        write_json(folder.latency(record.id), {"format": FORMAT} | found | run)
     return {"folder": str(root)} | facts
 
 
@@ -123,10 +123,10 @@ def _made(name: str, path: Path, study: Study, inputs: Tensor, say: Say) -> Mode
     return packed_model(name, path, study, inputs[:2])
 
 
-def _chosen(root: Path, jobs: Sequence[str]) -> Iterator[Record]:
+def _chosen(root: Path, jobs: Sequence[str]) -> Iterator[Done]:
     """The records of the jobs to measure, the smallest file first."""
-    records = {record["id"]: record for record in read_records(root) if record["status"] == "done"}
-    ids = {find_job(records.values(), job, root=root)["id"] for job in jobs}
+    records = {record.id: record for record in finished(read_records(root))}
+    ids = {find_job(records.values(), job, root=root).id for job in jobs}
     if not jobs:
         each = candidates(records.values())
         best = front(np.array([[c.artifact_bytes, c.mean_error] for c in each]).reshape(-1, 2))
@@ -135,7 +135,7 @@ def _chosen(root: Path, jobs: Sequence[str]) -> Iterator[Record]:
         ids |= {name for name in records if picked is not None and name == picked.id}
     if not ids:
         raise StoreError(f"{root}: no job is done, so there is nothing to measure; see lcsweep status")
-    yield from sorted((records[name] for name in ids), key=lambda record: (record["artifact_bytes"], record["id"]))
+    yield from sorted((records[name] for name in ids), key=lambda record: (record.artifact_bytes, record.id))
 
 
 def _batch(inputs: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from sweep.store import remote
 from sweep.store.files import StoreError, write_new
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
-from sweep.store.record import Record
+from sweep.store.record import Done
 from sweep.store.records import find_job, read_records
 
 
@@ -91,22 +91,22 @@ def export(
     return DONE
 
 
-def _export_packed(root: Path, record: Record, out: Path, study: str | None) -> dict[str, Any]:
+def _export_packed(root: Path, record: Done, out: Path, study: str | None) -> dict[str, Any]:
     """Verifies the packed file of a job and copies it to `out`; what it is."""
     from lc_core.file.artifact import ArtifactError
     from sweep.pick.verify import verify
 
-    path = SweepFolder(root).artifact(record["id"])
+    path = SweepFolder(root).artifact(record.id)
     facts = verify(path, study_reference=study, user_folder=os.getcwd())
-    if facts["sha256"] != record["artifact_sha256"]:
+    if facts["sha256"] != record.artifact_sha256:
         raise ArtifactError(
-            f"{path}: expected SHA-256 {record['artifact_sha256']}, as its record says, got {facts['sha256']}"
+            f"{path}: expected SHA-256 {record.artifact_sha256}, as its record says, got {facts['sha256']}"
         )
     write_new(out, path.read_bytes())
     return facts | {"file": str(out)} | speed_facts(record)
 
 
-def _record_of(folder: Path, job: str | None) -> Record:
+def _record_of(folder: Path, job: str | None) -> Done:
     """The record of the job whose id starts with `job`; of the pick if that is None."""
     read_manifest(folder)
     if job is None:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -90,7 +89,7 @@ def describe(picked: Picked, page: Path) -> str:
         ("speed", speed(speeds)),
         *parity(picked.parity),
         ("validation", f"{accuracy(picked.val)}{_by_seed(picked.accuracies)}"),
-        ("test", f"{accuracy(asdict(test))}; reference {test.reference_accuracy:.2%}"),
+        ("test", f"{accuracy(test)}; reference {test.reference_accuracy:.2%}"),
         (
             "test drop",
             f"{points(test.drop)} (paired 95 % interval {100 * test.drop_low:.2f} to {100 * test.drop_high:.2f})",

@@ -1,14 +1,14 @@
 """What `lcsweep run` prints."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweep.cli.text import count_jobs, describe_target, in_seeds, points, table
 from sweep.criteria import Target
 from sweep.pick.choice import Choice
 from sweep.pick.size_and_speed import speed, times
 from sweep.run.progress import duration
+from sweep.store.manifest import Manifest
 from sweep.store.record import label
 
 if TYPE_CHECKING:
@@ -33,20 +33,20 @@ def what_next(root: Path | str, *, failed: int) -> str:
     return f"next: lcsweep report {root}; lcsweep pick {root}{why}"
 
 
-def chosen(choice: Choice, manifest: Mapping[str, Any]) -> str:
+def chosen(choice: Choice, manifest: Manifest) -> str:
     """What a search chose, in a line."""
     found = choice.candidate if choice.feasible else choice.unconfirmed or choice.candidate
     if found is None:
         return "no job is done, so there is no model to choose"
-    reference = manifest["reference"]
-    size = f"{found.artifact_bytes:,} bytes ({times(found.artifact_bytes, reference['bytes'])})"
+    reference = manifest.reference
+    size = f"{found.artifact_bytes:,} bytes ({times(found.artifact_bytes, reference.bytes)})"
     seeds, mean, least = len(found.seeds), 1 - found.mean_error, min(found.accuracies)
     over = f", mean of {seeds} seeds (lowest {least:.2%})" if seeds > 1 else ""
     what = f"{found.family}: {found.label}, {size}, validation accuracy {mean:.2%}{over}"
     criteria = choice.criteria
     if choice.feasible:
         further = f", confirmed on {seeds - 1} further seeds" if criteria and criteria.confirm and seeds > 1 else ""
-        known = {"macs": found.macs, "reference_macs": reference["macs"]}
+        known = {"macs": found.macs, "reference_macs": reference.macs}
         return f"smallest that meets the target: {what}{further}; speed: {speed(known)}"
     assert criteria is not None, "only a choice with a target can miss it"
     if choice.unconfirmed:

@@ -1,6 +1,5 @@
 """`lcsweep status`: how far a sweep is."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +9,12 @@ from sweep.pick.picked import Picked, read_picked
 from sweep.pick.size_and_speed import speed, times
 from sweep.search.summary import SearchSummary
 from sweep.store import remote
+from sweep.store.fields import to_json
 from sweep.store.files import read_optional
 from sweep.store.folder import SweepFolder
-from sweep.store.manifest import read_manifest
+from sweep.store.manifest import Manifest, read_manifest
 from sweep.store.record import Record, label
-from sweep.store.records import read_records
+from sweep.store.records import finished, read_records
 
 
 @dataclass(frozen=True)
@@ -32,26 +32,32 @@ class SweepStatus:
 
     name: str
     folder: SweepFolder
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     records: list[Record]
     searches: list[SearchSummary]
     picked: Picked | None
 
     def ended(self, status: str) -> list[Record]:
         """The records with this status: "done", "failed" or "stopped"."""
-        return [record for record in self.records if record["status"] == status]
+        return [record for record in self.records if record.status == status]
 
     def to_json(self) -> dict[str, Any]:
         """What `--json` prints."""
         return {
             "folder": self.name,
-            "study": self.manifest["study"],
-            "reference": self.manifest["reference"],
+            "study": self.manifest.study,
+            "reference": to_json(self.manifest.reference),
             "done": len(self.ended("done")),
             "stopped": len(self.ended("stopped")),
             "failed": [
-                {name: record[name] for name in ("id", "family", "configuration", "seed", "error")}
-                | {"record": str(self.folder.record(record["id"]))}
+                {
+                    "id": record.id,
+                    "family": record.family,
+                    "configuration": record.configuration,
+                    "seed": record.seed,
+                    "error": to_json(record.error),
+                    "record": str(self.folder.record(record.id)),
+                }
                 for record in self.ended("failed")
             ],
             "searches": [search.to_json() for search in self.searches],
@@ -69,7 +75,7 @@ def status(folder: Folder, as_json: Json = False) -> int:
     read = (read_optional(path) for path in sorted(files.searches.glob("*.json")))
     searches = [SearchSummary.from_json(data) for data in read if data]
     picked = read_picked(files)
-    own = [record for record in records if picked and record["id"] == picked.id and record["status"] == "done"]
+    own = [record for record in finished(records) if picked and record.id == picked.id]
     if picked and own:
         picked = picked.with_speed_of(own[0])
     name = folder if remote.is_url(folder) else str(root)
@@ -84,9 +90,9 @@ def describe(found: SweepStatus) -> str:
     early = f", {len(stopped):,} stopped early" if stopped else ""
     lines = [reference(found.manifest), f"{count_jobs(len(done))} done{early}, {len(failed):,} failed"]
     for record in failed:
-        what = f"{record['family']}: {label(record['configuration'])}, seed {record['seed']}"
-        lines.append(f"  failed: {what}: {record['error']['message']}")
-        lines.append(f"    traceback: {found.folder.record(record['id'])}")
+        why = record.error.message if record.error else "unknown"
+        lines.append(f"  failed: {record.family}: {record.label}, seed {record.seed}: {why}")
+        lines.append(f"    traceback: {found.folder.record(record.id)}")
     lines += [search_summary(search) for search in found.searches]
     if picked := found.picked:
         size = f"{picked.artifact_bytes:,} bytes ({times(picked.artifact_bytes, picked.speed['reference_bytes'])})"

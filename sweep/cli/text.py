@@ -1,21 +1,35 @@
 """Words that several commands print: the reference, a search, a target and whether it is met; and tables."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from sweep.criteria import Target
 from sweep.pick.picked import Picked
 from sweep.search.summary import SearchSummary
+from sweep.store.manifest import Manifest
 
 Facts = Mapping[str, Any]
 
 
-def reference(manifest: Facts) -> str:
+class Measured(Protocol):
+    """An accuracy that was measured on `n` examples, and its 95 % interval; fractions."""
+
+    @property
+    def accuracy(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def n(self) -> int: ...
+
+
+def reference(manifest: Manifest) -> str:
     """The reference model in a line."""
-    facts = manifest["reference"]
+    model = manifest.reference
     return (
-        f"{manifest['study']}: the reference has {facts['parameters']:,} parameters, {facts['bytes']:,} bytes, "
-        f"{facts['macs']:,} multiply-accumulates (MACs), and validation {accuracy(facts['val'])}"
+        f"{manifest.study}: the reference has {model.parameters:,} parameters, {model.bytes:,} bytes, "
+        f"{model.macs:,} multiply-accumulates (MACs), and validation {accuracy(model.val)}"
     )
 
 
@@ -63,10 +77,10 @@ def outputs_apart(difference: float) -> str:
     return f"outputs differ from torch's by at most {difference:.1e} of the largest"
 
 
-def accuracy(measured: Facts) -> str:
+def accuracy(measured: Measured) -> str:
     """An accuracy with its interval and its number of examples."""
-    interval = f"95 % interval {measured['low']:.2%} to {measured['high']:.2%}"
-    return f"accuracy {measured['accuracy']:.2%} ({interval}, {measured['n']:,} examples)"
+    interval = f"95 % interval {measured.low:.2%} to {measured.high:.2%}"
+    return f"accuracy {measured.accuracy:.2%} ({interval}, {measured.n:,} examples)"
 
 
 def points(difference: float) -> str:

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 from sweep.criteria import Target
 from sweep.pick.choice import By, Candidate, shortfall
 from sweep.pick.size_and_speed import speed_facts
+from sweep.store.fields import Unfit, from_json, to_json
 from sweep.store.files import StoreError, read_optional
 from sweep.store.folder import SweepFolder
-from sweep.store.record import Record
+from sweep.store.record import Record, Score
 
 T = TypeVar("T")
 
@@ -95,7 +96,7 @@ class Picked(Mapping[str, Any]):
     method: str
     artifact_bytes: int
     artifact_sha256: str
-    val: dict[str, Any]
+    val: Score
     seeds: tuple[int, ...]
     accuracies: tuple[float, ...]
     meets_target: bool
@@ -130,6 +131,8 @@ class Picked(Mapping[str, Any]):
                     data[name] = value.as_dict() if value else None
                 case "runner_up" | "next_smaller":
                     data[name] = _with_shortfall(value)
+                case "val":
+                    data[name] = to_json(value)
                 case "test":
                     data[name] = asdict(value)
                 case _:
@@ -149,6 +152,8 @@ class Picked(Mapping[str, Any]):
             "runner_up": _read(Alternative, _with_margin(data.get("runner_up"))),
             "next_smaller": _read(Alternative, _with_margin(data.get("next_smaller"))),
         }
+        if "val" in data:
+            made["val"] = _score(data["val"])
         if "test" in data:
             made["test"] = _read(OnTest, data["test"])
         made |= {
@@ -179,6 +184,13 @@ def read_picked(folder: SweepFolder) -> Picked | None:
         return Picked.from_json(data)
     except StoreError as error:
         raise StoreError(f"{folder.pick}: {error}; run lcsweep pick again") from None
+
+
+def _score(data: Mapping[str, Any]) -> Score:
+    try:
+        return from_json(Score, data)
+    except Unfit as error:
+        raise StoreError(f"val: {error}") from None
 
 
 def _with_shortfall(other: Alternative | None) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from sweep.pick.verify import look_at_test, open_study, verify_parity, verify_re
 from sweep.store.files import StoreError, write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
-from sweep.store.records import read_records
+from sweep.store.records import finished, read_records
 
 
 def pick_model(
@@ -47,13 +47,18 @@ def pick_model(
             f"{root}: expected records with the drop on the same examples, got some of an earlier version; pick "
             "without --confident, or begin a new sweep with --out"
         )
-    record = next(record for record in records if record["id"] == choice.candidate.best_id)
+    record = next(record for record in finished(records) if record.id == choice.candidate.best_id)
     study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
     verify_record(record, folder, study, data)
-    parity = verify_parity(read(folder.artifact(record["id"])), study, data)
+    parity = verify_parity(read(folder.artifact(record.id)), study, data)
     picked = Picked(
-        **{name: record[name] for name in ("id", "family", "configuration", "method")},
-        **{name: record[name] for name in ("artifact_bytes", "artifact_sha256", "val")},
+        id=record.id,
+        family=record.family,
+        configuration=record.configuration,
+        method=record.method,
+        artifact_bytes=record.artifact_bytes,
+        artifact_sha256=record.artifact_sha256,
+        val=record.val,
         seeds=choice.candidate.seeds,
         accuracies=choice.candidate.accuracies,
         meets_target=choice.feasible,
@@ -64,9 +69,9 @@ def pick_model(
         measured=(len(among(found, "latency")), len(found)),
         runner_up=Alternative.of(choice.runner_up),
         next_smaller=Alternative.of(choice.next_smaller, margin=choice.next_smaller_margin),
-        artifact=str(folder.artifact(record["id"])),
-        compression_ratio=record["reference_bytes"] / record["artifact_bytes"],
-        test=look_at_test(record["id"], folder, study, data),
+        artifact=str(folder.artifact(record.id)),
+        compression_ratio=record.reference_bytes / record.artifact_bytes,
+        test=look_at_test(record.id, folder, study, data),
         speed=speed_facts(record),
         parity=parity,
     )

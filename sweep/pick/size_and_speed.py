@@ -30,7 +30,7 @@ FASTER = 0.95
 def faster(record: Mapping[str, Any]) -> bool | None:
     """Whether a job's model is faster than the reference; None where that is not known. `record` may be a pick."""
     latency = record.get("latency") or {}
-    if "ratio" in latency:
+    if latency.get("ratio") is not None:
         return bool(latency["ratio"] <= FASTER and latency["ratio_high"] < 1)
     return None if record["macs"] < record["reference_macs"] else False
 
@@ -38,7 +38,7 @@ def faster(record: Mapping[str, Any]) -> bool | None:
 def speed(record: Mapping[str, Any]) -> str:
     """How fast a job's model is, and how that is known."""
     latency, found = record.get("latency") or {}, faster(record)
-    if "ratio" in latency:
+    if latency.get("ratio") is not None:
         interval = f"95 % interval {latency['ratio_low']:.2f} to {latency['ratio_high']:.2f}"
         measured = f"{latency['ratio']:.2f} of the reference's latency ({interval})"
         return f"{'faster' if found else 'NOT FASTER'}, {measured}"
@@ -50,6 +50,8 @@ def speed(record: Mapping[str, Any]) -> str:
 def speed_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of the speed of a job's model and of the reference; of the latency, all but the single rows."""
     latency = record.get("latency")
-    counts = latency and {name: value for name, value in latency.items() if name not in ("rows", "memory")}
+    counts = latency and {
+        name: value for name, value in latency.items() if name not in ("rows", "memory") and value is not None
+    }
     known = {name: record[name] for name in ("macs", "reference_macs", "reference_bytes")}
     return known | {"latency": counts, "faster": faster(record)}

@@ -23,11 +23,12 @@ from sweep.bench.runtimes import Model, packed_model
 from sweep.bench.timing import Setup, measured
 from sweep.cli.bench import describe
 from sweep.pick.size_and_speed import faster, speed
+from sweep.store.fields import to_json
 from sweep.store.files import write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
-from sweep.store.record import Record
-from sweep.store.records import read_records
+from sweep.store.record import Done
+from sweep.store.records import finished, read_records
 from sweep.study.loading import load_study
 from tests.sweep.tiny import changed, edit, lcsweep, tree, write_study
 
@@ -35,8 +36,8 @@ RUN = Path("runs", "tiny")
 FOLDER = SweepFolder(RUN)
 
 
-def job(family: str, *, place: int = 0) -> Record:
-    return [record for record in read_records(RUN) if record["family"] == family][place]
+def job(family: str) -> Done:
+    return next(record for record in finished(read_records(RUN)) if record.family == family)
 
 
 @pytest.fixture(autouse=True)
@@ -64,11 +65,11 @@ def bench(*arguments: str | Path) -> dict[str, Any]:
     return said.json
 
 
-def put_latency(record: Record, ratio: float, **others: Any) -> None:
+def put_latency(record: Done, ratio: float, **others: Any) -> None:
     """As if `bench` had found that ratio."""
     facts = {"ratio": ratio, "ratio_low": ratio - 0.01, "ratio_high": ratio + 0.01}
-    own = {"format": 1, "id": record["id"], "artifact_sha256": record["artifact_sha256"]}
-    write_json(FOLDER.latency(record["id"]), own | facts | others)
+    own = {"format": 1, "id": record.id, "artifact_sha256": record.artifact_sha256}
+    write_json(FOLDER.latency(record.id), own | facts | others)
 
 
 # What is measured
@@ -92,9 +93,9 @@ def test_a_sweeps_model_is_measured_in_every_way_and_kept(finished: Path, monkey
 
     monkeypatch.setattr(timing, "peak", peak_of)
     before = tree(RUN)
-    facts = bench(RUN, "--job", record["id"])
-    assert list(facts["models"]) == ["reference", record["id"]]
-    found = facts["models"][record["id"]]
+    facts = bench(RUN, "--job", record.id)
+    assert list(facts["models"]) == ["reference", record.id]
+    found = facts["models"][record.id]
     settings = [(row["runs"], row["threads"], row["batch"], row["denormals"]) for row in found["rows"]]
     cores = facts["machine"]["cores"]
     ways = ("onnx", "torch", "torch, structured")
@@ -117,20 +118,20 @@ def test_a_sweeps_model_is_measured_in_every_way_and_kept(finished: Path, monkey
     assert facts["models"]["reference"]["ratio"] == 1.0
 
     after = tree(RUN)
-    assert set(after) - set(before) == {f"latency/{record['id']}.json"}
+    assert set(after) - set(before) == {f"latency/{record.id}.json"}
     assert before.items() <= after.items()
-    kept = json.loads(FOLDER.latency(record["id"]).read_text())
-    assert kept["artifact_sha256"] == record["artifact_sha256"]
+    kept = json.loads(FOLDER.latency(record.id).read_text())
+    assert kept["artifact_sha256"] == record.artifact_sha256
     assert kept["machine"]["versions"]["torch"] == torch.__version__
-    assert job("low rank")["latency"] == kept
-    assert "latency" not in job("both")
+    assert to_json(job("low rank").latency) == kept
+    assert job("both").latency is None
 
 
 def test_without_a_job_the_front_and_the_pick_are_measured(
     finished: Path, no_memory: None, no_onnx: None, without_onnx: None
 ) -> None:
     records = read_records(RUN)
-    costs = [(record["artifact_bytes"], 1 - record["val"]["accuracy"], record["id"]) for record in records]
+    costs = [(record.artifact_bytes, 1 - record.val.accuracy, record.id) for record in records]
     front = {
         own for size, error, own in costs
         if not any(s <= size and e <= error and (s, e) != (size, error) for s, e, _ in costs)
@@ -142,8 +143,8 @@ def test_without_a_job_the_front_and_the_pick_are_measured(
 
 
 def test_files_are_measured_beside_a_dense_model(finished: Path, no_memory: None) -> None:
-    path = FOLDER.artifact(job("both")["id"])
-    exported = lcsweep("export", RUN, "--job", job("both")["id"], "--format", "onnx", "--out", "both.onnx")
+    path = FOLDER.artifact(job("both").id)
+    exported = lcsweep("export", RUN, "--job", job("both").id, "--format", "onnx", "--out", "both.onnx")
     assert exported.code == 0, exported.err
     before = tree(Path.cwd())
     facts = bench(path, "both.onnx", "--study", "tiny.py")
@@ -183,17 +184,18 @@ def test_files_are_measured_beside_a_dense_model(finished: Path, no_memory: None
 )
 def test_what_cannot_be_measured_is_a_line(finished: Path, line: str, code: int, words: str) -> None:
     write_study(Path.cwd(), text=changed("nn.Tanh()", "nn.ReLU()"), name="other.py")
-    said = lcsweep(*line.format(artifact=FOLDER.artifact(job("both")["id"])).split())
+    said = lcsweep(*line.format(artifact=FOLDER.artifact(job("both").id)).split())
     assert (said.code, said.out) == (code, "")
     assert words in said.err
 
 
 def test_without_the_extra_torch_alone_is_measured(finished: Path, no_memory: None, no_onnx: None) -> None:
-    said = lcsweep("bench", RUN, "--job", job("both")["id"], "--rounds", "1")
+    said = lcsweep("bench", RUN, "--job", job("both").id, "--rounds", "1")
     assert said.code == 0, said.err
     assert "torch only: ONNX Runtime is not installed" in said.out
-    assert "ratio" not in job("both")["latency"]
-    assert {row["runs"] for row in job("both")["latency"]["rows"]} == {"torch"}
+    assert job("both").latency.ratio is None
+    assert "speed         NOT FASTER" in lcsweep("pick", RUN, "--min-accuracy", "0.1").out
+    assert {row["runs"] for row in job("both").latency.details["rows"]} == {"torch"}
     assert lcsweep("pick", RUN, "--by", "latency").code == 1
 
 
@@ -201,7 +203,7 @@ def test_a_model_that_has_no_onnx_file_is_measured_in_torch_and_an_error_of_ours
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = load_study("tiny.py", user_folder=str(Path.cwd()))
-    path, example = FOLDER.artifact(job("low rank")["id"]), torch.randn(2, 8)
+    path, example = FOLDER.artifact(job("low rank").id), torch.randn(2, 8)
 
     def refuse(error: Exception) -> Callable[..., Any]:
         def fail(*arguments: Any) -> Any:
@@ -315,25 +317,25 @@ def test_a_pick_by_latency_is_the_fastest_that_was_measured(finished: Path, with
     put_latency(small, 1.01)
     put_latency(fast, 0.4)
     picked = lcsweep("pick", RUN, "--by", "latency", "--min-accuracy", "0.1", "--json").json
-    assert (picked["id"], picked["by"], picked["measured"]) == (fast["id"], "latency", [2, 7])
+    assert (picked["id"], picked["by"], picked["measured"]) == (fast.id, "latency", [2, 7])
     assert (picked["faster"], picked["latency"]["ratio"]) == (True, 0.4)
-    assert picked["runner_up"]["id"] == small["id"]
+    assert picked["runner_up"]["id"] == small.id
     words = lcsweep("pick", RUN, "--by", "latency", "--min-accuracy", "0.1").out
     assert "2 of 7 candidates" in words
     assert "faster, 0.40 of the reference's latency (95 % interval 0.39 to 0.41)" in words
     put_latency(fast, 1.01)
     tie = lcsweep("pick", RUN, "--by", "latency", "--min-accuracy", "0.1", "--json").json
-    assert tie["id"] == min((small, fast), key=lambda record: record["artifact_bytes"])["id"]
+    assert tie["id"] == min((small, fast), key=lambda record: record.artifact_bytes).id
     assert lcsweep("pick", RUN, "--knee", "--by", "latency").code == 0
 
 
 def test_a_measurement_of_another_file_does_not_count(finished: Path) -> None:
     record = job("both")
     put_latency(record, 0.5, artifact_sha256="0" * 64)
-    assert "latency" not in job("both")
+    assert job("both").latency is None
     put_latency(record, 0.5)
-    assert job("both")["latency"]["ratio"] == 0.5
-    FOLDER.latency(record["id"]).write_text("{")
+    assert job("both").latency.ratio == 0.5
+    FOLDER.latency(record.id).write_text("{")
     assert lcsweep("status", RUN).code == 1
 
 
@@ -357,14 +359,14 @@ def test_what_was_not_measured_is_not_faster_unless_it_computes_less() -> None:
 def test_wherever_a_model_is_shown_it_is_said_to_be_no_faster(finished: Path, without_onnx: None) -> None:
     record = job("quantize")
     assert lcsweep("pick", RUN, "--min-accuracy", "0.1").code == 0
-    path = FOLDER.artifact(record["id"])
+    path = FOLDER.artifact(record.id)
     shown = [
         lcsweep("pick", RUN, "--min-accuracy", "0.1"),
         lcsweep("status", RUN),
-        lcsweep("export", RUN, "--job", record["id"], "--out", "out.lcz"),
+        lcsweep("export", RUN, "--job", record.id, "--out", "out.lcz"),
         lcsweep("verify", path, "--study", "tiny.py"),
     ]
-    assert read_manifest(RUN)["reference"]["macs"] == record["macs"]
+    assert read_manifest(RUN).reference.macs == record.macs
     for said in shown:
         assert said.code == 0, said.err
         assert "NOT FASTER" in said.out, said.out
@@ -400,7 +402,7 @@ def test_outputs_that_differ_in_onnx_runtime_are_exit_code_5(finished: Path, mon
     monkeypatch.setattr(lc_core.onnx.build, "TOLERANCE", -1.0)
     for line in ("verify {artifact} --study tiny.py", "pick runs/tiny --min-accuracy 0.1",
                  "export runs/tiny --job {job} --study tiny.py --out new.lcz"):  # fmt: skip
-        own = job("both")["id"]
+        own = job("both").id
         said = lcsweep(*line.format(artifact=FOLDER.artifact(own), job=own).split())
         assert (said.code, said.out) == (5, "")
         assert "ONNX: expected outputs within" in said.err
@@ -416,6 +418,6 @@ def test_a_model_that_torch_cannot_export_is_not_compared(finished: Path, monkey
         raise ExportError("expected a model that\ntorch.onnx can export")
 
     monkeypatch.setattr(lc_core.onnx.build, "build", refuse)
-    said = lcsweep("verify", FOLDER.artifact(job("both")["id"]), "--study", "tiny.py")
+    said = lcsweep("verify", FOLDER.artifact(job("both").id), "--study", "tiny.py")
     assert said.code == 0
     assert "not compared: expected a model that torch.onnx can export" in said.out

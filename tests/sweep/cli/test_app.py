@@ -56,7 +56,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def some_record(family: str = "both") -> str:
-    return next(str(record["id"]) for record in read_records(RUN) if record["family"] == family)
+    return next(record.id for record in read_records(RUN) if record.family == family)
 
 
 # Command lines that make no sense
@@ -150,8 +150,8 @@ def artifact() -> Path:
 def picked() -> Path:
     """The file that a pick would ship."""
     reference = json.loads(FOLDER.manifest.read_text())["reference"]["val"]["accuracy"]
-    meeting = [record for record in read_records(RUN) if record["val"]["accuracy"] >= reference - 0.05]
-    return FOLDER.artifact(min(meeting, key=lambda record: record["artifact_bytes"])["id"])
+    meeting = [record for record in read_records(RUN) if record.val.accuracy >= reference - 0.05]
+    return FOLDER.artifact(min(meeting, key=lambda record: record.artifact_bytes).id)
 
 
 BAD = {
@@ -335,7 +335,7 @@ def test_an_interrupt_exits_with_130(finished: Path, monkeypatch: pytest.MonkeyP
 def test_a_pick_that_misses_its_target_exits_with_4_and_is_given(finished: Path) -> None:
     said = lcsweep("pick", RUN, "--min-accuracy", "1.0")
     assert (said.code, said.err) == (4, "")
-    best = max(record["val"]["accuracy"] for record in read_records(RUN))
+    best = max(record.val.accuracy for record in read_records(RUN))
     assert f"MISSES by {100 * (1 - best):.2f} points" in said.out
     assert json.loads(FOLDER.pick.read_text())["meets_target"] is False
 
@@ -390,9 +390,9 @@ def test_a_dry_runs_nominal_bytes_are_those_of_the_files(finished: Path) -> None
     before = tree(finished)
     said = lcsweep("run", "tiny.py", "--dry-run")
     for record in read_records(RUN):
-        (row,) = (line for line in said.out.splitlines() if line.startswith(record["id"]))
-        assert f"{record['nominal_bytes']:,}" in row
-        assert f"{record['macs']:,}" in row
+        (row,) = (line for line in said.out.splitlines() if line.startswith(record.id))
+        assert f"{record.nominal_bytes:,}" in row
+        assert f"{record.macs:,}" in row
         assert row.endswith("done")
     assert "7 jobs, 0 without a result" in said.out
     assert "time:" not in said.out
@@ -533,7 +533,7 @@ def test_a_comparison_is_printed_and_written_where_asked(finished: Path) -> None
     before = tree(finished)
     said = lcsweep("compare", f"{RUN}:prune", f"{RUN}:low rank", RUN, "--min-accuracy", "0.01")
     assert (said.code, said.err) == (0, "")
-    smallest = min(record["artifact_bytes"] for record in read_records(RUN))
+    smallest = min(record.artifact_bytes for record in read_records(RUN))
     for word in (f"{RUN}:low rank", "hypervolume", f"{smallest:,}", "Error: 1 \u2212 accuracy on the validation split"):
         assert word in said.out
     assert tree(finished) == before

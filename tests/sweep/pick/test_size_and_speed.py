@@ -10,6 +10,8 @@ from sweep.pick.choice import Candidate, Choice
 from sweep.pick.picked import OnTest, Picked
 from sweep.pick.size_and_speed import times, told
 from sweep.store.folder import SweepFolder
+from sweep.store.manifest import Manifest, Reference
+from sweep.store.record import Score
 
 
 @pytest.mark.parametrize(
@@ -35,7 +37,20 @@ def test_a_job_whose_file_is_larger_is_said_to_be() -> None:
     assert told({"artifact_bytes": 800, "reference_bytes": 1_000}) == "800 bytes"
 
 
-REFERENCE = {"bytes": 1_000, "val": {"accuracy": 0.9, "low": 0.8, "high": 0.95, "n": 10}, "parameters": 5, "macs": 7}
+SCORE = Score(accuracy=0.9, low=0.8, high=0.95, n=10)
+MANIFEST = Manifest(
+    study="tiny",
+    reference_study="tiny.py",
+    study_hash="0" * 16,
+    study_parts={},
+    user_folder=".",
+    sweep="0" * 32,
+    repeats=1,
+    target=None,
+    splits={"train": 10, "val": 10, "test": 10},
+    reference=Reference(bytes=1_000, parameters=5, macs=7, val=SCORE),
+    versions={},
+)
 PICK = Picked(
     id="abc",
     family="quantize",
@@ -45,7 +60,7 @@ PICK = Picked(
     artifact_sha256="0" * 64,
     compression_ratio=1_000 / 1_200,
     method="lc",
-    val={"accuracy": 0.9, "low": 0.8, "high": 0.95, "n": 10},
+    val=SCORE,
     accuracies=(0.9,),
     test=OnTest(
         id="abc",
@@ -75,15 +90,14 @@ FILE = HELD | {"file": "model.lcz", "sha256": "0" * 64}
 
 
 def test_wherever_a_size_is_told_a_larger_one_is_larger() -> None:
-    manifest = {"study": "tiny", "reference": REFERENCE}
     candidate = Candidate(
         "quantize", {"size": 256}, "lc", ("abc",), (0,), (0.9,), (0.8,), (None,), "abc", 1_200, 7, None
     )
     choice = Choice(candidate, "bytes")
     lines = {
         "pick": pick.describe(PICK, Path("no such page")),
-        "status": status.describe(status.SweepStatus("runs/tiny", SweepFolder(Path()), manifest, [], [], PICK)),
-        "the run's last line": run_text.chosen(choice, manifest),
+        "status": status.describe(status.SweepStatus("runs/tiny", SweepFolder(Path()), MANIFEST, [], [], PICK)),
+        "the run's last line": run_text.chosen(choice, MANIFEST),
         "export": file_text.packed_file(FILE | {"reference_bytes": 1_000}),
     }
     for where, words in lines.items():
