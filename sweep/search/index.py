@@ -23,10 +23,10 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from sweep.search.protocol import FOR_A_TARGET
 from sweep.search.tables import Writer, writer_of
-from sweep.search.trials import JobTrials, job_of
+from sweep.search.trials import JobTrials
 from sweep.store.files import StoreError
 from sweep.store.job import Job
-from sweep.store.record import Record
+from sweep.store.record import Done, Record
 
 SECONDS_BETWEEN_WRITES = 1.0
 PAUSES = 10  # times what the last write took, or what it waited for a lock in vain
@@ -89,12 +89,12 @@ class Listener:
     index: Index
     trials: JobTrials
 
-    def harvest(self, known: Sequence[Record]) -> None:
+    def harvest(self, known: Sequence[Done]) -> None:
         """Adds the records that are known before the search begins and not in the index yet."""
         indexed = self.index.jobs()
         for record in known:
-            if record["id"] not in indexed:
-                self.index.add(self.trials.trial(job_of(record), record))
+            if record.id not in indexed:
+                self.index.add(self.trials.trial(record.job, record))
         self.index.write()
 
     def tell(self, job: Job, record: Record | None, *, since: datetime.datetime) -> None:

@@ -13,7 +13,7 @@ from sweep.search.smallest import Smallest
 from sweep.search.summary import SearchSummary
 from sweep.search.trials import JobTrials
 from sweep.store.job import Job
-from sweep.store.record import Record
+from sweep.store.record import Done, Record
 
 
 def open_search(plan: SearchPlan, *, records: Sequence[Record], index: Index) -> "SweepSearch":
@@ -21,7 +21,7 @@ def open_search(plan: SearchPlan, *, records: Sequence[Record], index: Index) ->
 
     `records` are all that the sweep has: jobs that are done do not run again, others do. `index` is brought up to them.
     """
-    done = [record for record in records if record["status"] == "done"]
+    done = [record for record in records if isinstance(record, Done)]
     known = [record for record in done if plan.owner(record) is not None]
     listener = Listener(index, JobTrials.of(plan))
     search = SweepSearch(plan, _strategy(plan, done, known), known=known, listener=listener)
@@ -29,10 +29,10 @@ def open_search(plan: SearchPlan, *, records: Sequence[Record], index: Index) ->
     return search
 
 
-def _strategy(plan: SearchPlan, done: Sequence[Record], known: Sequence[Record]) -> Strategy:
+def _strategy(plan: SearchPlan, done: Sequence[Done], known: Sequence[Done]) -> Strategy:
     match plan.name:
         case "grid":
-            return Grid(plan.entries, known={record["id"] for record in known})
+            return Grid(plan.entries, known={record.id for record in known})
         case "smallest":
             return Smallest(plan, done)
         case "tpe":
@@ -51,11 +51,11 @@ class SweepSearch:
         listener: adds what is told to the index.
     """
 
-    def __init__(self, plan: SearchPlan, strategy: Strategy, *, known: Sequence[Record], listener: Listener) -> None:
+    def __init__(self, plan: SearchPlan, strategy: Strategy, *, known: Sequence[Done], listener: Listener) -> None:
         self.plan = plan
         self.started = 0
         self._strategy, self._listener = strategy, listener
-        self._records = {record["id"]: record for record in known}
+        self._records: dict[str, Record] = {record.id: record for record in known}
         self.known = len(self._records)
         self._touched = {plan.owner(record) for record in known}  # entries with a result or a job that has started
         self._since: dict[str, datetime.datetime] = {}  # running job -> when it started
@@ -103,7 +103,7 @@ class SweepSearch:
             jobs=sum(len(entry.jobs) for entry in entries),
             known=self.known,
             started=self.started,
-            failed=sum(record["status"] == "failed" for record in self._records.values()),
+            failed=sum(record.status == "failed" for record in self._records.values()),
             skipped=skipped,
             left=int(untouched.sum()) - sum(skipped.values()),
             method=entries[0].jobs[0].method,

@@ -15,10 +15,10 @@ from sweep.search.smallest import Smallest
 from sweep.search.space import Flags
 from sweep.search.trials import Drawing, JobTrials
 from sweep.store.job import Configuration, Job
-from sweep.store.record import Record
+from sweep.store.record import Done, Record
 
 
-def smallest_by_tpe(plan: SearchPlan, done: Sequence[Record]) -> Smallest:
+def smallest_by_tpe(plan: SearchPlan, done: Sequence[Done]) -> Smallest:
     """The search for the smallest that meets a target, where TPE draws from what the results leave open."""
     return Smallest(plan, done, proposer=TPESampler(seed=0))
 
@@ -31,10 +31,10 @@ class Front:
         known: the done records of the plan's jobs.
     """
 
-    def __init__(self, plan: SearchPlan, known: Sequence[Record]) -> None:
+    def __init__(self, plan: SearchPlan, known: Sequence[Done]) -> None:
         trials = JobTrials.of(plan)
         self._entries = plan.entries
-        self._queue = Queue(plan.entries, known={record["id"] for record in known})
+        self._queue = Queue(plan.entries, known={record.id for record in known})
         once = _Once(plan, trials.parameters, self._queue, TPESampler(seed=0))
         self._drawing = Drawing(once, trials, known)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from sweep.criteria import Criteria
 from sweep.search.space import Flags
 from sweep.store.job import Configuration, Job, Level
-from sweep.store.record import Record, but_for_seed
+from sweep.store.record import Record
 
 SearchName = Literal["grid", "smallest", "tpe", "pareto"]
 FOR_A_TARGET = ("smallest", "tpe")
@@ -96,9 +96,9 @@ class Entries:
 
         With `any_seed` it may have a seed that is none of the entry's jobs.
         """
-        if not any_seed and record["id"] not in self._ids:
+        if not any_seed and record.id not in self._ids:
             return None
-        return self._keys.get(but_for_seed(record))
+        return self._keys.get(record.key)
 
     @cached_property
     def _numbers(self) -> Mapping[tuple[Any, ...], int]:
@@ -106,7 +106,7 @@ class Entries:
 
     @cached_property
     def _keys(self) -> Mapping[str, int]:
-        return {but_for_seed(entry.jobs[0].as_dict()): number for number, entry in enumerate(self.entries)}
+        return {entry.jobs[0].key: number for number, entry in enumerate(self.entries)}
 
     @cached_property
     def _ids(self) -> frozenset[str]:

@@ -12,7 +12,7 @@ from sweep.search.space import Flags
 from sweep.search.trials import Drawing, JobTrials
 from sweep.search.version_space import skipped
 from sweep.store.job import Configuration, Job
-from sweep.store.record import Record, but_for_seed
+from sweep.store.record import Done, Record
 
 
 class Smallest:
@@ -24,10 +24,10 @@ class Smallest:
         proposer: draws the open configurations in place of the version space.
     """
 
-    def __init__(self, plan: SearchPlan, done: Sequence[Record], *, proposer: BaseSampler | None = None) -> None:
+    def __init__(self, plan: SearchPlan, done: Sequence[Done], *, proposer: BaseSampler | None = None) -> None:
         known = [record for record in done if plan.owner(record) is not None]
         self._entries = plan.entries
-        self._taken = {record["id"] for record in known}  # jobs that are known, have run or are running
+        self._taken = {record.id for record in known}  # jobs that are known, have run or are running
         self._sampler = _sampler(plan, done, proposer)
         self._drawing = Drawing(self._sampler, JobTrials.of(plan), known)
 
@@ -59,14 +59,14 @@ class Smallest:
         return job
 
 
-def _sampler(plan: SearchPlan, done: Sequence[Record], proposer: BaseSampler | None) -> SmallestSampler:
+def _sampler(plan: SearchPlan, done: Sequence[Done], proposer: BaseSampler | None) -> SmallestSampler:
     """The sampler of the plan's entries. What lies outside them is told to it by seed, since it shows the noise."""
     assert plan.criteria is not None, "a search for the smallest has a target"
     elsewhere: dict[str, list[float]] = {}
     for record in done:
-        if record["method"] == "lc" and plan.owner(record) is None:
-            margin = plan.criteria.margin(record["val"]["accuracy"])
-            elsewhere.setdefault(but_for_seed(record), []).append(0.0 - margin)
+        if record.method == "lc" and plan.owner(record) is None:
+            margin = plan.criteria.margin(record.val.accuracy)
+            elsewhere.setdefault(record.key, []).append(0.0 - margin)
 
     def size(family: str, configuration: Configuration) -> int | None:
         number = plan.entries.number(family, configuration)

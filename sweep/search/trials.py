@@ -6,7 +6,7 @@ constraint: its negative, met from 0 down.
 
 import datetime
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -17,11 +17,10 @@ from sweep.criteria import Criteria
 from sweep.search.protocol import SearchPlan
 from sweep.search.sampler import Parameters, as_params
 from sweep.store.job import Configuration, Job
-from sweep.store.record import Record
+from sweep.store.record import Done, Record
 
 CONSTRAINT = "shortfall"
 LEGACY_CONSTRAINTS = "constraints"  # the attribute that optuna-dashboard 0.21 reads
-COLUMNS = {"bytes": "artifact_bytes", "macs": "macs"}  # objective -> the record's attribute
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class JobTrials:
 
         `record` is None for a lost job. `since` is when the job started; None when it was known before this run.
         """
-        done = record if record is not None and record["status"] == "done" else None
+        done = record if isinstance(record, Done) else None
         params, distributions = as_params(job.family, job.configuration), self.parameters.distributions()
         shortfall = self._shortfall(done) if done else None
         trial = optuna.trial.create_trial(
@@ -62,12 +61,12 @@ class JobTrials:
         trial.datetime_start = since or trial.datetime_start
         return trial
 
-    def _shortfall(self, record: Record) -> float | None:
-        return 0.0 - self.criteria.margin(record["val"]["accuracy"]) if self.criteria else None
+    def _shortfall(self, record: Done) -> float | None:
+        return 0.0 - self.criteria.margin(record.val.accuracy) if self.criteria else None
 
-    def _values(self, record: Record) -> list[float]:
-        error = 1 - record["val"]["accuracy"]
-        return [error if objective == "error" else record[COLUMNS[objective]] for objective in self.objectives]
+    def _values(self, record: Done) -> list[float]:
+        values = {"error": record.val.error, "bytes": record.artifact_bytes, "macs": record.macs}
+        return [values[objective] for objective in self.objectives]
 
 
 class Drawing:
@@ -79,9 +78,9 @@ class Drawing:
         known: records of done jobs of the search.
     """
 
-    def __init__(self, sampler: BaseSampler, trials: JobTrials, known: Sequence[Record]) -> None:
+    def __init__(self, sampler: BaseSampler, trials: JobTrials, known: Sequence[Done]) -> None:
         self.study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(trials.objectives))
-        self.study.add_trials(trials.trial(job_of(record), record) for record in known)
+        self.study.add_trials(trials.trial(record.job, record) for record in known)
         self._trials = trials
         self._running: dict[str, optuna.Trial] = {}  # by job
 
@@ -108,15 +107,10 @@ class Drawing:
         self.study.tell(trial, finished.values, state=finished.state)
 
 
-def job_of(record: Record) -> Job:
-    """The job that `record` is of."""
-    return Job.from_dict({field.name: record[field.name] for field in fields(Job)})
-
-
 def _facts(job: Job, record: Record | None) -> dict[str, Any]:
     """The user attributes of the job's trial."""
     facts: dict[str, Any] = {"job": job.id, "seed": job.seed}
     if record is None:
         return facts | {"lost": True}
-    error = {"error": record["error"]["message"]} if record["status"] == "failed" else {}
-    return facts | {"seconds": record["seconds"]} | error
+    error = {"error": record.error.message} if record.error else {}
+    return facts | {"seconds": record.seconds} | error

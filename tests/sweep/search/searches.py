@@ -14,7 +14,7 @@ from sweep.search.open import SweepSearch, open_search
 from sweep.search.protocol import Entries, Entry, SearchPlan
 from sweep.search.summary import SearchSummary
 from sweep.store.job import Job
-from sweep.store.record import Record
+from sweep.store.record import Done, Failure, Record, Score, Stopped
 from sweep.study import Configuration, Family, Study
 from tests.sweep.study.test_definition import make_study
 
@@ -41,25 +41,31 @@ def entries(*, study: Study = STUDY, grid: bool = False, seeds: int = 1) -> list
     return found
 
 
-def done(job: Job, accuracy: float, size: int = 100) -> Record:
-    val = {"accuracy": accuracy, "n": 10}
-    return dataclasses.asdict(job) | {
-        "id": job.id,
-        "status": "done",
-        "seconds": 0.1,
-        "val": val,
+def done(job: Job, accuracy: float, size: int = 100) -> Done:
+    val = Score(accuracy=accuracy, n=10, low=0.0, high=1.0)
+    sizes: Any = {
         "artifact_bytes": size,
+        "nominal_bytes": size,
+        "macs": 7,
+        "reference_bytes": 5000,
+        "reference_macs": 9,
     }
+    facts: Any = {"plan": "0", "artifact_sha256": "0", "device": "cpu", "gap": 0.0, "epochs": 1.0, "direct": val}
+    return Done(status="done", val=val, seconds=0.1, **facts_of(job), **sizes, **facts)
 
 
 def failed(job: Job) -> Record:
-    error = {"message": "ValueError: no", "traceback": "Traceback"}
-    return dataclasses.asdict(job) | {"id": job.id, "status": "failed", "seconds": 0.1, "val": None, "error": error}
+    error = Failure(message="ValueError: no", traceback="Traceback")
+    return Record(status="failed", seconds=0.1, error=error, **facts_of(job))
 
 
 def stopped(job: Job) -> Record:
-    facts = {"step": 6, "steps": 8, "accuracy": 0.3, "bar": 0.4, "below": 0.89}
-    return dataclasses.asdict(job) | {"id": job.id, "status": "stopped", "seconds": 0.1, "val": None, "stopped": facts}
+    facts = Stopped(step=6, steps=8, accuracy=0.3, bar=0.4, below=0.89)
+    return Record(status="stopped", seconds=0.1, stopped=facts, **facts_of(job))
+
+
+def facts_of(job: Job) -> dict[str, Any]:
+    return {"id": job.id, "versions": {}, "finished": "2024-01-01T00:00:00+00:00", **dataclasses.asdict(job)}
 
 
 def begin(
