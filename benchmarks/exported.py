@@ -138,7 +138,7 @@ class Exported:
     def cells(self) -> tuple[str, ...]:
         """The line of the table."""
         record, timing = self.record, self.timing
-        sizes = (self.payload_bytes, record["artifact_bytes"], self.onnx_bytes, self.entropy_bytes, record["macs"])
+        sizes = (self.payload_bytes, record.artifact_bytes, self.onnx_bytes, self.entropy_bytes, record.macs)
         return (
             self.name,
             *(f"{size:,}" if size else "" for size in sizes),

@@ -19,7 +19,7 @@ from sweep.run.process import environment
 from sweep.run.progress import Progress
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
-from sweep.store.record import Record
+from sweep.store.record import Done, Record
 from sweeps import prepared, study_in
 
 WARM = 20  # jobs before the clock starts: workers are up by then, and have imported torch
@@ -47,9 +47,9 @@ class Noting(Progress):
 
     def on_finish(self, job: Job, record: Record) -> None:
         super().on_finish(job, record)
-        if record["status"] != "done":
-            raise RuntimeError(f"a job failed: {record['error']}")
-        self.ends.append((time.perf_counter(), time.process_time(), record["seconds"]))
+        if not isinstance(record, Done):
+            raise RuntimeError(f"a job failed: {record.error}")
+        self.ends.append((time.perf_counter(), time.process_time(), record.seconds))
 
 
 def trivial(*, workers: int, jobs: int) -> tuple[Pace, Pace]:
@@ -112,6 +112,6 @@ def _bare(sweep: Sweep) -> Pace:
         start, spent = time.perf_counter(), time.process_time()
         records = ray.get([do.remote(job, held) for job in jobs[WARM:]])
         wall, spent = time.perf_counter() - start, time.process_time() - spent
-    if any(record["status"] != "done" for record in records):
+    if any(record.status != "done" for record in records):
         raise RuntimeError("a job failed")
     return Pace(wall / len(records), spent / len(records))

@@ -79,8 +79,8 @@ def shares() -> tuple[Counter[str], float]:
         start = time.perf_counter()
         record = compress.run_job(job, place, report=lambda _: None)
         seconds = time.perf_counter() - start
-    if record["status"] != "done":
-        raise RuntimeError(f"the job failed: {record['error']}")
+    if record.status != "done":
+        raise RuntimeError(f"the job failed: {record.error}")
     spent["forward"] -= spent.pop("forward in evaluation")
     return spent, seconds
 

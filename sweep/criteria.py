@@ -1,9 +1,9 @@
 """The target, which the user asks for, and the criteria, by which a search, a pick and a report judge candidates."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from sweep.intervals import UNKNOWN, Noise, least_mean, pooled
 
@@ -71,11 +71,6 @@ class Target:
         """The values that are set, by name."""
         pairs = {"max_drop": self.max_drop, "min_accuracy": self.min_accuracy, "relative": self.relative or None}
         return {name: value for name, value in pairs.items() if value is not None}
-
-
-def own_target(manifest: Mapping[str, Any]) -> Target | None:
-    """The target of a sweep's own study, from its manifest; None where the study has none."""
-    return Target(**manifest["target"]) if manifest["target"] else None
 
 
 class Results(Protocol):

@@ -8,7 +8,7 @@ import numpy as np
 
 from sweep.pick.choice import By, Candidate, Choice
 from sweep.pick.pareto import front
-from sweep.pick.size_and_speed import faster
+from sweep.pick.size_and_speed import speed_facts
 from sweep.store.manifest import Reference
 from sweep.store.record import Done, Record
 
@@ -76,7 +76,7 @@ def rows_of(
             fronts=frozenset(by for by, places in fronts.items() if place in places),
             meets_target=None if meeting is None else candidate.best_id in meeting,
             picked=choice is not None and candidate == choice.candidate,
-            faster=faster(best),
+            faster=speed_facts(best)["faster"],
         )
         rows.append(row)
     return tuple(rows)

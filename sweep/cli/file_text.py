@@ -5,7 +5,7 @@ from typing import Any
 
 from sweep.cli.text import outputs_apart, parity, table
 from sweep.pick.size_and_speed import speed, times
-from sweep.store.record import label
+from sweep.store.job import label
 
 Facts = Mapping[str, Any]
 

@@ -24,14 +24,14 @@ from sweep.cli.console import (
     use_data,
 )
 from sweep.cli.text import accuracy, in_seeds, parity, points, table, verdict
-from sweep.criteria import NoTargetError, own_target
+from sweep.criteria import NoTargetError
 from sweep.pick.choice import By
 from sweep.pick.picked import Alternative, Picked
 from sweep.pick.size_and_speed import speed, times
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
+from sweep.store.job import label
 from sweep.store.manifest import read_manifest
-from sweep.store.record import label
 
 
 def pick(
@@ -63,7 +63,7 @@ def pick(
     target = target_of(max_drop, min_accuracy, relative=relative)
     if knee and (target is not None or confident):
         raise UsageError("--knee: expected no target beside it, got --max-drop, --min-accuracy or --confident")
-    target = None if knee else target or own_target(manifest)
+    target = None if knee else target or manifest.target
     if target is None and not knee:
         raise NoTargetError("pick")
     picked = picking.pick_model(

@@ -7,7 +7,6 @@ import typer
 
 from sweep.cli.console import DONE, ByName, Folder, Json, MaxDrop, MinAccuracy, Relative, show, target_of
 from sweep.cli.text import table
-from sweep.criteria import own_target
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
@@ -44,7 +43,7 @@ def report(
     """
     root = remote.local(folder)
     manifest = read_manifest(root)
-    target = target_of(max_drop, min_accuracy, relative=relative) or own_target(manifest)
+    target = target_of(max_drop, min_accuracy, relative=relative) or manifest.target
     match format:
         case FormatName.html:
             from reports import write_report

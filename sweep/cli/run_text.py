@@ -8,8 +8,8 @@ from sweep.criteria import Target
 from sweep.pick.choice import Choice
 from sweep.pick.size_and_speed import speed, times
 from sweep.run.progress import duration
+from sweep.store.job import label
 from sweep.store.manifest import Manifest
-from sweep.store.record import label
 
 if TYPE_CHECKING:
     from sweep.run.estimate import Estimate

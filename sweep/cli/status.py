@@ -12,8 +12,9 @@ from sweep.store import remote
 from sweep.store.fields import to_json
 from sweep.store.files import read_optional
 from sweep.store.folder import SweepFolder
+from sweep.store.job import label
 from sweep.store.manifest import Manifest, read_manifest
-from sweep.store.record import Record, label
+from sweep.store.record import Record
 from sweep.store.records import finished, read_records
 
 

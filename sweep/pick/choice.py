@@ -1,12 +1,15 @@
 """The choice of the model to deploy: the smallest that meets the target on validation, else the nearest miss."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sweep.criteria import Criteria, Target
-from sweep.store.record import Record, but_for_seed, label
+from sweep.store.job import label
+from sweep.store.manifest import Manifest
+from sweep.store.record import Done, Record
+from sweep.store.records import finished
 
 By = Literal["bytes", "macs", "latency"]
 """What a choice minimises. By latency, only candidates of which it was measured can be chosen."""
@@ -112,8 +115,8 @@ def candidates(records: Iterable[Record]) -> list[Candidate]:
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(but_for_seed(record), []).append(record)
-    found = [_candidate(group) for group in groups.values() if all(record["status"] == "done" for record in group)]
+        groups.setdefault(record.key, []).append(record)
+    found = [_candidate(done) for group in groups.values() if len(done := finished(group)) == len(group)]
     return sorted(found, key=lambda c: (c.artifact_bytes, c.mean_error, c.family, c.label))
 
 
@@ -180,7 +183,7 @@ def _nearest_miss(found: Sequence[Candidate], criteria: Criteria, by: By) -> Cho
 
 def chosen(
     found: Sequence[Candidate],
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     *,
     target: Target | None,
     by: By = "bytes",
@@ -191,10 +194,10 @@ def chosen(
         return choose(
             found,
             target=target,
-            reference_accuracy=manifest["reference"]["val"]["accuracy"],
+            reference_accuracy=manifest.reference.val.accuracy,
             by=by,
-            repeats=manifest["repeats"],
-            confirm=manifest.get("confirm", 0),
+            repeats=manifest.repeats,
+            confirm=manifest.confirm,
             confident=confident,
         )
     from sweep.pick.pareto import knee  # imports NumPy, which no other choice needs
@@ -224,26 +227,26 @@ def _order(candidate: Candidate, by: By) -> tuple[float, float, float, float, st
     return candidate.cost(by), candidate.artifact_bytes, candidate.macs, candidate.mean_error, candidate.best_id
 
 
-def _candidate(group: list[Record]) -> Candidate:
-    ordered = sorted(group, key=lambda record: record["seed"])
-    most = max(record["val"]["accuracy"] for record in ordered)
+def _candidate(group: list[Done]) -> Candidate:
+    ordered = sorted(group, key=lambda record: record.seed)
+    most = max(record.val.accuracy for record in ordered)
     best = min(
-        (record for record in ordered if record["val"]["accuracy"] == most),
-        key=lambda record: (record["artifact_bytes"], record["seed"]),
+        (record for record in ordered if record.val.accuracy == most),
+        key=lambda record: (record.artifact_bytes, record.seed),
     )
-    direct = [record["direct"]["accuracy"] for record in ordered if record["direct"]]
+    direct = [record.direct.accuracy for record in ordered if record.direct is not None]
     return Candidate(
-        family=best["family"],
-        configuration=best["configuration"],
-        method=best["method"],
-        ids=tuple(record["id"] for record in ordered),
-        seeds=tuple(record["seed"] for record in ordered),
-        accuracies=tuple(record["val"]["accuracy"] for record in ordered),
-        lows=tuple(record["val"]["low"] for record in ordered),
-        drops=tuple((record.get("drop") or {}).get("high") for record in ordered),
-        best_id=best["id"],
-        artifact_bytes=best["artifact_bytes"],
-        macs=best["macs"],
+        family=best.family,
+        configuration=best.configuration,
+        method=best.method,
+        ids=tuple(record.id for record in ordered),
+        seeds=tuple(record.seed for record in ordered),
+        accuracies=tuple(record.val.accuracy for record in ordered),
+        lows=tuple(record.val.low for record in ordered),
+        drops=tuple(None if record.drop is None else record.drop.high for record in ordered),
+        best_id=best.id,
+        artifact_bytes=best.artifact_bytes,
+        macs=best.macs,
         direct_error=1 - sum(direct) / len(direct) if direct else None,
-        latency=best.get("latency", {}).get("ratio"),
+        latency=None if best.latency is None else best.latency.ratio,
     )

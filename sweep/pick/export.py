@@ -17,13 +17,13 @@ from sweep.store.fields import to_json
 from sweep.store.files import read_optional, write_new
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
-from sweep.store.record import Record
+from sweep.store.record import Done
 from sweep.store.records import read_job
 from sweep.study import Data, Study
 
 
 def export_onnx(
-    root: Path, record: Record, *, out: Path, int8: Int8 | None, study_reference: str | None, user_folder: str
+    root: Path, record: Done, *, out: Path, int8: Int8 | None, study_reference: str | None, user_folder: str
 ) -> dict[str, Any]:
     """Writes the model of a job of the sweep in `root` as the ONNX file `out`; returns what was measured of it.
 
@@ -47,7 +47,7 @@ def export_onnx(
     folder, manifest = SweepFolder(root), read_manifest(root)
     study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
     verify_record(record, folder, study, data)
-    packed = folder.artifact(record["id"])
+    packed = folder.artifact(record.id)
     artifact, model = read(packed), study.build_model()
     made = build(artifact, model, data.train.inputs[:2])
     sealed = seal(made, {})
@@ -62,13 +62,13 @@ def export_onnx(
     copied = ("study", "study_hash", "job", "family", "configuration", "input_shape")
     claims = {name: artifact.info[name] for name in copied} | {
         "weights": "as packed" if int8 is None else f"int8, {int8}",
-        "packed_sha256": record["artifact_sha256"],
+        "packed_sha256": record.artifact_sha256,
         "val": {"accuracy": f"{found.accuracy:.17f}", "n": found.n},
     }
     sealed = seal(made, claims)
     write_new(out, sealed)
     sizes = {"packed_bytes": artifact.file_bytes, "payload_bytes": artifact.payload_bytes} | speed_facts(record)
-    packed_val = {"packed_val": record["val"], "val": to_json(found)}
+    packed_val = {"packed_val": to_json(record.val), "val": to_json(found)}
     return _described(out, onnx_file.read(out)) | facts | sizes | packed_val | {"outputs": "as claimed"}
 
 
@@ -118,7 +118,7 @@ def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_f
     inputs = data.val.inputs[:EXAMPLES]
     facts = {"packed": str(packed), "parity": parity(file.data, read(packed), study.build_model(), inputs)}
     record = read_job(folder, file.claims["job"])
-    if record is not None and record["artifact_sha256"] == digest:
+    if isinstance(record, Done) and record.artifact_sha256 == digest:
         facts |= speed_facts(record)
     known = read_optional(folder.test / f"{digest}.json")
     if known is None:

@@ -10,7 +10,7 @@ from sweep.pick.size_and_speed import speed_facts
 from sweep.store.fields import Unfit, from_json, to_json
 from sweep.store.files import StoreError, read_optional
 from sweep.store.folder import SweepFolder
-from sweep.store.record import Record, Score
+from sweep.store.record import Done, Score
 
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ class Picked(Mapping[str, Any]):
     speed: dict[str, Any]
     parity: dict[str, Any]
 
-    def with_speed_of(self, record: Record) -> "Picked":
+    def with_speed_of(self, record: Done) -> "Picked":
         """The same, with what is known by now of the speed of the job with this record."""
         return replace(self, speed=speed_facts(record))
 

@@ -36,8 +36,7 @@ def pick_model(
     found = candidates(records)
     choice = chosen(found, manifest, target=target, by=by, confident=confident)
     if choice.candidate is None:
-        confirm = manifest.get("confirm", 0)
-        seeds = 1 + confirm if confirm else manifest["repeats"]
+        seeds = 1 + manifest.confirm if manifest.confirm else manifest.repeats
         raise StoreError(
             f"{root}: no configuration has all of its {seeds} seed(s) done, so there is nothing to pick; "
             "see lcsweep status"

@@ -8,6 +8,9 @@ of one with fewer it is not known.
 from collections.abc import Mapping
 from typing import Any
 
+from sweep.store.fields import to_json
+from sweep.store.record import Done
+
 
 def times(size: int, whole: int) -> str:
     """`size` against `whole`, both in bytes: "20.8 times smaller", "1.2 times LARGER", "no smaller"."""
@@ -17,9 +20,9 @@ def times(size: int, whole: int) -> str:
     return f"{factor:.{1 if factor >= 1.1 else 2}f} times {'smaller' if size < whole else 'LARGER'}"
 
 
-def told(record: Mapping[str, Any]) -> str:
+def told(record: Done) -> str:
     """The size of a job's file, and by how much it is larger than the reference's where it is."""
-    size, whole = record["artifact_bytes"], record["reference_bytes"]
+    size, whole = record.artifact_bytes, record.reference_bytes
     larger = f", {times(size, whole)} than the reference" if size > whole else ""
     return f"{size:,} bytes{larger}"
 
@@ -27,18 +30,18 @@ def told(record: Mapping[str, Any]) -> str:
 FASTER = 0.95
 
 
-def faster(record: Mapping[str, Any]) -> bool | None:
-    """Whether a job's model is faster than the reference; None where that is not known. `record` may be a pick."""
-    latency = record.get("latency") or {}
-    if latency.get("ratio") is not None:
+def faster(facts: Mapping[str, Any]) -> bool | None:
+    """Whether a job's model is faster than the reference, from its `speed_facts`; None where that is not known."""
+    latency = facts.get("latency") or {}
+    if "ratio" in latency:
         return bool(latency["ratio"] <= FASTER and latency["ratio_high"] < 1)
-    return None if record["macs"] < record["reference_macs"] else False
+    return None if facts["macs"] < facts["reference_macs"] else False
 
 
-def speed(record: Mapping[str, Any]) -> str:
-    """How fast a job's model is, and how that is known."""
-    latency, found = record.get("latency") or {}, faster(record)
-    if latency.get("ratio") is not None:
+def speed(facts: Mapping[str, Any]) -> str:
+    """How fast a job's model is, and how that is known, from its `speed_facts`."""
+    latency, found = facts.get("latency") or {}, faster(facts)
+    if "ratio" in latency:
         interval = f"95 % interval {latency['ratio_low']:.2f} to {latency['ratio_high']:.2f}"
         measured = f"{latency['ratio']:.2f} of the reference's latency ({interval})"
         return f"{'faster' if found else 'NOT FASTER'}, {measured}"
@@ -47,11 +50,11 @@ def speed(record: Mapping[str, Any]) -> str:
     return "NOT FASTER, as many multiply-accumulates as the reference"
 
 
-def speed_facts(record: Mapping[str, Any]) -> dict[str, Any]:
+def speed_facts(record: Done) -> dict[str, Any]:
     """What is known of the speed of a job's model and of the reference; of the latency, all but the single rows."""
-    latency = record.get("latency")
-    counts = latency and {
-        name: value for name, value in latency.items() if name not in ("rows", "memory") and value is not None
-    }
-    known = {name: record[name] for name in ("macs", "reference_macs", "reference_bytes")}
-    return known | {"latency": counts, "faster": faster(record)}
+    latency = None
+    if record.latency is not None:
+        known = to_json(record.latency).items()
+        latency = {name: value for name, value in known if value is not None and name not in ("rows", "memory")}
+    facts = {"macs": record.macs, "reference_macs": record.reference_macs, "reference_bytes": record.reference_bytes}
+    return facts | {"latency": latency, "faster": faster(facts | {"latency": latency})}

@@ -21,7 +21,8 @@ from sweep.pick.picked import OnTest
 from sweep.pick.size_and_speed import speed_facts
 from sweep.store.files import read_optional, write_json
 from sweep.store.folder import SweepFolder
-from sweep.store.record import Record, Score
+from sweep.store.manifest import Manifest
+from sweep.store.record import Done, Score
 from sweep.store.records import read_job
 from sweep.study import Data, Study
 from sweep.study.earlier import has_hash
@@ -59,7 +60,7 @@ def _known(path: Path, digest: str, job_id: str, study: Study, data: Data, *, us
     roots = [*path.resolve().parents[2:3], Path(user_folder, "runs", study.name)]
     for folder in (SweepFolder(root) for root in roots if SweepFolder(root).manifest.is_file()):
         record = read_job(folder, job_id)
-        if record is not None and record["artifact_sha256"] == digest:
+        if isinstance(record, Done) and record.artifact_sha256 == digest:
             facts |= speed_facts(record)
         known = read_optional(folder.test / f"{digest}.json")
         if known is not None:
@@ -136,20 +137,20 @@ def verify_accuracy(
     return found
 
 
-def verify_record(record: Record, folder: SweepFolder, study: Study, data: Data) -> None:
+def verify_record(record: Done, folder: SweepFolder, study: Study, data: Data) -> None:
     """ArtifactError unless the job's file has the size, the hash and the outputs that its record states."""
-    path = folder.artifact(record["id"])
+    path = folder.artifact(record.id)
     artifact = read(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if (artifact.file_bytes, digest) != (record["artifact_bytes"], record["artifact_sha256"]):
+    if (artifact.file_bytes, digest) != (record.artifact_bytes, record.artifact_sha256):
         raise ArtifactError(
-            f"{path}: expected {record['artifact_bytes']} bytes with SHA-256 {record['artifact_sha256'][:12]}..., "
+            f"{path}: expected {record.artifact_bytes} bytes with SHA-256 {record.artifact_sha256[:12]}..., "
             f"as its record says, got {artifact.file_bytes} with {digest[:12]}..."
         )
     verify_outputs(path, study, data)
 
 
-def open_study(manifest: Mapping[str, Any], *, study_reference: str | None, user_folder: str) -> tuple[Study, Data]:
+def open_study(manifest: Manifest, *, study_reference: str | None, user_folder: str) -> tuple[Study, Data]:
     """The study of a sweep and its data: `study_reference`, or what the sweep was run with.
 
     Modules are looked for in the user's folder, then where the sweep was run.
@@ -157,13 +158,11 @@ def open_study(manifest: Mapping[str, Any], *, study_reference: str | None, user
     Raises:
         StudyError: it cannot be loaded, or is no longer the one that the sweep ran.
     """
-    study = load_study(
-        study_reference or manifest["reference_study"], user_folder=user_folder, also=manifest["user_folder"]
-    )
+    study = load_study(study_reference or manifest.reference_study, user_folder=user_folder, also=manifest.user_folder)
     data = load_splits(study)
-    if not has_hash(study, data, study_hash=manifest["study_hash"]):
+    if not has_hash(study, data, study_hash=manifest.study_hash):
         raise StudyError(
-            f"study {manifest['reference_study']!r}: changed since the sweep ran (hash {manifest['study_hash']}); "
+            f"study {manifest.reference_study!r}: changed since the sweep ran (hash {manifest.study_hash}); "
             "restore it to verify and test the sweep's models"
         )
     return study, data

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.pick.size_and_speed import told
-from sweep.store.record import Record, label
+from sweep.store.record import Done, Record
 
 if TYPE_CHECKING:
     from sweep.store.job import Job
@@ -49,21 +49,19 @@ class Watch(Protocol):
         """`job` has a record now, done or failed."""
 
 
-def better(record: Record, best: Record | None, *, least_accuracy: float | None) -> bool:
+def better(record: Done, best: Done | None, *, least_accuracy: float | None) -> bool:
     """Whether `record` is better than `best`: smaller, with an accuracy of `least_accuracy` or more, unrounded.
 
-    Without a `least_accuracy`: more accurate. A failed record, or one whose accuracy is NaN, is never better.
+    Without a `least_accuracy`: more accurate. An accuracy of NaN is never better.
     """
-    if record["status"] != "done":
-        return False
-    accuracy, size = record["val"]["accuracy"], record["artifact_bytes"]
+    accuracy, size = record.val.accuracy, record.artifact_bytes
     if not accuracy >= (least_accuracy if least_accuracy is not None else 0.0):
         return False
     if best is None:
         return True
     if least_accuracy is None:
-        return bool((-accuracy, size) < (-best["val"]["accuracy"], best["artifact_bytes"]))
-    return bool((size, -accuracy) < (best["artifact_bytes"], -best["val"]["accuracy"]))
+        return (-accuracy, size) < (-best.val.accuracy, best.artifact_bytes)
+    return (size, -accuracy) < (best.artifact_bytes, -best.val.accuracy)
 
 
 def duration(seconds: float) -> str:
@@ -99,7 +97,7 @@ class Progress:
         self.total = total
         self.workers = workers
         self.least_accuracy = least_accuracy
-        self.best: Record | None = None
+        self.best: Done | None = None
         self.done = 0
         self.failed = 0
         self._seconds = 0.0  # spent by the jobs that have finished
@@ -136,13 +134,13 @@ class Progress:
 
     def on_finish(self, job: Job, record: Record) -> None:
         self._running.pop(job.id, None)
-        self.done += record["status"] == "done"
-        self.failed += record["status"] == "failed"
-        self._seconds += record["seconds"] or 0.0
+        self.done += record.status == "done"
+        self.failed += record.status == "failed"
+        self._seconds += record.seconds or 0.0
         self._consider(record)
         if not self._console.is_terminal:
             self._console.print(self._line(job, record), soft_wrap=True)
-        elif record["status"] == "failed":
+        elif record.status == "failed":
             self._console.print(Text(self._line(job, record), style="red"))
 
     @property
@@ -160,17 +158,14 @@ class Progress:
         return float(each * max(self.total - finished - under_way, 0.0) / self.workers)
 
     def _consider(self, record: Record) -> None:
-        if better(record, self.best, least_accuracy=self.least_accuracy):
+        if isinstance(record, Done) and better(record, self.best, least_accuracy=self.least_accuracy):
             self.best = record
 
     def _line(self, job: Job, record: Record) -> str:
         count = str(self.ended) + (f"/{self.total}" if self.total is not None else "")
-        if record["status"] != "done":
-            return f"[{count}] {job.label}, failed: {record['error']['message']}"
-        return (
-            f"[{count}] {job.label}, accuracy {record['val']['accuracy']:.2%}, "
-            f"{told(record)}, {duration(record['seconds'] or 0.0)}"
-        )
+        if not isinstance(record, Done):
+            return f"[{count}] {job.label}, failed: {record.error.message if record.error else record.status}"
+        return f"[{count}] {job.label}, accuracy {record.val.accuracy:.2%}, {told(record)}, {duration(record.seconds)}"
 
     def _summary(self) -> str:
         parts = [f"{self.done}" + (f" of {self.total}" if self.total is not None else "") + " done"]
@@ -188,8 +183,8 @@ class Progress:
         wanted = "most accurate" if self.least_accuracy is None else f"smallest with accuracy {self.least_accuracy:.2%}"
         if self.best is None:
             return f"{wanted}: none yet"
-        what = f"{self.best['family']}: {label(self.best['configuration'])}"
-        return f"{wanted}: {what}, {told(self.best)}, accuracy {self.best['val']['accuracy']:.2%}"
+        what = f"{self.best.family}: {self.best.label}"
+        return f"{wanted}: {what}, {told(self.best)}, accuracy {self.best.val.accuracy:.2%}"
 
     def _table(self) -> RenderableType:
         """The live table: the counts, the best so far, then a line for each running job."""

@@ -79,8 +79,9 @@ def _last_report(job: Job, context: WorkerContext) -> dict[str, Any]:
     if context.url is not None:
         record = remote.put_job(context.url, context.job.folder, job_id=job.id)
         shutil.rmtree(context.job.folder.record(job.id).parent)
-    numbers = {name: record[name] for name in ("artifact_bytes", "macs", "seconds") if record[name] is not None}
-    return {"record": json.dumps(record.to_json())} | numbers
+    numbers = {"artifact_bytes": record.artifact_bytes, "macs": record.macs, "seconds": record.seconds}
+    known = {name: number for name, number in numbers.items() if number is not None}
+    return {"record": json.dumps(record.to_json())} | known
 
 
 def _throttled(report: Callable[[dict[str, Any]], None], *, seconds: float) -> Callable[[dict[str, Any]], None]:

@@ -14,6 +14,7 @@ from sweep.search.summary import SearchSummary
 from sweep.search.trials import JobTrials
 from sweep.store.job import Job
 from sweep.store.record import Done, Record
+from sweep.store.records import finished
 
 
 def open_search(plan: SearchPlan, *, records: Sequence[Record], index: Index) -> "SweepSearch":
@@ -21,7 +22,7 @@ def open_search(plan: SearchPlan, *, records: Sequence[Record], index: Index) ->
 
     `records` are all that the sweep has: jobs that are done do not run again, others do. `index` is brought up to them.
     """
-    done = [record for record in records if isinstance(record, Done)]
+    done = finished(records)
     known = [record for record in done if plan.owner(record) is not None]
     listener = Listener(index, JobTrials.of(plan))
     search = SweepSearch(plan, _strategy(plan, done, known), known=known, listener=listener)

@@ -112,5 +112,5 @@ def _facts(job: Job, record: Record | None) -> dict[str, Any]:
     facts: dict[str, Any] = {"job": job.id, "seed": job.seed}
     if record is None:
         return facts | {"lost": True}
-    error = {"error": record.error.message} if record.error else {}
+    error = {"error": record.error.message} if record.error is not None else {}
     return facts | {"seconds": record.seconds} | error

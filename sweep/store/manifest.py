@@ -1,12 +1,12 @@
 """What sweep.json holds of a sweep."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from sweep.criteria import Target
-from sweep.store.fields import Says, Unfit, fields, from_json, to_json
+from sweep.store.fields import Says, Unfit, from_json, to_json
 from sweep.store.files import FORMAT, StoreError, check_format, read_json
 from sweep.store.folder import SweepFolder
 from sweep.store.record import Score
@@ -22,8 +22,8 @@ class Reference:
     val: Annotated[Score, Says("What it measures on the validation split")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Manifest(Mapping[str, Any]):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
     """A sweep: of which study, with how many seeds, from which reference."""
 
     study: Annotated[str, Says("Its name")]
@@ -52,20 +52,6 @@ class Manifest(Mapping[str, Any]):
     def to_json(self) -> dict[str, Any]:
         """What sweep.json holds; `from_json` is its inverse."""
         return {"format": FORMAT} | to_json(self)
-
-    # Until all readers use the attributes: a manifest is also a mapping of its JSON.
-
-    def __getitem__(self, name: str) -> Any:
-        return to_json(self)[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return (each.name for each in fields(Manifest))
-
-    def __len__(self) -> int:
-        return len(fields(Manifest))
-
-    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
-        return self.to_json() | dict(other)
 
 
 def read_manifest(root: Path) -> Manifest:

@@ -1,15 +1,13 @@
 """What a record holds: a job that has ended. `artifacts/<id>/record.json` is one; its names are the fields' names."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from sweep.store.fields import NOTHING, Says, Unfit, fields, from_json, to_json
+from sweep.store.fields import Says, Unfit, from_json, to_json
 from sweep.store.files import FORMAT, StoreError, check_format
 from sweep.store.job import Configuration, Job, Method, label
-
-__all__ = ["Done", "Drop", "Failure", "Latency", "Record", "Score", "Stopped", "but_for_seed", "label"]
 
 Status = Literal["done", "failed", "stopped"]
 Setting = int | float | str | bool | None
@@ -87,8 +85,8 @@ class Latency:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Record(Mapping[str, Any]):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
     """A job that has ended: what it was, and what it came to. One that is done is a `Done`."""
 
     id: Annotated[
@@ -218,25 +216,6 @@ class Record(Mapping[str, Any]):
         """What the job does but for its seed: equal for the seeds of one candidate."""
         return self.job.key
 
-    # Until all readers use the attributes: a record is also a mapping of its JSON.
-
-    def __getitem__(self, name: str) -> Any:
-        if name == "format":
-            return FORMAT
-        value = getattr(self, name) if name in NAMES else NOTHING
-        if value is NOTHING or (name == "latency" and value is None):
-            raise KeyError(name)
-        return to_json(value) if name in PARTS and value is not None else value
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in ("format", *NAMES) if name != "latency" or self.latency is not None)
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
-        return self.to_json() | dict(other)
-
 
 class Done(Record):
     """The record of a job that is done: all that was measured is there."""
@@ -255,14 +234,3 @@ class Done(Record):
     val: Score
     gap: float
     epochs: float
-
-
-def but_for_seed(job: Mapping[str, Any]) -> str:
-    """As `Record.key`, until all readers use that."""
-    return Job(
-        *(job.get(name, "") for name in ("study_hash", "family", "configuration", "method", "seed", "schedule"))
-    ).key
-
-
-NAMES = tuple(each.name for each in fields(Record))
-PARTS = ("error", "stopped", "val", "drop", "direct", "latency")

@@ -4,13 +4,17 @@ from dataclasses import replace
 
 import pytest
 
+from sweep.store.job import Job
+from tests.sweep.tiny import done_record
+
 
 def test_a_row_holds_by_its_latency_its_bytes_and_its_outputs():
     from exported import Exported
 
     timing = {"ratio": 1.05, "ratio_low": 1.0, "ratio_high": 1.1}
     timing |= {"p50_s": 21e-6, "dense_p50_s": 20e-6, "p95_s": 40e-6, "dense_p95_s": 20e-6}
-    record = {"artifact_bytes": 900, "macs": 17024}
+    job = Job("0" * 16, "prune", {"keep": 0.5}, "lc", 0, {})
+    record = done_record(job, artifact_bytes=900, macs=17024)
     met = Exported("digits-k2", record, 1000, 5146, 700, 1e-5, 0.96, 0.95, timing)
     assert met.row().holds
     assert (met.row().ours, met.row().against) == (pytest.approx(21.0), pytest.approx(20.0))

@@ -31,7 +31,7 @@ class Many:
 
     def tell(self, job: Job, record: Record | None) -> None:
         assert record is not None
-        self.told.append(record["seed"])
+        self.told.append(record.seed)
 
 
 class Silent:
@@ -67,11 +67,9 @@ def test_made_up_records_are_read_as_any_others(tmp_path: Path) -> None:
 
     write_sweep(tmp_path, jobs=20)
     records = read_records(tmp_path)
-    assert len({record["id"] for record in records}) == 20
+    assert len({record.id for record in records}) == 20
     assert [len(candidate.ids) for candidate in candidates(records)].count(3) == 6
-    assert all(
-        record["id"] == Job(**{name: record[name] for name in Job.__dataclass_fields__}).id for record in records
-    )
+    assert all(record.id == record.job.id for record in records)
     cost = cost_of("status", tmp_path)
     assert cost.processor > 0
     assert cost.megabytes > 10

@@ -17,7 +17,7 @@ from typing import IO, Any
 import pytest
 
 from sweep.store.folder import SweepFolder
-from sweep.store.record import label
+from sweep.store.job import label
 from sweep.store.records import read_records
 from tests.sweep.tiny import changed, prepared, run_all, write_study
 
@@ -153,9 +153,9 @@ def lasting(root: Path) -> list[dict[str, Any]]:
 
 def table(records: list[dict[str, Any]]) -> str:
     lines = ["bytes  accuracy  configuration"]
-    for record in sorted(records, key=lambda record: record["artifact_bytes"]):
-        what = f"{record['family']}: {label(record['configuration'])}"
-        lines.append(f"{record['artifact_bytes']:5}  {record['val']['accuracy']:8.2%}  {what}")
+    for record in sorted(records, key=lambda record: record.artifact_bytes):
+        what = f"{record.family}: {label(record.configuration)}"
+        lines.append(f"{record.artifact_bytes:5}  {record.val.accuracy:8.2%}  {what}")
     return "\n".join(lines)
 
 
@@ -194,7 +194,7 @@ def test_a_sweep_moves_to_the_node_that_is_left(here: Path, nodes: Nodes, capsys
     assert len(whole) == 19
     assert moved == whole
     for record in whole:
-        files = [SweepFolder(here / name).artifact(record["id"]).read_bytes() for name in ("moved", "whole")]
+        files = [SweepFolder(here / name).artifact(record.id).read_bytes() for name in ("moved", "whole")]
         assert files[0] == files[1]
 
 
@@ -218,8 +218,8 @@ def test_jobs_ask_for_a_part_of_a_gpu_and_put_their_files_in_the_cloud(here: Pat
     assert "3 jobs to run, 1 at a time" in said.stdout
     assert [gpus for *_, gpus in told(here)] == [["0"]] * len(told(here)) != []
     records = read_records(here / "cloud")
-    assert [(record["status"], record["device"]) for record in records] == [("done", "cpu")] * 3
-    assert all(SweepFolder(here / "cloud").artifact(record["id"]).exists() for record in records)
+    assert [(record.status, record.device) for record in records] == [("done", "cpu")] * 3
+    assert all(SweepFolder(here / "cloud").artifact(record.id).exists() for record in records)
     assert not list((here / "cloud").rglob("study.db"))
     shutil.rmtree(here / "cache")  # the next driver stands elsewhere
     again = lcsweep(*run, "--trials", "1")
@@ -270,7 +270,7 @@ def test_the_batch_script_makes_a_cluster_and_runs_the_sweep_on_it(here: Path) -
         assert job.wait(timeout=60) == 0, out
         assert "4 jobs to run, 2 at a time" in out
         assert len({node for node, *_ in told(here)}) == 2
-        assert [record["status"] for record in read_records(here / "shared")] == ["done"] * 4
+        assert [record.status for record in read_records(here / "shared")] == ["done"] * 4
     finally:
         if job.stdout is not None:
             job.stdout.close()

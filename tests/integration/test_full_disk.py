@@ -61,16 +61,16 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, disk: Path, monkeypatch: pyte
             run_job(job, sweep.context, report=report)
         assert steps == list(range(21))  # it went on without checkpoints
         failed = publish_deaths(job, sweep.folder, causes=[CAUSE])
-        assert failed["status"] == "failed"
-        assert "No space left on device; and its record cannot be written" in failed["error"]["message"]
+        assert failed.status == "failed"
+        assert "No space left on device; and its record cannot be written" in failed.error.message
         assert read_records(sweep.folder.root) == []
         assert not list(sweep.folder.artifacts.iterdir())
         threading.Timer(2, (disk / "fill").unlink).start()
         index.add(optuna.trial.create_trial(values=[0.1, 100]))
         index.write()  # waits for space
         assert not (disk / "fill").exists()
-        assert run_job(job, sweep.context, report=report)["status"] == "done"
+        assert run_job(job, sweep.context, report=report).status == "done"
         assert steps[21:] == list(range(9, 21))
         lock.check()
-    assert [record["status"] for record in read_records(sweep.folder.root)] == ["done"]
+    assert [record.status for record in read_records(sweep.folder.root)] == ["done"]
     assert not sweep.folder.checkpoints.exists()

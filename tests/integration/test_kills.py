@@ -1,6 +1,7 @@
 """The driver killed again and again, at random moments: nothing is lost, done twice or left lying about."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -214,16 +215,16 @@ def check_results(folder: SweepFolder, whole: SweepFolder) -> None:
     """The same files with the same content, but for times; the index closed."""
     assert sorted(folders_and_files(folder.root)) == sorted(folders_and_files(whole.root))
     own = dict.fromkeys(("seconds", "finished"))
-    records = [[record | own for record in read_records(each.root)] for each in (folder, whole)]
+    records = [[dataclasses.replace(record, **own) for record in read_records(each.root)] for each in (folder, whole)]
     assert records[0] == records[1]
     assert len(records[0]) == 14
-    assert {record["status"] for record in records[0]} == {"done"}
+    assert {record.status for record in records[0]} == {"done"}
     for record in records[0]:
         for name in ("model.lcz", "diagnostics.json"):
-            mine, theirs = (each.artifacts / record["id"] / name for each in (folder, whole))
+            mine, theirs = (each.artifacts / record.id / name for each in (folder, whole))
             assert mine.read_bytes() == theirs.read_bytes()
     (index,) = optuna.get_all_study_summaries(index_url(folder.index))
     trials = optuna.load_study(study_name=index.study_name, storage=index_url(folder.index)).get_trials()
     complete = [trial.user_attrs["job"] for trial in trials if trial.state == TrialState.COMPLETE]
-    assert sorted(complete) == sorted(record["id"] for record in records[0])
+    assert sorted(complete) == sorted(record.id for record in records[0])
     assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.FAIL}

@@ -140,7 +140,7 @@ def test_the_page_picks_what_pick_picks(
     write_page(folder)
     page = open_page(folder)
     found = candidates(read_records(folder))
-    accuracy = read_manifest(folder)["reference"]["val"]["accuracy"]
+    accuracy = read_manifest(folder).reference.val.accuracy
     edges = thresholds(found)
     assert len(edges) > 60
     edges = sorted(draw.sample(edges, min(len(edges), 150)))
@@ -280,7 +280,7 @@ def test_the_download_has_the_rows_that_the_table_has(open_page: OpenPage, folde
         page.locator("#csv").click()
     assert download.value.suggested_filename == "candidates.csv"
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
-    by_id = {record["id"]: record for record in read_records(folder)}
+    by_id = {record.id: record for record in read_records(folder)}
     found = {candidate.best_id: candidate for candidate in candidates(by_id.values())}
     expected = {job for job, candidate in found.items() if "prune" in candidate.family}
     assert {row["job"] for row in rows} == expected
@@ -290,9 +290,9 @@ def test_the_download_has_the_rows_that_the_table_has(open_page: OpenPage, folde
         assert [float(text) for text in row["val_accuracies"].split()] == list(candidate.accuracies)
         assert float(row["val_error_mean"]) == pytest.approx(candidate.mean_error, rel=1e-14)
         assert (int(row["artifact_bytes"]), int(row["macs"])) == (candidate.artifact_bytes, candidate.macs)
-        assert float(row["gap"]) == pytest.approx(max(by_id[job]["gap"] for job in candidate.ids), abs=1e-6)
+        assert float(row["gap"]) == pytest.approx(max(by_id[job].gap for job in candidate.ids), abs=1e-6)
         assert row["configuration"] == candidate.label
-        assert float(row["compression_ratio"]) == record["reference_bytes"] / record["artifact_bytes"]
+        assert float(row["compression_ratio"]) == record.reference_bytes / record.artifact_bytes
 
 
 def colours(page: Page) -> dict[str, Any]:

@@ -124,18 +124,18 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Way:
 
 def finished(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those that are done."""
-    return [record for record in records if record["status"] == "done"]
+    return [record for record in records if record.status == "done"]
 
 
 def test_a_configuration_that_raises_is_a_failed_record_and_the_rest_are_done(way: Way) -> None:
     said, records = way.said["spoilt"], way.records["spoilt"]
     assert said.code == 3, said
-    failed = [record for record in records if record["status"] == "failed"]
-    assert [record["configuration"] for record in failed] == [{"keep": 0.1}]
-    assert failed[0]["error"]["message"] == "ArithmeticError: no luck with this one"
-    assert "tiny.py" in failed[0]["error"]["traceback"]
+    failed = [record for record in records if record.status == "failed"]
+    assert [record.configuration for record in failed] == [{"keep": 0.1}]
+    assert failed[0].error.message == "ArithmeticError: no luck with this one"
+    assert "tiny.py" in failed[0].error.traceback
     assert "Traceback" not in said.out
-    assert sum(record["status"] == "done" for record in records) == 7
+    assert sum(record.status == "done" for record in records) == 7
     assert "8 jobs to run" in said.out
     assert "1 failed" in said.out
     assert "failed: ArithmeticError: no luck with this one" in said.out
@@ -148,7 +148,7 @@ def test_once_mended_only_what_is_missing_runs(way: Way) -> None:
     assert said.code == 0, said
     assert "7 results known, 1 job to run" in said.out
     assert "1 job started, 7 already done" in said.out
-    assert [record["status"] for record in records] == ["done"] * 8
+    assert [record.status for record in records] == ["done"] * 8
     old = {path: digest for path, digest in way.trees["spoilt"].items() if "record.json" not in path}
     assert old.items() <= way.trees["mended"].items()
 
@@ -165,7 +165,7 @@ def test_the_same_command_again_does_nothing(way: Way) -> None:
 def test_a_target_out_of_reach_exits_with_4_and_the_nearest_miss(way: Way) -> None:
     said = way.said["out of reach"]
     assert said.code == 4, said
-    best = max(record["val"]["accuracy"] for record in way.records["again"])
+    best = max(record.val.accuracy for record in way.records["again"])
     miss = f"the nearest misses it by {100 * (1 - best):.2f} points: "
     assert f"no model meets the target, accuracy 100.00%; {miss}" in said.out
     assert f"validation accuracy {best:.2%}" in said.out.partition(miss)[2].partition("\n")[0]
@@ -195,7 +195,7 @@ def test_optunas_studies_hold_every_job(way: Way) -> None:
     ]
     smallest = optuna.load_study(study_name=names[1], storage=storage)
     jobs = [trial.user_attrs["job"] for trial in smallest.trials]
-    assert sorted(jobs) == sorted(record["id"] for record in way.records["smallest"])
+    assert sorted(jobs) == sorted(record.id for record in way.records["smallest"])
     picked = way.said["pick"].json
     assert smallest.best_trial.user_attrs["job"] == picked["id"]
     assert smallest.best_value == picked["artifact_bytes"]
@@ -205,8 +205,8 @@ def test_the_pick_is_the_smallest_file_that_meets_the_target_whoever_made_it(way
     picked = way.said["pick"].json
     records = way.records["pick"]
     threshold = way.said["status"].json["reference"]["val"]["accuracy"] - 0.03
-    meeting = [record for record in finished(records) if record["val"]["accuracy"] >= threshold]
-    assert picked["id"] == min(meeting, key=lambda record: record["artifact_bytes"])["id"]
+    meeting = [record for record in finished(records) if record.val.accuracy >= threshold]
+    assert picked["id"] == min(meeting, key=lambda record: record.artifact_bytes).id
     assert picked["meets_target"]
     assert picked["test"]["looks"] == 2
     assert way.said["report"].json["choice"]["id"] == picked["id"]
@@ -225,7 +225,7 @@ def test_the_report_is_one_page_its_figures_and_the_curves_of_every_job(way: Way
     figures = {f"{name}.{kind}" for name in names for kind in ("pdf", "png", "svg")}
     assert {path.name for path in way.folder.report.iterdir()} == {"index.html", "curves"} | figures
     curves = "".join(path.read_text() for path in (way.folder.report / "curves").iterdir())
-    assert all(record["id"] in curves for record in finished(way.records["smallest"]))
+    assert all(record.id in curves for record in finished(way.records["smallest"]))
     page = (way.folder.report / "index.html").read_text()
     assert not re.search(r"(src|href)=\"https?:", page)
     assert way.said["pick"].json["id"] in page
@@ -233,9 +233,9 @@ def test_the_report_is_one_page_its_figures_and_the_curves_of_every_job(way: Way
 
 def test_every_file_loads_and_has_the_bytes_of_its_record(way: Way) -> None:
     for record in finished(way.records["smallest"]):
-        artifact = read(way.folder.artifact(record["id"]))
-        assert artifact.file_bytes == record["artifact_bytes"]
-        assert artifact.payload_bytes == record["nominal_bytes"]
+        artifact = read(way.folder.artifact(record.id))
+        assert artifact.file_bytes == record.artifact_bytes
+        assert artifact.payload_bytes == record.nominal_bytes
 
 
 def test_the_results_lie_where_the_readme_says(way: Way) -> None:
@@ -252,7 +252,7 @@ def test_the_results_lie_where_the_readme_says(way: Way) -> None:
         "test",
     }
     assert sorted(path.name for path in way.folder.artifacts.iterdir()) == sorted(
-        record["id"] for record in way.records["smallest"]
+        record.id for record in way.records["smallest"]
     )
     assert [path.name for path in way.folder.logs.iterdir()] == ["ray.log"]
 
@@ -287,7 +287,7 @@ def test_a_winner_is_confirmed_on_fresh_seeds_before_it_is_announced(
     assert picked["seeds"][:4] == [0, 1, 2, 3]
     by_seed: dict[str, list[float]] = {}
     for record in read_records(root):
-        by_seed.setdefault(str(record["configuration"]), []).append(record["val"]["accuracy"])
+        by_seed.setdefault(str(record.configuration), []).append(record.val.accuracy)
     several = [np.array(found) for found in by_seed.values() if len(found) > 1]
     dof = sum(len(found) - 1 for found in several)
     sd = np.sqrt(sum(((found - found.mean()) ** 2).sum() for found in several) / dof)
@@ -347,7 +347,7 @@ def test_an_interrupted_grid_goes_on_to_the_same_rows(tmp_path: Path) -> None:
     assert len(whole) == 17
     assert set(whole["status"]) == {"done"}
     pd.testing.assert_frame_equal(interrupted, whole, check_exact=True)
-    hashes = [{r["id"]: r["artifact_sha256"] for r in read_records(folder)} for folder in (root, tmp_path / "whole")]
+    hashes = [{r.id: r.artifact_sha256 for r in read_records(folder)} for folder in (root, tmp_path / "whole")]
     assert hashes[0] == hashes[1]
 
 

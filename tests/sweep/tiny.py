@@ -18,6 +18,7 @@ from sweep.run.prepare import Sweep, prepare
 from sweep.run.progress import Watch
 from sweep.search.protocol import Search
 from sweep.store.job import Job
+from sweep.store.manifest import Manifest, Reference
 from sweep.store.record import Done, Record, Score
 
 STUDY = '''
@@ -81,6 +82,21 @@ study = Study(
     target=Target(max_drop=0.05),
 )
 '''
+
+
+MANIFEST = Manifest(
+    study="tiny",
+    reference_study="tiny.py",
+    study_hash="0" * 16,
+    study_parts={},
+    user_folder=".",
+    sweep="0" * 32,
+    repeats=1,
+    target=None,
+    splits={"train": 10, "val": 10, "test": 10},
+    reference=Reference(bytes=1_000, parameters=5, macs=7, val=Score(accuracy=0.93, low=0.8, high=0.95, n=10)),
+    versions={},
+)
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def cut_off(job: Job, sweep: Sweep, *, at: int) -> None:
 def steps_of(job: Job, sweep: Sweep) -> list[int]:
     """The LC steps that are made now, until there is a record."""
     steps: list[int] = []
-    assert run_job(job, sweep.context, report=lambda report: steps.append(report["step"]))["error"] is None
+    assert run_job(job, sweep.context, report=lambda report: steps.append(report["step"])).error is None
     return steps
 
 
@@ -113,7 +113,7 @@ def test_a_job_that_is_cut_off_again_and_again_ends_with_the_same_files(tmp_path
     whole, cut = begin(tmp_path / "whole", STUDIES[what]), begin(tmp_path / "cut", STUDIES[what])
     jobs = [entry.jobs[0] for entry in whole.entries]
     for job in jobs[::3] if what == "as it is" else jobs[:1]:
-        assert run_job(job, whole.context, report=lambda _: None)["error"] is None
+        assert run_job(job, whole.context, report=lambda _: None).error is None
         for at in (2, 9, 17):
             cut_off(job, cut, at=at)
             torch.rand(3)

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,29 +118,29 @@ def test_a_content_hash_does_not_depend_on_the_process() -> None:
 
 def test_a_record_has_every_field(sweep: Sweep, told: Any) -> None:
     job, record, _ = told
-    assert set(record) == FIELDS
-    assert record["status"] == "done"
-    assert record["error"] is None
-    assert {name: record[name] for name in job.as_dict()} == job.as_dict()
-    assert (record["id"], record["format"], record["device"]) == (job.id, 1, "cpu")
-    assert record["study_hash"] == sweep.manifest["study_hash"]
-    assert record["reference_bytes"] == sweep.folder.reference.stat().st_size == sweep.manifest["reference"]["bytes"]
-    assert record["macs"] == record["reference_macs"] == 8 * 64 + 64 * 3
-    assert record["epochs"] * 6 == 20  # iterations: never fewer than a step each
-    assert record["versions"] == versions()
-    assert set(record["versions"]) >= {"python", "torch", "optuna", "ray"}
-    assert record["seconds"] > 0
-    assert record == json.loads(sweep.folder.record(job.id).read_text())
+    assert set(record.to_json()) == FIELDS
+    assert record.status == "done"
+    assert record.error is None
+    assert record.job == job
+    assert (record.id, record.device) == (job.id, "cpu")
+    assert record.study_hash == sweep.manifest.study_hash
+    assert record.reference_bytes == sweep.folder.reference.stat().st_size == sweep.manifest.reference.bytes
+    assert record.macs == record.reference_macs == 8 * 64 + 64 * 3
+    assert record.epochs * 6 == 20  # iterations: never fewer than a step each
+    assert record.versions == versions()
+    assert set(record.versions) >= {"python", "torch", "optuna", "ray"}
+    assert record.seconds > 0
+    assert record.to_json() == json.loads(sweep.folder.record(job.id).read_text())
 
 
 def test_the_file_is_what_the_record_says(sweep: Sweep, told: Any) -> None:
     job, record, _ = told
     data = sweep.folder.artifact(job.id).read_bytes()
-    assert record["artifact_bytes"] == len(data)
-    assert record["artifact_sha256"] == hashlib.sha256(data).hexdigest()
+    assert record.artifact_bytes == len(data)
+    assert record.artifact_sha256 == hashlib.sha256(data).hexdigest()
     info = read(sweep.folder.artifact(job.id)).info
     assert (info["job"], info["study_hash"], info["family"]) == (job.id, job.study_hash, "both")
-    assert info["val"] == {"accuracy": f"{record['val']['accuracy']:.17f}", "n": 90}
+    assert info["val"] == {"accuracy": f"{record.val.accuracy:.17f}", "n": 90}
 
 
 def test_the_accuracy_is_the_files(sweep: Sweep, told: Any) -> None:
@@ -151,8 +152,8 @@ def test_the_accuracy_is_the_files(sweep: Sweep, told: Any) -> None:
     val = sweep.context.data.val
     with torch.no_grad():
         right = int((model(val.inputs).argmax(dim=1) == val.targets).sum())
-    assert record["val"]["accuracy"] == pytest.approx(right / 90)
-    assert (record["val"]["low"], record["val"]["high"]) == wilson(record["val"]["accuracy"], n=90)
+    assert record.val.accuracy == pytest.approx(right / 90)
+    assert (record.val.low, record.val.high) == wilson(record.val.accuracy, n=90)
     distinct = [len(tensor.unique()) for name, tensor in model.state_dict().items() if name.endswith("weight")]
     assert max(distinct) <= 1 + 4
     assert sum(int(tensor.count_nonzero()) for name, tensor in model.state_dict().items() if "weight" in name) <= 211
@@ -163,9 +164,9 @@ def test_the_sizes_known_before_training_are_those_after_it(sweep: Sweep) -> Non
         (job,) = entry.jobs
         record = run_job(job, sweep.context, report=lambda _: None)
         payload = read(sweep.folder.artifact(job.id)).payload_bytes
-        assert entry.nominal_bytes == record["nominal_bytes"] == payload, job.label
-        assert (entry.macs, entry.fixed) == (record["macs"], True)
-        assert job_sizes(job, sweep.context) == Sizes(payload, record["macs"], True, record["plan"])
+        assert entry.nominal_bytes == record.nominal_bytes == payload, job.label
+        assert (entry.macs, entry.fixed) == (record.macs, True)
+        assert job_sizes(job, sweep.context) == Sizes(payload, record.macs, True, record.plan)
     low_rank = next(entry for entry in sweep.entries if entry.family == "low rank")
     assert low_rank.macs == 2 * (8 + 64) + 64 * 3
 
@@ -178,9 +179,9 @@ def test_the_diagnostics_have_a_row_an_lc_step(sweep: Sweep, told: Any) -> None:
     assert steps[0]["loss"] is None
     assert steps[0]["mu"] == 0
     assert all(later["mu"] > earlier["mu"] for earlier, later in itertools.pairwise(steps))
-    assert steps[0]["val_error"] == pytest.approx(1 - record["direct"]["accuracy"])
-    assert steps[-1]["val_error"] == pytest.approx(1 - record["val"]["accuracy"])
-    assert steps[-1]["gap"] == record["gap"] < steps[0]["gap"]
+    assert steps[0]["val_error"] == pytest.approx(1 - record.direct.accuracy)
+    assert steps[-1]["val_error"] == pytest.approx(1 - record.val.accuracy)
+    assert steps[-1]["gap"] == record.gap < steps[0]["gap"]
     assert [report["step"] for report in reports] == list(range(21))
     assert {report["steps"] for report in reports} == {20}
     assert [(report["val_error"], report["gap"]) for report in reports] == [(s["val_error"], s["gap"]) for s in steps]
@@ -194,8 +195,8 @@ def test_the_same_job_twice_gives_the_same_bits(tmp_path: Path, sweep: Sweep) ->
         torch.rand(17)
         again = run_job(second.entries[place].jobs[0], second.context, report=lambda _: None)
         own = ("seconds", "finished")
-        assert {k: v for k, v in again.items() if k not in own} == {k: v for k, v in first.items() if k not in own}
-        diagnostics = (whole.folder.diagnostics(first["id"]).read_bytes() for whole in (sweep, second))
+        assert replace(again, **dict.fromkeys(own)) == replace(first, **dict.fromkeys(own))
+        diagnostics = (whole.folder.diagnostics(first.id).read_bytes() for whole in (sweep, second))
         assert len(set(diagnostics)) == 1
 
 
@@ -203,20 +204,20 @@ def test_another_seed_is_another_job_with_numbers_of_its_own(tmp_path: Path, swe
     job = sweep.entries[0].jobs[0]
     other = Job.from_dict(job.as_dict() | {"seed": 1})
     first, second = (run_job(one, sweep.context, report=lambda _: None) for one in (job, other))
-    assert first["id"] != second["id"]
-    assert first["gap"] != second["gap"]
-    assert first["direct"] == second["direct"]
-    assert first["nominal_bytes"] == second["nominal_bytes"]
+    assert first.id != second.id
+    assert first.gap != second.gap
+    assert first.direct == second.direct
+    assert first.nominal_bytes == second.nominal_bytes
 
 
 def test_direct_compression_is_the_first_step_alone(sweep: Sweep, told: Any) -> None:
     job, whole, _ = told
     record = run_job(Job.from_dict(job.as_dict() | {"method": "dc"}), sweep.context, report=lambda _: None)
-    assert record["status"] == "done"
-    assert record["epochs"] == 0
-    assert record["val"] == record["direct"] == whole["direct"]
-    assert record["nominal_bytes"] == whole["nominal_bytes"]
-    assert len(json.loads(sweep.folder.diagnostics(record["id"]).read_text())["steps"]) == 1
+    assert record.status == "done"
+    assert record.epochs == 0
+    assert record.val == record.direct == whole.direct
+    assert record.nominal_bytes == whole.nominal_bytes
+    assert len(json.loads(sweep.folder.diagnostics(record.id).read_text())["steps"]) == 1
 
 
 def test_a_workplace_of_a_process_of_its_own_gives_the_same_numbers(sweep: Sweep, told: Any) -> None:
@@ -231,8 +232,8 @@ def test_a_workplace_of_a_process_of_its_own_gives_the_same_numbers(sweep: Sweep
     assert torch.get_num_threads() == 1
     sweep.folder.record(job.id).unlink()  # or the record that stands would be the answer
     again = run_job(job, context, report=lambda _: None)
-    assert again["artifact_sha256"] == record["artifact_sha256"]
-    assert again["val"] == record["val"]
+    assert again.artifact_sha256 == record.artifact_sha256
+    assert again.val == record.val
 
 
 def test_a_record_that_is_done_stays(sweep: Sweep) -> None:
@@ -260,20 +261,20 @@ def test_a_job_that_goes_wrong_is_a_failed_record_until_it_goes_right(tmp_path: 
     job = sweep.entries[0].jobs[0]
     (tmp_path / "spoilt").touch()
     record = run_job(job, sweep.context, report=lambda _: None)
-    assert record["status"] == "failed"
-    assert set(record) == FIELDS
-    assert record["error"]["message"].startswith(message)
-    assert "\n" not in record["error"]["message"]
-    assert record["error"]["traceback"].startswith("Traceback (most recent call last):\n")
-    assert "sweep/job/compress.py" in record["error"]["traceback"]
+    assert record.status == "failed"
+    assert set(record.to_json()) == FIELDS
+    assert record.error.message.startswith(message)
+    assert "\n" not in record.error.message
+    assert record.error.traceback.startswith("Traceback (most recent call last):\n")
+    assert "sweep/job/compress.py" in record.error.traceback
     unknown = ("artifact_bytes", "artifact_sha256", "val", "drop", "direct", "gap", "epochs", "macs", "stopped")
-    assert {record[name] for name in unknown} == {None}
-    assert record["seconds"] > 0
+    assert {getattr(record, name) for name in unknown} == {None}
+    assert record.seconds > 0
     assert read_records(sweep.folder.root) == [record]
     assert sorted(path.name for path in sweep.folder.artifacts.rglob("*")) == sorted([job.id, "record.json"])
     (tmp_path / "spoilt").unlink()
     right = run_job(job, sweep.context, report=lambda _: None)
-    assert right["status"] == "done"
+    assert right.status == "done"
     assert read_records(sweep.folder.root) == [right]
 
 
@@ -289,8 +290,8 @@ def test_outputs_that_are_nan_are_a_failed_record(tmp_path: Path) -> None:
     sweep = begin(tmp_path, text)
     (tmp_path / "spoilt").touch()
     record = run_job(sweep.entries[0].jobs[0], sweep.context, report=lambda _: None)
-    assert record["status"] == "failed"
-    assert record["error"]["message"] == "DivergedError: the model's outputs hold NaN or infinity"
+    assert record.status == "failed"
+    assert record.error.message == "DivergedError: the model's outputs hold NaN or infinity"
 
 
 def test_a_file_that_is_not_its_model_is_a_failed_record(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,9 +304,9 @@ def test_a_file_that_is_not_its_model_is_a_failed_record(sweep: Sweep, monkeypat
     monkeypatch.setattr(compress, "write_whole", spoil)
     job = Job.from_dict(sweep.entries[0].jobs[0].as_dict() | {"seed": 7})
     record = run_job(job, sweep.context, report=lambda _: None)
-    assert record["status"] == "failed"
-    assert record["error"]["message"].startswith("ArtifactError: ")
-    assert "model.lcz" in record["error"]["message"]
+    assert record.status == "failed"
+    assert record.error.message.startswith("ArtifactError: ")
+    assert "model.lcz" in record.error.message
 
 
 def test_an_interrupt_leaves_no_record(sweep: Sweep) -> None:
@@ -318,8 +319,8 @@ def test_an_interrupt_leaves_no_record(sweep: Sweep) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_job(job, sweep.context, report=interrupt)
     assert not sweep.folder.record(job.id).exists()
-    assert job.id not in [record["id"] for record in read_records(sweep.folder.root)]
-    assert run_job(job, sweep.context, report=lambda _: None)["status"] == "done"
+    assert job.id not in [record.id for record in read_records(sweep.folder.root)]
+    assert run_job(job, sweep.context, report=lambda _: None).status == "done"
 
 
 @pytest.mark.parametrize("fault", ["fsync", "mkdir"])
@@ -366,7 +367,7 @@ def test_what_may_pass_is_no_failed_record_and_the_next_attempt_goes_on(
         run_job(job, sweep.context, report=stumble)
     assert read_records(sweep.folder.root) == []
     assert not list(sweep.folder.artifacts.iterdir())
-    assert run_job(job, sweep.context, report=lambda report: steps.append(report["step"]))["status"] == "done"
+    assert run_job(job, sweep.context, report=lambda report: steps.append(report["step"])).status == "done"
     assert steps == list(range(12, 21))
 
 
@@ -429,8 +430,8 @@ def test_a_second_metric_that_turns_nan_is_a_failed_record(tmp_path: Path) -> No
     )
     (tmp_path / "spoilt").touch()
     told = run_job(dataclasses.replace(sweep.entries[0].jobs[0], method="dc"), sweep.context, report=lambda _: None)
-    assert told["status"] == "failed"
-    assert "metric 'odd': expected scores in [0, 1], got nan" in told["error"]["message"]
+    assert told.status == "failed"
+    assert "metric 'odd': expected scores in [0, 1], got nan" in told.error.message
     assert not list(sweep.folder.artifacts.glob(".*"))
 
 

@@ -50,9 +50,9 @@ def test_a_job_trains_with_the_optimizer_of_its_schedule(tmp_path: Path) -> None
     assert job.study_hash == sgd.entries[0].jobs[0].study_hash  # the reference is the same
     assert job.id != sgd.entries[0].jobs[0].id
     record = run(adam)
-    assert (record["status"], record["error"]) == ("done", None)
-    assert record["schedule"] == json.loads(json.dumps(job.schedule))
-    assert record["gap"] != run(sgd)["gap"]
+    assert (record.status, record.error) == ("done", None)
+    assert record.schedule == json.loads(json.dumps(job.schedule))
+    assert record.gap != run(sgd).gap
 
 
 @pytest.mark.parametrize("labels, same", [(0.0, True), (0.5, False)])
@@ -61,17 +61,17 @@ def test_a_job_without_labels_is_the_same_whatever_the_labels(tmp_path: Path, la
     record = run(sweep)
     other = prepared(tmp_path / "distilled" / "tiny.py", tmp_path / "distilled" / "again")
     moved = run(other, context=relabelled(other.context))
-    assert record["status"] == moved["status"] == "done"
-    assert (moved["gap"] == record["gap"]) is same
-    assert (moved["artifact_sha256"] == record["artifact_sha256"]) is same
+    assert record.status == moved.status == "done"
+    assert (moved.gap == record.gap) is same
+    assert (moved.artifact_sha256 == record.artifact_sha256) is same
 
 
 @pytest.mark.parametrize("how", ["temperature=4", "temperature=4, labels=0.5"])
 def test_a_job_by_the_references_outputs_differs_from_one_by_the_labels(tmp_path: Path, how: str) -> None:
     by_labels, by_outputs = run(begin(tmp_path / "a", STUDY)), run(begin(tmp_path / "b", distilled(how)))
-    assert by_outputs["status"] == by_labels["status"] == "done"
-    assert by_outputs["direct"] == by_labels["direct"]
-    assert by_outputs["gap"] != by_labels["gap"]
+    assert by_outputs.status == by_labels.status == "done"
+    assert by_outputs.direct == by_labels.direct
+    assert by_outputs.gap != by_labels.gap
 
 
 def test_outputs_that_are_no_class_logits_fail_the_job_in_a_line(tmp_path: Path) -> None:
@@ -83,10 +83,10 @@ def test_outputs_that_are_no_class_logits_fail_the_job_in_a_line(tmp_path: Path)
 
     study = dataclasses.replace(sweep.context.study, build_model=folded)
     record = run(sweep, context=dataclasses.replace(sweep.context, study=study))
-    assert record["status"] == "failed"
+    assert record.status == "failed"
     assert (
         "ValueError: distillation: expected outputs of shape (n, classes), two or more, got (120, 3, 1)"
-        in record["error"]["message"]
+        in record.error.message
     )
 
 
@@ -116,9 +116,9 @@ def test_a_job_trains_on_what_the_study_shows_it_and_is_measured_on_what_there_i
     shown = dataclasses.replace(sweep.context.study, augment=augment)
     other = prepared(tmp_path / "tiny" / "tiny.py", tmp_path / "tiny" / "again")
     record = run(other, context=dataclasses.replace(other.context, study=shown))
-    assert record["status"] == plain["status"] == "done"
-    assert record["direct"] == plain["direct"]
-    assert (record["gap"] == plain["gap"]) is same
+    assert record.status == plain.status == "done"
+    assert record.direct == plain.direct
+    assert (record.gap == plain.gap) is same
 
 
 def test_augmentation_is_part_of_the_studys_hash(tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_what_is_measured_and_shipped_has_the_batch_norm_statistics_of_the_compr
     names = [entry.family for entry in sweep.entries]
     entry = names.index("quantize")
     record = run(sweep, entry=entry)
-    assert record["status"] == "done"
+    assert record.status == "done"
     model = context.study.build_model()
-    load(sweep.folder.artifact(record["id"]), model)
+    load(sweep.folder.artifact(record.id), model)
     first, norm = model[0], model[1]
     assert len(first.weight.unique()) <= 4
     batches = context.data.train.inputs.split(20)  # the schedule's batch size
@@ -169,7 +169,7 @@ def test_what_is_measured_and_shipped_has_the_batch_norm_statistics_of_the_compr
     assert float((norm.running_mean - reference).abs().max()) > 1e-3
     val = context.data.val
     right = (predict(model, val.inputs).argmax(dim=1) == val.targets).double().mean()
-    assert record["val"]["accuracy"] == pytest.approx(float(right))
-    steps = json.loads((sweep.folder.artifact(record["id"]).parent / "diagnostics.json").read_text())["steps"]
-    assert 1 - steps[-1]["val_error"] == pytest.approx(record["val"]["accuracy"])
-    assert 1 - steps[0]["val_error"] == pytest.approx(record["direct"]["accuracy"])
+    assert record.val.accuracy == pytest.approx(float(right))
+    steps = json.loads((sweep.folder.artifact(record.id).parent / "diagnostics.json").read_text())["steps"]
+    assert 1 - steps[-1]["val_error"] == pytest.approx(record.val.accuracy)
+    assert 1 - steps[0]["val_error"] == pytest.approx(record.direct.accuracy)

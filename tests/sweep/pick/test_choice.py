@@ -1,6 +1,7 @@
 """The choice of the model to deploy."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,28 +10,22 @@ from hypothesis import strategies as st
 
 from sweep.criteria import Target
 from sweep.intervals import wilson
+from sweep.job.compress import failure
 from sweep.pick.choice import Candidate, Choice, candidates, choose, chosen
-from sweep.store.record import Record
+from sweep.store.job import Job
+from sweep.store.record import Record, Score
+from tests.sweep.tiny import MANIFEST, done_record
 
 
 def record(keep: float, *, seed: int = 0, accuracy: float | None = 0.9, size: int = 100, **others: Any) -> Record:
     """Of a job; a failed one without an accuracy."""
-    done = accuracy is not None
-    usual = {
-        "id": f"{keep}-{seed}",
-        "status": "done" if done else "failed",
-        "family": "prune",
-        "configuration": {"keep": keep},
-        "method": "lc",
-        "schedule": {"epochs": 1},
-        "plan": "0" * 16,
-        "seed": seed,
-        "artifact_bytes": size if done else None,
-        "macs": 7 if done else None,
-        "val": {"accuracy": accuracy, "n": 100, "low": accuracy - 0.05} if accuracy is not None else None,
-        "direct": {"accuracy": 0.5, "n": 100} if done else None,
-    }
-    return usual | others
+    job = Job("0" * 16, "prune", {"keep": keep}, "lc", seed, {"epochs": 1})
+    facts: dict[str, Any] = {"id": f"{keep}-{seed}", "artifact_bytes": size, "macs": 7} | others
+    if accuracy is None:
+        return replace(failure(job, message="no", traceback=""), **others)
+    val = Score(accuracy=accuracy, n=100, low=accuracy - 0.05, high=1.0)
+    direct = Score(accuracy=0.5, n=100, low=0.4, high=0.6)
+    return done_record(job, **facts, val=val, direct=direct)
 
 
 def candidate(
@@ -302,12 +297,11 @@ def test_without_a_target_the_choice_is_the_knee_of_the_front() -> None:
     records = [
         record(size / 10_000, accuracy=accuracy, size=size, macs=macs, id=str(size)) for accuracy, size, macs in facts
     ]
-    manifest = {"reference": {"val": {"accuracy": 0.93}}, "repeats": 1}
-    choice = chosen(candidates(records), manifest, target=None)
+    choice = chosen(candidates(records), MANIFEST, target=None)
     assert choice.candidate is not None
     assert (choice.candidate.best_id, choice.feasible) == ("100", True)
-    assert chosen([], manifest, target=None).candidate is None
-    assert chosen(candidates(records), manifest, target=AT_90).candidate == choice.candidate
+    assert chosen([], MANIFEST, target=None).candidate is None
+    assert chosen(candidates(records), MANIFEST, target=AT_90).candidate == choice.candidate
 
 
 # As many seeds as were asked for

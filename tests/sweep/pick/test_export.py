@@ -12,6 +12,7 @@ import torch
 
 from lc_core.file.artifact import load
 from lc_core.onnx.file import Runtime, read, seal
+from sweep.store.fields import to_json
 from sweep.store.folder import SweepFolder
 from sweep.store.records import read_records
 from tests.sweep.tiny import STUDY, changed, edit, lcsweep, tree, write_study
@@ -22,7 +23,7 @@ RUN = "runs/tiny"
 @pytest.fixture
 def job(finished: Path) -> dict[str, Any]:
     """The record of a pruned and quantized model of the sweep in the current folder."""
-    return next(record for record in read_records(Path(RUN)) if record["family"] == "both")
+    return next(record for record in read_records(Path(RUN)) if record.family == "both")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def file(job: dict[str, Any], exported: dict[str, bytes]) -> Path:
     """The model of `job` as an ONNX file."""
     path = Path("model.onnx")
     if not exported:
-        said = lcsweep("export", RUN, "--job", job["id"], "--format", "onnx", "--out", "made.onnx")
+        said = lcsweep("export", RUN, "--job", job.id, "--format", "onnx", "--out", "made.onnx")
         assert said.code == 0, said.err
         exported["model"] = Path("made.onnx").read_bytes()
     path.write_bytes(exported["model"])
@@ -50,17 +51,17 @@ def rewrite(path: Path, **claims: Any) -> None:
 
 
 def test_an_export_is_measured_and_proves_itself(job: dict[str, Any], exported: dict[str, bytes]) -> None:
-    arguments = ("export", RUN, "--job", job["id"], "--format", "onnx", "--out", "new/model.onnx")
+    arguments = ("export", RUN, "--job", job.id, "--format", "onnx", "--out", "new/model.onnx")
     said = lcsweep(*arguments, "--json")
     assert said.code == 0, said.err
     data = Path("new/model.onnx").read_bytes()
     facts = said.json
-    assert facts["bytes"] == len(data) <= 1.05 * job["nominal_bytes"] + 4096
-    assert (facts["packed_bytes"], facts["payload_bytes"]) == (job["artifact_bytes"], job["nominal_bytes"])
+    assert facts["bytes"] == len(data) <= 1.05 * job.nominal_bytes + 4096
+    assert (facts["packed_bytes"], facts["payload_bytes"]) == (job.artifact_bytes, job.nominal_bytes)
     assert facts["parity"] <= 1e-5
     assert facts["decoded_at_run"] == []
-    assert facts["packed_val"] == job["val"]
-    assert facts["claims"]["packed_sha256"] == job["artifact_sha256"]
+    assert facts["packed_val"] == to_json(job.val)
+    assert facts["claims"]["packed_sha256"] == job.artifact_sha256
     exported["model"] = data
 
     sys.path.insert(0, ".")
@@ -68,7 +69,7 @@ def test_an_export_is_measured_and_proves_itself(job: dict[str, Any], exported: 
 
     sys.path.remove(".")
     model, splits = tiny.build_model(), tiny.load_data()
-    load(SweepFolder(Path(RUN)).artifact(job["id"]), model)
+    load(SweepFolder(Path(RUN)).artifact(job.id), model)
     outputs = Runtime(data)(splits.val.inputs)
     torch.testing.assert_close(
         outputs, model(splits.val.inputs), rtol=0, atol=1e-5 * float(outputs.detach().abs().max())
@@ -92,7 +93,7 @@ def test_a_file_is_verified_with_and_without_its_study(file: Path, job: dict[str
     assert "outputs" not in alone.json
     verified = lcsweep("verify", file, "--study", "tiny.py", "--json").json
     assert verified["outputs"] == "as claimed"
-    assert verified["packed"] == str(SweepFolder(Path.cwd() / RUN).artifact(job["id"]))
+    assert verified["packed"] == str(SweepFolder(Path.cwd() / RUN).artifact(job.id))
     assert verified["parity"] <= 1e-5
     assert "test" not in verified
     assert ", verified" in lcsweep("verify", file, "--study", "tiny.py").out
@@ -101,12 +102,12 @@ def test_a_file_is_verified_with_and_without_its_study(file: Path, job: dict[str
 
 def test_what_was_measured_on_the_test_split_is_compared(file: Path, job: dict[str, Any]) -> None:
     assert lcsweep("pick", RUN, "--min-accuracy", "0", "--by", "bytes").code == 0
-    kept = SweepFolder(Path(RUN)).test / f"{job['artifact_sha256']}.json"
+    kept = SweepFolder(Path(RUN)).test / f"{job.artifact_sha256}.json"
     from sweep.pick.verify import look_at_test, open_study
     from sweep.store.manifest import read_manifest
 
     study, data = open_study(read_manifest(Path(RUN)), study_reference=None, user_folder=".")
-    look_at_test(job["id"], SweepFolder(Path(RUN)), study, data)
+    look_at_test(job.id, SweepFolder(Path(RUN)), study, data)
     said = lcsweep("verify", file, "--study", "tiny.py", "--json")
     assert said.json["test"] == {"accuracy": json.loads(kept.read_text())["accuracy"], "n": 90}
     edit(kept, accuracy=0.5)
@@ -127,8 +128,8 @@ def test_what_is_claimed_and_not_so_is_found(file: Path, job: dict[str, Any]) ->
     said = lcsweep("verify", file, "--study", "tiny.py")
     assert (said.code, said.out) == (5, "")
     assert "claims validation accuracy 0.987654" in said.err
-    other = next(record for record in read_records(Path(RUN)) if record["id"] != job["id"])
-    rewrite(file, val=claims["val"], job=other["id"], packed_sha256=other["artifact_sha256"])
+    other = next(record for record in read_records(Path(RUN)) if record.id != job.id)
+    rewrite(file, val=claims["val"], job=other.id, packed_sha256=other.artifact_sha256)
     said = lcsweep("verify", file, "--study", "tiny.py")
     assert said.code == 5
     assert "within 1e-05 of torch's" in said.err
@@ -151,12 +152,10 @@ def test_a_damaged_file_is_exit_code_5(file: Path) -> None:
 
 
 def test_eight_bits_say_what_they_cost(job: dict[str, Any]) -> None:
-    said = lcsweep(
-        "export", RUN, "--job", job["id"], "--format", "onnx", "--int8", "static", "--out", "i.onnx", "--json"
-    )
+    said = lcsweep("export", RUN, "--job", job.id, "--format", "onnx", "--int8", "static", "--out", "i.onnx", "--json")
     assert said.code == 0, said.err
     assert said.json["claims"]["weights"] == "int8, static"
-    assert said.json["packed_val"] == job["val"]
+    assert said.json["packed_val"] == to_json(job.val)
     verified = lcsweep("verify", "i.onnx", "--study", "tiny.py", "--json")
     assert verified.code == 0
     assert verified.json["val"] == said.json["val"]
@@ -164,7 +163,7 @@ def test_eight_bits_say_what_they_cost(job: dict[str, Any]) -> None:
 
 
 def test_int8_needs_onnx(job: dict[str, Any]) -> None:
-    said = lcsweep("export", RUN, "--job", job["id"], "--int8", "static", "--out", "i.lcz")
+    said = lcsweep("export", RUN, "--job", job.id, "--int8", "static", "--out", "i.lcz")
     assert said.code == 2
     assert "--int8: expected --format onnx" in said.err
 
@@ -175,6 +174,6 @@ def test_a_missing_extra_is_a_line(missing: str, job: dict[str, Any], monkeypatc
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("sweep.pick.export", raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
-    said = lcsweep("export", RUN, "--job", job["id"], "--format", "onnx", "--out", "m.onnx")
+    said = lcsweep("export", RUN, "--job", job.id, "--format", "onnx", "--out", "m.onnx")
     assert (said.code, said.out) == (1, "")
     assert said.err == f"lcsweep: {missing} is not installed; run pip install 'lcsweep[onnx]'\n"

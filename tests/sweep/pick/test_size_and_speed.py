@@ -10,8 +10,9 @@ from sweep.pick.choice import Candidate, Choice
 from sweep.pick.picked import OnTest, Picked
 from sweep.pick.size_and_speed import times, told
 from sweep.store.folder import SweepFolder
-from sweep.store.manifest import Manifest, Reference
+from sweep.store.job import Job
 from sweep.store.record import Score
+from tests.sweep.tiny import MANIFEST, done_record
 
 
 @pytest.mark.parametrize(
@@ -31,26 +32,13 @@ def test_a_size_in_words(size: int, whole: int, words: str) -> None:
 
 
 def test_a_job_whose_file_is_larger_is_said_to_be() -> None:
-    assert (
-        told({"artifact_bytes": 1_200, "reference_bytes": 1_000}) == "1,200 bytes, 1.2 times LARGER than the reference"
-    )
-    assert told({"artifact_bytes": 800, "reference_bytes": 1_000}) == "800 bytes"
+    job = Job("0" * 16, "prune", {"keep": 0.5}, "lc", 0, {})
+    larger = done_record(job, artifact_bytes=1_200, reference_bytes=1_000)
+    assert told(larger) == "1,200 bytes, 1.2 times LARGER than the reference"
+    assert told(done_record(job, artifact_bytes=800, reference_bytes=1_000)) == "800 bytes"
 
 
 SCORE = Score(accuracy=0.9, low=0.8, high=0.95, n=10)
-MANIFEST = Manifest(
-    study="tiny",
-    reference_study="tiny.py",
-    study_hash="0" * 16,
-    study_parts={},
-    user_folder=".",
-    sweep="0" * 32,
-    repeats=1,
-    target=None,
-    splits={"train": 10, "val": 10, "test": 10},
-    reference=Reference(bytes=1_000, parameters=5, macs=7, val=SCORE),
-    versions={},
-)
 PICK = Picked(
     id="abc",
     family="quantize",

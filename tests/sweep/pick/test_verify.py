@@ -34,7 +34,7 @@ def folder(finished: Path) -> SweepFolder:
 
 
 def record_of(folder: SweepFolder, family: str, place: int = 0) -> Record:
-    return [record for record in read_records(folder.root) if record["family"] == family][place]
+    return [record for record in read_records(folder.root) if record.family == family][place]
 
 
 def pick(folder: SweepFolder, target: Target | None, by: Any = "bytes", *, confident: bool = False) -> Picked:
@@ -46,21 +46,21 @@ def pick(folder: SweepFolder, target: Target | None, by: Any = "bytes", *, confi
 
 def test_a_whole_file_is_described(folder: SweepFolder) -> None:
     record = record_of(folder, "both")
-    path = folder.artifact(record["id"])
+    path = folder.artifact(record.id)
     facts = verify(path, study_reference=None, user_folder=str(Path.cwd()))
-    assert facts["bytes"] == record["artifact_bytes"] == path.stat().st_size
-    assert facts["sha256"] == record["artifact_sha256"]
-    assert facts["payload_bytes"] == record["nominal_bytes"]
+    assert facts["bytes"] == record.artifact_bytes == path.stat().st_size
+    assert facts["sha256"] == record.artifact_sha256
+    assert facts["payload_bytes"] == record.nominal_bytes
     assert facts["parameters"] == 771
     assert facts["info"]["configuration"] == {"keep": 0.3, "size": 4}
     assert "outputs" not in facts
     verified = verify(path, study_reference="tiny.py", user_folder=str(Path.cwd()))
-    known = {name: record[name] for name in ("macs", "reference_macs", "reference_bytes")}
+    known = {name: getattr(record, name) for name in ("macs", "reference_macs", "reference_bytes")}
     assert verified == facts | known | {"outputs": "as claimed", "latency": None, "faster": False}
 
 
 def test_a_file_that_was_cut_or_goes_on_is_refused(folder: SweepFolder, tmp_path: Path) -> None:
-    data = folder.artifact(record_of(folder, "both")["id"]).read_bytes()
+    data = folder.artifact(record_of(folder, "both").id).read_bytes()
     path = tmp_path / "spoilt.lcz"
     cut = [data[:length] for length in (*range(0, len(data), 50), len(data) - 4, len(data) - 1)]
     for spoilt in [*cut, data + b"x", data + data, b"a text", b"PK\x03\x04"]:
@@ -72,7 +72,7 @@ def test_a_file_that_was_cut_or_goes_on_is_refused(folder: SweepFolder, tmp_path
 
 def test_a_file_with_a_flipped_bit_is_refused_or_holds_the_same(folder: SweepFolder, tmp_path: Path) -> None:
     """zstd's frames have a few bits that mean nothing; no other flip passes."""
-    whole = folder.artifact(record_of(folder, "both")["id"])
+    whole = folder.artifact(record_of(folder, "both").id)
     data, held = whole.read_bytes(), read(whole)
     path = tmp_path / "spoilt.lcz"
     passed = 0
@@ -92,7 +92,7 @@ def test_a_file_with_a_flipped_bit_is_refused_or_holds_the_same(folder: SweepFol
 
 def test_a_file_of_another_study_is_refused(folder: SweepFolder, tmp_path: Path) -> None:
     write_study(tmp_path, name="other.py", text=changed("manual_seed(0)", "manual_seed(1)"))
-    path = folder.artifact(record_of(folder, "both")["id"])
+    path = folder.artifact(record_of(folder, "both").id)
     with pytest.raises(StudyError, match=r"study 'other.py': not the one that .*model.lcz was made from") as caught:
         verify(path, study_reference="other.py", user_folder=str(tmp_path))
     assert "expected the same model, data, loss and reference" in str(caught.value)
@@ -100,7 +100,7 @@ def test_a_file_of_another_study_is_refused(folder: SweepFolder, tmp_path: Path)
 
 def claiming(folder: SweepFolder, path: Path, **claims: Any) -> Path:
     """A whole file in `path` that holds a job's weights and claims something else of them."""
-    artifact = read(folder.artifact(record_of(folder, "both")["id"]))
+    artifact = read(folder.artifact(record_of(folder, "both").id))
     path.write_bytes(encode((), (), artifact.weights(), info=artifact.info | claims))
     return path
 
@@ -121,7 +121,7 @@ def test_a_claim_that_does_not_hold_is_refused(
 
 
 def test_an_accuracy_on_other_examples_is_refused(folder: SweepFolder, tmp_path: Path) -> None:
-    accuracy = record_of(folder, "both")["val"]["accuracy"]
+    accuracy = record_of(folder, "both").val.accuracy
     path = claiming(folder, tmp_path / "model.lcz", val={"accuracy": f"{accuracy:.17f}", "n": 91})
     with pytest.raises(ArtifactError, match=r"on 91 examples, measures 0\.\d+ on 90"):
         verify(path, study_reference="tiny.py", user_folder=str(tmp_path))
@@ -137,7 +137,7 @@ def test_a_file_that_claims_nothing_cannot_be_verified(folder: SweepFolder) -> N
 
 
 def test_weights_that_do_not_fit_the_model_are_refused(folder: SweepFolder, tmp_path: Path) -> None:
-    artifact = read(folder.artifact(record_of(folder, "both")["id"]))
+    artifact = read(folder.artifact(record_of(folder, "both").id))
     weights = artifact.weights()
     weights.pop("2.bias")
     path = tmp_path / "model.lcz"
@@ -153,10 +153,10 @@ def test_a_pick_is_the_smallest_file_that_meets_the_target(folder: SweepFolder) 
     picked = pick(folder, DROP)
     records = read_records(folder.root)
     reference = json.loads(folder.manifest.read_text())["reference"]
-    meeting = [r for r in records if r["val"]["accuracy"] >= reference["val"]["accuracy"] - 0.05]
-    smallest = min(meeting, key=lambda record: record["artifact_bytes"])
+    meeting = [r for r in records if r.val.accuracy >= reference["val"]["accuracy"] - 0.05]
+    smallest = min(meeting, key=lambda record: record.artifact_bytes)
     assert 0 < len(meeting) < len(records)
-    assert picked["id"] == smallest["id"]
+    assert picked["id"] == smallest.id
     assert picked["meets_target"]
     assert picked["shortfall"] == 0
     assert picked["artifact_bytes"] == folder.artifact(picked["id"]).stat().st_size
@@ -212,7 +212,7 @@ def test_a_file_is_looked_at_on_the_test_split_once(folder: SweepFolder) -> None
     assert pick(folder, DROP) == first
     assert tree(folder.test) == before
     other = pick(folder, ALL)
-    assert other["id"] != first["id"]
+    assert other["id"] != first.id
     assert other["test"]["looks"] == 3
     assert before.items() <= tree(folder.test).items()
 
@@ -220,14 +220,14 @@ def test_a_file_is_looked_at_on_the_test_split_once(folder: SweepFolder) -> None
 def test_a_look_that_is_kept_is_what_is_told(folder: SweepFolder) -> None:
     """The split is not measured again: the file's own record of it is."""
     first = pick(folder, DROP)
-    kept = next(path for path in folder.test.iterdir() if first["artifact_sha256"] in path.name)
+    kept = next(path for path in folder.test.iterdir() if first.artifact_sha256 in path.name)
     edit(kept, accuracy=0.125)
     assert pick(folder, DROP)["test"]["accuracy"] == 0.125
 
 
 def test_without_one_that_meets_the_target_the_nearest_miss_is_picked(folder: SweepFolder) -> None:
     picked = pick(folder, Target(min_accuracy=1.0))
-    best = max(record["val"]["accuracy"] for record in read_records(folder.root))
+    best = max(record.val.accuracy for record in read_records(folder.root))
     assert not picked["meets_target"]
     assert picked["val"]["accuracy"] == best
     assert picked["shortfall"] == pytest.approx(1.0 - best)
@@ -243,25 +243,25 @@ def assert_refused(folder: SweepFolder, error: type[Exception], words: str, targ
 
 def test_a_pick_says_what_the_next_smaller_misses_by_and_what_comes_next(folder: SweepFolder) -> None:
     picked = pick(folder, DROP)
-    records = sorted(read_records(folder.root), key=lambda record: record["artifact_bytes"])
-    place = [record["id"] for record in records].index(picked["id"])
+    records = sorted(read_records(folder.root), key=lambda record: record.artifact_bytes)
+    place = [record.id for record in records].index(picked["id"])
     threshold = json.loads(folder.manifest.read_text())["reference"]["val"]["accuracy"] - 0.05
     smaller = records[place - 1]
     assert place > 0
-    assert picked["next_smaller"]["id"] == smaller["id"]
-    assert picked["next_smaller"]["shortfall"] == pytest.approx(threshold - smaller["val"]["accuracy"])
-    meeting = [record["id"] for record in records if record["val"]["accuracy"] >= threshold]
+    assert picked["next_smaller"]["id"] == smaller.id
+    assert picked["next_smaller"]["shortfall"] == pytest.approx(threshold - smaller.val.accuracy)
+    meeting = [record.id for record in records if record.val.accuracy >= threshold]
     assert (picked["id"], picked["runner_up"]["id"]) == tuple(meeting[:2])
 
 
 def test_a_confident_pick_holds_the_bound_of_the_drop_on_the_same_examples(folder: SweepFolder) -> None:
-    records = {record["id"]: record for record in read_records(folder.root)}
-    bounds = sorted(record["drop"]["high"] for record in records.values())
+    records = {record.id: record for record in read_records(folder.root)}
+    bounds = sorted(record.drop.high for record in records.values())
     allowed = bounds[len(bounds) // 2]
     picked = pick(folder, Target(max_drop=allowed), confident=True)
-    sure = [record for record in records.values() if record["drop"]["high"] <= allowed]
+    sure = [record for record in records.values() if record.drop.high <= allowed]
     assert picked["meets_target"]
-    assert picked["id"] == min(sure, key=lambda record: record["artifact_bytes"])["id"]
+    assert picked["id"] == min(sure, key=lambda record: record.artifact_bytes).id
     assert not pick(folder, Target(max_drop=bounds[0] / 2), confident=True)["meets_target"]
 
 
@@ -270,20 +270,20 @@ def test_a_drop_in_a_record_is_that_of_the_file_on_validation(folder: SweepFolde
     study = load_study("tiny.py", user_folder=str(Path.cwd()))
     data = study.load_data().val
     right = []
-    for path in (folder.reference, folder.artifact(record["id"])):
+    for path in (folder.reference, folder.artifact(record.id)):
         model = study.build_model()
         load(path, model)
         with torch.no_grad():
             right.append((model.eval()(data.inputs).argmax(dim=1) == data.targets).double())
-    assert record["drop"]["drop"] == pytest.approx(float((right[0] - right[1]).mean()))
+    assert record.drop.drop == pytest.approx(float((right[0] - right[1]).mean()))
     lost, won = (int(((right[0] - right[1]) == sign).sum()) for sign in (1, -1))
-    assert (record["drop"]["low"], record["drop"]["high"]) == paired_drop(lost, won, n=len(data.targets))
+    assert (record.drop.low, record.drop.high) == paired_drop(lost, won, n=len(data.targets))
 
 
 def test_records_of_an_earlier_version_have_no_bound_of_the_drop(folder: SweepFolder) -> None:
     for record in read_records(folder.root):
-        path = folder.record(record["id"])
-        path.write_text(json.dumps({name: value for name, value in record.items() if name != "drop"}))
+        path = folder.record(record.id)
+        path.write_text(json.dumps({name: value for name, value in record.to_json().items() if name != "drop"}))
     with pytest.raises(StoreError, match="expected records with the drop on the same examples"):
         pick(folder, DROP, confident=True)
     assert pick(folder, Target(min_accuracy=0.5), confident=True)["meets_target"]
@@ -292,7 +292,7 @@ def test_records_of_an_earlier_version_have_no_bound_of_the_drop(folder: SweepFo
 def test_without_a_target_the_knee_is_picked(folder: SweepFolder) -> None:
     picked = pick(folder, None)
     assert (picked["target"], picked["meets_target"]) == (None, True)
-    assert picked["id"] in {record["id"] for record in read_records(folder.root)}
+    assert picked["id"] in {record.id for record in read_records(folder.root)}
 
 
 def test_a_pick_whose_file_is_damaged_is_refused_before_any_look(folder: SweepFolder) -> None:
@@ -313,7 +313,7 @@ def test_a_pick_whose_file_changed_in_a_bit_that_means_nothing_is_refused(folder
 
 
 def test_a_pick_whose_file_is_another_jobs_is_refused(folder: SweepFolder) -> None:
-    first, other = pick(folder, DROP)["id"], record_of(folder, "prune")["id"]
+    first, other = pick(folder, DROP)["id"], record_of(folder, "prune").id
     assert first != other
     shutil.copy(folder.artifact(other), folder.artifact(first))
     assert_refused(folder, ArtifactError, r"expected \d+ bytes with SHA-256 .* as its record says, got")

@@ -54,10 +54,10 @@ def test_a_job_whose_worker_dies_goes_to_the_next_that_is_free_up_to_a_bound(tmp
     dispatch.died("a", "\x1b[31m" + CAUSE.format(memory="good"))
     record = search.told[jobs[0].id]
     assert record is not None
-    assert record == json.loads(SweepFolder(tmp_path).record(jobs[0].id).read_text())
-    assert record["status"] == "failed"
-    assert record["error"]["message"] == "failed after 3 attempts, the last: OutOfMemoryError: killed for good"
-    assert [f"killed for {what}" in record["error"]["traceback"] for what in ("1", "2", "good")] == [True] * 3
+    assert record.to_json() == json.loads(SweepFolder(tmp_path).record(jobs[0].id).read_text())
+    assert record.status == "failed"
+    assert record.error.message == "failed after 3 attempts, the last: OutOfMemoryError: killed for good"
+    assert [f"killed for {what}" in record.error.traceback for what in ("1", "2", "good")] == [True] * 3
     assert (heard.started, heard.finished) == ([jobs[0].id], [jobs[0].id])
     assert given(dispatch, "a") == 2  # the others go on
 
@@ -103,7 +103,7 @@ def test_a_failure_without_a_record_is_put_nowhere(tmp_path: Path, monkeypatch: 
         dispatch.died("a", CAUSE)
     told = search.told[job(0).id]
     assert told is not None
-    assert told["status"] == "failed"
+    assert told.status == "failed"
 
 
 def test_at_the_end_every_job_is_told(tmp_path: Path) -> None:

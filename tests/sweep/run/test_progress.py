@@ -9,38 +9,24 @@ from typing import Any, TextIO
 
 import pytest
 
+from sweep.job.compress import failure
 from sweep.run.process import own_stream, redirected
 from sweep.run.progress import Progress, Step, better, duration
 from sweep.store.job import Job
-from sweep.store.record import Record
+from sweep.store.record import Done, Score
+from tests.sweep.tiny import done_record
 
 
 def job(seed: int = 0) -> Job:
     return Job("0" * 16, "prune", {"keep": 0.05}, "lc", seed, {})
 
 
-def done(accuracy: float, artifact_bytes: int, *, seconds: float = 2.0) -> Record:
-    return {
-        "status": "done",
-        "family": "prune",
-        "configuration": {"keep": 0.05},
-        "val": {"accuracy": accuracy, "n": 100},
-        "artifact_bytes": artifact_bytes,
-        "reference_bytes": 64_456,
-        "seconds": seconds,
-        "error": None,
-    }
+def done(accuracy: float, artifact_bytes: int, *, seconds: float = 2.0) -> Done:
+    val = Score(accuracy=accuracy, n=100, low=0.0, high=1.0)
+    return done_record(job(), val=val, artifact_bytes=artifact_bytes, reference_bytes=64_456, seconds=seconds)
 
 
-FAILED: Record = {
-    "status": "failed",
-    "family": "prune",
-    "configuration": {"keep": 0.05},
-    "val": None,
-    "artifact_bytes": None,
-    "seconds": None,
-    "error": {"message": "DivergedError: the loss is NaN", "traceback": "..."},
-}
+FAILED = failure(job(), message="DivergedError: the loss is NaN", traceback="...")
 
 
 def test_a_line_a_finished_job_where_there_is_no_terminal() -> None:
@@ -118,10 +104,9 @@ def test_the_time_left_counts_what_is_under_way() -> None:
         (done(0.96, 9), done(0.96, 10), None, True),
         (done(0.95, 9), done(0.96, 10), None, False),
         (done(float("nan"), 9), None, None, False),
-        (FAILED, None, None, False),
     ],
 )
-def test_best(record: Record, best: Record | None, least_accuracy: float | None, expected: bool) -> None:
+def test_best(record: Done, best: Done | None, least_accuracy: float | None, expected: bool) -> None:
     assert better(record, best, least_accuracy=least_accuracy) is expected
 
 

@@ -209,13 +209,13 @@ def test_every_job_is_told_with_the_record_that_it_published(finished: Any) -> N
     assert set(search.told) == {ENDLESS.id} | {job.id for job in jobs}
     assert sorted({*heard.started} - {ENDLESS.id}) == sorted(heard.finished) == sorted(job.id for job in jobs)
     for job in jobs:
-        assert search.told[job.id] == json.loads(SweepFolder(folder / "out").record(job.id).read_text())
+        assert search.told[job.id].to_json() == json.loads(SweepFolder(folder / "out").record(job.id).read_text())
     assert search.most_at_once == 2
 
 
 def test_a_job_that_raises_fails_alone(finished: Any) -> None:
     _, jobs, search, _ = finished
-    statuses = [search.told[job.id]["status"] for job in jobs]
+    statuses = [search.told[job.id].status for job in jobs]
     assert statuses == ["done", "failed", "done", "done", "done", "failed", "done"]
     assert search.told[jobs[5].id]["error"]["message"].endswith("error=1: RuntimeError: no such luck")
 
@@ -233,7 +233,7 @@ def test_the_numbers_are_those_of_one_process(finished: Any, tmp_path: Path) -> 
     context = open_context(reference, user_folder=str(tmp_path), splits=splits, folder=SweepFolder(tmp_path / "out"))
     for done in (jobs[3], jobs[4]):
         alone = run_job(done, context, report=lambda _: None)
-        assert alone["error"] is None
+        assert alone.error is None
         for name in ("val", "direct", "artifact_sha256", "gap", "epochs"):
             assert search.told[done.id][name] == alone[name]
 
@@ -295,8 +295,8 @@ def test_without_rays_private_name_an_error_of_rays_counts_as_the_death_of_all_w
     run(search, tmp_path, watch=Heard())
     assert tuners == [[0, 1], [0, 1], [0, 1], [2, 3]]
     told = [search.told[job(seed).id] or {} for seed in range(4)]
-    assert [record["status"] for record in told] == ["failed", "failed", "done", "done"]
-    assert told[0]["error"]["message"].startswith("failed after 3 attempts, the last: OutOfMemoryError: no memory left")
+    assert [record.status for record in told] == ["failed", "failed", "done", "done"]
+    assert told[0].error.message.startswith("failed after 3 attempts, the last: OutOfMemoryError: no memory left")
 
 
 def test_another_error_in_tunes_loop_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,10 +471,8 @@ def test_a_job_that_stumbles_goes_on_from_its_checkpoint_up_to_a_bound(
     search = Listed(jobs)
     run(search, tmp_path, watch=Heard())
     told = [search.told[each.id] or {} for each in jobs]
-    assert [record["status"] for record in told] == ["done", "done", "failed", "done"]
-    assert told[2]["error"]["message"] == (
-        "failed after 3 attempts, the last: OSError: [Errno 28] No space left on device"
-    )
+    assert [record.status for record in told] == ["done", "done", "failed", "done"]
+    assert told[2].error.message == ("failed after 3 attempts, the last: OSError: [Errno 28] No space left on device")
     made = {each.configuration["stumble"]: (tmp_path / each.configuration["stumble"]).stat().st_size for each in jobs}
     assert made == {"killed": 21, "full for a while": 22, "full for good": 17, "no": 20}
     assert not (tmp_path / "out" / "checkpoints").exists() or not list((tmp_path / "out" / "checkpoints").iterdir())
@@ -495,8 +493,8 @@ def test_a_job_that_takes_all_memory_is_given_up_with_the_cause(
     search = Listed(jobs)
     run(search, tmp_path, watch=Heard(), workers=1)
     hungry, other = (search.told[each.id] or {} for each in jobs)
-    assert other["status"] == "done"
-    assert hungry["status"] == "failed"
-    assert hungry["error"]["message"].startswith("failed after 3 attempts, the last: ")
-    assert "memory" in hungry["error"]["message"]
+    assert other.status == "done"
+    assert hungry.status == "failed"
+    assert hungry.error.message.startswith("failed after 3 attempts, the last: ")
+    assert "memory" in hungry.error.message
     assert (tmp_path / "hungry").stat().st_size == 17

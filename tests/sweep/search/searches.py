@@ -1,6 +1,5 @@
 """Searches of a small study, and made-up records of their jobs."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,16 @@ import optuna
 
 from lc_core import Codebook
 from sweep.criteria import Criteria
+from sweep.job.compress import failure, stamped
 from sweep.search.index import open_index
 from sweep.search.open import SweepSearch, open_search
 from sweep.search.protocol import Entries, Entry, SearchPlan
 from sweep.search.summary import SearchSummary
 from sweep.store.job import Job
-from sweep.store.record import Done, Failure, Record, Score, Stopped
+from sweep.store.record import Done, Record, Score, Stopped
 from sweep.study import Configuration, Family, Study
 from tests.sweep.study.test_definition import make_study
+from tests.sweep.tiny import done_record
 
 
 def plan(configuration: Configuration) -> dict[str, Codebook]:
@@ -43,29 +44,16 @@ def entries(*, study: Study = STUDY, grid: bool = False, seeds: int = 1) -> list
 
 def done(job: Job, accuracy: float, size: int = 100) -> Done:
     val = Score(accuracy=accuracy, n=10, low=0.0, high=1.0)
-    sizes: Any = {
-        "artifact_bytes": size,
-        "nominal_bytes": size,
-        "macs": 7,
-        "reference_bytes": 5000,
-        "reference_macs": 9,
-    }
-    facts: Any = {"plan": "0", "artifact_sha256": "0", "device": "cpu", "gap": 0.0, "epochs": 1.0, "direct": val}
-    return Done(status="done", val=val, seconds=0.1, **facts_of(job), **sizes, **facts)
+    return done_record(job, seconds=0.1, val=val, artifact_bytes=size, nominal_bytes=size, macs=7)
 
 
 def failed(job: Job) -> Record:
-    error = Failure(message="ValueError: no", traceback="Traceback")
-    return Record(status="failed", seconds=0.1, error=error, **facts_of(job))
+    return failure(job, message="ValueError: no", traceback="Traceback", seconds=0.1)
 
 
 def stopped(job: Job) -> Record:
     facts = Stopped(step=6, steps=8, accuracy=0.3, bar=0.4, below=0.89)
-    return Record(status="stopped", seconds=0.1, stopped=facts, **facts_of(job))
-
-
-def facts_of(job: Job) -> dict[str, Any]:
-    return {"id": job.id, "versions": {}, "finished": "2024-01-01T00:00:00+00:00", **dataclasses.asdict(job)}
+    return Record(**stamped(job), status="stopped", seconds=0.1, stopped=facts)
 
 
 def begin(

@@ -11,8 +11,9 @@ from sweep.criteria import Target
 from sweep.store.columns import COLUMNS, PAGE, page, tables
 from sweep.store.files import StoreError, read_optional, write_json, write_whole
 from sweep.store.folder import SweepFolder
+from sweep.store.job import label
 from sweep.store.manifest import read_manifest
-from sweep.store.record import Score, label
+from sweep.store.record import Score
 from sweep.store.records import read_records
 from sweep.store.table import table
 from tests.sweep.tiny import folders_and_files
@@ -234,7 +235,7 @@ def test_records_come_in_one_order_and_unfinished_folders_are_passed_over(tmp_pa
         add(folder, record(id=f"{number:016x}", family=family, configuration={"keep": keep}, seed=seed))
     attempt(folder, "unfinished", record(id="x"))
     (folder.artifacts / "begun").mkdir()
-    found = [(held["family"], held["configuration"]["keep"], held["seed"]) for held in read_records(tmp_path)]
+    found = [(held.family, held.configuration["keep"], held.seed) for held in read_records(tmp_path)]
     assert found == sorted(keys)
 
 

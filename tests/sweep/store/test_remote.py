@@ -41,18 +41,18 @@ def test_only_what_is_missing_or_changed_is_brought(cloud: Path) -> None:
     assert tree(root) == tree(cloud)
     times = {path: path.stat().st_ctime_ns for path in root.rglob("*") if path.is_file()}
     record = read_records(cloud)[0]
-    path = SweepFolder(cloud).record(record["id"])
+    path = SweepFolder(cloud).record(record.id)
     path.write_text(path.read_text())  # as large as before, and newer
     os.utime(path, ns=(0, 10**18))
     remote.bring(url)
     changed = [path for path, time in times.items() if path.stat().st_ctime_ns != time]
-    assert changed == [SweepFolder(root).record(record["id"])]
+    assert changed == [SweepFolder(root).record(record.id)]
 
 
 def test_what_the_cloud_lost_the_mirror_loses_but_for_what_is_the_disks_own(cloud: Path) -> None:
     url = cloud.as_uri()
     root = remote.bring(url)
-    gone = read_records(cloud)[0]["id"]
+    gone = read_records(cloud)[0].id
     shutil.rmtree(cloud / "artifacts" / gone)
     (root / "study.db").touch()
     remote.begin(url)
@@ -73,20 +73,20 @@ def test_a_jobs_record_is_put_last_and_a_done_one_stays(cloud: Path, monkeypatch
     worker = SweepFolder(cloud.parent / "worker")
     shutil.copytree(cloud, worker.root)
     record = read_records(cloud)[0]
-    path = SweepFolder(cloud).record(record["id"])
+    path = SweepFolder(cloud).record(record.id)
     shutil.rmtree(path.parent)
     order = []
     write = remote._write
     monkeypatch.setattr(
         remote, "_write", lambda files, path, data: (order.append(Path(path).name), write(files, path, data))
     )
-    assert remote.put_job(url, worker, job_id=record["id"]) == record
+    assert remote.put_job(url, worker, job_id=record.id) == record
     assert order == ["diagnostics.json", "model.lcz", "record.json"]
-    other = record | {"seconds": 1e9}
-    worker.record(record["id"]).write_text(json.dumps(other))
-    assert remote.put_job(url, worker, job_id=record["id"]) == record
-    path.write_text(json.dumps(record | {"status": "failed"}))
-    assert remote.put_job(url, worker, job_id=record["id"]).to_json() == other
+    other = record.to_json() | {"seconds": 1e9}
+    worker.record(record.id).write_text(json.dumps(other))
+    assert remote.put_job(url, worker, job_id=record.id) == record
+    path.write_text(json.dumps(record.to_json() | {"status": "failed"}))
+    assert remote.put_job(url, worker, job_id=record.id).to_json() == other
 
 
 @pytest.mark.parametrize("url", ["ftp://host/folder", "s3://"])

@@ -31,7 +31,7 @@ def staged(folder: SweepFolder, name: str, held: Record) -> Path:
 def test_a_published_job_is_its_staging_folder(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path)
     path = staged(folder, "a", record())
-    assert publish(folder, path, job_id=ID) == record()
+    assert publish(folder, path, job_id=ID).to_json() == record()
     assert folder.artifact(ID).read_bytes() == b"model"
     assert [found.name for found in folder.artifacts.iterdir()] == [ID]
 
@@ -52,9 +52,9 @@ def test_the_first_done_record_holds_and_a_failed_one_gives_way(
     folder = SweepFolder(tmp_path)
     for name, held in (("first", standing), ("later", later)):
         told = publish(folder, staged(folder, name, held), job_id=ID)
-    assert told["seconds"] == holds
+    assert told.seconds == holds
     assert read_records(tmp_path) == [told]
-    files = ["model.lcz", "record.json"] if told["status"] == "done" else ["record.json"]
+    files = ["model.lcz", "record.json"] if told.status == "done" else ["record.json"]
     assert list(folders_and_files(folder.artifacts)) == [ID, *(f"{ID}/{name}" for name in files)]
 
 
@@ -62,7 +62,7 @@ def test_a_folder_without_a_record_gives_way(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path)
     folder.artifact(ID).parent.mkdir(parents=True)
     (folder.artifacts / ID / "diagnostics.json").write_bytes(b"of a copy that was cut")
-    assert publish(folder, staged(folder, "a", record()), job_id=ID) == record()
+    assert publish(folder, staged(folder, "a", record()), job_id=ID).to_json() == record()
     assert list(folders_and_files(folder.artifacts)) == [ID, f"{ID}/model.lcz", f"{ID}/record.json"]
 
 
@@ -94,7 +94,7 @@ def publish_in_turn(root: str, number: int, barrier: Any, told: Any) -> None:
     for turn in range(10):
         path = staged(folder, f"{turn}-{number}", record(id=f"{turn:016x}", seconds=number))
         barrier.wait()
-        told.put((turn, publish(folder, path, job_id=f"{turn:016x}")["seconds"]))
+        told.put((turn, publish(folder, path, job_id=f"{turn:016x}").seconds))
 
 
 def test_processes_that_publish_a_new_job_at_once_agree(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_processes_that_publish_a_new_job_at_once_agree(tmp_path: Path) -> None:
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    holds = {int(held["id"], 16): held["seconds"] for held in read_records(tmp_path)}
+    holds = {int(held.id, 16): held.seconds for held in read_records(tmp_path)}
     assert all(holds[turn] == seconds for turn, seconds in heard)
     assert not [path for path in SweepFolder(tmp_path).artifacts.iterdir() if path.name.startswith(".")]
 
@@ -131,7 +131,7 @@ def test_a_done_record_that_comes_while_a_failed_one_is_replaced_stays(
 
     monkeypatch.setattr(Path, "rename", watched_rename)
     late = publish(folder, staged(folder, "late", record("failed", seconds=3)), job_id=ID)
-    assert late == told[1] == record(seconds=2)
+    assert late.to_json() == told[1].to_json() == record(seconds=2)
     assert read_records(tmp_path) == [late]
     assert [path.name for path in folder.artifacts.iterdir()] == [ID]
 
@@ -148,7 +148,7 @@ def test_a_full_disk_is_no_record_that_stands(tmp_path: Path, monkeypatch: pytes
         publish(folder, path, job_id=ID)
     monkeypatch.undo()
     assert read_records(tmp_path) == []
-    assert publish(folder, path, job_id=ID) == record()
+    assert publish(folder, path, job_id=ID).to_json() == record()
 
 
 # What is left behind
@@ -167,7 +167,7 @@ def test_what_processes_that_died_left_goes_and_what_is_done_stays(tmp_path: Pat
         path = tmp_path / name
         path.with_name(f".{path.name}.12345678").touch()
     clear(folder)
-    assert [held["id"] for held in read_records(tmp_path)] == [ID, "c"]
+    assert [held.id for held in read_records(tmp_path)] == [ID, "c"]
     assert list(folders_and_files(tmp_path)) == [
         *("artifacts", "artifacts/.DS_Store", f"artifacts/{ID}", f"artifacts/{ID}/record.json"),
         *("artifacts/c", "artifacts/c/model.lcz", "artifacts/c/record.json", "checkpoints", "checkpoints/e"),
@@ -219,14 +219,14 @@ def test_workers_that_race_while_a_driver_clears_lose_no_done_record(tmp_path: P
     while time.monotonic() < start + (2 if len(done) == 3 else 120):
         clear(folder)
         for held in read_records(tmp_path):
-            if held["status"] == "done":
-                assert done.setdefault(held["id"], held) == held
-                assert folder.artifact(held["id"]).read_bytes() == b"model"
+            if held.status == "done":
+                assert done.setdefault(held.id, held) == held
+                assert folder.artifact(held.id).read_bytes() == b"model"
     enough.set()
     for worker in workers:
         worker.join()
         assert worker.exitcode == 0
     clear(folder)
     assert len(done) == 3
-    assert {held["id"]: held for held in read_records(tmp_path)} == done
+    assert {held.id: held for held in read_records(tmp_path)} == done
     assert not [path for path in folder.artifacts.iterdir() if path.name.startswith(".")]
