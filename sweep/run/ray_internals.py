@@ -103,4 +103,5 @@ def _private(module: str, name: str) -> Any:
 
 
 def _parameters(function: Any) -> list[str]:
-    return list(inspect.signature(function).parameters)
+    """Its parameters, but for the one that Ray adds to the methods of a class that it has made an actor of."""
+    return [name for name in inspect.signature(function).parameters if not name.startswith("_ray_")]

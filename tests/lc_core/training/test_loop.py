@@ -319,9 +319,9 @@ def test_the_probed_gradient_is_clipped_as_training_clips_it():
 def test_a_loss_that_gives_no_gradient_or_none_that_is_finite_is_said():
     inputs, frozen = randn(40, 6), mlp()
     frozen[0].weight.requires_grad_(False)
-    with pytest.raises(ValueError, match="no gradient to weights that are to be compressed"):
+    with pytest.raises(ValueError, match="no gradient to weights under a compression"):
         probed(frozen, inputs)
-    with pytest.raises(ValueError, match="no gradient to weights that are to be compressed"):
+    with pytest.raises(ValueError, match="no gradient to weights under a compression"):
         probed(mlp(), inputs, loss=lambda outputs, targets: 0 * outputs.sum())
     with pytest.raises(DivergedError, match="the loss's gradient near the reference is nan"):
         probed(mlp(), inputs, loss=lambda outputs, targets: math.nan * outputs.sum())

@@ -117,6 +117,8 @@ def test_a_manager_of_another_kind_stays_as_it_is(monkeypatch: pytest.MonkeyPatc
 
 def test_workers_take_configs_where_the_trainable_executes_functions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert workers_take_configs()
+    monkeypatch.setattr(FunctionTrainable, "execute", lambda self, fn, *, _ray_trace_ctx=None: None)
+    assert workers_take_configs()  # as in a process that has had such an actor
     monkeypatch.setattr(FunctionTrainable, "execute", lambda self, fn, *others: None)
     assert not workers_take_configs()
     monkeypatch.delattr(FunctionTrainable, "execute")

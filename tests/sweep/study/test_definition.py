@@ -51,7 +51,7 @@ def family(kind: str, levels: Mapping[str, tuple[Level, ...]], grid: Mapping[str
         ("low rank", {"rank": (1, 0)}, ["family low rank, rank=0", "expected at least 1, got 0"]),
         ("chain", {"keep": (0.5,), "size": (4, 11)}, ["keep=0.5, size=11", "expected at most 10", "got 11"]),
         ("chain", {"keep": (0.5, 0.0), "size": (4,)}, ["keep=0.0, size=4", "expected above 0"]),
-        ("nobody", {"size": (2,)}, ["family nobody, size=2", "'7' names no layer", "['0', '1']"]),
+        ("nobody", {"size": (2,)}, ["family nobody, size=2", "'7' matches no remaining layer", "['0', '1']"]),
     ],
 )
 def test_a_level_outside_its_range_is_named(kind: str, levels: dict[str, tuple[Level, ...]], words: list[str]) -> None:
