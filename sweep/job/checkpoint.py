@@ -1,7 +1,7 @@
-"""A job's checkpoint: where it stands after an LC step, for another attempt to go on from exactly.
+"""A job's checkpoint: its state after an LC step. A later attempt at the job goes on from it, bit for bit.
 
-One file a job, the last: a line of JSON that says what it is of, then what torch saved. No best one is kept, since
-nothing would read it. It is loaded by an allow-list of classes: what lies in a folder never decides what code runs.
+Each job has one file, which the next checkpoint replaces: a line of JSON that says which job it belongs to, then what
+torch saved. It is loaded with an allow-list of classes, so that a file never decides which code runs.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ from lc_core.task import CompressionTask
 from sweep.store.fields import from_json, to_json
 from sweep.store.record import Score
 
-SECONDS = 2.0  # at least so long between two: what a kill may cost
-SHARE = 20  # and so many times what the last one took to write: all of them take a twentieth of the time at most
+SECONDS = 2.0  # the least time between two checkpoints
+SHARE = 20  # and at least so many times what the last one took to write: they take a twentieth of the time at most
 UNUSABLE = (OSError, pickle.PickleError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 _log = logging.getLogger(__name__)
@@ -39,9 +39,9 @@ class Checkpoint:
 
     Attributes:
         state: of the LC run.
-        steps: the rows of its diagnostics so far.
+        steps: the rows of diagnostics.json so far.
         measured: what the model scored after each step so far.
-        draws: where the process's random numbers stood: a model's random layers and a study's own code draw from them.
+        draws: the states of the process's random number generators; a model's random layers and a study draw from them.
     """
 
     state: LCState
@@ -51,7 +51,7 @@ class Checkpoint:
 
     @staticmethod
     def of(state: LCState, steps: list[dict[str, Any]], measured: list[Score]) -> "Checkpoint":
-        """The job as this process stands."""
+        """The checkpoint of a job in this process, with its random states."""
         numpy: Any = np.random.get_state()  # noqa: NPY002
         plain = (numpy[0], numpy[1].tolist(), *numpy[2:])
         draws = {"torch": torch.get_rng_state(), "numpy": plain, "python": random.getstate()}
@@ -61,7 +61,7 @@ class Checkpoint:
         return Checkpoint(state, steps, measured, draws)
 
     def draw_on(self) -> None:
-        """Sets this process's random numbers to go on from where they stood."""
+        """Sets this process's random states to those of the checkpoint."""
         torch.set_rng_state(self.draws["torch"])
         np.random.set_state(self.draws["numpy"])  # noqa: NPY002
         random.setstate(self.draws["python"])
@@ -73,9 +73,9 @@ class Checkpoints:
     """The last checkpoint of one job, in one file.
 
     Args:
-        path: the file; its folder is made.
-        identity: JSON data; a file of another identity is not this job's.
-        tasks: whose Thetas the states hold.
+        path: of the file; its folder is created.
+        identity: JSON data that a file must have to be this job's.
+        tasks: the tasks whose Thetas the states hold.
     """
 
     def __init__(self, path: Path, *, identity: Mapping[str, Any], tasks: Sequence[CompressionTask]) -> None:
@@ -83,36 +83,36 @@ class Checkpoints:
         self._due = time.monotonic() + SECONDS
 
     def last(self) -> Checkpoint | None:
-        """The checkpoint to go on from; None without a whole one of this job."""
+        """The checkpoint to go on from; None where there is none, or the file is damaged or another job's."""
         try:
             line, _, content = self._path.read_bytes().partition(b"\n")
             header = json.loads(line)
             identity = {name: header[name] for name in self._identity}
             if identity != self._identity or header["sha256"] != hashlib.sha256(content).hexdigest():
-                raise ValueError("it is torn, or of another job, plan or version")
+                raise ValueError("it is damaged, or belongs to another job, plan or version")
             with torch.serialization.safe_globals(_classes(self._tasks)):
                 found = torch.load(io.BytesIO(content), weights_only=True)
             return Checkpoint(**found | {"measured": [from_json(Score, each) for each in found["measured"]]})
         except FileNotFoundError:
             return None
         except UNUSABLE as error:
-            _log.warning("%s: checkpoint ignored, the job starts over: %s", self._path, error)
+            _log.warning("%s: checkpoint ignored, the job starts again from the beginning: %s", self._path, error)
             return None
 
     def offer(self, state: LCState, steps: list[dict[str, Any]], measured: list[Score]) -> None:
-        """Writes a checkpoint where one is due. Where it cannot be written, the job goes on without."""
+        """Writes a checkpoint if one is due. Where it cannot be written, the job goes on without it."""
         started = time.monotonic()
         if started < self._due or not 0 < state.step < state.steps:
             return
         try:
             self._write(Checkpoint.of(state, steps, measured))
-        except UNUSABLE as error:  # such as a full disk, or a Theta of the user's that cannot be pickled
+        except UNUSABLE as error:  # a full disk, or a Theta of the user's that cannot be pickled
             _log.warning("%s: checkpoint not written: %s", self._path, error)
         ended = time.monotonic()
         self._due = ended + max(SECONDS, SHARE * (ended - started))
 
     def _write(self, checkpoint: Checkpoint) -> None:
-        """Beside the file, then renamed. Not flushed to the disk: a process that is killed loses no written page."""
+        """Writes beside the file, then renames. No flush to the disk is needed: a killed process loses nothing."""
         content = io.BytesIO()
         measured = [to_json(score) for score in checkpoint.measured]  # torch loads plain data, and classes of lc_core
         torch.save(vars(checkpoint) | {"measured": measured}, content)
@@ -130,7 +130,7 @@ class Checkpoints:
 
 
 def _classes(tasks: Sequence[CompressionTask]) -> list[Any]:
-    """What a state may be made of: the dataclasses of lc_core, and those of where the tasks' compressions come from."""
+    """The classes a file may hold: the dataclasses of lc_core, and those of the modules of the tasks' compressions."""
     homes = {type(part).__module__ for task in tasks for part in _parts(task.compression)}
     known = [module for name, module in list(sys.modules.items()) if name in homes or name.startswith("lc_core.")]
     found = [each for module in known for each in vars(module).values()]
@@ -138,7 +138,7 @@ def _classes(tasks: Sequence[CompressionTask]) -> list[Any]:
 
 
 def _parts(value: object) -> Iterator[object]:
-    """A compression, and the compressions that it is made of."""
+    """A compression and the compressions inside it."""
     if isinstance(value, tuple):
         for each in value:
             yield from _parts(each)

@@ -36,11 +36,13 @@ Progress = Callable[[dict[str, Any]], None]
 
 
 def run_job(job: Job, context: JobContext, *, report: Progress) -> Record:
-    """The job's published record; `report` hears of each LC step. What goes wrong in it becomes a failed record.
+    """Runs the job, publishes its record and returns it. `report` is called at each LC step.
+
+    An error in the job becomes a failed record.
 
     Raises:
-        OSError, MemoryError, RuntimeError: a file could not be read or written, or there was no memory: the job may go
-            well another time, from its checkpoint.
+        OSError, MemoryError, RuntimeError: a file could not be read or written, or there was no memory. The job may
+            succeed another time, from its checkpoint.
     """
     started = time.monotonic()
     staged = new_staging(context.folder, job.id)
@@ -65,7 +67,7 @@ def failure(job: Job, *, message: str, traceback: str, seconds: float | None = N
 
 
 def publish_failure(failed: Record, folder: SweepFolder) -> Record:
-    """The record that holds once that of `failure` is published: one that says done stays."""
+    """Publishes a record of `failure`, unless the job has a done record by now. The record that stands."""
     staged = new_staging(folder, failed.id)
     try:
         write_json(staged / "record.json", failed.to_json())
@@ -75,7 +77,7 @@ def publish_failure(failed: Record, folder: SweepFolder) -> Record:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether the same job may go well another time: a disk was full, a file out of reach, the memory short."""
+    """Whether the same job may succeed another time: the disk was full, a file out of reach, or the memory short."""
     short = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)  # torch has no class for it
     return short or isinstance(error, OSError | MemoryError | torch.OutOfMemoryError)
 
@@ -87,9 +89,8 @@ class Sizes:
     Attributes:
         nominal_bytes: of its packed file before zstd.
         macs: multiply-accumulates of its model for one example; an upper bound where groups are pruned.
-        fixed: whether `nominal_bytes` is what it will be, and not an upper bound as for a compression that chooses its
-            own size; then so are `macs`.
-        plan: hash of what its configuration comes to: which compression governs which parameters.
+        fixed: whether both numbers are exact. For a compression that chooses its own size they are upper bounds.
+        plan: hash of which compression governs which parameters.
     """
 
     nominal_bytes: int
@@ -127,7 +128,7 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
         kept.offer(state, steps, measured)
     packed = encode(tasks, state.thetas, shipped.state_dict(), info=_info(job, context, accuracy=measured[-1].accuracy))
     write_whole(staged / "model.lcz", packed)
-    artifact, right = _prove(staged / "model.lcz", context, claimed=measured[-1])
+    artifact, right = _verified(staged / "model.lcz", context, claimed=measured[-1])
     layers = anatomy([task.governed for task in tasks], state.thetas, context.reference)
     write_json(staged / "diagnostics.json", {"steps": steps, "layers": layers})
     sizes = job_sizes(job, context)
@@ -165,7 +166,7 @@ def _plan_hash(tasks: Sequence[CompressionTask]) -> str:
 def _states(
     job: Job, model: nn.Module, tasks: tuple[CompressionTask, ...], context: JobContext, begun: Checkpoint | None
 ) -> Iterator[LCState]:
-    """The LC states of the job that come after `begun`; the first of all is direct compression.
+    """The LC states of the job after the checkpoint `begun`. Without one, the first state is direct compression.
 
     `model` holds the reference's weights.
     """
@@ -179,14 +180,15 @@ def _states(
     resume = begun.state if begun else None
     states = run_lc(model, tasks, inputs, targets, loss=loss, schedule=schedule, seed=job.seed, resume=resume)
     if begun:
-        begun.draw_on()  # after all else that draws
+        begun.draw_on()  # last, since all of the above draws random numbers
     return itertools.islice(states, 1) if job.method == "dc" else states
 
 
-def _prove(path: Path, context: JobContext, *, claimed: Score) -> tuple[Artifact, Tensor]:
-    """The file, whose accuracy is what a record states: read back from the disk, into a model of its own.
+def _verified(path: Path, context: JobContext, *, claimed: Score) -> tuple[Artifact, Tensor]:
+    """The packed file, read back from the disk into a new model, and the accuracy on each validation example.
 
-    With it the accuracy on each example of the validation split.
+    Raises:
+        ArtifactError: it does not measure what the model measured that it was made from.
     """
     model = context.build_model()
     artifact = load(path, model)
@@ -198,7 +200,7 @@ def _prove(path: Path, context: JobContext, *, claimed: Score) -> tuple[Artifact
 
 
 def _info(job: Job, context: JobContext, *, accuracy: float) -> dict[str, Any]:
-    """What travels with a packed model; its JSON is as long before training as after."""
+    """What a packed file says of its model. Its JSON has the same length before training as after."""
     return {
         "study": context.study.name,
         "study_hash": job.study_hash,

@@ -1,4 +1,4 @@
-"""What a process needs to do jobs: the study, its data, the reference; and how a process is set up for them."""
+"""What a process needs to run jobs: the study, its data and the reference; and how the process is set up."""
 
 import ctypes
 import functools
@@ -22,12 +22,12 @@ from sweep.store.folder import SweepFolder
 from sweep.study import Data, Split, Study
 from sweep.study.loading import load_study
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, KEPT_BYTES = -1, -3, 1 << 25  # the first two are glibc's own, of malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, KEPT_BYTES = -1, -3, 1 << 25  # the first two are defined in glibc's malloc.h
 
 
 @dataclass(frozen=True, eq=False)
 class JobContext:
-    """What a process needs to do jobs.
+    """What a process needs to run jobs.
 
     Attributes:
         study: the study.
@@ -53,7 +53,7 @@ class JobContext:
         return self.macs((), ())
 
     def macs(self, tasks: Sequence[CompressionTask], thetas: Sequence[Compressed]) -> int:
-        """Multiply-accumulates for one example of the model compressed to `thetas`, groups that went cut out of it."""
+        """Multiply-accumulates for one example of the compressed model, without the groups that were removed."""
         weights = cut_weights(self.template, self.data.train.inputs[:1], tasks=tasks, thetas=thetas)
         return count_macs(self.uses, weights, tasks=tasks, thetas=thetas)
 
@@ -65,11 +65,11 @@ class JobContext:
         return scores(model, self.data.val, study=self.study)["accuracy"]
 
     def build_model(self) -> nn.Module:
-        """An untrained model where the data is."""
+        """An untrained model on the data's device."""
         return self.study.build_model().to(self.data.train.inputs.device)
 
     def on(self, device: str) -> "JobContext":
-        """This context with its data and reference on `device`, where its jobs then run."""
+        """The same context with its data and reference on `device`, where its jobs then run."""
         splits = (self.data.train, self.data.val, self.data.test)
         data = Data(*(Split(split.inputs.to(device), split.targets.to(device)) for split in splits))
         reference = {name: tensor.to(device) for name, tensor in self.reference.items()}
@@ -77,21 +77,21 @@ class JobContext:
 
     @staticmethod
     def make(study: Study, data: Data, *, folder: SweepFolder) -> "JobContext":
-        """The context of a sweep whose reference is in its folder."""
+        """The context of a sweep, with the reference that lies in its folder."""
         artifact = read(folder.reference)
         reference, size = artifact.weights(), artifact.file_bytes
         return replace(JobContext.untrained(study, data, folder=folder), reference=reference, reference_bytes=size)
 
     @staticmethod
     def untrained(study: Study, data: Data, *, folder: SweepFolder) -> "JobContext":
-        """The context of a sweep without a reference: its jobs have sizes, but cannot be done."""
+        """A context without a reference: it can tell the sizes of jobs, and cannot run them."""
         template = study.seeded_model()
         uses = layer_uses(template, data.train.inputs[:1])
         return JobContext(study, data, template.state_dict(), 0, folder, template, uses)
 
 
 def job_device(gpus: Sequence[object]) -> str:
-    """Where a job that was given these GPUs runs: on the first, where torch can use it."""
+    """The device of a job that Ray gave these GPUs: "cuda" if there is one that torch can use, else "cpu"."""
     return "cuda" if gpus and torch.cuda.is_available() else "cpu"
 
 
@@ -102,8 +102,8 @@ def open_context(
 
     Args:
         study_reference: as the user named the study.
-        user_folder: appended to `sys.path`, after all that is there.
-        splits: of `split_arrays`; may be read-only, and is never written to.
+        user_folder: appended to `sys.path`.
+        splits: from `split_arrays`; may be read-only, since nothing writes to them.
         folder: the sweep's.
         device: where its jobs run.
     """
@@ -113,10 +113,10 @@ def open_context(
 
 
 def settle_process() -> None:
-    """One torch thread, and denormal numbers flushed to zero, so that every process computes the same numbers.
+    """Sets one torch thread and flushes denormal numbers to zero, so that every process computes the same numbers.
 
-    Freed memory is kept for the next batch, where the C library can be told so: to be given fresh pages for every
-    activation and gradient takes a tenth of a small network's training.
+    With glibc, also keeps freed memory for the next batch: fresh pages for every activation and gradient would take a
+    tenth of a small network's training.
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -127,7 +127,7 @@ def settle_process() -> None:
 
 
 def split_arrays(data: Data) -> dict[str, np.ndarray]:
-    """The splits as named arrays, to share them with other processes without a copy."""
+    """The splits as named arrays, which other processes can share without a copy."""
     splits = {"train": data.train, "val": data.val, "test": data.test}
     pairs = {name: {"inputs": split.inputs, "targets": split.targets} for name, split in splits.items()}
     return {f"{name}.{part}": tensor.cpu().numpy() for name, pair in pairs.items() for part, tensor in pair.items()}
@@ -135,7 +135,7 @@ def split_arrays(data: Data) -> dict[str, np.ndarray]:
 
 def _data(arrays: Mapping[str, np.ndarray]) -> Data:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # it is never written to
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     train, val, test = (
         Split(tensors[f"{name}.inputs"], tensors[f"{name}.targets"]) for name in ("train", "val", "test")

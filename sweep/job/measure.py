@@ -19,7 +19,7 @@ def measure(model: nn.Module, split: Split, *, study: Study) -> Score:
 
 
 def summary(found: dict[str, Tensor]) -> Score:
-    """What `measure` gives, of scores that are there."""
+    """The same, from scores that were computed before."""
     means = {name: float(score.mean()) for name, score in found.items()}
     accuracy, n = means.pop("accuracy"), len(found["accuracy"])
     low, high = wilson(accuracy, n=n)

@@ -11,7 +11,7 @@ FORMAT = 1
 
 
 class StoreError(ValueError):
-    """A folder is not a sweep's, or cannot be read or written; the message is one line that names it."""
+    """A sweep's file or folder is missing or damaged, or cannot be read or written; one line that names it."""
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
@@ -29,11 +29,9 @@ def write_whole(path: Path, data: bytes | str) -> None:
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """As `write_whole`, but never over something else: a StoreError where `path` holds other bytes."""
+    """As `write_whole`, but a StoreError where `path` already holds other bytes."""
     if path.exists() and path.read_bytes() != data:
-        raise StoreError(
-            f"{path}: there is another file of that name; expected a new one: move it away or name another"
-        )
+        raise StoreError(f"{path}: another file of that name exists; move it away or choose another name")
     write_whole(path, data)
 
 

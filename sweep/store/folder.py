@@ -16,7 +16,7 @@ class SweepFolder:
 
     @property
     def lock(self) -> Path:
-        return self.root / ".claim"  # as releases before 0.2 call it: a driver of theirs that is at work must be seen
+        return self.root / ".claim"  # its name in release 0.1.0, so that a running driver of that release is noticed
 
     @property
     def index(self) -> Path:

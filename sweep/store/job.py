@@ -1,4 +1,4 @@
-"""What a job is: equal jobs have equal ids, and the versions that its numbers hang on."""
+"""What an LC job is, its id, and the versions that decide its numbers."""
 
 import functools
 import hashlib
@@ -17,15 +17,15 @@ Method = Literal["lc", "dc"]
 
 @dataclass(frozen=True)
 class Job:
-    """What a job does; equal jobs have equal ids.
+    """An LC job: what is to be compressed, and how. Equal jobs have equal ids.
 
     Attributes:
-        study_hash: of the study's model, data, loss and reference.
-        family: of the study.
+        study_hash: hash of the study's model, data, loss and reference.
+        family: a family of the study.
         configuration: the levels of the family's knobs.
         method: "lc", or "dc" for direct compression alone.
-        seed: of the order of the batches.
-        schedule: of the LC run, as a dict.
+        seed: decides the order of the batches.
+        schedule: the settings of the LC run.
     """
 
     study_hash: str
@@ -37,7 +37,7 @@ class Job:
 
     @functools.cached_property
     def id(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of what the job does."""
+        """16 hexadecimal digits of the SHA-256 of the attributes."""
         return content_hash({field.name: getattr(self, field.name) for field in fields(self)})  # asdict copies all
 
     @property
@@ -72,7 +72,7 @@ def content_hash(data: Any) -> str:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of what decides numbers; with the compiled loops or without, large codebooks differ a little."""
+    """Versions of what decides numbers. Without the compiled loops, large codebooks differ a little."""
     from lc_core.numerics.kernels import built
 
     packages = ("lcsweep", "torch", "numpy", "scikit-learn", "optuna", "ray")

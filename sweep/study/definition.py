@@ -1,4 +1,4 @@
-"""What a study says: a model, its data, how it is trained, and the space of compressions to sweep."""
+"""What a study holds: a model, its data, how it is trained, and the compressions to try."""
 
 import itertools
 import re
@@ -35,7 +35,10 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Training, validation and test splits. Searches, fronts and picks see validation; test is for telling."""
+    """Training, validation and test splits.
+
+    Searches, fronts and picks use validation. Test is measured for the reference and for what is picked.
+    """
 
     train: Split
     val: Split
@@ -44,13 +47,13 @@ class Data:
 
 @dataclass(frozen=True)
 class Family:
-    """Compressions that differ by the levels of a few knobs.
+    """Compressions that differ in the levels of a few knobs.
 
     Attributes:
-        name: of the family.
+        name: the family's name.
         knobs: knob -> its levels from loosest to tightest. A search ranges over all their combinations.
         plan: a configuration -> what compresses which layers.
-        grid: knob -> the levels of the grid, among those of `knobs`; all of them where a knob is not named.
+        grid: knob -> the levels of the grid, some of those in `knobs`; a knob that is not named has all of them.
     """
 
     name: str
@@ -69,21 +72,22 @@ class Family:
 
 @dataclass(frozen=True)
 class Study:
-    """A network to compress, and the ways to try.
+    """A network to compress, and the compressions to try.
 
     Attributes:
-        name: names the results' folder.
-        build_model: the untrained network; called under a seed.
-        load_data: the three splits.
+        name: the name of the results' folder.
+        build_model: returns the untrained network; called with torch's seed set.
+        load_data: returns the three splits.
         loss: (outputs, targets) -> the batch's mean loss.
         reference: how the reference is trained.
-        families: the space of compressions.
-        schedule: the budget of an LC job.
-        metrics: name -> metric. "accuracy" is the one that targets, fronts and picks speak of.
-        target: what a model must meet, where the command does not say it.
-        augment: the training inputs -> how an LC job's training is shown them; None as they are. The reference is
-            trained without.
-        distillation: how an LC job follows the reference's outputs in place of, or beside, the labels; None does not.
+        families: the compressions to try.
+        schedule: of each LC job.
+        metrics: name -> metric. Targets, fronts and picks use the one called "accuracy".
+        target: what a model must meet, unless the command names a target.
+        augment: the training inputs -> the augmented examples that LC jobs train on; None for no augmentation. The
+            reference is trained without it.
+        distillation: makes LC jobs learn from the reference's outputs, in place of the labels or beside them; None for
+            labels alone.
     """
 
     name: str
@@ -120,7 +124,7 @@ class Study:
         """What compresses which parameters of `model`.
 
         Raises:
-            ValueError: a level makes no sense for the layers it governs; the message names family, knobs and layer.
+            ValueError: a level does not fit the layers that it governs; the message names family, knobs and layer.
         """
         try:
             tasks = plan_tasks(model, self.family(family).plan(configuration))
@@ -134,9 +138,11 @@ class Study:
 
 
 def check_levels(study: Study, model: nn.Module) -> None:
-    """ValueError naming the first level of `study` that makes no sense for `model`, or a grid's that is no level.
+    """Checks every level of `study` against `model`.
 
-    Sizes before training are those of float32, so other parameters are refused too.
+    Raises:
+        ValueError: a parameter is not float32, levels are not distinct numbers or strings, a grid names an unknown knob
+            or level, or a level does not fit the model.
     """
     for name, parameter in model.named_parameters():
         if parameter.dtype != torch.float32:

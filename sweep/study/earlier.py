@@ -1,10 +1,10 @@
-"""Sweeps of the release before this one, known again by the hash that it gave their study.
+"""Recognises the study of a sweep that release 0.1.0 made.
 
-That release hashed our classes and functions by module and name, as `lc_core.augmentation.PixelShifts`; today they
-count by their name alone (sweep/fingerprint.py). Every job's id holds its study's hash, so a sweep keeps the hash that
-it began with. `recognised` hashes the study both ways: a part that comes out as the sweep has it, either way, has not
-changed. Only functions and classes of ours enter the text differently, and the names in code that names itself, so the
-earlier text is made again from the study as it is now and a table of where our names were.
+That release hashed lcsweep's classes and functions by module and name, as `lc_core.augmentation.PixelShifts`. Today
+their name alone counts (`sweep.study.fingerprint`). Every job's id depends on the study's hash, so a sweep keeps the
+hash that it began with. `recognised` hashes the study both ways: a part has not changed if either hash is the one in
+the sweep. Only the names of lcsweep's own functions and classes differ between the two, so the table below, which says
+where they were, is enough to make the old hash again.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,13 +41,13 @@ MODULES: Mapping[str, str] = {
     "sweep.pick": "Target",
     "sweep.study": "Data Family Split Study accuracy check_levels",
 }
-"""Module of the earlier release -> what a study could name of it: the public face of lc_core and of sweep.study."""
+"""Module of release 0.1.0 -> the public names in it that a study could use."""
 
 _MODULE_OF = {name: module for module, names in MODULES.items() for name in names.split()}
 
 
 class EarlierNames:
-    """Everything by module and name, as in the earlier release, wherever it lies now."""
+    """Names everything by module and name as release 0.1.0 did, wherever it lies now."""
 
     def of(self, code: Callable[..., Any]) -> str:
         name = code.__qualname__.partition(".")[0]
@@ -60,12 +60,12 @@ class EarlierNames:
 
 
 def earlier_parts(study: Study, data: Data) -> dict[str, str]:
-    """`sweep.fingerprint.study_parts` as the earlier release gave them."""
+    """`sweep.study.fingerprint.study_parts` as release 0.1.0 computed them."""
     return study_parts(study, data, names=EarlierNames())
 
 
 def recognised(study: Study, data: Data, *, known: Mapping[str, str]) -> dict[str, str]:
-    """The study's parts, each as in `known`, a sweep's parts, where it is the same in the earlier release's text."""
+    """The hash of each of the study's parts: today's, or release 0.1.0's where a sweep's `known` parts have it."""
     parts = study_parts(study, data)
     if not known or parts == known:
         return parts
@@ -74,5 +74,5 @@ def recognised(study: Study, data: Data, *, known: Mapping[str, str]) -> dict[st
 
 
 def has_hash(study: Study, data: Data, *, study_hash: object) -> bool:
-    """Whether `study_hash` is the study's as it is now, by this release or the earlier one."""
+    """Whether the study as it is now has this hash, computed as today or as by release 0.1.0."""
     return any(content_hash(parts(study, data)) == study_hash for parts in (study_parts, earlier_parts))

@@ -1,4 +1,4 @@
-"""The hash of what makes a study's numbers: by it, results are known again and changed studies are told apart."""
+"""The hash of what decides a study's numbers. It tells whether a study has changed since a sweep began."""
 
 import ast
 import functools
@@ -18,25 +18,25 @@ from sweep.study import Data, Study
 
 
 class Names(Protocol):
-    """What stands in the hashed text for what is not read."""
+    """Names in the hashed text the code whose source is not read."""
 
     def of(self, code: Callable[..., Any]) -> str:
-        """For a function or class of ours or of a library, and for one of the user's that names itself."""
+        """The name of a function or class of lcsweep or a library, or of one of the user's that refers to itself."""
         ...
 
     def fields(self, thing: object) -> dict[str, Any] | None:
-        """Which values of an object that is no function, class or callable count; None where only its class's name."""
+        """The values of an object (not of a function or class) that count; None where its class's name alone does."""
         ...
 
 
 class PublicNames:
-    """Ours and the user's by their name alone, so that they may move to another file; a library's with its module."""
+    """Names lcsweep's and the user's code without its module, so that it may move; a library's with its module."""
 
     def of(self, code: Callable[..., Any]) -> str:
         return f"{code.__module__}.{code.__qualname__}" if _of_a_library(code) else code.__qualname__
 
     def fields(self, thing: object) -> dict[str, Any] | None:
-        """Those of a dataclass of ours or of the user's."""
+        """The fields of a dataclass of lcsweep's or the user's."""
         if not is_dataclass(thing) or _of_a_library(type(thing)):
             return None
         return {field.name: getattr(thing, field.name) for field in fields(thing)}
@@ -46,16 +46,16 @@ PUBLIC = PublicNames()
 
 
 def study_parts(study: Study, data: Data, *, names: Names = PUBLIC) -> dict[str, str]:
-    """Part -> hash of what makes the study's numbers: model, data and split, loss and metrics, reference.
+    """The hash of each part that decides the study's numbers: model, data and split, loss and metrics, reference.
 
-    Code is hashed as its syntax tree without docstrings, so comments and layout do not count, together with the values
-    it closes over and the constants, functions and classes of the user's that it names. Functions and classes of ours
-    count by their name. In which module or file any of these lie does not count. The initial weights count by their
-    norm to four digits, which tells another initialisation or checkpoint but not another machine.
+    The user's code is hashed as its syntax tree, without docstrings, comments and layout, together with the values that
+    it closes over and with the constants, functions and classes of the user's that it names. Functions and classes of
+    lcsweep count by their name. The module or file that code lies in does not count. The initial weights count by their
+    norm to four digits: another initialisation or checkpoint changes it, another machine does not.
 
     `names` are today's, or those of an earlier release (`sweep.study.earlier`).
     """
-    torch.manual_seed(0)  # the reference's seed is the reference's part
+    torch.manual_seed(0)  # the reference's seed belongs to the part `reference`
     model = study.build_model()
     state = model.state_dict()
     shapes = [(name, tuple(tensor.shape), str(tensor.dtype)) for name, tensor in state.items()]
@@ -79,7 +79,7 @@ def _tensors(data: Data) -> list[str]:
 
 
 def _code(thing: Any, names: Names, seen: frozenset[str] = frozenset()) -> str:
-    """What `thing`, a function, class or callable object, does, as text that is the same in every process."""
+    """The code of a function, class or callable object, as text that is the same in every process."""
     if isinstance(thing, functools.partial):
         given = [_value(each, names, seen) for each in (thing.args, thing.keywords)]
         return " ".join([_code(thing.func, names, seen), *given])
@@ -111,7 +111,7 @@ def _source(code: Callable[..., Any], names: Names, seen: frozenset[str]) -> str
 
 
 def _named_by(code: Callable[..., Any], names: Names, seen: frozenset[str]) -> list[tuple[str, str]]:
-    """The values that a user's function, or a class's functions, close over and name in their module."""
+    """The values that a function or a class's functions close over, and the globals that they name."""
     functions = [code] if inspect.isfunction(code) else [f for f in vars(code).values() if _is_written(f)]
     named: dict[str, Any] = {}
     for function in functions:
@@ -121,7 +121,7 @@ def _named_by(code: Callable[..., Any], names: Names, seen: frozenset[str]) -> l
 
 
 def _is_written(thing: object) -> bool:
-    """Whether it is a function that stands in a file, and is not one that made a class a dataclass."""
+    """Whether it is a function from a file, and not one that `dataclass` generated."""
     return inspect.isfunction(thing) and inspect.unwrap(thing).__code__.co_filename != "<string>"
 
 
@@ -147,12 +147,12 @@ def _value(value: Any, names: Names, seen: frozenset[str]) -> str:
 
 
 def of_ours(code: Callable[..., Any]) -> bool:
-    """Whether a function or class is one of ours, which counts by its name."""
+    """Whether a function or class is lcsweep's."""
     return _package(code) in ("lc_core", "sweep")
 
 
 def _of_a_library(code: Callable[..., Any]) -> bool:
-    """Whether it is neither ours nor the user's; a study that ships counts as the user's."""
+    """Whether it is neither lcsweep's nor the user's; the studies that lcsweep comes with count as the user's."""
     if _package(code) in ("lc_core", "sweep", "studies"):  # wherever they are installed
         return False
     file = getattr(sys.modules.get(code.__module__), "__file__", None)
@@ -163,7 +163,7 @@ def _package(code: Callable[..., Any]) -> str:
     return code.__module__.partition(".")[0]
 
 
-# An environment may see the packages of another one, whose folder is then in the path.
+# A virtual environment may use the packages of another one, whose folder is then in sys.path.
 _LIBRARIES = tuple(
     {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     | {folder for folder in sys.path if folder.endswith(("/site-packages", "/dist-packages"))}

@@ -1,4 +1,4 @@
-"""A study from its name."""
+"""Loads a study and its data."""
 
 import contextlib
 import importlib
@@ -12,7 +12,7 @@ from sweep.study import Data, Split, Study
 
 
 class StudyError(ValueError):
-    """A study cannot be found or imported; the message is one line that says why and what was expected."""
+    """A study cannot be found, imported or used; the message is one line that says why and what was expected."""
 
 
 EXPECTED = "a module (studies.digits_mlp), module:name, or a path to a .py file"
@@ -23,8 +23,8 @@ def load_study(reference: str, *, user_folder: str, also: str | None = None) -> 
 
     Args:
         reference: without a name, the module's `study` is taken.
-        user_folder: where the user stands: paths are relative to it, and it is appended to `sys.path`, never put first.
-        also: appended to `sys.path` after it.
+        user_folder: the user's current folder. Paths are relative to it. It is appended to `sys.path`, never put first.
+        also: another folder to append to `sys.path`.
 
     Raises:
         StudyError: there is no such module, it does not import, or it holds no such study.
@@ -47,25 +47,25 @@ def load_study(reference: str, *, user_folder: str, also: str | None = None) -> 
 
 
 def lasting_reference(reference: str, *, user_folder: str) -> str:
-    """`reference` as it can be loaded from any folder: a path made absolute, a module as it is."""
+    """`reference` in a form that works from any folder: a path becomes absolute, a module's name stays."""
     location, colon, name = reference.partition(":")
     return f"{Path(user_folder, location).resolve()}{colon}{name}" if location.endswith(".py") else reference
 
 
 @contextlib.contextmanager
 def users_code(what: str) -> Iterator[None]:
-    """Turns whatever a user's code raises into a StudyError of one line: `what` was done, the error, its place."""
+    """Turns an error in the user's code into a StudyError of one line: `what` failed, the error, its file and line."""
     try:
         yield
     except StudyError:
         raise
-    except (Exception, SystemExit) as error:  # a user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         reason = " ".join(str(error).split())
         raise StudyError(f"{what}: {type(error).__name__}: {reason}{_where(error)}") from error
 
 
 def load_splits(study: Study) -> Data:
-    """The study's data. StudyError where it cannot be loaded, or a split is empty or its parts do not fit."""
+    """The study's data. StudyError where it cannot be loaded, or a split is empty or has unequal inputs and targets."""
     with users_code(f"study {study.name}: load_data failed"):
         data = study.load_data()
     for name in ("train", "val", "test"):
@@ -73,8 +73,8 @@ def load_splits(study: Study) -> Data:
         inputs, targets = len(split.inputs), len(split.targets)
         if not inputs or inputs != targets:
             raise StudyError(
-                f"study {study.name}: split {name}: expected as many inputs as targets, and some, "
-                f"got {inputs} and {targets}"
+                f"study {study.name}: split {name}: expected one target for each input, and at least one, "
+                f"got {inputs} inputs and {targets} targets"
             )
     return data
 
@@ -88,11 +88,13 @@ def _import(location: str, user_folder: str) -> ModuleType:
         except ModuleNotFoundError as error:
             if error.name and (location == error.name or location.startswith(f"{error.name}.")):
                 raise StudyError(f"study {location!r}: no such module; expected {EXPECTED}") from error
-            raise StudyError(f"study {location!r} does not import: {error}; is a package of its missing?") from error
+            raise StudyError(
+                f"study {location!r} does not import: {error}; is a package that it needs missing?"
+            ) from error
 
 
 def _where(error: BaseException) -> str:
-    """(file:line) where `error` was raised, or nothing; a SyntaxError says it itself."""
+    """ " (file:line)" of where `error` was raised; "" for a SyntaxError, whose text says it."""
     if isinstance(error, SyntaxError):
         return ""
     trace = error.__traceback__
@@ -104,7 +106,7 @@ def _where(error: BaseException) -> str:
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise StudyError(f"study {str(path)!r}: no such file; expected {EXPECTED}")
-    name = f"study_file_{path.stem}"  # never that of a package, whose place it would take
+    name = f"study_file_{path.stem}"  # a name that no package has, so that it hides none
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -230,7 +230,7 @@ BAD = {
         file_in_the_way,
         "export runs/tiny --job {job} --out file",
         1,
-        ["file: there is another file of that name", "move it away"],
+        ["file: another file of that name exists", "move it away"],
     ),
     "a folder there for export": (nothing, "export runs/tiny --job {job} --out runs", 1, ["runs: is a directory"]),
     "a file that was cut for export": (

@@ -191,7 +191,7 @@ def test_what_is_no_whole_checkpoint_of_the_job_is_ignored(
             path.write_bytes(json.dumps(header).encode() + b"\n" + content)
     with caplog.at_level(logging.WARNING):
         assert steps_of(first, sweep) == list(range(21))
-    assert "checkpoint ignored, the job starts over" in caplog.text
+    assert "checkpoint ignored, the job starts again" in caplog.text
     assert not (tmp_path / "boom").exists()
 
 

@@ -20,7 +20,6 @@ import pytest
 from ray.exceptions import OutOfMemoryError
 
 from lc_core.file.artifact import encode
-from sweep.job import compress
 from sweep.job.compress import run_job
 from sweep.job.context import open_context, split_arrays
 from sweep.run import dispatch, runner
@@ -33,6 +32,7 @@ from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
 from sweep.store.record import Record
 from sweep.study.loading import load_study
+from tests.sweep.tiny import done_record
 
 STUDY = """
     import os
@@ -217,14 +217,14 @@ def test_a_job_that_raises_fails_alone(finished: Any) -> None:
     _, jobs, search, _ = finished
     statuses = [search.told[job.id].status for job in jobs]
     assert statuses == ["done", "failed", "done", "done", "done", "failed", "done"]
-    assert search.told[jobs[5].id]["error"]["message"].endswith("error=1: RuntimeError: no such luck")
+    assert search.told[jobs[5].id].error.message.endswith("error=1: RuntimeError: no such luck")
 
 
 def test_a_job_whose_worker_always_dies_is_given_up_with_the_cause(finished: Any) -> None:
     _, jobs, search, _ = finished
-    error = search.told[jobs[1].id]["error"]
-    assert error["message"].startswith("failed after 2 attempts, the last: The actor died")
-    assert "worker process has died" in error["traceback"]
+    error = search.told[jobs[1].id].error
+    assert error.message.startswith("failed after 2 attempts, the last: The actor died")
+    assert "worker process has died" in error.traceback
 
 
 def test_the_numbers_are_those_of_one_process(finished: Any, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_the_numbers_are_those_of_one_process(finished: Any, tmp_path: Path) -> 
         alone = run_job(done, context, report=lambda _: None)
         assert alone.error is None
         for name in ("val", "direct", "artifact_sha256", "gap", "epochs"):
-            assert search.told[done.id][name] == alone[name]
+            assert getattr(search.told[done.id], name) == getattr(alone, name)
 
 
 def test_reports_come_through_while_a_job_runs(finished: Any) -> None:
@@ -283,8 +283,8 @@ def test_without_rays_private_name_an_error_of_rays_counts_as_the_death_of_all_w
             raise RuntimeError("Caught unexpected exception") from OutOfMemoryError("no memory left")
         for slot, given in slots.items():
             if given is not None:
-                record = compress.failure(given, message="", traceback="") | {"status": "done"}
-                events.on_report(slot, {"record": json.dumps(record)})
+                record = done_record(given)
+                events.on_report(slot, {"record": json.dumps(record.to_json())})
         events.on_suggest("c")
 
     monkeypatch.setattr(runner, "connected", lambda *_, **__: contextlib.nullcontext())
