@@ -20,6 +20,7 @@ import pytest
 from ray.exceptions import OutOfMemoryError
 
 from lc_core.file.artifact import encode
+from sweep.job import checkpoint
 from sweep.job.compress import run_job
 from sweep.job.context import open_context, split_arrays
 from sweep.run import dispatch, runner
@@ -461,12 +462,19 @@ STUMBLING = """
 """
 
 
+def set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the test's end: what `STUMBLING` sets in this process too."""
+    for name in ("SECONDS", "SHARE"):
+        monkeypatch.setattr(checkpoint, name, getattr(checkpoint, name))
+
+
 @pytest.mark.slow
 def test_a_job_that_stumbles_goes_on_from_its_checkpoint_up_to_a_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that is killed, a disk that is full. A job has 20 LC steps of an iteration each."""
     monkeypatch.setitem(globals(), "STUDY", STUDY + STUMBLING)
+    set_back(monkeypatch)
     jobs = [job(seed, stumble=what) for seed, what in enumerate(["killed", "full for a while", "full for good", "no"])]
     search = Listed(jobs)
     run(search, tmp_path, watch=Heard())
@@ -489,6 +497,7 @@ def test_a_job_that_takes_all_memory_is_given_up_with_the_cause(
     monkeypatch.setenv("RAY_memory_usage_threshold", f"{1 - left:.4f}")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
     monkeypatch.setitem(globals(), "STUDY", STUDY + STUMBLING)
+    set_back(monkeypatch)
     jobs = [job(0, stumble="hungry"), job(1)]
     search = Listed(jobs)
     run(search, tmp_path, watch=Heard(), workers=1)
