@@ -1,6 +1,6 @@
 """What a pick found: pick.json, as typed objects."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -72,8 +72,8 @@ class OnTest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picked(Mapping[str, Any]):
-    """The picked model. Until all readers use the attributes, it is also a mapping of its JSON.
+class Picked:
+    """The picked model.
 
     Attributes:
         id: the job whose file is exported. `artifact_bytes`, `artifact_sha256` and `val` are of that file.
@@ -164,15 +164,6 @@ class Picked(Mapping[str, Any]):
         picked = _read(Picked, made)
         assert picked is not None
         return picked
-
-    def __getitem__(self, name: str) -> Any:
-        return self.to_json()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.to_json())
-
-    def __len__(self) -> int:
-        return len(self.to_json())
 
 
 def read_picked(folder: SweepFolder) -> Picked | None:

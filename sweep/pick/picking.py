@@ -4,13 +4,13 @@ from pathlib import Path
 
 from lc_core.file.artifact import read
 from sweep.criteria import Target
-from sweep.pick.choice import By, among, candidates, chosen
+from sweep.pick.choice import By, Candidate, Choice, among, candidates, chosen
 from sweep.pick.picked import Alternative, Picked
 from sweep.pick.size_and_speed import speed_facts
 from sweep.pick.verify import look_at_test, open_study, verify_parity, verify_record
 from sweep.store.files import StoreError, write_json
 from sweep.store.folder import SweepFolder
-from sweep.store.manifest import read_manifest
+from sweep.store.manifest import Manifest, read_manifest
 from sweep.store.records import finished, read_records
 
 
@@ -35,18 +35,8 @@ def pick_model(
     folder, manifest, records = SweepFolder(root), read_manifest(root), read_records(root)
     found = candidates(records)
     choice = chosen(found, manifest, target=target, by=by, confident=confident)
-    if choice.candidate is None:
-        seeds = 1 + manifest.confirm if manifest.confirm else manifest.repeats
-        raise StoreError(
-            f"{root}: no configuration has all of its {seeds} seed(s) done, so there is nothing to pick; "
-            "see lcsweep status"
-        )
-    if confident and target is not None and target.max_drop is not None and None in choice.candidate.drops:
-        raise StoreError(
-            f"{root}: expected records with the drop on the same examples, got some of an earlier version; pick "
-            "without --confident, or begin a new sweep with --out"
-        )
-    record = next(record for record in finished(records) if record.id == choice.candidate.best_id)
+    best = _pickable(choice, manifest, root=root, target=target, confident=confident)
+    record = next(record for record in finished(records) if record.id == best.best_id)
     study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
     verify_record(record, folder, study, data)
     parity = verify_parity(read(folder.artifact(record.id)), study, data)
@@ -58,8 +48,8 @@ def pick_model(
         artifact_bytes=record.artifact_bytes,
         artifact_sha256=record.artifact_sha256,
         val=record.val,
-        seeds=choice.candidate.seeds,
-        accuracies=choice.candidate.accuracies,
+        seeds=best.seeds,
+        accuracies=best.accuracies,
         meets_target=choice.feasible,
         margin=choice.margin,
         target=target,
@@ -76,3 +66,19 @@ def pick_model(
     )
     write_json(folder.pick, picked.to_json())
     return picked
+
+
+def _pickable(choice: Choice, manifest: Manifest, *, root: Path, target: Target | None, confident: bool) -> Candidate:
+    """The candidate of the choice. StoreError where there is none, or its records lack what `confident` needs."""
+    if choice.candidate is None:
+        seeds = 1 + manifest.confirm if manifest.confirm else manifest.repeats
+        raise StoreError(
+            f"{root}: no configuration has all of its {seeds} seed(s) done, so there is nothing to pick; "
+            "see lcsweep status"
+        )
+    if confident and target is not None and target.max_drop is not None and None in choice.candidate.drops:
+        raise StoreError(
+            f"{root}: expected records with the drop on the same examples, got some of an earlier version; pick "
+            "without --confident, or begin a new sweep with --out"
+        )
+    return choice.candidate

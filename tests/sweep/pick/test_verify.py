@@ -156,12 +156,12 @@ def test_a_pick_is_the_smallest_file_that_meets_the_target(folder: SweepFolder) 
     meeting = [r for r in records if r.val.accuracy >= reference["val"]["accuracy"] - 0.05]
     smallest = min(meeting, key=lambda record: record.artifact_bytes)
     assert 0 < len(meeting) < len(records)
-    assert picked["id"] == smallest.id
-    assert picked["meets_target"]
-    assert picked["shortfall"] == 0
-    assert picked["artifact_bytes"] == folder.artifact(picked["id"]).stat().st_size
-    assert picked["compression_ratio"] == reference["bytes"] / picked["artifact_bytes"]
-    assert (picked["target"], picked["by"], picked["seeds"]) == ({"max_drop": 0.05}, "bytes", [0])
+    assert picked.id == smallest.id
+    assert picked.meets_target
+    assert picked.margin >= 0
+    assert picked.artifact_bytes == folder.artifact(picked.id).stat().st_size
+    assert picked.compression_ratio == reference["bytes"] / picked.artifact_bytes
+    assert (picked.target, picked.by, picked.seeds) == (Target(max_drop=0.05), "bytes", (0,))
     assert json.loads(folder.pick.read_text()) == picked.to_json()
     assert picked.margin > 0
     again = read_picked(folder)
@@ -169,7 +169,7 @@ def test_a_pick_is_the_smallest_file_that_meets_the_target(folder: SweepFolder) 
     assert again.margin == 0
     assert again.to_json() == picked.to_json()
     assert again.test == picked.test
-    assert pick(folder, ALL, by="macs")["family"] == "low rank"
+    assert pick(folder, ALL, by="macs").family == "low rank"
 
 
 def test_a_pick_that_lacks_something_is_one_line(folder: SweepFolder) -> None:
@@ -191,29 +191,29 @@ def test_the_test_accuracy_is_the_files(folder: SweepFolder) -> None:
     study = load_study("tiny.py", user_folder=str(Path.cwd()))
     test = study.load_data().test
     right = []
-    for path in (folder.reference, folder.artifact(picked["id"])):
+    for path in (folder.reference, folder.artifact(picked.id)):
         model = study.build_model()
         load(path, model)
         with torch.no_grad():
             right.append(model(test.inputs).argmax(dim=1) == test.targets)
-    measured = picked["test"]
-    assert (measured["n"], measured["id"]) == (90, picked["id"])
-    assert measured["accuracy"] == pytest.approx(float(right[1].float().mean()))
-    assert measured["reference_accuracy"] == pytest.approx(float(right[0].float().mean()))
-    assert measured["drop"] == pytest.approx(measured["reference_accuracy"] - measured["accuracy"])
-    assert measured["drop_low"] < measured["drop"] < measured["drop_high"]
-    assert measured["low"] < measured["accuracy"] < measured["high"]
+    measured = picked.test
+    assert (measured.n, measured.id) == (90, picked.id)
+    assert measured.accuracy == pytest.approx(float(right[1].float().mean()))
+    assert measured.reference_accuracy == pytest.approx(float(right[0].float().mean()))
+    assert measured.drop == pytest.approx(measured.reference_accuracy - measured.accuracy)
+    assert measured.drop_low < measured.drop < measured.drop_high
+    assert measured.low < measured.accuracy < measured.high
 
 
 def test_a_file_is_looked_at_on_the_test_split_once(folder: SweepFolder) -> None:
     first = pick(folder, DROP)
-    assert first["test"]["looks"] == 2  # the reference and the pick
+    assert first.test.looks == 2  # the reference and the pick
     before = tree(folder.test)
     assert pick(folder, DROP) == first
     assert tree(folder.test) == before
     other = pick(folder, ALL)
-    assert other["id"] != first.id
-    assert other["test"]["looks"] == 3
+    assert other.id != first.id
+    assert other.test.looks == 3
     assert before.items() <= tree(folder.test).items()
 
 
@@ -222,15 +222,15 @@ def test_a_look_that_is_kept_is_what_is_told(folder: SweepFolder) -> None:
     first = pick(folder, DROP)
     kept = next(path for path in folder.test.iterdir() if first.artifact_sha256 in path.name)
     edit(kept, accuracy=0.125)
-    assert pick(folder, DROP)["test"]["accuracy"] == 0.125
+    assert pick(folder, DROP).test.accuracy == 0.125
 
 
 def test_without_one_that_meets_the_target_the_nearest_miss_is_picked(folder: SweepFolder) -> None:
     picked = pick(folder, Target(min_accuracy=1.0))
     best = max(record.val.accuracy for record in read_records(folder.root))
-    assert not picked["meets_target"]
-    assert picked["val"]["accuracy"] == best
-    assert picked["shortfall"] == pytest.approx(1.0 - best)
+    assert not picked.meets_target
+    assert picked.val.accuracy == best
+    assert picked.margin == pytest.approx(best - 1.0)
 
 
 def assert_refused(folder: SweepFolder, error: type[Exception], words: str, target: Target = DROP) -> None:
@@ -244,14 +244,14 @@ def assert_refused(folder: SweepFolder, error: type[Exception], words: str, targ
 def test_a_pick_says_what_the_next_smaller_misses_by_and_what_comes_next(folder: SweepFolder) -> None:
     picked = pick(folder, DROP)
     records = sorted(read_records(folder.root), key=lambda record: record.artifact_bytes)
-    place = [record.id for record in records].index(picked["id"])
+    place = [record.id for record in records].index(picked.id)
     threshold = json.loads(folder.manifest.read_text())["reference"]["val"]["accuracy"] - 0.05
     smaller = records[place - 1]
     assert place > 0
-    assert picked["next_smaller"]["id"] == smaller.id
-    assert picked["next_smaller"]["shortfall"] == pytest.approx(threshold - smaller.val.accuracy)
+    assert picked.next_smaller.id == smaller.id
+    assert picked.next_smaller.margin == pytest.approx(smaller.val.accuracy - threshold)
     meeting = [record.id for record in records if record.val.accuracy >= threshold]
-    assert (picked["id"], picked["runner_up"]["id"]) == tuple(meeting[:2])
+    assert (picked.id, picked.runner_up.id) == tuple(meeting[:2])
 
 
 def test_a_confident_pick_holds_the_bound_of_the_drop_on_the_same_examples(folder: SweepFolder) -> None:
@@ -260,9 +260,9 @@ def test_a_confident_pick_holds_the_bound_of_the_drop_on_the_same_examples(folde
     allowed = bounds[len(bounds) // 2]
     picked = pick(folder, Target(max_drop=allowed), confident=True)
     sure = [record for record in records.values() if record.drop.high <= allowed]
-    assert picked["meets_target"]
-    assert picked["id"] == min(sure, key=lambda record: record.artifact_bytes).id
-    assert not pick(folder, Target(max_drop=bounds[0] / 2), confident=True)["meets_target"]
+    assert picked.meets_target
+    assert picked.id == min(sure, key=lambda record: record.artifact_bytes).id
+    assert not pick(folder, Target(max_drop=bounds[0] / 2), confident=True).meets_target
 
 
 def test_a_drop_in_a_record_is_that_of_the_file_on_validation(folder: SweepFolder) -> None:
@@ -286,17 +286,17 @@ def test_records_of_an_earlier_version_have_no_bound_of_the_drop(folder: SweepFo
         path.write_text(json.dumps({name: value for name, value in record.to_json().items() if name != "drop"}))
     with pytest.raises(StoreError, match="expected records with the drop on the same examples"):
         pick(folder, DROP, confident=True)
-    assert pick(folder, Target(min_accuracy=0.5), confident=True)["meets_target"]
+    assert pick(folder, Target(min_accuracy=0.5), confident=True).meets_target
 
 
 def test_without_a_target_the_knee_is_picked(folder: SweepFolder) -> None:
     picked = pick(folder, None)
-    assert (picked["target"], picked["meets_target"]) == (None, True)
-    assert picked["id"] in {record.id for record in read_records(folder.root)}
+    assert (picked.target, picked.meets_target) == (None, True)
+    assert picked.id in {record.id for record in read_records(folder.root)}
 
 
 def test_a_pick_whose_file_is_damaged_is_refused_before_any_look(folder: SweepFolder) -> None:
-    path = folder.artifact(pick(folder, DROP)["id"])
+    path = folder.artifact(pick(folder, DROP).id)
     shutil.rmtree(folder.test)
     path.write_bytes(path.read_bytes()[:-1])
     assert_refused(folder, ArtifactError, "expected a whole packed model")
@@ -304,7 +304,7 @@ def test_a_pick_whose_file_is_damaged_is_refused_before_any_look(folder: SweepFo
 
 def test_a_pick_whose_file_changed_in_a_bit_that_means_nothing_is_refused(folder: SweepFolder) -> None:
     """Its hash is the record's, not only what it decodes to."""
-    path = folder.artifact(pick(folder, DROP)["id"])
+    path = folder.artifact(pick(folder, DROP).id)
     data = bytearray(path.read_bytes())
     data[4] ^= 1 << 4  # of zstd's frame header: "unused"
     path.write_bytes(data)
@@ -313,7 +313,7 @@ def test_a_pick_whose_file_changed_in_a_bit_that_means_nothing_is_refused(folder
 
 
 def test_a_pick_whose_file_is_another_jobs_is_refused(folder: SweepFolder) -> None:
-    first, other = pick(folder, DROP)["id"], record_of(folder, "prune").id
+    first, other = pick(folder, DROP).id, record_of(folder, "prune").id
     assert first != other
     shutil.copy(folder.artifact(other), folder.artifact(first))
     assert_refused(folder, ArtifactError, r"expected \d+ bytes with SHA-256 .* as its record says, got")
@@ -321,7 +321,7 @@ def test_a_pick_whose_file_is_another_jobs_is_refused(folder: SweepFolder) -> No
 
 def test_a_pick_whose_file_does_not_do_what_its_record_says_is_refused(folder: SweepFolder) -> None:
     """Its bytes and hash are the record's; its accuracy is not."""
-    job = pick(folder, DROP)["id"]
+    job = pick(folder, DROP).id
     path = claiming(folder, folder.artifact(job), val={"accuracy": f"{0.99:.17f}", "n": 90})
     for other in folder.artifacts.iterdir():
         if other.name != job:
@@ -334,7 +334,7 @@ def test_a_pick_whose_file_does_not_do_what_its_record_says_is_refused(folder: S
 
 
 def test_a_pick_whose_file_is_gone_is_refused(folder: SweepFolder) -> None:
-    folder.artifact(pick(folder, DROP)["id"]).unlink()
+    folder.artifact(pick(folder, DROP).id).unlink()
     assert_refused(folder, ArtifactError, "model.lcz: cannot be read: No such file or directory")
 
 
@@ -347,7 +347,7 @@ def test_a_pick_whose_study_has_changed_is_refused(folder: SweepFolder) -> None:
 
 def test_a_pick_takes_a_study_whose_space_has_grown(folder: SweepFolder) -> None:
     write_study(Path.cwd(), text=changed("(0.8, 0.5, 0.3", "(0.9, 0.8, 0.5, 0.3", text=STUDY + "\n# a comment\n"))
-    assert pick(folder, DROP)["meets_target"]
+    assert pick(folder, DROP).meets_target
 
 
 def test_there_is_nothing_to_pick_from(folder: SweepFolder) -> None:
