@@ -30,8 +30,8 @@ from sweep.bench.timing import Setup, timed_rows
 from sweep.job.compress import run_job
 from sweep.job.context import settle_process
 from sweep.job.measure import measure
-from sweep.run.options import Options
-from sweep.run.prepare import Sweep, prepare
+from sweep.prepare.options import Options
+from sweep.prepare.prepared import Sweep, prepare
 from sweep.store.record import Record
 from sweep.store.records import read_job
 

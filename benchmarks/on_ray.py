@@ -12,9 +12,9 @@ import ray
 
 from sweep.job import compress
 from sweep.job.context import split_arrays
+from sweep.prepare.prepared import Sweep
 from sweep.run import connection, driver, runner, worker
 from sweep.run.context import RunContext
-from sweep.run.prepare import Sweep
 from sweep.run.process import environment
 from sweep.run.progress import Progress
 from sweep.store.folder import SweepFolder

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweep.run.options import Options
-from sweep.run.prepare import Sweep, prepare
+from sweep.prepare.options import Options
+from sweep.prepare.prepared import Sweep, prepare
 
 STUDY = '''
 import time

@@ -50,8 +50,10 @@ ARROWS: dict[str, tuple[str, ...]] = CORE | {
     "sweep.search.summary": (),
     "sweep.search": ("sweep.criteria", "sweep.intervals", "sweep.store", "sweep.study"),
     "sweep.pick": ("lc_core", "sweep.criteria", "sweep.intervals", "sweep.store", "sweep.study", "sweep.job"),
+    "sweep.prepare": ("lc_core", "sweep.criteria", "sweep.store", "sweep.study", "sweep.job", "sweep.search"),
     "sweep.run": (
         *("lc_core", "sweep.criteria", "sweep.store", "sweep.study", "sweep.job", "sweep.search", "sweep.pick"),
+        "sweep.prepare",
     ),
     "sweep.bench": ("lc_core", "sweep.store", "sweep.study", "sweep.job", "sweep.pick", "sweep.run"),
     "reports.facts": ("sweep.criteria", "sweep.intervals", "sweep.store", "sweep.search.summary", "sweep.pick"),

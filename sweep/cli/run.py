@@ -26,7 +26,7 @@ from sweep.cli.text import reference, search_summary
 from sweep.store import remote
 
 if TYPE_CHECKING:
-    from sweep.run.options import Options
+    from sweep.prepare.options import Options
     from sweep.search.open import SweepSearch
 
 
@@ -109,8 +109,8 @@ def run(
     """
     if macs and search != SearchName.pareto:
         raise UsageError("--macs: expected --search pareto beside it")
-    from sweep.run.options import Options
-    from sweep.run.prepare import outline
+    from sweep.prepare.options import Options
+    from sweep.prepare.prepared import outline
 
     use_data(data)
     url = out if out is not None and remote.is_url(out) else None
@@ -141,8 +141,8 @@ def run(
 
 def _run(options: "Options") -> int:
     """Runs the sweep and prints what it does; the exit code."""
+    from sweep.prepare.prepared import prepare
     from sweep.run import driver
-    from sweep.run.prepare import prepare
     from sweep.run.process import own_stream
     from sweep.run.progress import Progress
 

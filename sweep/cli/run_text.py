@@ -12,8 +12,8 @@ from sweep.store.job import label
 from sweep.store.manifest import Manifest
 
 if TYPE_CHECKING:
-    from sweep.run.estimate import Estimate
-    from sweep.run.prepare import Outline
+    from sweep.prepare.estimate import Estimate
+    from sweep.prepare.prepared import Outline
     from sweep.search.open import SweepSearch
 
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from sweep.job.context import split_arrays
 from sweep.pick.choice import Choice, candidates, chosen
+from sweep.prepare.prepared import Sweep
 from sweep.run.context import RunContext
-from sweep.run.prepare import Sweep
 from sweep.run.progress import Watch
 from sweep.run.tracking import Tracking
 from sweep.search.index import index_url, open_index, storage_errors

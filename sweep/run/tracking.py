@@ -7,12 +7,12 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from sweep.prepare.options import Tracker
 
 if TYPE_CHECKING:
     from ray import tune
-
-Tracker = Literal["mlflow", "wandb"]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sweep.job.compress import run_job
-from sweep.run.prepare import outline, prepare
+from sweep.prepare.prepared import outline, prepare
 from sweep.store.files import StoreError
 from sweep.store.folder import SweepFolder
 from sweep.store.job import content_hash

@@ -12,9 +12,9 @@ from typing import Any
 from sweep.cli import app
 from sweep.job.compress import run_job, stamped
 from sweep.job.context import open_context
+from sweep.prepare.options import Options
+from sweep.prepare.prepared import Sweep, prepare
 from sweep.run.context import RunContext
-from sweep.run.options import Options
-from sweep.run.prepare import Sweep, prepare
 from sweep.run.progress import Watch
 from sweep.search.protocol import Search
 from sweep.store.job import Job

@@ -17,8 +17,9 @@ import pytest
 
 from sweep.cli import app, console
 from sweep.job.compress import run_job
-from sweep.run import driver, estimate
-from sweep.run.estimate import FACTS_BYTES
+from sweep.prepare import estimate
+from sweep.prepare.estimate import FACTS_BYTES
+from sweep.run import driver
 from sweep.store.folder import SweepFolder
 from sweep.store.records import read_records
 from tests.sweep.tiny import STUDY, Said, changed, edit, lcsweep, tree, write_study
@@ -325,7 +326,7 @@ def test_an_interrupt_exits_with_130(finished: Path, monkeypatch: pytest.MonkeyP
     def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sweep.run.prepare.prepare", interrupt)
+    monkeypatch.setattr("sweep.prepare.prepared.prepare", interrupt)
     said = lcsweep("run", "tiny.py")
     assert said.code == 130
     assert said.err.splitlines()[-1] == "lcsweep: interrupted; run the same command again to continue"

@@ -19,7 +19,7 @@ from lc_core.task import CompressionTask, Governed
 from sweep.job import checkpoint, compress
 from sweep.job.checkpoint import Checkpoints
 from sweep.job.compress import run_job
-from sweep.run.prepare import Sweep
+from sweep.prepare.prepared import Sweep
 from sweep.store.job import Job
 from sweep.store.record import Score
 from tests.contract.test_compressions import FAMILIES

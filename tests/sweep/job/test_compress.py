@@ -20,7 +20,7 @@ from sweep.job import checkpoint, compress
 from sweep.job.compress import Sizes, job_sizes, run_job
 from sweep.job.context import open_context, split_arrays
 from sweep.job.measure import measure, scores
-from sweep.run.prepare import Sweep
+from sweep.prepare.prepared import Sweep
 from sweep.search.index import index_url, open_index
 from sweep.store.fields import to_json
 from sweep.store.job import Job, content_hash, versions

@@ -13,7 +13,7 @@ from lc_core.file.artifact import load
 from lc_core.training.loop import predict
 from sweep.job.compress import run_job
 from sweep.job.context import JobContext
-from sweep.run.prepare import Sweep
+from sweep.prepare.prepared import Sweep
 from sweep.store.record import Record
 from sweep.study import Data, Split
 from sweep.study.fingerprint import study_parts

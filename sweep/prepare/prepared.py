@@ -5,10 +5,10 @@ from pathlib import Path
 
 from sweep.criteria import NoTargetError, Target
 from sweep.job.context import JobContext
-from sweep.run.entries import check_plans, entries_of
-from sweep.run.estimate import Estimate, estimate
-from sweep.run.opening import Say, check_study, open_folder
-from sweep.run.options import Options
+from sweep.prepare.entries import check_plans, entries_of
+from sweep.prepare.estimate import Estimate, estimate
+from sweep.prepare.opening import Say, check_study, open_folder
+from sweep.prepare.options import Options
 from sweep.search.protocol import Entry
 from sweep.store.files import write_json
 from sweep.store.folder import SweepFolder

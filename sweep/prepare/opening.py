@@ -9,7 +9,7 @@ from lc_core.file.artifact import encode, read
 from lc_core.training.loop import train_reference
 from sweep.job.context import JobContext, settle_process
 from sweep.job.measure import measure
-from sweep.run.options import Options
+from sweep.prepare.options import Options
 from sweep.store.files import StoreError, write_json, write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.job import content_hash, versions

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sweep.job.compress import job_sizes
 from sweep.job.context import JobContext
-from sweep.run.options import Options
+from sweep.prepare.options import Options
 from sweep.search.protocol import Entry
 from sweep.store.files import StoreError
 from sweep.store.folder import SweepFolder

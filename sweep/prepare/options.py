@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from sweep.criteria import Target
-from sweep.run.tracking import Tracker
 from sweep.search.protocol import FOR_A_TARGET, SearchName
 from sweep.store.job import Method
+
+Tracker = Literal["mlflow", "wandb"]
 
 
 @dataclass(frozen=True)
