@@ -1,4 +1,4 @@
-"""Handwritten digits (1,797 images of 8 x 8 that scikit-learn brings along), a tanh MLP 64-128-64-10: a minute's sweep.
+"""The handwritten digits of scikit-learn (1,797 images of 8 x 8) and a tanh MLP 64-128-64-10. The sweep takes a minute.
 
 The data are split once, at random with a fixed seed: 1,078 images to train, 359 to validate, 360 to test.
 """
@@ -40,7 +40,7 @@ def quantize(configuration: Configuration) -> Plan:
 
 
 def low_rank(configuration: Configuration) -> Plan:
-    """Each hidden layer at low rank; the output layer, of rank 10 at most, stays as it is."""
+    """Each hidden layer at low rank. The output layer, of rank 10 at most, is not compressed."""
     return {"[02]": LowRank(rank=int(configuration["rank"]))}
 
 

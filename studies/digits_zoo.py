@@ -1,9 +1,9 @@
-"""Every compression once, on a small convolutional network for the 8 x 8 digits that come with scikit-learn.
+"""Every compression once, on a small convolutional network for the 8 x 8 digits of scikit-learn.
 
     lcsweep run studies.digits_zoo
     lcsweep report runs/digits_zoo
 
-The levels are round numbers, not tuned: what each compression costs and saves, side by side.
+It shows what each compression costs and saves. The levels are round numbers and not tuned.
 """
 
 from collections.abc import Callable
@@ -134,7 +134,7 @@ ROWS: dict[str, tuple[Level, Callable[..., Plan]]] = {
         lambda rank: {CONVOLUTION: Chain(Tucker2((rank, rank)), UniformQuantization(6, symmetric=True))},
     ),
 }
-"""Name -> a level, and the plan that it makes. The rest stays in float32."""
+"""Name -> a level, and the plan for this level. Other layers stay in float32."""
 
 study = Study(
     name="digits_zoo",

@@ -19,7 +19,7 @@ def load_mnist() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Training images (60000, 28, 28) uint8 and classes (60000,) int64, then 10,000 of each to test.
 
     Raises:
-        ValueError: a file is missing or is not what it should be; the message says where they are to be had.
+        ValueError: a file is missing or damaged; the message says where to get it.
     """
     train, train_classes, test, test_classes = map(_idx, FILES, SHAPES)
     return train, train_classes.long(), test, test_classes.long()
@@ -33,7 +33,7 @@ def centred(train: Tensor, val: Tensor, test: Tensor) -> tuple[Tensor, Tensor, T
 
 
 def load_splits(*shape: int) -> Data:
-    """The first 55,000 training images to train, the other 5,000 to validate; each image of `shape`, centred."""
+    """The first 55,000 training images to train, the other 5,000 to validate; images of `shape`, minus the mean."""
     images, classes, test, test_classes = load_mnist()
     inputs = centred(images[:-VAL], images[-VAL:], test)
     targets = (classes[:-VAL], classes[-VAL:], test_classes)

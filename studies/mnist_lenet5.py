@@ -1,7 +1,7 @@
-"""MNIST, the convolutional network LeNet5 (20 and 50 kernels of 5 x 5, then 800-500-10): 431,080 parameters.
+"""MNIST and the convolutional network LeNet5 (20 and 50 kernels of 5 x 5, then 800-500-10): 431,080 parameters.
 
-LC trains on images moved by up to one pixel, at the reference's learning rate: three times that, which LeNet300 bears,
-is too much for a codebook of two values here (docs/LOG.md). An LC job of 10 epochs takes two to three minutes.
+LC trains on images moved by up to one pixel, at the reference's learning rate. Three times that rate, as for LeNet300,
+diverges here with a codebook of two values (docs/LOG.md). An LC job of 10 epochs takes two to three minutes.
 """
 
 from torch import Tensor, nn
@@ -46,7 +46,7 @@ def low_rank(configuration: Configuration) -> Plan:
 
 
 def prune_channels(configuration: Configuration) -> Plan:
-    """The strongest channels of both convolutions and units of the hidden layer stay; the others are cut out."""
+    """The channels of both convolutions and the hidden units of largest norm stay; the others are removed."""
     return {"[037]": GroupPruning(keep=float(configuration["keep"]))}
 
 

@@ -1,1 +1,1 @@
-"""Sweeps of LC jobs: studies, trials, searches, the store, fronts and the pick."""
+"""Sweeps of LC jobs: studies, jobs, searches, the store, fronts and the pick."""

@@ -91,7 +91,7 @@ def encode(
     text = _dumps(metadata | {"sha256": _digest(metadata, arrays)})
     payload = safetensors.torch.save(arrays, metadata={"lcz": text})
     header_of(payload)
-    assert payload.startswith(_header(arrays, text)), "safetensors lays files out otherwise than format 1 says"
+    assert payload.startswith(_header(arrays, text)), "expected safetensors to write the header as format 1 says"
     return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(payload)
 
 

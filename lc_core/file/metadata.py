@@ -43,7 +43,7 @@ def _object(data: Any, names: Sequence[str]) -> dict[str, Any]:
 
 
 def json_of(text: str | bytes) -> Any:
-    """The JSON data of `text`. FormError where it is none, or could not be written again: a NaN, half a character."""
+    """The JSON data of `text`. FormError where it is not JSON, or holds a NaN or half a character."""
     try:
         data = json.loads(text)
         json.dumps(data, ensure_ascii=False, allow_nan=False).encode()

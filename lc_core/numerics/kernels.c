@@ -4,20 +4,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Also built for wider vectors, where the loader can choose. The results have the same bits. */
+/* Functions marked WIDER are also built for AVX2 where the loader can choose between both. The results have the same
+   bits. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define WIDER __attribute__((target_clones("avx2", "default")))
 #else
 #define WIDER
 #endif
 
-/* Loops over a CHUNK of numbers are vectorised by the compiler. CELLS is as in kernels.py. */
+/* The compiler vectorises loops over a CHUNK of numbers. CELLS has the same value in kernels.py. */
 enum { CHUNK = 512, CELLS = 4096 };
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
-/* The bin of each x. Bins have equal widths from `low` on; values outside are in the first or the last bin. The bin never
-   falls as x grows, in spite of rounding. NaN is in the first. */
+/* Writes the bin of each x. Bins have equal widths and start at `low`. Values below the grid go into the first bin,
+   values above it into the last, NaN into the first. Rounding never puts a larger x into a lower bin. */
 static inline void place(const float *x, ptrdiff_t n, float low, float scale, int bins, int32_t *places)
 {
     const float last = (float)(bins - 1);
@@ -49,7 +50,8 @@ WIDER void bin_sums(const float *restrict x, ptrdiff_t n, float low, float scale
     }
 }
 
-/* Writes those x whose bins are open into `found`, which has room for one more: it writes before it tests. */
+/* Writes the x whose bins are open into `found`. The loop writes before it tests, so `found` must hold one value more.
+   */
 WIDER void bin_members(const float *x, ptrdiff_t n, float low, float scale, int bins, const uint8_t *open, float *found)
 {
     int32_t places[CHUNK];
@@ -63,9 +65,10 @@ WIDER void bin_members(const float *x, ptrdiff_t n, float low, float scale, int 
     }
 }
 
-/* Entries in ascending order, how many: a bin that holds a value is one, an open bin one for each of its `members`,
-   which ascend. In `entries`, four rows of `length` numbers: their means, and the counts, sums and squares of all before
-   each and, at the end, of all; squares as if the values of a bin had the mean square distance `spread` from its mean. */
+/* Writes ascending entries and returns their number. A closed bin with values is one entry. An open bin has one entry
+   for each of its values, which are in `members` in ascending order. `entries` gets four rows of `length` numbers: the
+   mean of each entry; then the counts, the sums and the squares of the values before each entry and, last, of all
+   values. The squares assume that the values of a closed bin have the mean square distance `spread` from its mean. */
 ptrdiff_t bin_entries(const int32_t *counts, const double *sums, int bins, const uint8_t *open, const float *members,
                       double shift, double spread, double *entries, ptrdiff_t length)
 {
@@ -85,16 +88,16 @@ ptrdiff_t bin_entries(const int32_t *counts, const double *sums, int bins, const
     return m;
 }
 
-/* The first border in a cell or after it, and the number of borders before that one. */
+/* The first border that is in this cell or a later one, and the number of borders before it. */
 struct cell { float border; int32_t before; };
 
-/* How many of the k ascending borders lie below each x; as many infinite ones follow them, and one more. */
+/* Writes how many of the k ascending borders lie below each x. k + 1 infinite borders must follow them in memory. */
 WIDER void borders_passed(const float *restrict x, ptrdiff_t n, const float *restrict borders, int k, float low,
                           float scale, int32_t *restrict passed)
 {
     struct cell cells[CELLS];
     int32_t places[CHUNK];
-    int most = 1; /* borders that this and its halves step over are at least as many as any cell has */
+    int most = 1; /* a power of two; the steps most, most / 2, ..., 1 together pass all borders of any cell */
     for (int cell = 0, b = 0; cell < CELLS; cell++) {
         const int first = b;
         for (; b < k; b++) {
@@ -110,7 +113,7 @@ WIDER void borders_passed(const float *restrict x, ptrdiff_t n, const float *res
     for (; n > 0; x += CHUNK, passed += CHUNK, n -= CHUNK) {
         const ptrdiff_t count = least(n, CHUNK);
         place(x, count, low, scale, CELLS, places);
-        for (ptrdiff_t i = 0; i < count; i++) { /* no border of a later cell is below x */
+        for (ptrdiff_t i = 0; i < count; i++) { /* borders of later cells are not below x */
             const struct cell in = cells[places[i]];
             passed[i] = in.before + (x[i] > in.border);
         }
@@ -123,9 +126,9 @@ WIDER void borders_passed(const float *restrict x, ptrdiff_t n, const float *res
     }
 }
 
-/* The way of least cost through `layers` of runs, from place 0 before the first to place 0 behind the last. A layer's
-   run goes from any of the a places of one row of (layers + 1, a) to any of the next row's and costs its distortion:
-   nothing goes backwards. came[layer, end] is the first start of least cost; `best` holds 2 a numbers. */
+/* Finds the runs of least total distortion by dynamic programming. `places` is (layers + 1, a). The run of a layer
+   starts at one of the a places of its row and ends at one of the places of the next row, not before its start. Writes
+   to came[layer, end] the best start of the run that ends there; of equal ones, the first. `best` holds 2 a numbers. */
 void least_way(const int64_t *places, const double *sums, const double *squares, ptrdiff_t layers, ptrdiff_t a,
                double *best, int64_t *came)
 {
@@ -158,7 +161,7 @@ static double reach_of(const double *means, double centre, int64_t first, int64_
     return first < end ? fmax(fabs(means[first] - centre), fabs(means[end - 1] - centre)) : -1.0;
 }
 
-/* Sinks the run at `place` of the heap below all that reach farther. */
+/* Moves the run at `place` of the heap down, below all runs with a larger reach. */
 static void sink(const double *reach, int32_t *heap, int k, int place)
 {
     for (int child = 2 * place + 1; child < k; place = child, child = 2 * place + 1) {
@@ -171,14 +174,15 @@ static void sink(const double *reach, int32_t *heap, int k, int place)
     }
 }
 
-/* Narrows the k runs of entries [first, end), one about each centre, by the `left_out` values that are farthest from
-   theirs: always the outermost, of which there are as many. Entries have ascending means, and before each lie so many
-   values. The runs are then of values: of the last entry to go, some may stay. */
+/* Removes the `left_out` values that are farthest from their centres from the k runs of entries [first, end), one run
+   for each centre. These values are always at the ends of runs. Entries have ascending means; `counts` holds the number
+   of values before each. On return, `firsts` and `ends` count values, not entries: a part of the last entry may stay.
+   */
 void outermost_gone(const double *means, const double *counts, const double *centres, int k, double left_out,
                     int64_t *firsts, int64_t *ends, double *reach, int32_t *heap)
 {
-    double some = 0.0; /* that go of the last entry, */
-    int64_t *place = firsts; /* from this side */
+    double some = 0.0; /* how many values of the last entry go */
+    int64_t *place = firsts; /* the end of the run from which they go */
     for (int run = 0; run < k; run++) {
         heap[run] = run;
         reach[run] = reach_of(means, centres[run], firsts[run], ends[run]);
@@ -208,8 +212,9 @@ void outermost_gone(const double *means, const double *counts, const double *cen
     *place += (int64_t)some;
 }
 
-/* For each end in [from, to] the most that runs up to it explain, the last of them from a start in [low, high]: the best
-   start never falls as the end grows, so that the middle end's parts the starts between the halves. */
+/* For each end in [from, to], finds the largest sum of sum^2 / count over runs up to it, where the last run starts in
+   [low, high]. The best start never falls as the end grows. So the best start of the middle end bounds the starts of
+   both halves. */
 static void one_more(const double *counts, const double *sums, const double *before, double *explained, int32_t *came,
                      int32_t from, int32_t to, int32_t low, int32_t high)
 {
@@ -230,9 +235,9 @@ static void one_more(const double *counts, const double *sums, const double *bef
     }
 }
 
-/* The `size` runs of least distortion, that is of most sum^2 / count, of so many bins, from the counts and the sums
-   before each and at the end. came[run, end], where run 0 is the second: its start. `explained` holds both of two rows
-   of bins + 1 numbers. */
+/* Finds the `size` runs of bins of least distortion, which is the largest sum of sum^2 / count. `counts` and `sums` are
+   of the values before each bin and, last, of all. Writes the start of each run but the first: came[0, end] is that of
+   the second run. `explained` holds two rows of bins + 1 numbers. */
 void best_parts(const double *counts, const double *sums, int bins, int size, double *explained, int32_t *came)
 {
     double *before = explained + bins + 1;

@@ -76,7 +76,7 @@ def parity(data: bytes, artifact: Artifact, model: nn.Module, inputs: Tensor) ->
 def decoded_at_run(data: bytes) -> list[str]:
     """The operators of an ONNX file that depend on no input but that ONNX Runtime repeats in every run.
 
-    There are none unless decoding a weight makes more than a gigabyte, the most that ONNX Runtime computes at load.
+    Only where decoding a weight makes more than a gigabyte, the most that ONNX Runtime computes at load.
     """
     graph = folded(data).graph
     depends = {INPUT}

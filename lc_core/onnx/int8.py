@@ -52,7 +52,7 @@ def quantized(data: bytes, *, kind: Int8, inputs: Tensor) -> ModelProto:
         return stripped(onnx.load(made, load_external_data=False))
 
 
-class _Examples(CalibrationDataReader):  # type: ignore[misc] # ONNX Runtime says nothing of its types
+class _Examples(CalibrationDataReader):  # type: ignore[misc] # ONNX Runtime has no type hints
     """Batches of a fixed sample of the inputs."""
 
     def __init__(self, inputs: Tensor) -> None:

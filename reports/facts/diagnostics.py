@@ -55,7 +55,7 @@ def read_layers(folder: SweepFolder, job: str) -> list[Layer]:
 
 
 def layer_of(data: Mapping[str, Any]) -> Layer:
-    """The layer that JSON data hold, as lc_core.structure.anatomy writes them."""
+    """The layer that JSON data hold, as lc_core.structure.contents writes them."""
     return Layer(
         name=str(data["name"]),
         shape=tuple(data["shape"]),

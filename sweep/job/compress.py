@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from lc_core.algorithm import LCState, deploy, run_lc
 from lc_core.file.artifact import Artifact, ArtifactError, encode, load, nominal_bytes
 from lc_core.schedule import Schedule
-from lc_core.structure.anatomy import anatomy
+from lc_core.structure.contents import layer_contents
 from lc_core.task import CompressionTask
 from lc_core.training.loop import predict
 from sweep.job.checkpoint import Checkpoint, Checkpoints
@@ -129,7 +129,7 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     packed = encode(tasks, state.thetas, shipped.state_dict(), info=_info(job, context, accuracy=measured[-1].accuracy))
     write_whole(staged / "model.lcz", packed)
     artifact, right = _verified(staged / "model.lcz", context, claimed=measured[-1])
-    layers = anatomy([task.governed for task in tasks], state.thetas, context.reference)
+    layers = layer_contents([task.governed for task in tasks], state.thetas, context.reference)
     write_json(staged / "diagnostics.json", {"steps": steps, "layers": layers})
     sizes = job_sizes(job, context)
     expected, found = sizes.nominal_bytes, artifact.payload_bytes

@@ -1,1 +1,1 @@
-"""A run: the driver, Ray Tune and its workers, the cluster, what the user sees meanwhile."""
+"""A run: the driver, Ray Tune and its workers, the cluster, and the progress that the user sees."""

@@ -68,7 +68,7 @@ def _needed(study_reference: str, user_folder: Path) -> bool:
 
 
 def _files(user_folder: Path) -> list[Path]:
-    """The files to send: no hidden or large file, no cache, environment or sweep."""
+    """The files to send: all but hidden and large files, caches, environments and sweeps."""
     found: list[Path] = []
     size = 0
     for root, folders, names in os.walk(user_folder):

@@ -17,8 +17,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweep.run.connection import check_address, connected
 from sweep.run.process import redirected
 
-SECONDS_FOR_AN_ANSWER = 120  # of a node: its first worker starts, and imports what it is asked
-SECONDS_FOR_A_FILE = 10  # until another node sees it, which may have looked at the folder before
+SECONDS_FOR_AN_ANSWER = 120  # a node's first worker must start and import this module
+SECONDS_FOR_A_FILE = 10  # until a node sees a new file: it may have the folder's old listing in a cache
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _version() -> str:
 
 
 def _jobs(cpus: float, gpus: float, gpus_per_job: float) -> int:
-    """Jobs that fit at once. A job's part of a GPU is of one GPU."""
+    """How many jobs fit at once. A fraction of a GPU must be on one GPU."""
     if not gpus_per_job:
         return int(cpus)
     on_gpus = int(gpus) * int(1 / gpus_per_job + 1e-9) if gpus_per_job < 1 else int(gpus / gpus_per_job + 1e-9)

@@ -1,4 +1,4 @@
-"""The connection to Ray: to a cluster that runs, or to a Ray of this machine, started here and ended again."""
+"""The connection to Ray: to a running cluster, or to a Ray that is started on this machine and ended again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORKER_ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # until a thread must have ended; 2 are too few on a busy machine
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # for a thread to end; the default of 2 is too short on a busy machine
 }
 PREFIX = "lcs-"
 # A Unix socket's path ends at 107 bytes (103 on macOS); below the temporary folder Ray adds up to 75 of its own.
@@ -41,12 +41,12 @@ def check_address(address: str | None) -> None:
 
 @contextlib.contextmanager
 def connected(address: str | None, workers: int, *, bundle: Path | None = None) -> Iterator[None]:
-    """Connects this process to the cluster at `address`, or to a Ray that is started here and leaves no file behind.
+    """Connects to the cluster at `address`, or to a Ray that is started here and whose files are removed at the end.
 
     The nodes of a cluster are sent `bundle`, a folder of `sweep.run.bundle`.
 
     Raises:
-        ValueError: Ray does not start, or there is no cluster at `address` that lets this process in.
+        ValueError: Ray does not start, or no cluster at `address` accepts this process.
     """
     runtime_env: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
     if bundle is not None:
@@ -74,9 +74,9 @@ def connected(address: str | None, workers: int, *, bundle: Path | None = None) 
             try:
                 _check_reachable(str(address))
                 ray.init(address=address, runtime_env=runtime_env)
-            except Exception as error:  # nobody there, another version of Ray, no token: each has another class
+            except Exception as error:  # no cluster, another version of Ray, no token: each raises another class
                 raise ValueError(
-                    f"expected a Ray cluster at the address {address!r}, found none that lets us in "
+                    f"expected a Ray cluster at the address {address!r}, found none that accepts this process "
                     f"({_one_line(error)}): start one with `ray start --head`; set RAY_AUTH_MODE=token where the "
                     "cluster asks for a token; or leave the address out to run on this machine"
                 ) from error
@@ -99,10 +99,10 @@ def ray_folder() -> Iterator[Path]:
 
 
 def remove_dead_folders() -> None:
-    """Removes the folders of processes that were killed: those that nobody has locked.
+    """Removes the folders of processes that were killed: those that no process has locked.
 
-    Ray's agents live on for up to a minute when their driver is killed, and make the folder of their logs again when it
-    was removed. It lies in a folder without a lock file, which no living driver's folder lacks.
+    Ray's agents live for up to a minute after their driver was killed, and make their log folder again when it was
+    removed. That folder has no lock file; the folder of a living driver always has one.
     """
     for left in Path(_parent()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # another user's, or its process lives
@@ -122,13 +122,13 @@ def _parent() -> str:
 
 
 def _check_reachable(address: str) -> None:
-    """OSError when nobody listens at HOST:PORT. Ray itself would try for two minutes."""
+    """OSError when nothing listens at HOST:PORT. Ray itself would try for two minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _one_line(error: Exception) -> str:
-    """The beginning of the error's message, which may be a page."""
+    """The beginning of the error's message on one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:300]} ..."

@@ -1,4 +1,4 @@
-"""What the driver tells the runner, and the runner tells its workers, of a run."""
+"""The settings of a run, which the driver gives to the runner, and the runner to its workers."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,18 @@ from sweep.store.folder import SweepFolder
 
 @dataclass(frozen=True, eq=False)
 class RunContext:
-    """Where the jobs of a run find their study and data, where their results go, and on what they run.
+    """The study and the data of a run, where its results go, and where its jobs run.
 
     Attributes:
-        folder: the sweep's, which every node sees; or the mirror of the cloud folder at `url`.
+        folder: the sweep's folder, which every node sees; or the mirror of the cloud folder at `url`.
         study_reference: how the user named the study.
         user_folder: the folder in which the user gave the command.
         splits: the data, of `sweep.job.context.split_arrays`; each worker gets it once, read-only.
-        workers: the most jobs that run at once.
-        address: of a Ray cluster, "auto" or HOST:PORT; None to start Ray on this machine.
-        gpus_per_job: a number, or a fraction of one.
-        url: of a cloud folder; None where `folder` is the sweep itself.
-        tracking: the tracker that is told of every LC step; None for none.
+        workers: the largest number of jobs that run at once.
+        address: the address of a Ray cluster, "auto" or HOST:PORT; None to start Ray on this machine.
+        gpus_per_job: GPUs of a job; may be a fraction.
+        url: the URL of a cloud folder; None where `folder` is the sweep itself.
+        tracking: the tracker that gets every LC step; None for none.
     """
 
     folder: SweepFolder

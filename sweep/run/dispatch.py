@@ -1,6 +1,6 @@
-"""Which job is in which worker slot, and what became of it. Plain Python: no Ray.
+"""Which job runs in which worker slot, and how it ended. Plain Python: no Ray.
 
-Each Tune trial is a long-lived worker that runs many jobs. A worker slot is such a worker, by the id of its trial.
+Each Tune trial is a long-lived worker that runs many jobs. A worker slot is the id of such a trial.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from sweep.search.protocol import Search
     from sweep.store.job import Job
 
-ATTEMPTS = 3  # at a job whose worker dies, before it has a failed record
+ATTEMPTS = 3  # a job whose workers died so often has failed
 
 
 class Dispatch:
-    """The jobs that a search asked for and was not told of yet.
+    """The jobs that a search has asked for and does not have the result of yet.
 
     Args:
-        search: asks for jobs. It is told of each one: its record, or None when the job was lost.
-        folder: the sweep's, or the mirror of a cloud folder at `url`.
-        watch: hears that a job starts, once however often its worker dies, and that it has ended.
-        workers: the most jobs that run at once.
-        url: of the cloud folder, or None.
+        search: asks for jobs. It gets the record of each, or None for a job that was lost.
+        folder: the sweep's folder, or the mirror of the cloud folder at `url`.
+        watch: is called when a job starts (once, even if workers die) and when it has ended.
+        workers: the largest number of jobs that run at once.
+        url: the cloud folder; None for a folder on a disk.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Dispatch:
         self._started: set[str] = set()
 
     def next_job(self, slot: str) -> Job | None:
-        """Puts the next job into the slot; None where there is nothing to do now."""
+        """Puts the next job into the slot and returns it; None where there is nothing to do now."""
         if len(self.jobs) >= self.workers:
             return None
         job = self._again.popleft() if self._again else self.search.next()
@@ -89,12 +89,12 @@ class Dispatch:
         self._tell(self.jobs.pop(slot), record)
 
     def release(self) -> None:
-        """Tells the search of the jobs that are left when the workers are gone: a published record, else None."""
+        """Call when the workers have ended. Gives the search the published record of each job that is left, or None."""
         left = [*self.jobs.values(), *self._again]
         self.jobs.clear()
         self._again.clear()
         for job in left:
-            record = read_record(self.folder.record(job.id))  # a failed one is of an earlier run or attempt
+            record = read_record(self.folder.record(job.id))  # a failed one is from an earlier run or worker
             self.search.tell(job, record if record is not None and record.status == "done" else None)
 
     def _tell(self, job: Job, record: Record) -> None:
@@ -105,17 +105,17 @@ class Dispatch:
 
 
 def publish_deaths(job: Job, folder: SweepFolder, *, causes: Sequence[str]) -> Record:
-    """The record of a job whose workers all died: a failed one, unless a worker published a done one and then died.
+    """The record of a job whose workers died: failed, unless one of them published a done record before it died.
 
-    Where it cannot be written, only this run knows of it. `causes` are Tune's texts on the deaths.
+    Publishes the failed record; on a full disk only this run knows of it. `causes` are Tune's texts on the deaths.
     """
     plain = [re.sub(r"\x1b\[[0-9;]*m", "", cause) for cause in causes]  # Ray colours them
     lines = [line for line in plain[-1].splitlines()[1:] if line.strip()] or [plain[-1]]
-    line = lines[-1] if lines[0].startswith("ray::") else lines[0]  # an exception's own line, or Ray's on a dead worker
+    line = lines[-1] if lines[0].startswith("ray::") else lines[0]  # the exception's line, or Ray's
     message = f"failed after {len(plain)} attempts, the last: {line.strip()}"
     cause = "\n".join(plain)
     try:
         return compress.publish_failure(compress.failure(job, message=message, traceback=cause), folder)
-    except OSError as error:  # the user is told; without a record, the same command runs the job again
+    except OSError as error:  # without a record, the same command runs the job again
         message += f"; and its record cannot be written: {error}"
         return compress.failure(job, message=message, traceback=cause)

@@ -1,4 +1,4 @@
-"""Runs a sweep that is prepared: takes the lock, asks the search for jobs, has them run, and writes what came of it."""
+"""Runs a prepared sweep: takes the lock, runs the jobs that the search asks for, and writes the search's summary."""
 
 import time
 from collections.abc import Callable
@@ -24,14 +24,14 @@ from sweep.store.records import read_records
 
 
 class Runner(Protocol):
-    """Runs the jobs that a search asks for: `runner.run`, or what stands in for it."""
+    """Runs the jobs that a search asks for: `sweep.run.runner.run`, or another function in tests and benchmarks."""
 
     def __call__(self, search: Search, context: RunContext, *, watch: Watch, check: Callable[[], None]) -> None: ...
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to: the search's summary, and the model it would choose now; None without a target."""
+    """The result of a run: the search's summary, and the model that a pick would choose now; None without a target."""
 
     summary: SearchSummary
     choice: Choice | None
@@ -92,7 +92,7 @@ def _run_context(sweep: Sweep) -> RunContext:
 
 
 def _open_search(sweep: Sweep, storage: str) -> SweepSearch:
-    """The search that the options ask for, which knows the sweep's records, with its index in `storage`."""
+    """The search of the options, with the sweep's records and its index in `storage`."""
     options, study, target = sweep.options, sweep.context.study, sweep.target if sweep.options.aimed else None
     confirm = sweep.manifest.confirm if options.method == "lc" else 0
     accuracy = sweep.manifest.reference.val.accuracy
@@ -116,7 +116,7 @@ def _open_search(sweep: Sweep, storage: str) -> SweepSearch:
 
 
 def _space_hash(sweep: Sweep) -> str:
-    """A hash of the sweep, the method and the levels, since Optuna allows no change of a study's categories."""
+    """A hash of the sweep, the method and the levels: Optuna does not allow a study's categories to change."""
     levels = [[family.name, dict(family.knobs)] for family in sweep.context.study.families]  # their order counts
     return content_hash([sweep.manifest.sweep, sweep.options.method, levels])[:8]
 

@@ -1,4 +1,4 @@
-"""This process during a run: its signals, its standard streams, its environment; and the machine that it runs on."""
+"""Signals, standard streams and environment of this process during a run, and facts on its machine."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from typing import TextIO
 class Interruption:
     """SIGINT and SIGTERM during a run. The first sets `asked`; the second raises KeyboardInterrupt at once.
 
-    The run stops between two events once it was asked to. Within `caught`, the handlers of before are replaced.
+    The run then stops at the next event. Within `caught`, the earlier handlers are replaced.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Interruption:
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
-        """Within it the handlers are set; after it, those of before."""
+        """Sets the handlers within the block; restores the earlier ones after it."""
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
         self.catch()
         try:
@@ -61,7 +61,7 @@ def own_stream(stream: TextIO) -> TextIO:
 
 @contextlib.contextmanager
 def redirected(log: Path) -> Iterator[None]:
-    """Within it, what this process and its children write to standard output and error, C++ too, is added to `log`."""
+    """Within the block, standard output and error of this process and its children, C++ too, are appended to `log`."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = {number: os.dup(number) for number in (1, 2)}
@@ -80,7 +80,7 @@ def redirected(log: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Within it, `wanted` is in this process's environment, but for variables that the user has set."""
+    """Within the block, `wanted` is in this process's environment, except for variables that the user has set."""
     added = [name for name in wanted if name not in os.environ]
     os.environ.update({name: wanted[name] for name in added})
     try:

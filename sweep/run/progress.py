@@ -37,7 +37,7 @@ class Step:
 
 
 class Watch(Protocol):
-    """Hears in the driver what happens to the jobs of a run."""
+    """The driver calls it when something happens to a job of the run."""
 
     def on_start(self, job: Job) -> None:
         """`job` starts. Called once for each job, however often its worker is lost."""
@@ -75,13 +75,13 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """A `Watch` that draws for the user, from its `__enter__` to its `__exit__`.
+    """A `Watch` that prints for the user, from its `__enter__` to its `__exit__`.
 
     Args:
         total: jobs that this run will do, without those that have a record; None where the search decides as it goes.
         workers: jobs that run at once.
         stream: where to draw; see `process.own_stream`.
-        known: records of earlier runs, among which the best so far may be.
+        known: records of earlier runs; the best so far may be among them.
         least_accuracy: the target's threshold, which the best so far must reach; None without a target.
     """
 
@@ -105,14 +105,14 @@ class Progress:
         self._since = time.monotonic()
         for record in known:
             self._consider(record)
-        # A name is shown as it is: `[x]` is no markup, and `:m:` no pictogram.
+        # Show names unchanged: by default rich reads `[x]` as markup and `:m:` as a pictogram.
         self._console = Console(file=stream, markup=False, emoji=False, highlight=False)
         self._live = Live(
             console=self._console,
             get_renderable=self._table,
             refresh_per_second=4,
             transient=True,
-            redirect_stdout=False,  # what others print goes where the run sends it: to the log
+            redirect_stdout=False,  # what libraries print goes to the log
             redirect_stderr=False,
         )
 

@@ -1,10 +1,10 @@
-"""The three private names of Ray that lcsweep uses, each with what happens in a release of Ray without it.
+"""The three private names of Ray that lcsweep uses, and what lcsweep does with a release of Ray that lacks them.
 
 - `FunctionTrainable.execute` gives a worker its next job. Without it each job has a Tune trial of its own.
-- `RayActorManager._actor_task_failed` tells which worker an error of Ray's is of. Without it Tune's loop ends at such
-  an error, it counts as the death of all workers, and a new Tuner goes on.
-- `services.ConsolePopen` starts Ray's processes. Without it they are in our process group: SIGTERM to the group ends
-  them before the driver, which then waits for them for a minute.
+- `RayActorManager._actor_task_failed` tells which worker an error of Ray belongs to. Without it such an error ends
+  Tune's loop and counts as the death of all workers; a new Tuner continues.
+- `services.ConsolePopen` starts Ray's processes. Without it they are in the driver's process group: SIGTERM to the
+  group ends them before the driver, which then waits for them for a minute.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ def workers_take_configs() -> bool:
 
 
 def send_config(tune_trial: Trial, config: dict[str, Any]) -> None:
-    """Gives the worker of the trial, which waits at a report, its next configuration."""
+    """Gives the trial's worker, which waits at a report, its next configuration."""
     actor = tune_trial.temporary_state.ray_actor
     assert actor is not None
     actor.execute.remote(functools.partial(take_config, config=config))
 
 
 def take_config(trainable: tune.Trainable, *, config: dict[str, Any]) -> None:
-    """In the worker: the function that runs there finds `config` when its report returns."""
+    """Runs in the worker: its function finds `config` when its report returns."""
     trainable.config.update(config)
 
 
 @contextlib.contextmanager
 def ray_errors_as_deaths() -> Iterator[None]:
-    """Within it, Tune takes every error of Ray's for the death of the worker whose call it is.
+    """Within the block, Tune treats every error of Ray as the death of the worker whose call failed.
 
-    Tune starts a trial again when its actor died or raised (RayActorError, RayTaskError). At Ray's other errors it
-    leaves its loop with a RuntimeError: when the memory monitor killed a worker (OutOfMemoryError), or when a result
-    was lost with its node (ObjectLostError).
+    Tune starts a trial again when its actor died or raised (RayActorError, RayTaskError). Other errors of Ray end its
+    loop with a RuntimeError: the memory monitor killed a worker (OutOfMemoryError), or a result was lost with its node
+    (ObjectLostError).
     """
     manager = _private("ray.air.execution._internal.actor_manager", "RayActorManager")
     task_failed = getattr(manager, "_actor_task_failed", None)
@@ -70,17 +70,17 @@ def ray_errors_as_deaths() -> Iterator[None]:
 
 
 def ray_error_in(error: BaseException) -> RayError | None:
-    """The error of Ray's at which Tune left its loop with `error`; None where it left for another reason."""
+    """The error of Ray that ended Tune's loop with `error`; None where the loop ended for another reason."""
     cause = error.__cause__
     return cause if isinstance(error, RuntimeError) and isinstance(cause, RayError) else None
 
 
 @contextlib.contextmanager
 def own_process_groups() -> Iterator[None]:
-    """Within it, Ray's processes that start here are not in our process group, so that only the driver ends them.
+    """Within the block, Ray's processes start outside our process group, so that only the driver ends them.
 
-    SIGTERM to our group, as `timeout` sends it, would end Ray's processes first. A driver that asks them something then
-    waits for a minute, until Ray ends it.
+    SIGTERM to our group, as `timeout` sends it, would end Ray's processes first. The driver then waits for their
+    answers for a minute, until Ray ends it.
     """
     services = _private("ray._private", "services")
     popen = getattr(services, "ConsolePopen", None)
@@ -95,7 +95,7 @@ def own_process_groups() -> Iterator[None]:
 
 
 def _private(module: str, name: str) -> Any:
-    """A private name of Ray's; None in a release without it."""
+    """A private name of Ray; None in a release without it."""
     try:
         return getattr(importlib.import_module(module), name, None)
     except ImportError:
@@ -103,5 +103,5 @@ def _private(module: str, name: str) -> Any:
 
 
 def _parameters(function: Any) -> list[str]:
-    """Its parameters, but for the one that Ray adds to the methods of a class that it has made an actor of."""
+    """Its parameters, without the one that Ray adds to the methods of an actor's class."""
     return [name for name in inspect.signature(function).parameters if not name.startswith("_ray_")]

@@ -1,8 +1,8 @@
 """Runs the jobs of a search on Ray, with Ray Tune.
 
-Each Tune trial is a long-lived worker that runs many jobs. Tune starts the workers and says which of them died. What it
-knows is thrown away at the end: the records are the truth, and the search asks for what is missing. `TuneEvents` does
-all that the driver does while Tune runs.
+Each Tune trial is a long-lived worker that runs many jobs. Tune starts the workers and reports which of them died. Its
+state is deleted at the end: the records are the truth, and the search asks for what is missing. `TuneEvents` does all
+that the driver does while Tune runs.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ DRIVER_ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard file for each job
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune's handler ends a run by waiting for its jobs
-    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # of the Tuner, which is never restored
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # seconds between checkpoints of the Tuner, which is never restored
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a job that asks for no GPU may still see the machine's
-    # Workers that Ray starts ahead of need lack our environment, are never used and cost the start two seconds.
+    # Workers that Ray starts in advance lack our environment, are never used and delay the start by two seconds.
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
 }
@@ -65,7 +65,7 @@ def run(search: Search, context: RunContext, *, watch: Watch, check: Callable[[]
     if context.workers < 1:
         raise ValueError(f"expected at least one worker, got workers={context.workers}")
     logs = context.folder.logs
-    shutil.rmtree(_storage(context), ignore_errors=True)  # of a driver that was killed
+    shutil.rmtree(_storage(context), ignore_errors=True)  # left by a driver that was killed
     remove_dead_folders()
     if search.finished():
         return
@@ -89,7 +89,7 @@ def run(search: Search, context: RunContext, *, watch: Watch, check: Callable[[]
 
 
 def _run_on_ray(events: TuneEvents, context: RunContext) -> None:
-    """Connects to Ray and runs Tuners on it until `events` leave, by LeaveTune."""
+    """Connects to Ray and runs Tuners on it until `events` raises LeaveTune."""
     with _bundle(context) as sent, connected(context.address, context.workers, bundle=sent):
         events.interruption.catch()  # again: ray.init puts its own handler on SIGTERM
         jobs = capacity(context.gpus_per_job).jobs
@@ -118,7 +118,7 @@ def _run_on_ray(events: TuneEvents, context: RunContext) -> None:
 
 
 def _storage(context: RunContext) -> Path:
-    """Where Tune keeps its own files, which are temporary."""
+    """The folder of Tune's temporary files."""
     return context.folder.logs / "tune"
 
 

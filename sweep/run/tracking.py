@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tracking:
-    """The tracker that is told of every LC step.
+    """The tracker that gets every LC step.
 
     Attributes:
         tracker: "mlflow" or "wandb".
@@ -40,7 +40,7 @@ class Tracking:
 
 @contextlib.contextmanager
 def trackers(tracking: Tracking | None) -> Iterator[list[tune.Callback]]:
-    """Tune's callbacks for the tracker, for which each job is a run of its own; ended on leaving.
+    """Tune's callbacks for the tracker, ended with the block. Each job is a run of its own.
 
     The tracker's own variables say where it writes: MLFLOW_TRACKING_URI; WANDB_API_KEY, or WANDB_MODE=offline and
     WANDB_DIR.
@@ -63,5 +63,5 @@ def _callback(tracking: Tracking) -> tune.Callback:
         return MLflowLoggerCallback(tracking_uri=uri, experiment_name=tracking.experiment)
     from ray.air.integrations.wandb import WandbLoggerCallback
 
-    # By default it writes among Ray's own files, which are removed after the run, and with them what it keeps offline.
+    # By default it writes into Ray's own folder, which is removed after the run together with offline runs.
     return WandbLoggerCallback(project=tracking.experiment, dir=os.path.abspath(os.environ.get("WANDB_DIR", ".")))

@@ -1,6 +1,6 @@
-"""Ray Tune's interfaces (searcher, scheduler, callback), which pass its events on to `TuneEvents`; and the Tuner.
+"""Adapters of Ray Tune's interfaces (searcher, scheduler, callback), which pass events on to `TuneEvents`; the Tuner.
 
-None of them holds a state: what Tune knows is thrown away at the end of a run, and every run makes a new Tuner.
+They have no state: every run makes a new Tuner, whose own state is deleted at the end of the run.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class TuneScheduler(FIFOScheduler):
         job = self.events.on_free(trial.trial_id)
         if job is None:
             return TrialScheduler.STOP
-        send_config(trial, configuration(job))  # it arrives before the call by which Tune lets the worker go on
+        send_config(trial, configuration(job))  # it arrives before Tune's call that lets the worker continue
         return TrialScheduler.CONTINUE
 
     def __getstate__(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class TuneScheduler(FIFOScheduler):
 
 
 class TuneCallback(tune.Callback):
-    """Calls the driver between two events of Tune's."""
+    """Calls the driver between two events of Tune."""
 
     def __init__(self, events: TuneEvents) -> None:
         self.events = events
@@ -101,7 +101,7 @@ def run_tuner(
     gpus_per_job: float,
     callbacks: list[tune.Callback],
 ) -> None:
-    """Runs a new Tuner, whose own files in `storage` are temporary, until `events` leave it."""
+    """Runs a new Tuner, with its temporary files in `storage`, until `events` raises LeaveTune."""
 
     def lc_jobs(config: dict[str, Any]) -> None:
         work(config, shared)

@@ -1,4 +1,4 @@
-"""What the driver does at Tune's events: it hands out jobs, takes reports, and sees which workers started or died."""
+"""What the driver does at Tune's events: gives out jobs, takes reports, notices which workers started or died."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sweep.store.record import Record
 if TYPE_CHECKING:
     from sweep.store.job import Job
 
-SECONDS_FOR_A_WORKER = 60.0  # to start; a job that has waited longer gets a worker that is there
+SECONDS_FOR_A_WORKER = 60.0  # to start; a job that has waited longer goes to a running worker
 
 
 class LeaveTune(BaseException):
-    """Leaves Tune's loop at once: with an error of ours, or at the end of the search.
+    """Leaves Tune's loop at once, after an error of ours or at the end of the search.
 
     Without it, Tune waits for the running jobs after an error, and swallows or rewrites the error. At the end it writes
-    and reads back a state that nobody needs, which takes 2.6 ms a job.
+    and reads back a state that is not needed, which takes 2.6 ms a job.
     """
 
     def __init__(self, error: Exception | None = None) -> None:
@@ -43,7 +43,7 @@ class TuneEvents:
     Args:
         dispatch: knows which job is in which slot.
         check: called between two events; may raise.
-        job_a_trial: whether each job has a Tune trial of its own all the same.
+        job_a_trial: whether each job has a Tune trial of its own nevertheless.
     """
 
     def __init__(self, dispatch: Dispatch, *, check: Callable[[], None], job_a_trial: bool) -> None:
@@ -51,7 +51,7 @@ class TuneEvents:
         self.check = check
         self.job_a_trial = job_a_trial
         self.interruption = Interruption()
-        self._waiting: dict[str, float] = {}  # slots without a worker yet, and since when
+        self._waiting: dict[str, float] = {}  # slots without a worker yet -> when they began to wait
 
     def on_suggest(self, slot: str) -> Job | None:
         """The first job of a new slot; None to wait until a running job ends."""
@@ -67,7 +67,7 @@ class TuneEvents:
         return job
 
     def on_step(self, trials: list[Trial]) -> None:
-        """Sees which workers started and which died since the last event; stops the run when asked to."""
+        """Notices which workers started and which died since the last event; stops the run when asked to."""
         if self.interruption.asked:
             raise KeyboardInterrupt
         try:
@@ -83,7 +83,7 @@ class TuneEvents:
             raise LeaveTune(error) from error
 
     def on_report(self, slot: str, report: Mapping[str, Any]) -> bool:
-        """Takes a worker's report. Whether the job has ended with it."""
+        """Takes a worker's report. Returns whether the job has ended with it."""
         try:
             self.dispatch.start(slot)
             if "record" in report:
@@ -107,7 +107,7 @@ class TuneEvents:
         return job
 
     def on_lost_workers(self, error: BaseException) -> None:
-        """Tune's loop ended at an error of Ray's, and the workers with it."""
+        """Call when an error of Ray ended Tune's loop, and the workers with it."""
         self._waiting.clear()
         for slot in list(self.dispatch.jobs):
             self.dispatch.died(slot, f"Tune's loop ended\n{type(error).__name__}: {error}")

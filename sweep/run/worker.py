@@ -29,10 +29,10 @@ SECONDS_BETWEEN_REPORTS = 0.5  # of one job: a report costs a round trip to the 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What a worker process opens once.
+    """What a worker process opens once for all its jobs.
 
     Attributes:
-        job: what its jobs need.
+        job: the context of its jobs.
         url: the cloud folder where the jobs' files go; None where they stay in the sweep's folder.
         seconds_between_reports: the least time between two reports of one job.
     """
@@ -70,9 +70,9 @@ def work(config: dict[str, Any], shared: ray.ObjectRef[RunContext]) -> None:
 
 
 def _last_report(job: Job, context: WorkerContext) -> dict[str, Any]:
-    """Runs the job. Its record as JSON text, since Tune would flatten a dictionary, and the numbers that trackers show.
+    """Runs the job. Returns its record as JSON text, as Tune flattens dictionaries, and the numbers that trackers show.
 
-    In a sweep in the cloud, the job's files are put there and removed here.
+    For a sweep in the cloud, the job's files are uploaded and removed here.
     """
     report = _throttled(tune.report, seconds=context.seconds_between_reports)
     record = compress.run_job(job, context.job, report=report)
@@ -85,7 +85,7 @@ def _last_report(job: Job, context: WorkerContext) -> dict[str, Any]:
 
 
 def _throttled(report: Callable[[dict[str, Any]], None], *, seconds: float) -> Callable[[dict[str, Any]], None]:
-    """`report`, called at most once in so many seconds; the calls between are dropped."""
+    """`report`, called at most once in so many seconds; calls in between are dropped."""
     last = time.monotonic()
 
     def sometimes(progress: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""A sweep's folder in the cloud (s3://, gs://, file://): a mirror of it on this machine's disk, filled and put back.
+"""A sweep's folder in the cloud (s3://, gs://, file://), and its mirror on this machine's disk.
 
-Everything else works on the mirror, a folder like any other. The cloud holds the truth: a job's files are put there by
-the worker that did it, record.json last. Optuna's index, checkpoints, logs and the lock never leave the disk.
+All other code works on the mirror, an ordinary folder. The cloud holds the truth: the worker that ran a job uploads its
+files, record.json last. Optuna's index, checkpoints, logs and the lock stay on the disk.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from sweep.store.records import read_record
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
 
-LARGE = ("model.lcz", "diagnostics.json")  # of a job: what only those need who look inside
+LARGE = ("model.lcz", "diagnostics.json")  # files of a job that a run does not read
 
 
 def is_url(where: str) -> bool:
@@ -30,19 +30,19 @@ def is_url(where: str) -> bool:
 
 
 def mirror(url: str) -> Path:
-    """Where the mirror of the folder at `url` lies."""
+    """The path of the mirror of the folder at `url`."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = url.partition("?")[0].rstrip("/").rpartition("/")[2]
     return Path(caches, "lcsweep", f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}")
 
 
 def local(where: str, *, but_for: tuple[str, ...] = ()) -> Path:
-    """The sweep's folder on this machine's disk: `where` itself, or the mirror of a URL's, of `bring`."""
+    """The sweep's folder on this machine's disk: the path `where` or, for a URL, the mirror that `bring` fills."""
     return bring(where, but_for=but_for) if is_url(where) else Path(where)
 
 
 def bring(url: str, *, but_for: tuple[str, ...] = ()) -> Path:
-    """The mirror, with all that is in the cloud and not in it, files called as in `but_for` left there.
+    """Downloads what the mirror lacks, but for files named in `but_for`. Returns the mirror.
 
     Raises:
         StoreError: there is no sweep at `url`, or it cannot be read.
@@ -54,12 +54,12 @@ def bring(url: str, *, but_for: tuple[str, ...] = ()) -> Path:
 
 
 def begin(url: str) -> Path:
-    """The mirror for a run: all of the sweep but jobs' large files; empty where the cloud's folder is."""
+    """The mirror for a run: the sweep without the jobs' large files. It is empty where the cloud's folder is empty."""
     return _filled(url, LARGE)
 
 
 def put(url: str, *names: str) -> None:
-    """Puts what the mirror has under these names, files or folders, into the cloud, as it is now."""
+    """Uploads these files or folders of the mirror."""
     root = mirror(url)
     with _cloud(url) as (files, base):
         for name in names:
@@ -69,13 +69,13 @@ def put(url: str, *names: str) -> None:
 
 
 def put_back(where: str, *paths: Path) -> None:
-    """Puts files or folders of the mirror into the cloud's folder `where`, if it is one."""
+    """Uploads files or folders of the mirror where `where` is a URL."""
     if is_url(where):
         put(where, *(path.name for path in paths))
 
 
 def put_job(url: str, folder: SweepFolder, *, job_id: str) -> Record:
-    """The record that holds in the cloud: that of the job's files in `folder`, put there, unless a done one was."""
+    """Uploads the job's files in `folder` unless the cloud has a done record of it. Returns the cloud's record."""
     found = folder.record(job_id).parent
     record = read_record(found / "record.json")
     assert record is not None
@@ -91,7 +91,7 @@ def put_job(url: str, folder: SweepFolder, *, job_id: str) -> Record:
 
 
 def fetch_file(url: str, name: str, *, to: Path) -> None:
-    """Writes the cloud's file `name` to the path `to`."""
+    """Downloads the file `name` to the path `to`."""
     with _cloud(url) as (files, base), files.open_input_stream(f"{base}/{name}") as stream:
         write_whole(to, stream.read())
 
@@ -101,7 +101,7 @@ def _filled(url: str, but_for: tuple[str, ...]) -> Path:
     with _cloud(url) as (files, base):
         there = {info.path[len(base) + 1 :]: info for info in _listing(files, base)}
         if "sweep.json" not in there and root.exists():
-            shutil.rmtree(root)  # of a sweep that was removed from the cloud
+            shutil.rmtree(root)  # the sweep was removed from the cloud
         _drop_jobs(SweepFolder(root), {name.split("/")[1] for name in there if name.startswith("artifacts/")})
         for name, info in there.items():
             path = root / name
@@ -114,7 +114,7 @@ def _filled(url: str, but_for: tuple[str, ...]) -> Path:
 
 
 def _drop_jobs(folder: SweepFolder, known: set[str]) -> None:
-    """Removes jobs that the cloud does not know."""
+    """Removes the jobs that are not in the cloud."""
     for found in folder.artifacts.glob("[!.]*"):
         if found.name not in known:
             shutil.rmtree(found)
@@ -143,7 +143,7 @@ def _read_record(files: "FileSystem", path: str) -> Record | None:
 
 
 def _write(files: "FileSystem", path: str, data: bytes) -> None:
-    """Whole or not at all: an object appears when its stream is closed, a file of a disk by a rename."""
+    """Writes the file whole or not at all: an object appears when its stream is closed, a file by a rename."""
     if files.type_name == "local":
         write_whole(Path(path), data)
         return
@@ -153,7 +153,7 @@ def _write(files: "FileSystem", path: str, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _cloud(url: str) -> "Iterator[tuple[FileSystem, str]]":
-    """The file system of `url` and the folder's path in it; what goes wrong there is a StoreError."""
+    """The file system of `url` and the folder's path in it. Errors within the block become a StoreError."""
     from pyarrow.fs import FileSystem
 
     try:
@@ -161,7 +161,7 @@ def _cloud(url: str) -> "Iterator[tuple[FileSystem, str]]":
         yield files, base.rstrip("/")
     except StoreError:
         raise
-    except (OSError, ValueError) as error:  # Arrow's own errors are among these
+    except (OSError, ValueError) as error:  # Arrow's errors are of these types
         raise StoreError(
             f"{url.partition('?')[0]}: expected a folder that can be read and written there, such as "
             f"s3://bucket/sweeps/digits_mlp, got {' '.join(str(error).split())}"

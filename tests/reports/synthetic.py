@@ -245,7 +245,7 @@ def write_diagnostics(folder: Path, job: str) -> None:
 
 
 def layer(name: str, shape: list[int], *, kept: int, ranks: list[int], codes: int) -> dict[str, Any]:
-    """What a layer of a compressed model is made of, as lc_core.structure.anatomy has it."""
+    """What a layer of a compressed model is made of, as lc_core.structure.contents has it."""
     counts = [round(100 * math.exp(-((k - 40) ** 2) / 300)) for k in range(80)]
     values = [[-0.3 + 0.6 * (k + 1) / (codes + 1), 10 * (k + 1)] for k in range(codes)]
     seen = {"histogram": {"low": -0.5, "high": 0.5, "counts": counts}, "values": values}

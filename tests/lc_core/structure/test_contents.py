@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lc_core import CP, Chain, Codebook, GroupPruning, Joint, L0Pruning, LowRank, Sum, Tucker2
-from lc_core.structure.anatomy import BINS, LARGEST_CODEBOOK, anatomy
+from lc_core.structure.contents import BINS, LARGEST_CODEBOOK, layer_contents
 from tests.lc_core.models import compressed, conv_net, mlp, seeded
 
 
@@ -15,7 +15,7 @@ def of(model, plan):
     """The layers by name, and Delta(Theta) by name."""
     tasks, thetas = compressed(model, plan)
     governed = [task.governed for task in tasks]
-    found = anatomy(governed, thetas, model.state_dict())
+    found = layer_contents(governed, thetas, model.state_dict())
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     deltas = {}
     for each, theta in zip(governed, thetas, strict=True):

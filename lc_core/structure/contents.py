@@ -19,7 +19,7 @@ BINS = 80
 LARGEST_CODEBOOK = 64
 
 
-def anatomy(
+def layer_contents(
     governed: Sequence[Governed], thetas: Sequence[Compressed], reference: Mapping[str, Tensor]
 ) -> list[dict[str, Any]]:
     """For each parameter under a Theta, as JSON data:
