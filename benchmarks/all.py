@@ -21,7 +21,7 @@ FILES = (
 
 
 def rows_of(name: str) -> list[Row]:
-    """The rows of the benchmark in that file, run in a process of its own; what it says meanwhile is passed on."""
+    """Runs the benchmark in that file in a process of its own and returns its rows; its standard error is passed on."""
     file = Path(__file__).parent / f"{name}.py"
     found = subprocess.run([sys.executable, str(file), "--json"], stdout=subprocess.PIPE, text=True, check=False)
     if found.returncode:
@@ -31,7 +31,7 @@ def rows_of(name: str) -> list[Row]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="*", metavar="NAME", help=f"some of {', '.join(FILES)}; all if unsaid")
+    parser.add_argument("files", nargs="*", metavar="NAME", help=f"some of {', '.join(FILES)}; by default all")
     chosen = parser.parse_args().files or FILES
     unknown = [name for name in chosen if name not in FILES]
     if unknown:

@@ -1,11 +1,17 @@
-"""C steps against what is commonly used for the same, on one thread.
+"""C steps against the usual libraries, on one thread.
 
-codebook-*-cold: scikit-learn's KMeans with ten starts, on the weights of a trained LeNet300 (784-300-100-10, tanh, all
-layers as one) and on a million of heavy tails; the worse of both counts. codebook-*-warm: KMeans from the centres of
-the step before, once. lowrank-*-warm: torch.linalg.svd. Warm rows go over consecutive inputs of LC runs on MNIST,
-early, in the middle and late, recorded here. topk-10M: torch.argsort. sum-sparse-codebook: ten rounds of our own C
-steps in turn. Either side is called again until 20 ms are over, and the mean of the calls counts. A row holds where the
-result is as good, too, in float64. MNIST is found by LCSWEEP_DATA.
+Each row compares with:
+
+- codebook-*-cold: scikit-learn's KMeans with ten starts, on the weights of a trained LeNet300 (784-300-100-10, tanh,
+  all layers as one) and on a million heavy-tailed numbers; the worse ratio counts.
+- codebook-*-warm: KMeans from the centres of the step before, one start.
+- lowrank-*-warm: torch.linalg.svd.
+- topk-10M: torch.argsort.
+- sum-sparse-codebook: ten rounds of our own two C steps in turn.
+
+The inputs of warm rows are consecutive C steps of LC runs on MNIST, recorded early, in the middle and late. Both sides
+are called again until 20 ms have passed; the mean of the calls counts. A row also needs a result that is as good, in
+float64. LCSWEEP_DATA names the folder of MNIST.
 """
 
 import copy
@@ -42,9 +48,9 @@ EXAMPLES, EPOCHS = 20_000, 10
 """Training images of a recording, and passes over them of the reference and of the LC run: 20 LC steps."""
 STEPS = (2, 3, 4, 10, 11, 12, 18, 19, 20)
 WITHIN = 1.001
-"""Times the other's error, at most: processors round differently, and up to 1.00012 was seen."""
+"""Largest error allowed, as a multiple of the other's: processors round differently, and 1.00012 was seen."""
 COLD, WARM, WARM_RANK, TOP_K, TOGETHER = 50.0, 10.0, 5.0, 10.0, 5.0
-"""How many times as fast: with room for every processor, of which one is twice as fast by this as another."""
+"""The speed-up that a row needs, with a margin: the ratio differs by up to a factor of two between processors."""
 ALTERNATIONS = 10
 LONG_ENOUGH = 0.02
 COLD_ROUNDS, WARM_ROUNDS = {2: 7, 4: 5, 16: 3, 64: 1}, {16: 15, 64: 9, 256: 5}
@@ -61,7 +67,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Recording:
-    """A compression that keeps what it is given."""
+    """A compression that records the inputs of its C steps."""
 
     compression: Compression
     steps: list[Step] = field(default_factory=list)
@@ -128,7 +134,7 @@ def recorded(
 
 @dataclass(frozen=True)
 class Race:
-    """Both sides on one input, and (our result, theirs) -> our error as a part of what it is held against."""
+    """Both sides on one input, and a function (our result, theirs) -> our error over theirs or the optimum."""
 
     ours: Callable[[], Any]
     against: Callable[[], Any]
@@ -138,7 +144,7 @@ class Race:
 def raced(
     name: str, races: Sequence[Race], *, target: float, rounds: int, worst: bool = False, within: float = WITHIN
 ) -> Row:
-    """The row of several inputs: the median over rounds of each, and of these the median, or the worst."""
+    """The row of several inputs: the median over the rounds of each input; then the median, or the worst, of inputs."""
     times, excesses = [], []
     for race in races:
         runs = [(*timed(race.ours), *timed(race.against)) for _ in range(rounds)]
@@ -153,7 +159,7 @@ def raced(
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, Any]:
-    """What `run` takes, in seconds, and gives: the mean of as many calls in a row as begin within LONG_ENOUGH."""
+    """Seconds of a call of `run`, the mean of the calls that begin within LONG_ENOUGH, and its result."""
     start, calls = time.perf_counter(), 0
     while True:
         result = run()
@@ -164,7 +170,7 @@ def timed(run: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def codebook_cold(name: str, size: int) -> Row:
-    """Both counts, against the best of ten starts."""
+    """A codebook of both kinds of weights, against the best of ten starts."""
     weights = (lenet300_weights(), heavy_tails(1_000_000))
     races = [_against_kmeans(w, size) for w in weights]
     return raced(name, races, target=COLD, rounds=COLD_ROUNDS[size], worst=True)
@@ -214,7 +220,7 @@ def _against_svd(step: Step, rank: int) -> Race:
 
 
 def top_k(name: str) -> Row:
-    """The support of 5 %; the same sum of magnitudes means the same magnitudes."""
+    """The support of 5 % of the weights. The sums of magnitudes must be equal."""
     w = heavy_tails(10_000_000)
     pruning = L0Pruning(keep=0.05)
     race = Race(
@@ -259,7 +265,7 @@ ROWS: dict[str, Callable[[str], Row]] = {
 
 
 def rows(only: Sequence[str]) -> Iterator[Row]:
-    """The rows of these names, as they are measured."""
+    """Measures the rows of these names."""
     for name, measure in ROWS.items():
         if name in only:
             yield measure(name)

@@ -46,7 +46,7 @@ FORMS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "int8": ("int8", {"bits": 8}),
 }
 EPOCHS = {"digits": 20, "lenet300": 3}
-"""Of the reference and of each job, where no sweep is given."""
+"""Epochs of the reference and of each job, where no sweep is given."""
 NAMES = tuple(f"{network}-{form}" for network in NETWORKS for form in FORMS)
 SLOWER, MORE, BYTES, ROUNDS, EXAMPLES = 1.05, 1.05, 4096, 100, 1000
 STUDY = """
@@ -103,14 +103,14 @@ class Exported:
     """The exported file of one compression of one network.
 
     Attributes:
-        name: of the network and the compression.
-        record: of the job.
-        payload_bytes: of its packed file before zstd.
-        onnx_bytes: of its ONNX file.
-        entropy_bytes: of its codes and supports, where it has any.
-        parity: how far ONNX Runtime's outputs are from torch's; None for eight-bit arithmetic.
+        name: the network and the compression.
+        record: the job's record.
+        payload_bytes: size of its packed file before zstd.
+        onnx_bytes: size of its ONNX file.
+        entropy_bytes: entropy of its codes and supports; None where it has none.
+        parity: difference of ONNX Runtime's outputs from torch's; None for eight-bit arithmetic.
         before: validation accuracy of the reference.
-        after: of the ONNX file.
+        after: validation accuracy of the ONNX file.
         timing: its row of the latency measurement.
     """
 
@@ -126,11 +126,11 @@ class Exported:
 
     def row(self) -> Row:
         """The row of the benchmark."""
-        timing, room = self.timing, MORE * self.payload_bytes + BYTES
+        timing, most = self.timing, MORE * self.payload_bytes + BYTES
         same = self.parity is None or self.parity <= TOLERANCE
-        holds = timing["ratio"] <= SLOWER and self.onnx_bytes <= room and same
+        holds = timing["ratio"] <= SLOWER and self.onnx_bytes <= most and same
         outputs = f"accuracy {self.after:.2%}" if self.parity is None else f"parity {self.parity:.0e}"
-        note = f"{self.onnx_bytes:,} bytes of at most {room:,.0f}, {outputs}"
+        note = f"{self.onnx_bytes:,} bytes of at most {most:,.0f}, {outputs}"
         ours, against = 1e6 * timing["p50_s"], 1e6 * timing["dense_p50_s"]
         interval = [timing["ratio_low"], timing["ratio_high"]]
         return Row(self.name, ours, against, timing["ratio"], SLOWER, holds, "us", interval, note)
@@ -153,7 +153,7 @@ class Exported:
 
 
 def exported(network: str, given: Path | None) -> list[Exported]:
-    """All compressions of a network, taken from the sweep in `given` where it has them."""
+    """All compressions of a network. Jobs that the sweep in `given` has are taken from it."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "run")
         if given is not None:
@@ -231,7 +231,7 @@ def _entropy(artifact: Artifact) -> int:
 
 
 def measured(given: argparse.Namespace) -> Iterator[Exported]:
-    """The files that were asked for."""
+    """The exported files of the given networks and names."""
     for network in NETWORKS:
         if any(name.startswith(f"{network}-") for name in given.only):
             yield from (each for each in exported(network, getattr(given, network)) if each.name in given.only)

@@ -1,8 +1,8 @@
-"""The L step of LeNet300 on MNIST: how near it comes to the machine's matrix products, and to a loop without LC.
+"""The speed of the L step of LeNet300 on MNIST, against one large matrix product and against a loop without LC.
 
-gemm-share: the floating-point operations of its matrix products a second, against those of one large product (float32,
-1024 square). plain-loop: a batch in the least code that trains the same network on the same batches by the same
-optimizer, against a batch in an L step. One thread, float32; MNIST is found by LCSWEEP_DATA.
+gemm-share: floating-point operations of its matrix products in a second, over those of one large product (float32,
+1024 x 1024). plain-loop: a batch in the least code that trains the same network on the same batches by the same
+optimizer, against a batch in an L step. One thread, float32. LCSWEEP_DATA names the folder of MNIST.
 """
 
 import statistics
@@ -25,7 +25,7 @@ BATCHES, ROUNDS, SQUARE, PRODUCTS, LR, MU = 40, 25, 1024, 10, 0.02, 0.01
 
 
 def plain_loop(model: nn.Module, inputs: Examples, targets: Tensor, *, batches: Batches, lrs: Sequence[float]) -> None:
-    """Nesterov SGD, and nothing else."""
+    """Trains by Nesterov SGD, without a penalty."""
     optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9, nesterov=True, fused=True)
     model.train()
     for lr in lrs:
@@ -73,7 +73,7 @@ def rows(only: Sequence[str]) -> Iterator[Row]:
 
 
 def gemm_share(l_step: Callable[[], None], *, flops: int) -> Row:
-    """The row of that name, of an L step that takes so many operations in matrix products."""
+    """The row `name`. A batch takes `operations` in matrix products."""
     left, right = torch.randn(SQUARE, SQUARE), torch.randn(SQUARE, SQUARE)
     product = torch.empty(SQUARE, SQUARE)
 
@@ -90,7 +90,7 @@ def gemm_share(l_step: Callable[[], None], *, flops: int) -> Row:
 
 
 def flops_a_batch(model: nn.Module, inputs: Tensor) -> int:
-    """Of the matrix products of a forward and a backward pass; 2 for a multiply-accumulate."""
+    """Floating-point operations of the matrix products of a forward and a backward pass: 2 a multiply-accumulate."""
     with FlopCounterMode(display=False) as counter:
         model(inputs).sum().backward()
     return int(counter.get_total_flops())

@@ -1,9 +1,9 @@
-"""Test error of LeNet300 on MNIST after LC at a budget of epochs, against what the LC toolkit publishes after 820.
+"""Test error of LeNet300 on MNIST after LC at a budget of epochs, against the LC toolkit's published error after 820.
 
-Each row is run over several seeds, each with a reference of its own; ours is their mean, the runs are the seeds' own.
-The figures hold for exactly Delta(Theta), trained on all 60,000 images, by the settings of `studies.mnist_lenet300`,
-one for all rows. Those were chosen on held-out training images: --validate holds the last 5,000 out and never looks at
-the test images. --plain trains as the toolkit does, on images as they are, at the reference's learning rate.
+Each row runs over several seeds, each with a reference of its own. "ours" is the mean over seeds, "runs" has each seed.
+The error is that of Delta(Theta), trained on all 60,000 images, with the settings of `studies.mnist_lenet300` in all
+rows. These were chosen on held-out training images: --validate holds out the last 5,000 and does not read the test
+images. --plain trains as the toolkit does, on unmoved images, at the reference's learning rate.
 """
 
 import functools
@@ -44,11 +44,11 @@ class Task:
     """A row to reproduce.
 
     Attributes:
-        plan: what compresses which layers.
-        epochs: of LC, counted in full.
+        plan: the compressions and their layers.
+        epochs: epochs of LC, all included.
         published: the toolkit's test error after 820 epochs, in percent.
-        figure: what the mean of ours must reach.
-        fewer: by how many times fewer parameters it must do with, where its size is learned.
+        figure: the mean test error that ours must reach, in percent.
+        fewer: how many times fewer parameters it must have, where its size is learned.
     """
 
     plan: Plan
@@ -73,7 +73,7 @@ TASKS = {
 
 @dataclass(frozen=True)
 class Run:
-    """What a seed came to: errors in percent, of the reference, by direct compression, and after LC."""
+    """The result of a seed: errors in percent of the reference, after direct compression, and after LC."""
 
     reference: float
     direct: float
@@ -85,7 +85,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Settings:
-    """What all runs have in common, and where their references are kept meanwhile."""
+    """The settings of all runs, and the folder of their references."""
 
     validate: bool
     plain: bool
@@ -94,7 +94,7 @@ class Settings:
 
 @functools.cache
 def splits(*, validate: bool) -> tuple[Split, Split]:
-    """What is trained on, and what is measured: the test images, or with `validate` held-out training images."""
+    """The split to train on and the split to measure: test images, or with `validate` held-out training images."""
     images, classes, test, test_classes = load_mnist()
     if validate:
         images, test, classes, test_classes = images[:-VAL], images[-VAL:], classes[:-VAL], classes[-VAL:]
@@ -103,7 +103,7 @@ def splits(*, validate: bool) -> tuple[Split, Split]:
 
 
 def train_one(seed: int, settings: Settings) -> None:
-    """Writes the reference of `seed` into the settings' folder."""
+    """Trains the reference of `seed` and writes it into the settings' folder."""
     settle_process()
     train, _ = splits(validate=settings.validate)
     torch.manual_seed(seed)
@@ -142,7 +142,7 @@ def run_one(name: str, seed: int, settings: Settings) -> Run:
 
 
 def fewer_parameters(model: nn.Module, state: LCState) -> float:
-    """How many times fewer parameters there are with the factors of `state` than in `model`."""
+    """Parameters of `model` over those with the factors of `state`."""
     whole = sum(parameter.numel() for parameter in model.parameters())
     factored = [theta for theta in state.thetas if isinstance(theta, Factored)]
     saved = sum(math.prod(theta.shape) - theta.rank * sum(theta.shape) for theta in factored)
@@ -150,7 +150,7 @@ def fewer_parameters(model: nn.Module, state: LCState) -> float:
 
 
 def rows(only: Sequence[str], *, seeds: int, workers: int, settings: Settings) -> Iterator[Row]:
-    """The rows of `only`; each seed is told of on standard error as it ends."""
+    """Measures the rows of `only`; prints each seed to standard error when it ends."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         list(pool.map(train_one, range(seeds), [settings] * seeds))
@@ -164,7 +164,7 @@ def rows(only: Sequence[str], *, seeds: int, workers: int, settings: Settings) -
 
 
 def said(run: Run) -> str:
-    """A run in words."""
+    """A run as text."""
     return (
         f"{run.error:.2f} % (reference {run.reference:.2f}, direct compression {run.direct:.2f}), gap {run.gap:.4f}, "
         f"{run.fewer:.2f} times fewer parameters, {run.seconds:.0f} s"
@@ -187,7 +187,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="how many seeds, from 0 up (5)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes at once (2)")
     parser.add_argument("--validate", action="store_true", help="train on 55,000 images and measure on 5,000 of train")
-    parser.add_argument("--plain", action="store_true", help="images as they are, the reference's learning rate")
+    parser.add_argument("--plain", action="store_true", help="unmoved images, the reference's learning rate")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(given.validate, given.plain, folder)

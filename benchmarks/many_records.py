@@ -1,4 +1,4 @@
-"""Sweeps of thousands of records, made up, and what it costs to read them: each reader in a process of its own."""
+"""Makes sweeps of thousands of made-up records, and measures reading them, each reader in a process of its own."""
 
 import atexit
 import hashlib
@@ -26,7 +26,7 @@ from sweep.store.manifest import Manifest, Reference, read_manifest
 from sweep.store.record import Done, Record, Score
 from sweep.store.records import read_records
 
-if TYPE_CHECKING:  # torch and Optuna are not of what reading costs
+if TYPE_CHECKING:  # torch and Optuna would count in the cost of reading
     from sweep.search.open import SweepSearch
 
 N_VAL = 10_000
@@ -35,7 +35,7 @@ FAMILIES, KNOBS = ("prune", "quantize", "low rank", "all"), ("keep", "size", "ra
 PEAK = """
 import atexit, sys
 atexit.register(lambda: sys.stderr.write(open("/proc/self/status").read()))
-"""  # what wait4 calls the peak is at least that of the process that forked
+"""  # the peak of wait4 is never below that of the parent process
 STATUS = "import sys; from sweep.cli import main; raise SystemExit(main(['status', sys.argv[1], '--json']))"
 TABLE = (
     "import sys; from pathlib import Path; from sweep.store.table import table; print(len(table(Path(sys.argv[1]))))"
@@ -47,7 +47,7 @@ search that knows all records, and its index."""
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a process: wall and processor seconds, and the MB that it had resident at most."""
+    """Wall seconds, processor seconds and peak resident MB of a process."""
 
     wall: float
     processor: float
@@ -55,7 +55,7 @@ class Cost:
 
 
 def write_sweep(root: Path, *, jobs: int, seed: int = 0) -> None:
-    """A sweep of so many finished jobs, three seeds a configuration, in `root`."""
+    """Writes a sweep of so many finished jobs into `root`, three seeds a configuration."""
     folder = SweepFolder(root)
     val = Score(accuracy=0.98, n=N_VAL, low=0.977, high=0.9826)
     manifest = Manifest(
@@ -75,11 +75,11 @@ def write_sweep(root: Path, *, jobs: int, seed: int = 0) -> None:
     for record in _records(jobs, seed=seed):
         path = folder.record(record.id)
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(record.to_json(), indent=1) + "\n")  # as `write_json`, but for the flush to the disk
+        path.write_text(json.dumps(record.to_json(), indent=1) + "\n")  # as `write_json`, without the flush to the disk
 
 
 def cost_of(reader: str, root: Path) -> Cost:
-    """What `reader` costs on the sweep in `root`."""
+    """The cost of `reader` on the sweep in `root`."""
     programs = {"status": ["-c", PEAK + STATUS], "store": ["-c", PEAK + TABLE]}
     command = [sys.executable, *programs.get(reader, [__file__, reader]), str(root)]
     clock = time.perf_counter()
@@ -96,7 +96,7 @@ def cost_of(reader: str, root: Path) -> Cost:
 
 
 def _records(jobs: int, *, seed: int) -> Iterator[Done]:
-    """Of four families of three knobs, as `sweep.job` makes them; the error grows as the file shrinks, and scatters."""
+    """Records of four families of three knobs, as `sweep.job` makes them. Smaller files have larger, noisy errors."""
     from sweep.job.compress import stamped
     from sweep.store.job import Job
 
@@ -121,7 +121,7 @@ def _records(jobs: int, *, seed: int) -> Iterator[Done]:
 
 
 def search_of(records: Sequence[Record], root: Path) -> "SweepSearch":
-    """A grid over the configurations of `records`, all of them known, as a run begins it; its index is made anew."""
+    """Opens a grid as a run does: all `records` are known, and its index is made anew."""
     from sweep.search.index import index_url, open_index
     from sweep.search.open import open_search
     from sweep.search.protocol import Entries, Entry, SearchPlan

@@ -1,4 +1,4 @@
-"""What the orchestration costs on the real Ray: a trivial job, and the time that workers wait between jobs."""
+"""The cost of orchestration on the real Ray: the time of a trivial job, and the time that workers wait between jobs."""
 
 import bisect
 import os
@@ -22,12 +22,12 @@ from sweep.store.job import Job
 from sweep.store.record import Done, Record
 from sweeps import prepared, study_in
 
-WARM = 20  # jobs before the clock starts: workers are up by then, and have imported torch
+WARM = 20  # jobs before the clock starts: by then the workers have started and imported torch
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Of one job: wall time, and the driver's own processor time, in seconds."""
+    """Wall time and the driver's processor time of one job, in seconds."""
 
     wall: float
     driver: float
@@ -53,10 +53,10 @@ class Noting(Progress):
 
 
 def trivial(*, workers: int, jobs: int) -> tuple[Pace, Pace]:
-    """A trivial job through lcsweep, and through bare Ray tasks: each on a Ray of its own with so many workers.
+    """The pace of trivial jobs through lcsweep and as bare Ray tasks, each on a Ray of its own with so many workers.
 
-    The bare task is a `ray.remote` function that does the same jobs by `compress.run_job`, and publishes their records:
-    no Tune, no search, no index, all tasks handed to Ray at once.
+    The bare task is a `ray.remote` function that runs the same jobs by `compress.run_job` and publishes their records.
+    It has no Tune, no search and no index, and Ray gets all tasks at once.
     """
     with tempfile.TemporaryDirectory() as folder, study_in(Path(folder, "study"), configurations=jobs + WARM) as study:
         return _ours(prepared(study, workers=workers)), _bare(prepared(study, workers=workers))
@@ -65,9 +65,8 @@ def trivial(*, workers: int, jobs: int) -> tuple[Pace, Pace]:
 def busy(*, workers: int, jobs: int, seconds: float) -> float:
     """The share of their time that workers spend in jobs of so many seconds.
 
-    From when all workers are first at a job until the first is left without one: the start of Ray and of the workers,
-    of which the first do jobs while others start, and the last round are left out. A job's time is what its record
-    says.
+    It is measured from the moment when all workers run a job until the first worker gets no more: without the start of
+    Ray and of the workers, and without the last round. The record gives a job's time.
     """
     with (
         tempfile.TemporaryDirectory() as folder,

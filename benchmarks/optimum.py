@@ -1,4 +1,4 @@
-"""The least distortion of one-dimensional k-means, worked out in full: what C steps are held against."""
+"""The least distortion of one-dimensional k-means, by dynamic programming: the optimum that C steps compare with."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,20 +1,18 @@
-"""What the orchestration costs: a job of no length, workers that wait, many records, and a thousand workers.
+"""The cost of orchestration: trivial jobs, workers that wait, many records, and a thousand simulated workers.
 
-trivial-job: wall milliseconds of a job that does next to nothing, on two workers that have imported torch, of the
-jobs after the first twenty; against it the same job (`compress.run_job`, its record published) as a bare `ray.remote`
-task on as many workers, all handed to Ray at once: no Tune, no search, no index. The two run in turn, each on a Ray of
-its own; the ratio is the median over rounds, at most 2. workers-busy: the share of two workers' time that is spent in
-jobs of five seconds, without the start of Ray and the last round; eight-busy: the same of eight workers, whose jobs
-sleep.
-
-store, status, pick, front, resume -growth: processor seconds of a process that reads a sweep of 100,000 made-up
-records (10,000 with --small), against those for a tenth of them times what n log n allows (12.5); without those for
-none. At most 1. The note has the wall seconds, the exponent and the MB at most resident.
-
-simulated-busy: the share of 1,000 workers' time spent in jobs of a minute, in the mean, by the driver's own code on a
-virtual clock (virtual_time.py), with what Tune and Ray take a job as trivial-job finds it. simulated-saturation: jobs a
-second that this driver can handle, against what 1,000 workers with jobs of a minute want; simulated-search: the same
-without Tune, of a search for the smallest.
+- trivial-job: wall milliseconds of a job that does almost nothing, on two workers that have imported torch, after the
+  first twenty jobs. It is compared with the same job (`compress.run_job`, its record published) as a bare `ray.remote`
+  task on as many workers: no Tune, no search, no index, and Ray gets all tasks at once. Both run in turn, each on a Ray
+  of its own. The ratio is the median over rounds, at most 2.
+- workers-busy: the share of two workers' time that is spent in jobs of five seconds, without the start of Ray and the
+  last round. eight-busy: the same with eight workers, whose jobs sleep.
+- store-, status-, pick-, front-, resume-growth: processor seconds of a process that reads a sweep of 100,000 made-up
+  records (10,000 with --small), less those for no records; against those for a tenth of the records, times the growth
+  of n log n (12.5). At most 1. The note has the wall seconds, the exponent and the peak resident MB.
+- simulated-busy: the mean share of 1,000 workers' time that is spent in jobs of a minute. The driver's own code runs on
+  a virtual clock (virtual_time.py); trivial-job gives the time that Tune and Ray take for a job.
+- simulated-saturation: jobs a second that this driver can handle, against the rate that 1,000 workers with jobs of a
+  minute need. simulated-search: the same for a search for the smallest, without Tune.
 """
 
 import math
@@ -40,12 +38,12 @@ SIMULATED = ("simulated-busy", "simulated-saturation", "simulated-search")
 NAMES = ("trivial-job", "workers-busy", "eight-busy", *GROWTH, *SIMULATED)
 MINUTE = 60.0
 NOISE = 0.01
-"""Processor seconds of two processes that do the same differ by this; of a few records that is more than they cost."""
+"""Equal processes differ by this many processor seconds, more than a few records cost."""
 
 
 @cache
 def paces(rounds: int, jobs: int) -> list[tuple[on_ray.Pace, on_ray.Pace]]:
-    """Ours and the bare task's, of each round."""
+    """The pace of ours and of the bare task in each round."""
     return [on_ray.trivial(workers=2, jobs=jobs) for _ in range(rounds)]
 
 
@@ -69,7 +67,7 @@ def busy(name: str, *, workers: int, jobs: int, seconds: float) -> Row:
 
 
 def growths(readers: Sequence[str], *, jobs: int, rounds: int) -> Iterator[Row]:
-    """Of each reader, its time on so many records and on a tenth of them."""
+    """The row of each reader: its time on so many records against that on a tenth of them."""
     with tempfile.TemporaryDirectory() as folder:
         none, few, many = (Path(folder, str(count)) for count in (0, jobs // 10, jobs))
         for root in (none, few, many):
@@ -80,7 +78,7 @@ def growths(readers: Sequence[str], *, jobs: int, rounds: int) -> Iterator[Row]:
 
 
 def growth(reader: str, jobs: int, seconds: Sequence[tuple[float, ...]], costs: Sequence[many_records.Cost]) -> Row:
-    """The row of `seconds`, each for no records, a tenth of `jobs` and `jobs`."""
+    """The row of a reader from its costs on no records, on a tenth of `jobs`, and on `jobs`."""
     allowed = 10 * math.log(jobs) / math.log(jobs / 10)
     times = [(max(few - none, NOISE), max(many - none, NOISE)) for none, few, many in seconds]
     ratios = [many / (few * allowed) for few, many in times]
@@ -92,7 +90,7 @@ def growth(reader: str, jobs: int, seconds: Sequence[tuple[float, ...]], costs: 
 
 
 def simulated(*, workers: int, configurations: int, per_job: float, search: SearchName) -> Simulated:
-    """A sweep of three seeds a configuration, or a search, on so many workers of a virtual clock."""
+    """Simulates a sweep of three seeds a configuration, or a search, on so many workers."""
     aimed = search == "smallest"
     simulation = Simulated(seconds=MINUTE, per_job=per_job)
     with (
@@ -110,7 +108,7 @@ def simulated(*, workers: int, configurations: int, per_job: float, search: Sear
 def simulations(
     only: Sequence[str], *, in_all: Callable[[], float], workers: int, configurations: int
 ) -> Iterator[Row]:
-    """A sweep of a grid on many workers, and a search; `in_all` is what a job takes of the driver on the real Ray."""
+    """The rows of a simulated grid and search. `in_all`: the driver's seconds for a job on the real Ray."""
     wanted = workers / MINUTE
     if {"simulated-busy", "simulated-saturation"} & set(only):
         bare = simulated(workers=workers, configurations=configurations, per_job=0.0, search="grid")
@@ -134,7 +132,7 @@ def simulations(
 
 
 def rows(only: Sequence[str], *, small: bool) -> Iterator[Row]:
-    """The rows of `only`; `small` ones show that it runs, not what it costs."""
+    """Measures the rows of `only`. `small` only checks that the benchmark runs."""
     rounds, jobs = (1, 20) if small else (5, 150)
 
     def in_all() -> float:
@@ -155,6 +153,6 @@ def rows(only: Sequence[str], *, small: bool) -> Iterator[Row]:
 
 if __name__ == "__main__":
     parser = options(__doc__, names=NAMES)
-    parser.add_argument("--small", action="store_true", help="a hundredth of the size: that it runs, not what it costs")
+    parser.add_argument("--small", action="store_true", help="a hundredth of the size, to check that it runs")
     given = parser.parse_args()
     speak(rows(given.only, small=given.small), as_json=given.json)

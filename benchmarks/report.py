@@ -1,10 +1,10 @@
-"""The report of 100, 1,000 and 10,000 records: how long it takes to draw, how that grows, how large the page is.
+"""The report of 100, 1,000 and 10,000 records: its time, the growth of its time, and the size of its page.
 
     python benchmarks/report.py [--json] [--only ROW ...]
 
-A row `report-N` is the whole of `lcsweep report`, in a process of its own, in seconds, against what growth by n log n
-from the row before makes of that one; the first against matplotlib drawing a cloud of as many points in the same three
-formats: a report has up to five figures, a page and the curves. The page's size is beside it.
+A row `report-N` is the time of `lcsweep report` in a process of its own, in seconds. It is compared with the row
+before, grown by n log n; the first row with matplotlib drawing as many points in the same three formats. A report has
+up to five figures, a page and the curves. The note has the page's size.
 """
 
 import math
@@ -71,6 +71,6 @@ def _took(program: str, argument: object) -> float:
 
 if __name__ == "__main__":
     parser = options(__doc__ or "", names=NAMES)
-    parser.add_argument("--rounds", type=int, default=3, help="each time is the median of so many")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds; each time is their median")
     given = parser.parse_args()
     speak(rows(given.only, rounds=given.rounds), as_json=given.json)

@@ -1,4 +1,4 @@
-"""How every benchmark speaks: rows of ours against theirs, both sides measured in one run, as a table or as JSON."""
+"""The output of every benchmark: rows of ours against theirs, measured in one run, as a table or as JSON."""
 
 import argparse
 import json
@@ -23,15 +23,15 @@ class Row:
     """One comparison.
 
     Attributes:
-        name: of the row.
-        ours: what lcsweep measures, in `unit`.
-        against: what it is compared with measures.
-        ratio: how many times better ours is, or as the benchmark says.
-        target: what `ratio`, or `ours` where there is no ratio to reach, is held to.
-        holds: whether it is reached, and the results are as good as asked for.
-        unit: of `ours` and `against`.
-        runs: the ratio of each round, or each seed's own result.
-        note: what else was checked, for the table.
+        name: the name of the row.
+        ours: lcsweep's number, in `unit`.
+        against: the number that it is compared with.
+        ratio: how many times better ours is, or what the benchmark's docstring says.
+        target: the target of `ratio`, or of `ours` where there is no target ratio.
+        holds: whether the target is met and the results are as good as required.
+        unit: the unit of `ours` and `against`.
+        runs: the ratio of each round, or the result of each seed.
+        note: other facts, for the table.
     """
 
     name: str
@@ -58,7 +58,7 @@ def compared(
 ) -> Row:
     """The row of how many times faster `ours` is than `against`: medians over rounds in which both run in turn.
 
-    What is printed is `times` the milliseconds of a run: a part of it, where one does many things.
+    The row shows the milliseconds of a run multiplied by `times`, such as 1/n for a run that does n things.
     """
     pairs = [(seconds(ours), seconds(against)) for _ in range(rounds)]
     ratios = [theirs / own for own, theirs in pairs]
@@ -68,14 +68,14 @@ def compared(
 
 
 def seconds(run: Callable[[], Any]) -> float:
-    """What `run` takes."""
+    """Seconds that `run` takes."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
 def machine() -> dict[str, Any]:
-    """Where the numbers were measured."""
+    """Facts on this machine and its libraries."""
     return {
         "cpu": cpu(),
         "cores": os.cpu_count(),
@@ -86,7 +86,7 @@ def machine() -> dict[str, Any]:
 
 
 def speak(rows: Iterable[Row], *, as_json: bool) -> None:
-    """Prints `rows`: a line each as it is measured, or one JSON object at the end."""
+    """Prints each row as it is measured, or one JSON object at the end."""
     if as_json:
         print(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}))
         return
@@ -97,7 +97,7 @@ def speak(rows: Iterable[Row], *, as_json: bool) -> None:
 
 
 def said(facts: dict[str, Any]) -> str:
-    """`machine` in words."""
+    """`machine` as text."""
     return ", ".join(f"{key} {value}" for key, value in facts.items())
 
 
@@ -108,7 +108,7 @@ def line(row: Row) -> str:
 
 
 def options(description: str, *, names: Sequence[str]) -> argparse.ArgumentParser:
-    """What every benchmark understands: --json, and --only with names of its rows."""
+    """The options of every benchmark: --json, and --only with names of its rows."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--only", nargs="+", choices=names, default=list(names), metavar="ROW", help=" ".join(names))

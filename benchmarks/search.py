@@ -6,7 +6,7 @@ their geometric mean. The range of x (2.5 to 6 times), c, p (2 to 5) and g (0 to
 is a drop of one point. Noise has an sd of 0.15 points. A winner is false when its mean misses the target.
 
 What a row's name ends in:
--jobs: jobs that were started; for TPE alone and NSGA-II, until the optimum has run, at most 100.
+-jobs: jobs that were started; for TPE alone and NSGA-II those until the optimum has run, at most 100.
 -hit: the share of runs that end at the optimum.
 -noisy-jobs, -noisy-hit, -false-winners: the same under noise; a hit is then within 10 % of the optimum's bytes.
 -2-rounds, -8-rounds, -64-rounds: rounds of so many jobs at once, without noise.
@@ -44,7 +44,7 @@ TARGETS = {"smallest-jobs": 25.0, "smallest-hit": 1.0, "smallest-noisy-hit": 0.9
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """Configurations, and by how many points the mean of each clears the target."""
+    """Configurations, and the margin of each one's mean over the target, in points."""
 
     families: dict[str, dict[str, tuple[int, ...]]]
     keys: list[tuple[str, tuple[int, ...]]]
@@ -67,7 +67,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Run:
-    """What a strategy came to."""
+    """The result of a strategy."""
 
     jobs: int
     winner: int | None
@@ -79,7 +79,7 @@ Result = Callable[[int], float]
 
 
 def make_surface(generator: np.random.Generator) -> Surface:
-    """A random surface, as the module's docstring says, whose optimum is inside the families' ranges."""
+    """A random surface (see the module's docstring) whose optimum is inside the families' ranges."""
     ranges = np.exp(generator.uniform(np.log(2.5), np.log(6), 3))
     loosest = np.array([least for _, least in SHARES.values()]) * generator.uniform(1, 2, 3)
     steepness, knee = generator.uniform(2, 5, 3), loosest / ranges ** generator.uniform(0.2, 0.9, 3)
@@ -163,7 +163,7 @@ def bisection(surface: Surface, result: Result) -> Run:
 
 
 def _bisect(meets: Callable[[int], bool | None], count: int) -> int:
-    """The tightest level that meets the target, or -1. A level that need not run counts as one that meets it."""
+    """The tightest level that meets the target, or -1. A level that need not run counts as meeting it."""
     low, high = -1, count
     while high - low > 1:
         middle = (low + high) // 2
@@ -178,7 +178,7 @@ def grid(surface: Surface, result: Result) -> Run:
 
 
 def tpe_with_skips(surface: Surface, result: Result) -> Run:
-    """Runs what TPE draws, unless size or order rules it out, as `--search tpe --confirm 0` does."""
+    """Runs the configurations that TPE draws and that size or order do not rule out, as `--search tpe --confirm 0`."""
     sizes = {key: int(size) for key, size in zip(surface.keys, surface.space.sizes, strict=True)}
     sampler = SmallestSampler(
         surface.families,
@@ -197,7 +197,7 @@ def tpe_with_skips(surface: Surface, result: Result) -> Run:
 
 
 def alone(surface: Surface, result: Result, sampler: BaseSampler) -> Run:
-    """Runs what an Optuna sampler draws until the optimum has run: the sampler itself does not know when to stop."""
+    """Runs what an Optuna sampler draws until the optimum has run: the sampler itself has no stopping rule."""
     parameters = Parameters(surface.families)
     study = optuna.create_study(sampler=sampler)
     known: dict[int, float] = {}

@@ -1,4 +1,4 @@
-"""Sweeps for the benchmark of the orchestration: a study in a folder of its own, whose jobs do next to nothing."""
+"""Sweeps for the benchmark of orchestration: a study in a folder of its own, whose jobs do almost nothing."""
 
 import contextlib
 import os
@@ -50,7 +50,7 @@ study = Study(
 
 @contextlib.contextmanager
 def study_in(folder: Path, *, configurations: int, seconds: float = 0.0) -> Iterator[Path]:
-    """A study's file in `folder`, of so many configurations (tens of them) whose jobs sleep for so long."""
+    """Writes a study into `folder`, with so many configurations (rounded up to tens), whose jobs sleep for so long."""
     folder.mkdir(parents=True)
     path = folder / "trivial.py"
     path.write_text(STUDY.format(turns=1000 + -(-configurations // 10), seconds=seconds))
@@ -59,7 +59,7 @@ def study_in(folder: Path, *, configurations: int, seconds: float = 0.0) -> Iter
 
 
 def prepared(study: Path, *, workers: int, **others: Any) -> Sweep:
-    """A sweep of direct compressions beside the study, all of it to be run, but for `others`."""
+    """A prepared sweep of direct compressions beside the study, with no finished job; `others` are further options."""
     usual: dict[str, Any] = {
         "search": "grid",
         "target": None,

@@ -1,8 +1,8 @@
-"""A sweep on workers that are only said to be there: jobs take virtual time, the driver its own.
+"""Simulates a sweep on many workers: jobs take virtual time, the driver real time.
 
-`Simulated.run` stands in for `runner.run`: the same search, index, progress and records, but no Ray. A job takes what a
-model of its cost says, on a virtual clock. What the driver does between two events (asking, telling, drawing, writing
-the index) takes the processor time that it really takes, and while it is at it no other worker is served.
+`Simulated.run` replaces `runner.run`, with the same search, index, progress and records, but without Ray. A job takes
+random time on a virtual clock. The driver's work between two events (asking, telling, drawing, writing the index) takes
+its real processor time; meanwhile it serves no other worker.
 """
 
 import heapq
@@ -27,14 +27,14 @@ N_VAL = 10_000
 
 @dataclass
 class Simulated:
-    """A runner of `driver.run`, and what it has seen.
+    """A runner for `driver.run`, and its measurements.
 
     Attributes:
-        seconds: of a job, in the mean; each takes between half of it and half as much again.
-        per_job: seconds of the driver that Tune and Ray would take for a job on top.
-        jobs: done.
-        driver: seconds of the driver in all.
-        busy: share of the workers' time that was spent in jobs, while there were enough of them for all.
+        seconds: mean seconds of a job; each takes from 0.5 to 1.5 times as long.
+        per_job: further seconds of the driver that Tune and Ray would take for a job.
+        jobs: the number of finished jobs.
+        driver: all seconds of the driver.
+        busy: share of the workers' time that was spent in jobs, while there were enough jobs for all workers.
     """
 
     seconds: float
@@ -52,11 +52,11 @@ class Simulated:
         watch: Watch,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        """Does what `search` asks for, as `runner.run` does."""
+        """Runs the jobs that `search` asks for, as `runner.run` does."""
         workers = context.workers
-        now = work = 0.0  # virtual: until when the driver is busy; of jobs that have been started
+        now = work = 0.0  # virtual seconds: when the driver is free; total of the started jobs
         running: list[tuple[float, int, Job, str]] = []
-        full: list[tuple[float, float]] = []  # from when on all workers had a job, and what they had done by then
+        full: list[tuple[float, float]] = []  # times when all workers had a job, and the work done by then
         begun = 0
         while True:
             spent = time.process_time()
@@ -70,7 +70,7 @@ class Simulated:
                 work += takes
                 heapq.heappush(running, (now + takes, begun, job, json.dumps(self.record(job, takes).to_json())))
                 begun += 1
-            if len(running) == workers:  # those that run have this much before them
+            if len(running) == workers:  # the running jobs have this much left
                 full.append((now, work - sum(max(0.0, end - now) for end, *_ in running)))
             if not running:
                 break
@@ -90,7 +90,7 @@ class Simulated:
         return self.seconds * random.Random(job.id).uniform(0.5, 1.5)
 
     def record(self, job: Job, seconds: float) -> Record:
-        """What a worker would publish; the error grows as knobs of the study of `sweeps` tighten, from 2 to 3 %."""
+        """The record that a worker would publish. The error grows from 2 to 3 % as the knobs of the study tighten."""
         if not self._usual:
             self._usual = stamped(job)
         accuracy = 0.99 - 20 / float(job.configuration["kept"]) - (float(job.configuration["turn"]) - 1000) / 40_000
@@ -103,6 +103,6 @@ class Simulated:
         return Done(status="done", val=val, direct=val, seconds=seconds, **self._usual | facts | sizes | known)
 
     def _count(self, now: float, spent: float, *, jobs: int) -> float:
-        """The virtual time after the driver has spent that long, and what Tune takes to start so many jobs."""
+        """The virtual time after `spent` seconds of the driver and Tune's and Ray's time for so many jobs."""
         self.driver += spent + jobs * self.per_job
         return now + spent + jobs * self.per_job

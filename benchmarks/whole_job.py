@@ -1,10 +1,12 @@
-"""A whole LC job of LeNet300 on MNIST, 40 epochs, each layer k=2: where its time goes, and what memory a worker takes.
+"""A whole LC job of LeNet300 on MNIST, 40 epochs, k=2 in each layer: the parts of its time, and a worker's memory.
 
-training-share: seconds in forward, backward and optimizer, of the job's seconds but for evaluation. evaluation-share:
-seconds of putting Delta(Theta) into a model and of its validation at every LC step, of all the job's; at most. Both of
-one job in this process, done as a worker does it. peak-memory: MB that a worker of a real sweep has resident at most,
-without the data, which all workers read from one shared copy; ours is that, against it the peak with that copy. Linux
-only. MNIST is found by LCSWEEP_DATA.
+- training-share: seconds in forward, backward and optimizer, over the job's seconds without evaluation.
+- evaluation-share: seconds of putting Delta(Theta) into a model and validating it at every LC step, over all seconds of
+  the job. Both shares are of one job in this process, run as a worker runs it.
+- peak-memory: peak resident MB of a worker in a real sweep, without the data, of which all workers share one copy.
+  "against" is the peak with that copy. Linux only.
+
+LCSWEEP_DATA names the folder of MNIST.
 """
 
 import dataclasses
@@ -52,7 +54,7 @@ study = dataclasses.replace(
 
 
 def shares() -> tuple[Counter[str], float]:
-    """Seconds of one job by what they went to, and in all."""
+    """Seconds of one job by part, and in all."""
     settle_process()
     data, model = study.load_data(), study.seeded_model()
     recipe = dataclasses.replace(study.reference, epochs=5)
@@ -86,7 +88,7 @@ def shares() -> tuple[Counter[str], float]:
 
 
 def timed(run: Callable[..., Any], spent: Counter[str], kind: str) -> Callable[..., Any]:
-    """`run`, whose seconds are added to those of `kind`."""
+    """`run`, with its seconds added to those of `kind`."""
     clock = time.perf_counter
 
     def timing(*given: Any, **named: Any) -> Any:
@@ -99,7 +101,7 @@ def timed(run: Callable[..., Any], spent: Counter[str], kind: str) -> Callable[.
 
 
 def peak_memory() -> tuple[float, float]:
-    """MB that the worker of a sweep of one job had resident at most: without what it shares with others, and with."""
+    """Peak resident MB of the worker of a sweep of one job: without and with shared memory."""
     own = whole = 0.0
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "short.py").write_text(SHORT)
@@ -117,7 +119,7 @@ def peak_memory() -> tuple[float, float]:
 
 
 def workers() -> Iterator[str]:
-    """/proc's status of each process that does jobs for a sweep."""
+    """/proc's status of each worker process of a sweep."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             if Path("/proc", pid, "cmdline").read_bytes().startswith(b"ray::ImplicitFunc"):
