@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("lc_core", "sweep", "studies", "reports")
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
-# What the files of each room may import of ours, besides their own room: no arrow goes upward, and none in a circle.
-# A room is a folder; a file beside the rooms is a room of its own. What a line names, the lines above it define.
+# What the files of each part may import of ours, besides their own part: no arrow goes upward, and none in a circle.
+# A part is a folder, or a file beside the folders. Each line names only parts that are defined above it.
 CORE = {
     "lc_core.compression": (),
     "lc_core.graph": (),
@@ -147,26 +147,26 @@ def within(name: str, modules: tuple[str, ...]) -> bool:
     return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
-def public(name: str, *, room: str) -> bool:
+def public(name: str, *, part: str) -> bool:
     """Whether `name` is in the public face of the core, lc_core/__init__.py, for a file that may import the core."""
-    return name.count(".") == 1 and within(name, ("lc_core",)) and "lc_core" in ARROWS[room]
+    return name.count(".") == 1 and within(name, ("lc_core",)) and "lc_core" in ARROWS[part]
 
 
-def room_of(file: str) -> str:
-    """The name of the room that `file` is in, a key of ARROWS."""
+def part_of(file: str) -> str:
+    """The part that `file` is in, a key of ARROWS."""
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    return max((room for room in ARROWS if within(module, (room,))), key=len)
+    return max((part for part in ARROWS if within(module, (part,))), key=len)
 
 
 def violations(source: str, *, file: str) -> Iterator[str]:
     """What `file` imports against the design, a line each."""
-    package, room = file.split("/")[0], room_of(file)
-    ours = (room, *ARROWS[room])
+    package, part = file.split("/")[0], part_of(file)
+    ours = (part, *ARROWS[part])
     libraries = CORE_LIBRARIES | (ONNX_LIBRARIES if fnmatch.fnmatch(file, ONNX_FILES) else set())
     for line, name in imported(source, file=file):
         where = f"{file}:{line} imports {name}"
         top = name.split(".")[0]
-        if top in (*PACKAGES, "tests", "benchmarks") and not within(name, ours) and not public(name, room=room):
+        if top in (*PACKAGES, "tests", "benchmarks") and not within(name, ours) and not public(name, part=part):
             yield f"{where}; of ours it may import {', '.join(ours)}"
         if package == "lc_core" and top not in {"lc_core", *libraries, *sys.stdlib_module_names}:
             yield f"{where}; the core imports {', '.join(sorted(libraries))} and the standard library"
@@ -189,11 +189,11 @@ def test_imports_follow_the_arrows() -> None:
 
 
 def test_no_arrow_goes_in_a_circle() -> None:
-    rooms = list(ARROWS)
-    for place, (room, targets) in enumerate(ARROWS.items()):
+    parts = list(ARROWS)
+    for place, (part, targets) in enumerate(ARROWS.items()):
         for target in targets:
             if target not in PACKAGES:
-                assert rooms.index(target) < place, f"{room} imports {target}, which is defined below it"
+                assert parts.index(target) < place, f"{part} imports {target}, which is defined below it"
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_the_wheel_carries_every_source_and_template(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = tmp_path.glob("lcsweep-*.whl")
-    shipped = set(zipfile.ZipFile(wheel).namelist())
+    in_wheel = set(zipfile.ZipFile(wheel).namelist())
     found = (
         path
         for kind in ("j2", "js", "css", "c")
@@ -395,4 +395,4 @@ def test_the_wheel_carries_every_source_and_template(tmp_path: Path) -> None:
     )
     templates = {path.relative_to(ROOT).as_posix() for path in found}
     assert templates
-    assert {*SOURCES, *templates} <= shipped
+    assert {*SOURCES, *templates} <= in_wheel

@@ -101,8 +101,8 @@ def commands(findings: Findings) -> list[str]:
 
 def look_of_pick(findings: Findings) -> Measurement | None:
     """The last measurement of the pick on the test split; None before the first."""
-    shipped = None if findings.pick is None else findings.pick.candidate.best_id
-    return next((look for look in reversed(findings.measurements) if look.id == shipped), None)
+    picked = None if findings.pick is None else findings.pick.candidate.best_id
+    return next((look for look in reversed(findings.measurements) if look.id == picked), None)
 
 
 def describe_figure(findings: Findings) -> str:

@@ -1,4 +1,4 @@
-"""A job's checkpoint: its state after an LC step. A later attempt at the job goes on from it, bit for bit.
+"""A job's checkpoint: its state after an LC step. When the job starts again, it continues from it, bit for bit.
 
 Each job has one file, which the next checkpoint replaces: a line of JSON that says which job it belongs to, then what
 torch saved. It is loaded with an allow-list of classes, so that a file never decides which code runs.

@@ -1,4 +1,4 @@
-"""Everything that there is to try, and the least squared error of it; nothing of lc_core's code."""
+"""Solutions by brute force: all candidates, and the least squared error among them. Uses no code of lc_core."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -11,7 +11,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def flat(w: Tensor) -> Floats:
-    """The weights in a row, float64."""
+    """The weights as one vector, float64."""
     return w.double().numpy().reshape(-1)
 
 

@@ -1,4 +1,4 @@
-"""What the contract suite needs to know of a compression."""
+"""The facts on a compression that the contract suite needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,24 +12,24 @@ from tests.contract.weights import MATRICES, TINY_MATRICES, TINY_VECTORS, VECTOR
 
 @dataclass(frozen=True)
 class Family:
-    """One compression at several hyperparameters, the extremes among them.
+    """One compression at several hyperparameters, including the extremes.
 
     Attributes:
-        compressions: what is tried.
+        compressions: the compression with each hyperparameter.
         least: (weights, compression, mu) -> the least of `lc_core.compression.objective`, by brute force; on up to
             seven weights.
-        exact: whether `compress` reaches it always (else: never ends worse than it starts).
-        lossless: whether what it makes it makes again bit for bit (factors only to rounding).
-        penalized: whether it pays for what Theta holds: it then depends on mu, and compressing twice prunes twice.
+        exact: whether `compress` always reaches `least`; otherwise it never ends worse than it starts.
+        lossless: whether compressing its own output gives the same bits (for factors, up to rounding).
+        penalized: whether it is a penalty form: it depends on mu, and compressing twice prunes twice.
         scales: whether weights `a` times as large give a Delta(Theta) `a` times as large.
         fixed_size: whether Theta's size follows from the shape alone.
-        shapes: for which it has a meaning.
-        tiny_shapes: those of at most seven weights.
-        usual: a small shape, of every test that needs one.
-        large: one of some hundred weights, for warm starts.
-        ordinary: of layers as they occur.
-        relatives: names of other families whose Theta is a start for this one too.
-        rounding: by which part of it the objective for float64 weights may be above that for the same in float32.
+        shapes: shapes that it can compress.
+        tiny_shapes: shapes of at most seven weights.
+        usual: the small shape of tests that need one.
+        large: a shape of some hundred weights, for warm starts.
+        ordinary: shapes of usual layers.
+        relatives: names of other families whose Theta can be the start of this one.
+        rounding: relative difference allowed between the objectives of the same weights in float64 and float32.
     """
 
     compressions: tuple[Compression, ...]

@@ -1,4 +1,4 @@
-"""The contract that every compression keeps. A new one joins by a line in one of `families`."""
+"""The contract of every compression. To add a new compression, add it to a file of `families`."""
 
 import json
 from collections.abc import Callable
@@ -41,7 +41,7 @@ OTHERS = {
     2: ("L0Pruning", "Codebook", "LowRank", "Chain of L0Pruning and Codebook", "UniformQuantization by tensor"),
     4: ("LowRank, spatial", "Tucker2", "CP", "RankSelection, spatial", "Codebook"),
 }
-"""By the dimensions of a family's `usual`: what Thetas of other kinds are like; of these, four others than its own."""
+"""Dimensions of a family's `usual` -> families whose Thetas serve as starts of another kind."""
 DRIFTS = (("normal", 1e-3), ("heavy tails", 0.1), ("ties", 0.01), ("one outlier", 0.3))
 
 
@@ -108,7 +108,7 @@ def test_memory_layout_does_not_matter(family, compression):
 
 
 @each_constraint_form
-def test_a_constraint_form_gives_the_same_theta_whatever_mu(family, compression):
+def test_a_constraint_form_gives_the_same_theta_for_every_mu(family, compression):
     w = draw(family.large, kind="heavy tails", seed=8)
     first, second = compression.compress(w, mu=0.0), compression.compress(w, mu=1e6)
     assert first.form() == second.form()
@@ -153,7 +153,7 @@ def test_a_warm_start_never_ends_worse_than_it_began(family, compression, kind, 
 @given(data=st.data())
 @PROPERTY
 def test_brute_force_finds_nothing_better(family, compression, data):
-    """An alternating form may miss the least, never undercut it, and ends no worse than its start."""
+    """An alternating form may miss the least error, but is never below it and never ends worse than its start."""
     w = data.draw(tiny_weights(family.tiny_shapes))
     for mu in (1.0, 1e-2, 1e2) if family.penalized else (1.0,):
         error = objective(compression, w, compression.compress(w, mu=mu), mu=mu)
@@ -266,7 +266,7 @@ def test_a_previous_theta_of_another_kind_is_ignored(family, compression):
 
 @each_of_fixed_size
 def test_a_warm_start_changes_neither_form_nor_size(family, compression):
-    """So that nominal bytes are exact, whatever the run went through."""
+    """So nominal bytes are exact after any run."""
     theta = compression.compress(draw(family.large, kind="normal", seed=15), mu=1.0)
     for kind in ("heavy tails", "ties", "constant", "all zero", "one outlier", "one row"):
         warm = compression.compress(draw(family.large, kind=kind, seed=16), mu=1.0, previous=theta)

@@ -1,4 +1,4 @@
-"""Hyperparameters at the edges of their range and past them: what is lossless, what is refused, what ties do."""
+"""Hyperparameters at the edges of their range and beyond: which are lossless, which are refused, and ties."""
 
 import math
 
@@ -17,12 +17,12 @@ from tests.contract.weights import draw, slack, squared_error
     ids=str,
 )
 @pytest.mark.parametrize("kind", ["normal", "ties", "constant", "all zero", "huge", "tiny", "one outlier"])
-def test_nothing_is_lost_where_there_is_room_for_every_value(compression, kind):
+def test_nothing_is_lost_where_the_codebook_holds_every_value(compression, kind):
     w = draw((6, 5), kind=kind, seed=1)
     assert torch.equal(compression.compress(w, mu=1.0).decompress(), w)
 
 
-def test_values_of_very_different_magnitude_are_kept_where_there_is_room():
+def test_a_codebook_of_all_values_keeps_very_different_magnitudes():
     w = torch.tensor([1e-10, 1.0, 1e10, -1e-10])
     assert torch.equal(Codebook(size=4).compress(w, mu=1.0).decompress(), w)
 

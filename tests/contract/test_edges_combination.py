@@ -1,4 +1,4 @@
-"""Chains and sums at their edges: pairs that mean nothing, starts, small examples by hand."""
+"""Edge cases of chains and sums: pairs that are refused, starts, small examples by hand."""
 
 import pytest
 import torch

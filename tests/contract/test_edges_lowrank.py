@@ -1,5 +1,5 @@
-"""Low rank, rank selection, tensor decompositions and circulant blocks at their edges: small cases by hand, what is
-refused, what would run, and the warm start of the singular value decomposition."""
+"""Edge cases of low rank, rank selection, tensor decompositions and circulant blocks: small cases by hand, refused
+inputs, the layers that run, and the warm start of the singular value decomposition."""
 
 import math
 from itertools import pairwise
@@ -41,7 +41,7 @@ def reloaded(theta):
     return unpack(theta.form(), theta.pack())
 
 
-# What would run: the layers that a Theta stands for give the dense layer's outputs, in as many products as billed.
+# The layers that a Theta runs as give the dense layer's outputs, with the number of products that it states.
 
 STRIDES = [((1, 1), (1, 1)), ((2, 3), (0, 2)), ((1, 2), (2, 0))]
 
@@ -109,7 +109,7 @@ def run_cp(theta: Kruskal, x: Tensor, stride, padding) -> Tensor:
     ],
     ids=plain,
 )
-def test_the_layers_that_a_kernel_stands_for_give_its_outputs_in_as_many_products(compression, run, stride, padding):
+def test_the_layers_of_a_kernel_give_its_outputs_with_the_stated_products(compression, run, stride, padding):
     theta = compression.compress(normal(8, 6, 3, 5, seed=1), mu=1.0)
     x = normal(1, 6, 11, 13, seed=2)
     expected = conv2d(x, theta.decompress(), stride=stride, padding=padding)
@@ -445,11 +445,11 @@ def test_circulant_blocks_are_refused_for_vectors_and_beyond_the_layer():
     Circulant(6).check((6, 5))
 
 
-# The leading singular vectors from those of a matrix nearby.
+# The leading singular vectors, starting from those of a nearby matrix.
 
 
 def drifting(m: int, n: int, *, steps: int, drift: float, seed: int) -> list[Tensor]:
-    """Matrices of falling singular values that move a little from one to the next, as a C step's inputs do."""
+    """Matrices with falling singular values, each a little different from the one before, like a C step's inputs."""
     k = min(m, n)
     u, v = torch.linalg.qr(normal(m, k, seed=seed)).Q, torch.linalg.qr(normal(n, k, seed=seed + 1)).Q
     spectrum = 1.0 / (1 + torch.arange(k)) + 0.02 * (torch.arange(k) < k // 8)
@@ -487,7 +487,7 @@ def test_the_warm_start_is_taken_and_repeats_bit_for_bit():
 
 
 def test_what_enters_apart_from_all_that_was_spanned_is_found():
-    """Subspace iteration alone would never see it: it stays in the span of rows that were zero before."""
+    """Subspace iteration alone never finds it: it is in the span of rows that were zero before."""
     w = torch.zeros(160, 160)
     w[:80, :80] = normal(80, 80, seed=41)
     theta = LowRank(4).compress(w, mu=1.0)
@@ -560,7 +560,7 @@ def test_warm_is_within_a_hundredth_of_a_percent_on_hard_spectra(m, n, rank, kin
 
 @pytest.mark.parametrize("m, n, rank", [(100, 140, 4), (100, 140, 25), (300, 310, 18)])
 def test_a_level_spectrum_needs_no_exact_solution(m, n, rank):
-    """Where the tail is level with the head, as in early LC steps, the space that is searched is large enough."""
+    """In early LC steps the tail's singular values are as large as the head's. The searched space is large enough."""
     first, then = normal(m, n, seed=63), normal(m, n, seed=64)
     assert _alternated(then, leading(first, rank=rank).halves()[1]) is None
     found = refined(then, *leading(first, rank=rank).halves())
@@ -570,7 +570,7 @@ def test_a_level_spectrum_needs_no_exact_solution(m, n, rank):
 
 
 def test_what_is_left_over_is_never_bounded_too_low():
-    """One direction, or several, apart from what is spanned: the estimate is from above, and a small one is near."""
+    """With one or several directions outside the span, the estimate is an upper bound, and small ones are close."""
     q = torch.eye(100)[:5]
     for seed in range(20):
         for sizes in ([1.0], [1.0, 0.99], [1.0] + 90 * [0.3], 95 * [1.0]):
@@ -593,10 +593,10 @@ def test_no_energy_caught_settles_nothing():
 
 @pytest.mark.parametrize("m, n, rank", [(91, 190, 4), (100, 140, 4), (298, 127, 4), (292, 204, 8)])
 def test_a_direction_that_rises_past_the_cut_is_found(m, n, rank):
-    """The start is as good as can be in all other directions, so that nothing is left over there.
+    """The start is optimal in all other directions.
 
-    What is left to gain is an estimate: one that rises just past the cut, which brings 0.25 %, may be missed. It was in
-    2 of 480 draws where SSE rounded, and in none where AVX-512 did.
+    The remaining gain is an estimate: a direction that rises just past the cut and gains 0.25 % may be missed. That
+    happened in 2 of 480 draws with SSE, and in none with AVX-512.
     """
     k = min(m, n)
     s = spectrum("linear", k, rank)

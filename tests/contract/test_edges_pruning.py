@@ -1,4 +1,4 @@
-"""Pruning at the edges: thresholds and radii by hand, ties, groups that do not divide a row, indices in few bits."""
+"""Edge cases of pruning: thresholds and radii by hand, ties, groups that do not divide a row, indices in few bits."""
 
 import json
 import math
@@ -57,7 +57,7 @@ def test_no_radius_leaves_nothing_in_no_bits():
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"huge", "tiny"}))
 def test_the_l1_norm_never_exceeds_the_radius_and_what_is_projected_stays_bit_for_bit(dtype, kind):
-    """Also in coarse types, where the rounding of a thousand weights would add up."""
+    """Also in narrow types, where the rounding of a thousand weights would add up."""
     w = draw((40, 25), kind=kind, seed=1, dtype=torch.float64).to(dtype)
     norm = float(w.double().abs().sum())
     for part in (1e-6, 0.01, 0.3, 0.999, 1 - 1e-12, 1.0):
@@ -245,7 +245,7 @@ def test_a_pattern_that_keeps_all_is_dense():
 
 
 def test_another_index_is_taken_where_it_is_smaller():
-    """A code of two numbers out of three for each of a row's ends; groups too large for a code."""
+    """Two cases: each row ends with a group of three that keeps two; groups are too large for a code."""
     for pruning, shape in ((NMPruning(n=40, m=80), (8, 80)), (NMPruning(n=1, m=128), (8, 256))):
         theta = pruning.compress(draw(shape, kind="normal", seed=8), mu=1.0)
         assert theta.form()["form"] == "sparse"
@@ -339,13 +339,13 @@ def test_check_lets_the_whole_range_pass(compression: Compression):
 
 def test_a_vector_has_no_pattern():
     said = r"N:M: expected weights of a layer .* got shape \(5,\)"
-    for attempt in (
+    for call in (
         lambda: NMPruning(n=2, m=4).compress(torch.ones(5), mu=1.0),
         lambda: NMPruning(n=2, m=4).outline((5,)),
         lambda: NMPruning(n=2, m=4).count((5,)),
     ):
         with pytest.raises(ValueError, match=said):
-            attempt()
+            call()
 
 
 @pytest.mark.parametrize("value", [-1e-9, math.nan, math.inf, -math.inf])
@@ -398,7 +398,7 @@ def test_a_pattern_of_several_layers_together_is_refused_by_name():
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=40), st.data())
 @PROPERTY
 def test_both_ways_to_find_the_largest_agree(scores, data):
-    """NumPy's on the CPU, torch's elsewhere: the sorted order's first, ties included."""
+    """NumPy's on the CPU and torch's elsewhere both give the first of the sorted order, also with ties."""
     count = data.draw(st.integers(0, len(scores)))
     expected = sorted(sorted(range(len(scores)), key=lambda i: -scores[i])[:count])
     for dtype in (torch.float32, torch.bfloat16):
@@ -425,7 +425,7 @@ def test_the_largest_of_many_are_found_whatever_a_sample_says(arranged, count):
 
 @pytest.mark.parametrize("arranged", ["anyhow", "ties", "ascending", "descending"])
 def test_the_largest_of_many_are_found_by_the_kth_value(arranged):
-    """The way of other devices, here of fewer: on a CPU torch takes seconds for 300,000 that descend."""
+    """The method for other devices, on few scores: on a CPU torch takes seconds for 300,000 descending ones."""
     scores = torch.rand(20_000, generator=torch.Generator().manual_seed(10))
     match arranged:
         case "ties":

@@ -1,4 +1,4 @@
-"""Quantization at its edges: small cases by hand, ties, zeros, constants, narrow types, and what is refused."""
+"""Edge cases of quantization: small cases by hand, ties, zeros, constants, narrow types, and refused inputs."""
 
 import json
 import math
@@ -164,7 +164,7 @@ def test_a_constant_comes_out_as_it_is(bits, symmetric, granularity, dtype):
 
 
 def test_an_empty_vector_takes_no_codes():
-    """What a pruning that keeps nothing leaves to quantize."""
+    """Pruning that keeps nothing leaves an empty vector to quantize."""
     whole = [compression for compression in EVERY if getattr(compression, "granularity", "tensor") == "tensor"]
     assert whole
     for compression in whole:
@@ -193,7 +193,7 @@ def between_extremes(w: Tensor, *, bits: int, symmetric: bool) -> Tensor:
     "count, dtype", [(50, torch.float32), (3000, torch.float32), (70_000, torch.float32), (3000, torch.bfloat16)]
 )
 def test_a_grid_is_never_worse_than_that_between_the_extremes(bits, symmetric, kind, count, dtype):
-    """On both sides of what is searched one by one, and sorted, and in blocks."""
+    """Sizes on both sides of each switch: weights one by one, sorted, in blocks."""
     assert 50 < WEIGHTS_A_CODE * 4 < 3000 < BLOCK < 70_000
     w = draw((count,), kind=kind, seed=3).to(dtype)
     theta = UniformQuantization(bits=bits, symmetric=symmetric).compress(w, mu=1.0)
@@ -284,7 +284,7 @@ def test_weights_of_other_types_keep_theirs_through_a_file(compression, dtype):
 
 @pytest.mark.parametrize("compression", EVERY, ids=str)
 def test_a_model_takes_the_bytes_stated_before(compression):
-    """All arrays' types lie in the file in the order that `nominal_bytes` counts on."""
+    """The file holds arrays of all types in the order that `nominal_bytes` assumes."""
     model = nn.Sequential(nn.Linear(7, 30), nn.BatchNorm1d(30), nn.Linear(30, 5), nn.Linear(5, 2))
     plan = {"0": compression, "2": Cast(dtype="float8_e5m2"), "3": UniformQuantization(bits=3, granularity="channel")}
     tasks, thetas = compressed(model, plan)

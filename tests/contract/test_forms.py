@@ -1,4 +1,4 @@
-"""Arrays and forms that do not fit together are a ValueError, whatever is wrong with them."""
+"""Arrays and forms that do not fit together always give a ValueError."""
 
 import pytest
 import torch

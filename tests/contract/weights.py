@@ -12,7 +12,7 @@ from lc_core.compression import Compressed
 Shape = tuple[int, ...]
 
 PROPERTY = settings(max_examples=10, derandomize=True)
-"""The same examples on every machine: a failure in CI is a failure here."""
+"""The same examples on every machine: a failure in CI can be repeated."""
 
 MATRICES: tuple[Shape, ...] = ((1, 1), (1, 9), (9, 1), (6, 5), (24, 20), (4, 1, 3), (3, 2, 3, 3), (8, 3, 1, 1))
 VECTORS: tuple[Shape, ...] = ((1,), (2,), (7,), (300,))
@@ -35,7 +35,7 @@ KINDS: dict[str, Callable[[Tensor], Tensor]] = {
     "tiny": lambda x: 1e-17 * x,
     "one row": lambda x: x[:1].expand_as(x).clone(),
 }
-"""What is made of normal numbers. Squares of the huge and the tiny still fit float32 for one layer's sum."""
+"""Kind -> how normal numbers become such weights. Sums of squares of the huge and the tiny ones still fit float32."""
 
 
 def draw(shape: Shape, *, kind: str, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:

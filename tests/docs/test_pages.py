@@ -1,4 +1,4 @@
-"""README.md and docs/: what they name is there, the code they show runs, and their site asks nothing of the network."""
+"""README.md and docs/: their files and names exist, their code runs, and the site loads nothing from the network."""
 
 import ast
 import os
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 AT_THE_TOP = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
 PAGES = sorted(DOCS.glob("*.md"))
-ROOMS = sorted(
+FOLDERS = sorted(
     path.parent.relative_to(ROOT).as_posix()
     for package in ("lc_core", "sweep", "reports", "studies")
     for path in (ROOT / package).rglob("__init__.py")
@@ -86,24 +86,24 @@ def test_the_api_page_has_every_public_name_of_lc_core() -> None:
 
 
 def test_every_page_is_in_the_site() -> None:
-    """Which `mkdocs build --strict` also says, twelve seconds later."""
+    """`mkdocs build --strict` checks this too, but takes twelve seconds."""
     said = set(re.findall(r"[\w/]+\.md", read(ROOT / "mkdocs.yml")))
     assert said == {path.name for path in PAGES}
 
 
-# What they say of the code
+# The code that they name
 
 
 def mapped() -> Iterator[tuple[str, Path]]:
-    """(room, file) of each file that docs/architecture.md names, where it would be."""
-    room = ""
+    """(folder, path) of each file that docs/architecture.md names."""
+    folder = ""
     for line in read(DOCS / "architecture.md").splitlines():
         heading = re.match(r"##+ (.*)", line)
         if heading:
-            room = (re.findall(r"`([\w/]+)`", heading[1]) or [""])[0]
+            folder = (re.findall(r"`([\w/]+)`", heading[1]) or [""])[0]
         for name in re.findall(r"`([^`]+)`", line):
             if OF_A_FILE.fullmatch(name):
-                yield room, ROOT / ("" if "/" in name else room) / name
+                yield folder, ROOT / ("" if "/" in name else folder) / name
 
 
 def test_every_file_that_the_map_names_is_there() -> None:
@@ -112,8 +112,8 @@ def test_every_file_that_the_map_names_is_there() -> None:
     assert [path.relative_to(ROOT).as_posix() for path in files if not path.is_file()] == []
 
 
-def test_every_room_is_on_the_map() -> None:
-    assert {room for room in ROOMS if f"`{room}`" not in read(DOCS / "architecture.md")} == set()
+def test_every_folder_is_on_the_map() -> None:
+    assert {folder for folder in FOLDERS if f"`{folder}`" not in read(DOCS / "architecture.md")} == set()
 
 
 def test_every_file_in_the_figure_is_there() -> None:
@@ -183,7 +183,7 @@ def test_the_study_of_the_readme_is_outlined(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.slow
 def test_the_tutorial_runs(tmp_path: Path) -> None:
-    """Every file and every command of the page, in its order, in an empty folder."""
+    """Writes every file and runs every command of the page, in order, in an empty folder."""
     page = read(DOCS / "tutorial.md")
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -1,6 +1,6 @@
-"""A packed file of format 1, kept: format_1.lcz must be read for ever, and give the numbers in format_1.json.
+"""A kept packed file of format 1: format_1.lcz must always be readable and give the numbers in format_1.json.
 
-It has every stored form once. A new format gets a file of its own beside it; these two are never written again.
+It has every stored form once. A new format gets files of its own; these two never change.
 """
 
 import json
@@ -38,7 +38,7 @@ def numbers(*shape: int, first: int = 0) -> Tensor:
 
 
 def every_form() -> dict[str, Compressed]:
-    """Parameter name -> Theta; between them every form that can be stored, each in fewer bits than its weights."""
+    """Parameter name -> Theta. Together they have every stored form, each in fewer bits than its weights."""
     codes = torch.arange(40) % 3
     pairs = (torch.arange(20)[:, None] * 4 + torch.tensor([1, 3])).reshape(-1)
     byte = torch.uint8
@@ -62,7 +62,7 @@ def every_form() -> dict[str, Compressed]:
 
 
 def written() -> bytes:
-    """The kept file: `every_form`, groups of two parameters that go together, and what is stored as it is."""
+    """The kept file: `every_form`, groups over two parameters, and uncompressed parameters."""
     tasks, thetas = [], []
     for name, theta in every_form().items():
         tasks.append(CompressionTask(Governed((name,), (theta.shape,)), L0Pruning(keep=0.5)))
@@ -101,7 +101,7 @@ def test_the_kept_file_has_every_form():
 
 
 def test_what_is_written_today_has_the_kept_files_payload():
-    """The frame around it is zstd's, and may change with its version."""
+    """Only the payload is compared: the zstd frame may change with zstd's version."""
     decompressor = zstandard.ZstdDecompressor()
     assert decompressor.decompress(written()) == decompressor.decompress(FILE.read_bytes())
 

@@ -1,8 +1,8 @@
 """The numbers of a few tiny LC runs, kept in lc_runs.json: a refactor leaves them as they are.
 
-Data and initial weights are sines, so that only the order of the batches is drawn. Where a change is meant, rewrite the
-file with `python -m tests.golden.test_golden` and show the difference.
-In float64 they come out the same to 4e-6, so 1e-4 leaves room for another CPU and none for another algorithm.
+Data and initial weights are sines, so that only the order of the batches is random. For an intended change, rewrite the
+file with `python -m tests.golden.test_golden` and show the difference. In float64 the numbers differ by 4e-6, so a
+tolerance of 1e-4 allows another CPU but not another algorithm.
 """
 
 import json
@@ -30,14 +30,14 @@ SHOWN = (0, 1, 10, 20)
 
 
 def waves(*shape: int, frequency: float) -> Tensor:
-    """Numbers in [-1, 1] that look drawn and are not, float64."""
+    """Fixed numbers in [-1, 1] that look random, float64."""
     return torch.sin(frequency * (1 + torch.arange(torch.Size(shape).numel(), dtype=torch.float64)) ** 1.5).reshape(
         shape
     )
 
 
 def run(name: str, *, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
-    """What the run of PLANS[name] gives: losses and gaps after some LC steps, mu, the shipped model: loss and sizes."""
+    """The numbers of the run of PLANS[name]: losses, gaps and mu of some LC steps; the result's loss and sizes."""
     inputs = waves(120, 6, frequency=0.7).to(dtype)
     targets = inputs[:, :3].argmax(dim=1)
     model = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 3)).to(dtype)

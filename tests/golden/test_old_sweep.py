@@ -1,10 +1,10 @@
 """A sweep that release 0.1.0 made, kept in old_sweep: it opens, goes on, reports and picks.
 
-Its study names classes and functions of ours, which 0.1.0 hashed with their modules. It is never written again:
+Its study uses classes and functions of lcsweep, which 0.1.0 hashed with their modules. It never changes. It was made by
 
     cd tests/golden/old_sweep && lcsweep run study.py --out sweep --workers 2
 
-and then in sweep.json `reference_study` and `user_folder` without the machine's folders, and no logs.
+then `reference_study` and `user_folder` in sweep.json were made relative, and the logs removed.
 """
 
 import json
@@ -31,7 +31,7 @@ KEPT = Path(__file__).with_name("old_sweep")
 
 @pytest.fixture
 def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The sweep's folder, beside the study's file, where the user stands."""
+    """The sweep's folder, beside the study's file in the user's folder."""
     shutil.copytree(KEPT, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "sweep"

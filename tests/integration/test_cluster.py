@@ -98,7 +98,7 @@ class Nodes:
 
 
 def kill_session(session: int) -> None:
-    """All of its processes: Ray's workers have groups of their own, and outlive their node by seconds."""
+    """Kills all processes of the session: Ray's workers have groups of their own and outlive their node by seconds."""
     while left := [pid for pid, of in _sessions() if of == session]:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
@@ -106,7 +106,7 @@ def kill_session(session: int) -> None:
 
 
 def _sessions() -> Iterator[tuple[int, int]]:
-    """Of every process that runs: its number and its session's."""
+    """The ids of every running process and of its session."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             state, _, _, session, *_ = stat.read_text().rpartition(")")[2].split()
@@ -121,7 +121,7 @@ def _text(file: IO[str]) -> str:
 
 @pytest.fixture
 def nodes() -> Iterator[Nodes]:
-    """A head with a core and a GPU that is only said to be there."""
+    """A head with a core and a declared GPU that does not exist."""
     folder = tempfile.mkdtemp(prefix="lcs-", dir="/tmp")  # short, for Ray's sockets
     nodes = Nodes()
     with pytest.MonkeyPatch.context() as patch:
@@ -141,13 +141,13 @@ def nodes() -> Iterator[Nodes]:
 
 
 def told(here: Path) -> list[list[Any]]:
-    """(node, file, what lies beside it, GPUs) of every job that began."""
+    """(node, file, the imported module's value, GPUs) of every job that started."""
     path = here / "told"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def lasting(root: Path) -> list[dict[str, Any]]:
-    """The records without what time decides."""
+    """The records without times."""
     return [{k: v for k, v in record.items() if k not in ("seconds", "finished")} for record in read_records(root)]
 
 
@@ -168,7 +168,7 @@ def until(reached: Callable[[], bool], process: subprocess.Popen[str], *, second
 
 
 def test_a_sweep_moves_to_the_node_that_is_left(here: Path, nodes: Nodes, capsys: pytest.CaptureFixture[str]) -> None:
-    """And ends with the records of a run in one process, bit for bit."""
+    """Its records are those of a run in one process, bit for bit."""
     second = nodes.start(f"--address={nodes.address}")
     command = [*LCSWEEP, "run", "tiny.py", "--address", nodes.address, "--out", "moved"]
     process = subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -221,7 +221,7 @@ def test_jobs_ask_for_a_part_of_a_gpu_and_put_their_files_in_the_cloud(here: Pat
     assert [(record.status, record.device) for record in records] == [("done", "cpu")] * 3
     assert all(SweepFolder(here / "cloud").artifact(record.id).exists() for record in records)
     assert not list((here / "cloud").rglob("study.db"))
-    shutil.rmtree(here / "cache")  # the next driver stands elsewhere
+    shutil.rmtree(here / "cache")  # as if the next driver ran on another machine
     again = lcsweep(*run, "--trials", "1")
     assert "3 results known, 1 job to run" in again.stdout, again
     assert lcsweep("status", url).stdout.splitlines()[1] == "4 jobs done, 0 failed"

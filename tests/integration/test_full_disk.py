@@ -1,4 +1,4 @@
-"""A disk that is really full: no job fails by it, what is there stays, and all goes on when there is space again."""
+"""A really full disk: no job fails, files stay whole, and the sweep continues when there is space again."""
 
 import subprocess
 import threading

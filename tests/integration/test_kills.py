@@ -1,4 +1,4 @@
-"""The driver killed again and again, at random moments: nothing is lost, done twice or left lying about."""
+"""The driver is killed again and again at random moments: nothing is lost, done twice or left behind."""
 
 import contextlib
 import dataclasses
@@ -45,13 +45,13 @@ run_lc, compress_job, now = compress.run_lc, compress._compress, []
 
 
 def traced_job(job, *others):
-    """What a worker calls, the job noted."""
+    """`compress._compress`, which also notes the job."""
     now[:] = [job.id]
     return compress_job(job, *others)
 
 
 def traced_steps(*arguments, **named):
-    """The LC steps, each noted and made to last."""
+    """The LC steps, each noted and slowed down."""
     for state in run_lc(*arguments, **named):
         with Path(__file__).with_name("trace").open("a") as trace:
             trace.write(f"{{time.time()}} {{os.getpid()}} {{now[0]}} {{state.step}}\\n")
@@ -80,8 +80,8 @@ def steps(folder: Path) -> list[Step]:
     return [Step(float(at), int(pid), job, int(step)) for at, pid, job, step in map(str.split, lines)]
 
 
-def attempts(trace: list[Step]) -> list[list[Step]]:
-    """The steps of each attempt at a job, in the order in which they began."""
+def starts(trace: list[Step]) -> list[list[Step]]:
+    """The steps of each start of a job, in the order of the starts."""
     found: dict[tuple[int, str], list[Step]] = {}
     for step in trace:
         found.setdefault((step.worker, step.job), []).append(step)
@@ -123,14 +123,14 @@ def say(line: str) -> None:
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """A folder for temporary ones, of a short name."""
+    """A folder with a short path for temporary folders."""
     path = Path(tempfile.mkdtemp(prefix="k", dir="/tmp"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
 
 
 def wait_for(kind: str, moment: float, process: subprocess.Popen[str], place: Path, folder: SweepFolder) -> None:
-    """Returns at the moment of a kill. A killed driver's workers may make a step yet, which is not waited for."""
+    """Returns at the moment of a kill. Does not wait for a last step by workers of a killed driver."""
     gone, records = {step.worker for step in steps(place)}, len(list(folder.artifacts.glob("*/record.json")))
     match kind:
         case "starting":
@@ -185,34 +185,34 @@ def test_a_driver_that_is_killed_twenty_times_loses_nothing(tmp_path: Path, temp
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(session, signal.SIGKILL)
     assert [bool(re.search(r"\b0 jobs started", each)) for each in said] == [False, True, False]
-    made = attempts(steps(killed))
+    made = starts(steps(killed))
     check_steps(made, kills, folder)
     check_results(folder, SweepFolder(whole / "runs" / "tiny"))
     assert not [str(path) for path in temporary.rglob("*") if "lcs-" in str(path)]
 
 
 def check_steps(made: list[list[Step]], kills: list[tuple[float, dict[str, int]]], folder: SweepFolder) -> None:
-    """Each attempt goes on from the last checkpoint, and none begins at a job that has its record."""
+    """Each start continues from the last checkpoint, and no job with a record starts again."""
     redone, resumed = [], []
     known: dict[str, int] = {}  # job -> the last LC step that was made
-    for attempt in made:
-        job, first = attempt[0].job, attempt[0].number
-        assert attempt[0].at < folder.record(job).stat().st_mtime, "a job with a record was run again"
-        assert [step.number for step in attempt] == list(range(first, attempt[-1].number + 1))
+    for begun in made:
+        job, first = begun[0].job, begun[0].number
+        assert begun[0].at < folder.record(job).stat().st_mtime, "a job with a record was run again"
+        assert [step.number for step in begun] == list(range(first, begun[-1].number + 1))
         if job in known:
-            held = [checkpoints.get(job, -1) for at, checkpoints in kills if at < attempt[0].at][-1]
-            assert held < first <= known[job] + 1, "an attempt did not go on from the checkpoint"
+            held = [checkpoints.get(job, -1) for at, checkpoints in kills if at < begun[0].at][-1]
+            assert held < first <= known[job] + 1, "a start did not continue from the checkpoint"
             resumed.append(first)
             redone.append(known[job] + 1 - first)
-        known[job] = max(known.get(job, 0), attempt[-1].number)
-    say(f"{len(made)} attempts at {len(known)} jobs; gone on at LC steps {resumed}; LC steps made again: {redone}")
+        known[job] = max(known.get(job, 0), begun[-1].number)
+    say(f"{len(made)} starts of {len(known)} jobs; resumed at LC steps {resumed}; LC steps made again: {redone}")
     assert len(resumed) >= KILLS / 2
     assert sum(step > 0 for step in resumed) >= KILLS / 4
     assert set(known.values()) == {20}
 
 
 def check_results(folder: SweepFolder, whole: SweepFolder) -> None:
-    """The same files with the same content, but for times; the index closed."""
+    """The same files with the same content, except times. The index must be closed."""
     assert sorted(folders_and_files(folder.root)) == sorted(folders_and_files(whole.root))
     own = dict.fromkeys(("seconds", "finished"))
     records = [[dataclasses.replace(record, **own) for record in read_records(each.root)] for each in (folder, whole)]

@@ -31,7 +31,7 @@ OpenPage = Callable[..., Page]
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[OpenPage]:
-    """Opens a sweep's page; what it complains of on its console, and what it asks of a network, fails the test."""
+    """Opens a sweep's page. Console errors and network requests fail the test."""
     complaints: list[str] = []
     contexts = []
 
@@ -53,7 +53,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 
 
 def write_page(folder: Path, *, target: Target | None = None) -> None:
-    """The page, and beside it what stands in for the figure where no script runs."""
+    """The page, with the figure that it shows without scripts."""
     pages.write_page(folder, target=target)
     write_whole(folder / "report" / "front.svg", "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>")
 
@@ -83,7 +83,7 @@ def cells(page: Page, column: int) -> list[str]:
 
 
 def percent_text(fraction: float) -> str:
-    """The decimals of a double, the point moved by two places: what a reader types to ask for just this one."""
+    """A fraction as the percent that a reader types, with all digits of the double."""
     return format(Decimal(repr(fraction)).scaleb(2), "f")
 
 
@@ -106,7 +106,7 @@ ASK = """([kind, by, confident, values]) => {
 
 
 def thresholds(found: list[Any]) -> list[float]:
-    """Accuracies at which a candidate is on the edge, to the last bit, and what lies just above and below."""
+    """Accuracies that a candidate just meets, to the last bit, and the doubles just above and below."""
     edges = {accuracy for candidate in found for accuracy in candidate.accuracies}
     noise = pooled(candidate.accuracies for candidate in found if candidate.method == "lc")
     edges |= {least_mean(candidate.accuracies[1:], noise) for candidate in found if len(candidate.accuracies) > 1}
@@ -114,7 +114,7 @@ def thresholds(found: list[Any]) -> list[float]:
 
 
 def around(edges: Iterable[float]) -> list[float]:
-    """Those of `edges` that are fractions, with what lies just above and below, and the ends."""
+    """Those of `edges` that are fractions, with the doubles just above and below, and the ends."""
     known = [edge for edge in edges if 0 < edge < 1]
     beside = [f(edge) for edge in known for f in (lambda e: math.nextafter(e, 0), lambda e: math.nextafter(e, 1))]
     return sorted({*known, *beside, 0.0, 1.0})
@@ -223,7 +223,7 @@ def test_the_slider_moves_the_pick_and_back_again(open_page: OpenPage, folder: P
 
 
 def test_what_the_script_writes_is_what_the_report_wrote(open_page: OpenPage, folder: Path) -> None:
-    """Every word of the card: by the template, without a script, and by the script."""
+    """All text of the card, from the template without scripts and from the script."""
     for target in (Target(max_drop=0.01), Target(min_accuracy=0.9999), Target(min_accuracy=0.5)):
         write_page(folder, target=target)
         plain, live = open_page(folder, java_script_enabled=False), open_page(folder)
@@ -448,7 +448,7 @@ def test_of_ten_thousand_rows_a_hundred_are_drawn(large: Page) -> None:
 
 @pytest.mark.cluster
 def test_ten_thousand_rows_answer_at_once(large: Page) -> None:
-    """The slider's work, in milliseconds, against the time that a list of as many rows takes to be made into text."""
+    """Milliseconds of a slider move, against those of turning as many rows into JSON text."""
     moved, frame = large.evaluate(
         """() => {
           const slider = document.getElementById("slider");

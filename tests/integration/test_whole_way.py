@@ -25,7 +25,7 @@ from sweep.store.records import read_records
 from sweep.store.table import table
 from tests.sweep.tiny import STUDY, Said, changed, lcsweep, run_here, tree, write_study
 
-# Every family's loosest level is in the grid, so that a target out of reach is known to be so from the grid alone.
+# Every family's loosest level is in the grid, so the grid alone shows that a target is out of reach.
 GRID = STUDY
 for levels, few in (
     ("(0.5, 0.1, 0.01)}", "(0.8, 0.1, 0.01)}"),
@@ -37,7 +37,7 @@ for levels, few in (
 
 RAISING = '''
 class Raising:
-    """Pruning that has no luck when it is run."""
+    """Pruning that raises when it runs."""
 
     def __init__(self, pruning):
         self.check, self.outline = pruning.check, pruning.outline
@@ -59,7 +59,7 @@ SPOILT = changed(PRUNE, RAISING, text=GRID)
 
 @dataclass(frozen=True)
 class Way:
-    """What each command came to, and the results' state after it."""
+    """The output of each command, and the result files after it."""
 
     folder: SweepFolder
     said: dict[str, Said]
@@ -69,7 +69,7 @@ class Way:
 
 @pytest.fixture(scope="module")
 def way(tmp_path_factory: pytest.TempPathFactory) -> Way:
-    """The whole way with one configuration that raises until its study is mended."""
+    """Runs all commands, with one configuration that raises until its study is corrected."""
     here = tmp_path_factory.mktemp("way")
     root = Path("runs", "tiny")
     way = Way(SweepFolder(here / root), {}, {}, {})
@@ -264,9 +264,9 @@ def test_a_dry_run_knows_what_is_done(way: Way) -> None:
 def test_a_winner_is_confirmed_on_fresh_seeds_before_it_is_announced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A search that is cut short says that nothing is confirmed; the same command goes on, till there is no more.
+    """A search that is stopped early says that nothing is confirmed; the same command continues to the end.
 
-    Its jobs run in this process: others run a search on Ray.
+    Its jobs run in this process: other tests run a search on Ray.
     """
     monkeypatch.setattr("sweep.run.runner.run", run_here)
     search = ("run", "tiny.py", "--search", "smallest", "--max-drop", "0.1", "--workers", "1")
@@ -309,13 +309,13 @@ def call(folder: Path, *arguments: str) -> Said:
 
 
 def rows(root: Path) -> pd.DataFrame:
-    """The sweep's table without what time decides."""
+    """The sweep's table without times."""
     return table(root).drop(columns=["seconds", "finished"]).sort_values("id").reset_index(drop=True)
 
 
 @pytest.mark.slow
 def test_an_interrupted_grid_goes_on_to_the_same_rows(tmp_path: Path) -> None:
-    """Ctrl-C twice, at different places; sent to the whole group, as a terminal does."""
+    """Ctrl-C twice, at different moments, sent to the whole process group, as by a terminal."""
     text = changed("Schedule(epochs=2", "Schedule(epochs=150")
     for grid in (', grid={"keep": (0.5, 0.1, 0.01)}', ', grid={"size": (4, 2)}', ', grid={"rank": (2,)}'):
         text = changed(grid, "", text=text)

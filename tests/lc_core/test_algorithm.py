@@ -1,4 +1,4 @@
-"""The LC algorithm: against a naive implementation, its own schedule and its own past."""
+"""The LC algorithm: against a naive implementation and its schedule; resumed runs."""
 
 from itertools import pairwise
 
@@ -405,7 +405,7 @@ def test_weights_that_are_not_finite_are_refused_by_name():
 
 
 def test_a_conv_net_with_batch_norm_goes_the_whole_way(tmp_path):
-    """Factors, a codebook and a layer left alone; what ships gives what was measured, bit for bit."""
+    """Factors, a codebook and an uncompressed layer. The packed model gives the measured outputs, bit for bit."""
     inputs = randn(240, 2, 6, 6)
     targets = three_classes(inputs)
     model = conv_net()

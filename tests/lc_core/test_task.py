@@ -1,4 +1,4 @@
-"""Which weights a plan puts under which compression."""
+"""Which compression a plan gives to which weights."""
 
 import pytest
 import torch

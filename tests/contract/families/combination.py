@@ -1,4 +1,4 @@
-"""Compressions of compressions: all supports or sets of groups, and on each what the parts' own brute force gives."""
+"""Combined compressions: all supports or sets of groups are tried; on each, the parts' own brute force is used."""
 
 from itertools import combinations
 
@@ -34,7 +34,7 @@ def pruned_quantized(w: Tensor, compression: Chain, mu: float) -> float:
 
 
 def grouped(w: Tensor, compression: Chain) -> list[tuple[Floats, Floats]]:
-    """(what stays, what goes) for all sets of groups, the groups along the first dimension."""
+    """(groups that stay, groups that go) for all sets of groups along the first dimension."""
     rows = np.moveaxis(w.double().numpy(), 0 if compression.first.axis == "output" else 1, 0)
     count = round(compression.first.keep * len(rows))
     found = []
@@ -60,7 +60,7 @@ def grouped_low_rank(w: Tensor, compression: Chain, mu: float) -> float:
 
 
 def _matrix(kept: Floats, axis: str) -> Floats:
-    """The layer's matrix of the groups that stay: outputs by all else."""
+    """The layer's matrix of the groups that stay: outputs by the rest."""
     weight = kept if axis == "output" else np.moveaxis(kept, 0, 1)
     return weight.reshape(weight.shape[0], int(np.prod(weight.shape[1:])))
 
@@ -76,7 +76,7 @@ def pruned_cast(w: Tensor, compression: Chain, mu: float) -> float:
 
 
 def corrected_quantized(w: Tensor, compression: Sum, mu: float) -> float:
-    """What the sparse term corrects has no error left; the others are quantized."""
+    """Weights that the sparse term corrects have no error; the others are quantized."""
     values = flat(w)
     pruning, codebook = compression.terms
     count = round(pruning.keep * values.size)
@@ -84,7 +84,7 @@ def corrected_quantized(w: Tensor, compression: Sum, mu: float) -> float:
 
 
 def nothing(w: Tensor, compression: object, mu: float) -> float:
-    """No error is below zero: where all of a pair's solutions are too many to try."""
+    """Zero, a lower bound, for pairs with too many solutions to try."""
     return 0.0
 
 
@@ -179,7 +179,7 @@ FAMILIES = {
         nothing,
         exact=False,
         lossless=False,
-        scales=False,  # but for how far twenty rounds of rounding errors lead apart
+        scales=False,  # twenty rounds of rounding errors add up
         rounding=1e-2,
         shapes=MATRICES,
         tiny_shapes=TINY_MATRICES,

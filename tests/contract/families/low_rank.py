@@ -53,7 +53,7 @@ def selected(w: Tensor, compression: RankSelection, mu: float) -> float:
 
 USE = Use((5, 5), (3, 4))
 ROUNDED = 1e-7
-"""A float32 product is not quite of low rank: its rounding may take it nearer to the weights, to first order."""
+"""A float32 product is only nearly of low rank: rounding may bring it nearer to the weights, to first order."""
 
 FAMILIES = {
     "LowRank": Family(

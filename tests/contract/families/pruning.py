@@ -36,7 +36,7 @@ def pruned_by_groups(w: Tensor, compression: NMPruning, mu: float) -> float:
 
 
 def projected(w: Tensor, compression: L1Pruning, mu: float) -> float:
-    """Where the support is known the weights on it shrink by one threshold; in w's dtype, whose numbers are coarse."""
+    """For a given support its weights shrink by one threshold, in w's dtype."""
     values, radius = np.abs(flat(w)), compression.radius
     if values.sum() <= radius:
         return 0.0
@@ -60,7 +60,7 @@ def hard(w: Tensor, compression: L0Penalty, mu: float) -> float:
 
 
 def soft(w: Tensor, compression: L1Penalty, mu: float) -> float:
-    """Weights that stay are moved by alpha / mu; where that crosses zero the support is not the best one."""
+    """Weights that stay move by alpha / mu. A support on which one crosses zero is not the best."""
     values, shift = np.abs(flat(w)), compression.alpha / mu
     return min(
         float((values[gone] ** 2).sum()) + len(kept) * shift**2 + 2 * shift * float(np.abs(values[kept] - shift).sum())

@@ -1,4 +1,4 @@
-"""Quantization: all assignments are tried, all scales at which one changes, all values of a type."""
+"""Quantization: all assignments are tried, all scales at which an assignment changes, and all values of a type."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -28,7 +28,7 @@ def quantized(w: Tensor, compression: Codebook, mu: float) -> float:
 
 
 def assigned(w: Tensor, compression: object, mu: float) -> float:
-    """The least over all ways to give every weight one of the values, as they are in float32."""
+    """The least error over all assignments of weights to the values, in float32."""
     values = np.array(values_of(compression), dtype=np.float32).astype(np.float64)
     assignments = np.array(list(product(values, repeat=w.numel())))
     return float(((flat(w) - assignments) ** 2).sum(axis=1).min())
@@ -48,7 +48,7 @@ def values_of(compression: object) -> list[float]:
 
 
 def scaled(w: Tensor, compression: object, mu: float) -> float:
-    """The least over all ways to give every weight -1, 0 (if ternary) or 1, the scale that of least squares."""
+    """The least error over all assignments of -1, 0 (if ternary) or 1, with the scale of least squares."""
     signs = (-1, 0, 1) if isinstance(compression, ScaledTernary) else (-1, 1)
     return float(after_projection(flat(w), np.array(list(product(signs, repeat=w.numel())), dtype=float)).min())
 
@@ -56,7 +56,7 @@ def scaled(w: Tensor, compression: object, mu: float) -> float:
 def after_projection(values: Floats, patterns: Floats, *, rounding: float = 0.0) -> Floats:
     """Squared distances of `values` to each of `patterns` (count, n) at its best scale of 0 or above.
 
-    Products of scale and pattern may come out nearer by the part `rounding` of them.
+    Rounding may bring the products of scale and pattern nearer by the fraction `rounding`.
     """
     squares = (patterns**2).sum(axis=1)
     scales = np.maximum(patterns @ values, 0) / np.where(squares > 0, squares, 1)
@@ -65,7 +65,7 @@ def after_projection(values: Floats, patterns: Floats, *, rounding: float = 0.0)
 
 
 def uniform(w: Tensor, compression: UniformQuantization, mu: float) -> float:
-    """The least over all zero points and all scales: between two at which a code changes the codes are the same."""
+    """The least error over all zero points and scales. The codes only change at certain scales, which are all tried."""
     rows = w.double().numpy().reshape(1 if compression.granularity == "tensor" else w.shape[0], -1)
     ranges = list(step_ranges(compression))
     return sum(min(least_in_steps(row, lowest, highest) for lowest, highest in ranges) for row in rows)
@@ -87,7 +87,7 @@ def step_ranges(compression: UniformQuantization) -> Iterator[tuple[int, int]]:
 
 
 def steps_at_all_scales(row: Floats, lowest: int, highest: int) -> Floats:
-    """All that `row` can be in whole steps of a scale above 0, clipped to [lowest, highest]: (count, n)."""
+    """All roundings of `row` to whole steps of some scale above 0, clipped to [lowest, highest]: (count, n)."""
     halves = np.arange(lowest, highest) + 0.5
     changes = (row[:, None] / halves).reshape(-1)
     changes = np.sort(changes[changes > 0])

@@ -1,5 +1,5 @@
-"""Tensor decompositions of convolution kernels. What is lost is at least what the best low rank over any one of the
-dimensions loses: a bound, not always reached; where the ranks are full, nothing."""
+"""Tensor decompositions of convolution kernels. The error is at least that of the best low rank over any single
+dimension. This bound is not always reached. At full ranks the error is zero."""
 
 import numpy as np
 from torch import Tensor
@@ -14,7 +14,7 @@ TINY_KERNELS: tuple[Shape, ...] = ((1, 1, 1), (3, 1, 2), (1, 2, 3), (2, 3, 1, 1)
 
 
 def lost_over(w: Tensor, *, place: int, rank: int) -> float:
-    """The least that a tensor loses whose dimension `place` has the given rank."""
+    """The least error of a tensor whose dimension `place` has the given rank."""
     values = np.moveaxis(w.double().numpy(), place, 0)
     return float(energies(values.reshape(values.shape[0], -1))[rank:].sum())
 
@@ -38,7 +38,7 @@ FAMILIES: dict[str, Family] = {
         usual=(6, 5, 3, 3),
         large=(8, 6, 3, 3),
         ordinary=((16, 8, 3, 3), (12, 6, 5), (10, 64, 1, 1)),
-        rounding=1e-4,  # where an alternation ends differs by its tolerance
+        rounding=1e-4,  # an alternation may end anywhere within its tolerance
     )
     for name, compressions, least in (
         ("Tucker2", tuple(map(Tucker2, ((1, 1), (2, 3), (3, 1), (50, 50)))), lost_by_tucker),

@@ -1,4 +1,4 @@
-"""Group pruning of whole models: what a group takes along, jointly over layers, through LC and through a file."""
+"""Group pruning of whole models: the parameters of a group, joint pruning, an LC run, and a packed file."""
 
 import pytest
 import torch

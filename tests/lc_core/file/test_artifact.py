@@ -1,4 +1,4 @@
-"""The packed file: the same model back, in the bytes that were stated before, and one line where it is damaged."""
+"""The packed file: gives the same model back, has the stated size, and is refused in one line where it is damaged."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Damaged and hostile packed files: each is refused in one line, or holds exactly what the whole one does.
+"""Damaged and hostile packed files: each is refused in one line, or has exactly the content of the undamaged file.
 
 Counts are logged (pytest --log-cli-level=INFO). What zstd's own format leaves open (a reserved bit of the frame's
 header, bits of its tables that decide nothing) can be flipped without harm; those flips are counted and bounded.
@@ -54,7 +54,7 @@ def files() -> dict[str, bytes]:
 
 
 class Trial:
-    """Reads variants of one file, and counts what became of them."""
+    """Reads variants of one file, and counts those that are refused."""
 
     def __init__(self, folder: Path, whole: bytes) -> None:
         self.path = folder / "fuzzed.lcz"

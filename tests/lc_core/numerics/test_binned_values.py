@@ -1,4 +1,4 @@
-"""k-means without sorting: exact about the borders, and no worse than on sorted values."""
+"""k-means without sorting: exact near the borders, and no worse than on sorted values."""
 
 import numpy as np
 import pytest

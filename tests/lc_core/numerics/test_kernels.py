@@ -1,4 +1,4 @@
-"""Each compiled loop does what NumPy does, to the bit where the order of sums allows it."""
+"""Each compiled loop gives NumPy's results, bit for bit where the order of sums allows it."""
 
 import numpy as np
 import pytest
@@ -47,8 +47,8 @@ def test_the_best_parts_are_those_of_the_dynamic_programme(bins, size):
 
 
 @pytest.mark.parametrize("offsets, runs", [(1, 1), (3, 2), (19, 16), (39, 64)])
-def test_the_least_way_is_the_same_as_without_them(offsets, runs, monkeypatch):
-    """To the bit: also where places of a row overlap the next row's, are equal or go backwards."""
+def test_the_runs_of_least_distortion_are_the_same_as_without_them(offsets, runs, monkeypatch):
+    """Bit for bit, also where places of a row overlap the next row's, are equal or descend."""
     generator = np.random.default_rng(runs)
     data = kmeans.summed(np.sort(generator.standard_t(2, size=5000).astype(np.float32)))
     rows = np.linspace(0, 5000, runs + 1)[1:-1, None] + generator.integers(-300, 300, size=(runs - 1, offsets))

@@ -1,4 +1,4 @@
-"""One-dimensional k-means against everything that can be tried, a plain dynamic programme and scikit-learn."""
+"""One-dimensional k-means against brute force, a plain dynamic programme and scikit-learn."""
 
 from itertools import combinations
 

@@ -1,4 +1,4 @@
-"""How many borders lie below each value: as a plain count says, whatever the bits."""
+"""The number of borders below each value is that of a plain count, for all bit patterns."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Packed integers: what goes in comes out, in the bytes stated, and what is damaged is refused."""
+"""Packed integers: they come back unchanged, have the stated size, and are refused where they are damaged."""
 
 import math
 import tracemalloc

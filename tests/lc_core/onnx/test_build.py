@@ -1,4 +1,4 @@
-"""ONNX files: the outputs of the packed model, in its bytes, decoded at load; and one line where they are not ours."""
+"""ONNX files: the packed model's outputs, its size, decoding at load; other files are refused in one line."""
 
 import json
 from collections.abc import Callable
@@ -42,7 +42,7 @@ from studies.digits_zoo import ROWS, DigitsNet
 from tests.lc_core.models import compressed, mlp, randn, seeded
 
 RUNS_OTHERWISE = {name for name in ROWS if any(word in name for word in ("Group", "LowRank", "Tucker2", "CP"))}
-"""Rows whose models have other layers than the dense one, and must be exported on their own."""
+"""Fast rows whose models have other layers than the dense one, and so need an export of their own."""
 FAST = {"GroupPruning, jointly", "Chain of LowRank and Codebook"}
 
 
@@ -117,7 +117,7 @@ def pack(tmp_path) -> Callable[[nn.Module, Plan], Artifact]:
 
 
 def check(artifact: Artifact, model: nn.Module, inputs: Tensor, tmp_path) -> ModelProto:
-    """The ONNX file of a packed model, read back, after all that is said of it was found to hold."""
+    """The ONNX file of a packed model, read back and checked."""
     data = seal(build(artifact, model, inputs), {"study": "none"})
     path = tmp_path / "model.onnx"
     path.write_bytes(data)
@@ -135,7 +135,7 @@ def check(artifact: Artifact, model: nn.Module, inputs: Tensor, tmp_path) -> Mod
 @pytest.mark.parametrize("name", [
     pytest.param(name, marks=[pytest.mark.slow] if name in RUNS_OTHERWISE - FAST else [], id=name) for name in ROWS
 ])  # fmt: skip
-def test_every_compression_of_the_zoo_ships(name, pack, tmp_path):
+def test_every_compression_of_the_zoo_is_exported(name, pack, tmp_path):
     level, plan = ROWS[name]
     inputs = randn(40, 1, 8, 8)
     model = normed(DigitsNet, inputs)
@@ -164,7 +164,7 @@ def test_every_compression_of_the_zoo_ships(name, pack, tmp_path):
     "groups, all through": {"*": GroupPruning(0.75)},
     "groups, jointly, cast": {"*": Joint(Chain(GroupPruning(0.5), Cast("bfloat16")))},
 }.items())  # fmt: skip
-def test_a_residual_network_with_batch_norm_ships(name, plan, pack, tmp_path):
+def test_a_residual_network_with_batch_norm_is_exported(name, plan, pack, tmp_path):
     inputs = randn(20, 3, 16, 16)
     model = normed(ResNet, inputs)
     made = check(pack(model, plan), model, inputs, tmp_path)
@@ -173,7 +173,7 @@ def test_a_residual_network_with_batch_norm_ships(name, plan, pack, tmp_path):
 
 
 @pytest.mark.slow
-def test_lenet5_ships(pack, tmp_path):
+def test_lenet5_is_exported(pack, tmp_path):
     from studies.mnist_lenet5 import build_model
 
     inputs, model = randn(20, 1, 28, 28), seeded(build_model, seed=0)
@@ -313,7 +313,7 @@ def test_factors_that_run_dense_are_multiplied_at_load(compression, pack):
     torch.testing.assert_close(decode([Weight.of(theta)])[0], theta.decompress(), rtol=0, atol=1e-6)
 
 
-def test_denormal_numbers_ship_as_zeros():
+def test_denormal_numbers_are_exported_as_zeros():
     weight = Weight.of(Dense(torch.tensor([1e-40, -1e-39, 1.5e-38, 1.0])))
     assert decode([weight])[0].tolist() == [0.0, 0.0, pytest.approx(1.5e-38), 1.0]
 

@@ -1,4 +1,4 @@
-"""What a compressed model is made of, against its own numbers."""
+"""The content of a compressed model's layers, against its own numbers."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A packed model in its structure: the same outputs, and as many multiply-accumulates as its record says."""
+"""A packed model in its structure: the same outputs, with the multiply-accumulates that its record states."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Surgery: what may be cut out of a model, what must stay, and that the model that is left counts as it runs."""
+"""Surgery: which channels are removed, which must stay, and the multiply-accumulates of the smaller model."""
 
 from collections.abc import Callable, Mapping
 

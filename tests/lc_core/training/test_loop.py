@@ -1,4 +1,4 @@
-"""Training: the stream of batches, the learning rate, what diverges, batch-norm statistics."""
+"""Training: the stream of batches, the learning rate, divergence, batch-norm statistics."""
 
 import dataclasses
 import itertools
@@ -55,7 +55,7 @@ def test_batches_draw_nothing_from_the_global_generator():
 
 
 @pytest.mark.parametrize("drawn", [0, 1, 3, 4, 5, 9])
-def test_a_kept_place_is_gone_on_from_exactly(drawn):
+def test_the_stream_of_batches_continues_exactly_from_a_saved_position(drawn):
     batches = Batches(10, batch_size=3, seed=3)
     for _ in range(drawn):
         batches.draw()

@@ -1,4 +1,4 @@
-"""The optimizers: the penalty's gradient, Adam with the penalty beside its moments, where both rest, clipping."""
+"""The optimizers: the penalty's gradient, Adam with the penalty outside its moments, their fixed points, clipping."""
 
 import importlib
 import math

@@ -149,7 +149,7 @@ def artifact() -> Path:
 
 
 def picked() -> Path:
-    """The file that a pick would ship."""
+    """The file that a pick would choose."""
     reference = json.loads(FOLDER.manifest.read_text())["reference"]["val"]["accuracy"]
     meeting = [record for record in read_records(RUN) if record.val.accuracy >= reference - 0.05]
     return FOLDER.artifact(min(meeting, key=lambda record: record.artifact_bytes).id)

@@ -279,7 +279,7 @@ def test_a_job_that_goes_wrong_is_a_failed_record_until_it_goes_right(tmp_path: 
 
 
 def test_outputs_that_are_nan_are_a_failed_record(tmp_path: Path) -> None:
-    """Of a model whose training is finite: what ships is measured, not what was trained."""
+    """The training loss is finite: the compressed model is what is measured."""
     module = (
         "class Spoilt(nn.Tanh):\n    def forward(self, inputs):\n"
         "        return super().forward(inputs) / (1.0 if self.training or not SPOILT.exists() else 0.0)\n\n\n"
@@ -351,7 +351,7 @@ def test_a_store_that_cannot_be_written_is_not_a_failed_job(
     ],
     ids=["a read", "Python", "CUDA", "torch"],
 )
-def test_what_may_pass_is_no_failed_record_and_the_next_attempt_goes_on(
+def test_a_passing_error_leaves_no_record_and_the_next_start_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setattr(checkpoint, "SECONDS", 0.0)

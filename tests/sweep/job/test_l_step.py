@@ -1,4 +1,4 @@
-"""A job trains as its study says: with Adam, by the reference's outputs; batch norm is measured as it ships."""
+"""A job trains as its study says: with Adam, by the reference's outputs, with batch-norm statistics of Delta(Theta)."""
 
 import dataclasses
 import json
@@ -147,7 +147,7 @@ NORMED = changed(
 )
 
 
-def test_what_is_measured_and_shipped_has_the_batch_norm_statistics_of_the_compressed_network(tmp_path: Path) -> None:
+def test_the_packed_model_has_the_batch_norm_statistics_of_the_compressed_network(tmp_path: Path) -> None:
     """By hand, from the first layer of the file alone: mean and variance of what it makes of the training inputs."""
     sweep = begin(tmp_path / "normed", NORMED)
     context = sweep.context

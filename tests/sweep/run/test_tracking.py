@@ -18,7 +18,7 @@ def test_a_missing_package_is_one_line_that_names_the_extra(tracker: Tracker, mo
         Tracking(tracker, "tiny")
 
 
-def test_nobody_hears_unless_asked() -> None:
+def test_without_a_tracker_there_are_no_callbacks() -> None:
     with trackers(None) as callbacks:
         assert callbacks == []
 

@@ -58,7 +58,7 @@ def test_a_path_with_and_without_a_name(tmp_path: Path) -> None:
         assert load(reference, tmp_path).name == "tiny"
 
 
-def test_the_study_that_ships_loads() -> None:
+def test_the_ready_study_loads() -> None:
     assert load("studies.digits_mlp", Path.cwd()).name == "digits_mlp"
 
 
