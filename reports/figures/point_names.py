@@ -31,7 +31,7 @@ def name_points(
     obstacles: Points,
     taken: Sequence[Box],
 ) -> None:
-    """Writes the names into a figure whose size and axes are final, where there is room.
+    """Writes the names into a figure whose size and axes are final, where there is space.
 
     A name lies in `area`, on none of `obstacles` and in none of the boxes `taken`.
     """

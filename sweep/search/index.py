@@ -30,7 +30,7 @@ from sweep.store.record import Done, Record
 
 SECONDS_BETWEEN_WRITES = 1.0
 PAUSES = 10  # times what the last write took, or what it waited for a lock in vain
-PATIENCE = 60.0  # seconds: for another's lock, for a server that is started again, for room on the disk
+PATIENCE = 60.0  # seconds: for another's lock, for a server that is started again, for space on the disk
 PAUSE = 0.5
 
 T = TypeVar("T")
