@@ -83,13 +83,20 @@ def _reference_fits(folder: SweepFolder, study_hash: str) -> bool:
 
 
 def _train_reference(folder: SweepFolder, study: Study, data: Data, study_hash: str, *, say: Say) -> None:
-    say(f"training the reference of {study.name}: {study.reference.epochs:g} epochs")
+    say(_what_is_done(study))
     settle_process()
     model = study.seeded_model()
     with users_code(f"study {study.name}: training the reference failed"):
         train_reference(model, data.train.inputs, data.train.targets, loss=study.loss, recipe=study.reference)
     info = {"study": study.name, "study_hash": study_hash}
     write_whole(folder.reference, encode((), (), model.state_dict(), info=info))
+
+
+def _what_is_done(study: Study) -> str:
+    """What becomes of the study's model, in a line."""
+    if study.reference.epochs == 0:
+        return f"taking the reference of {study.name} as it is: no epochs of training"
+    return f"training the reference of {study.name}: {study.reference.epochs:g} epochs"
 
 
 def _new_manifest(folder: SweepFolder, study: Study, data: Data, options: Options, parts: dict[str, str]) -> Manifest:
