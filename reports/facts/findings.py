@@ -14,8 +14,8 @@ from sweep.criteria import Target
 from sweep.pick.choice import By, Choice, candidates, check_known, chosen
 from sweep.pick.pareto import knee
 from sweep.search.summary import SearchSummary
-from sweep.store.fields import Unfit, from_json
-from sweep.store.files import StoreError, read_optional
+from sweep.store.fields import from_file
+from sweep.store.files import read_optional
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import Manifest, Reference, read_manifest
 from sweep.store.record import Done, Record
@@ -180,8 +180,5 @@ def _read_all(folder: Path, kind: type[Kind]) -> list[Kind]:
     for path in sorted(folder.glob("[!.]*.json")):
         data = read_optional(path)
         if data is not None:
-            try:
-                found.append(from_json(kind, data))
-            except Unfit as error:
-                raise StoreError(f"{path}: {error}; restore it or remove it") from None
+            found.append(from_file(kind, data, path))
     return found

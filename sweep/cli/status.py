@@ -9,7 +9,7 @@ from sweep.pick.picked import Picked, read_picked
 from sweep.pick.size_and_speed import speed, times
 from sweep.search.summary import SearchSummary
 from sweep.store import remote
-from sweep.store.fields import to_json
+from sweep.store.fields import from_file, to_json
 from sweep.store.files import read_optional
 from sweep.store.folder import SweepFolder
 from sweep.store.job import label
@@ -73,8 +73,8 @@ def status(folder: Folder, as_json: Json = False) -> int:
     """
     root = remote.local(folder, but_for=remote.LARGE)
     files, manifest, records = SweepFolder(root), read_manifest(root), read_records(root)
-    read = (read_optional(path) for path in sorted(files.searches.glob("*.json")))
-    searches = [SearchSummary.from_json(data) for data in read if data]
+    read = ((path, read_optional(path)) for path in sorted(files.searches.glob("[!.]*.json")))
+    searches = [from_file(SearchSummary, data, path) for path, data in read if data is not None]
     picked = read_picked(files)
     own = [record for record in finished(records) if picked and record.id == picked.id]
     if picked and own:

@@ -136,6 +136,7 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     assert found == expected if sizes.fixed else found <= expected, f"{expected} nominal bytes, {found} before zstd"
     return Done(
         status="done",
+        seconds=0.0,  # run_job sets it when all is done
         reference_bytes=context.reference_bytes,
         reference_macs=context.reference_macs,
         device=str(data.train.inputs.device),

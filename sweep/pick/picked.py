@@ -1,8 +1,8 @@
 """What a pick found: pick.json, as typed objects."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from sweep.criteria import Target
 from sweep.pick.choice import By, Candidate, shortfall
@@ -11,8 +11,6 @@ from sweep.store.fields import Unfit, from_json, to_json
 from sweep.store.files import StoreError, read_optional
 from sweep.store.folder import SweepFolder
 from sweep.store.record import Done, Score
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,26 +142,18 @@ class Picked:
         """The inverse of `to_json`, but that a margin above 0 is read back as 0.
 
         Raises:
-            StoreError: something is missing.
+            Unfit: a field is missing or of another type.
         """
         speed = ("macs", "reference_macs", "reference_bytes", "latency", "faster")
         made = _with_margin(data) | {
-            "target": Target(**data["target"]) if data.get("target") else None,
-            "runner_up": _read(Alternative, _with_margin(data.get("runner_up"))),
-            "next_smaller": _read(Alternative, _with_margin(data.get("next_smaller"))),
-        }
-        if "val" in data:
-            made["val"] = _score(data["val"])
-        if "test" in data:
-            made["test"] = _read(OnTest, data["test"])
-        made |= {
+            "target": data.get("target") or None,
+            "runner_up": _with_margin(data.get("runner_up")),
+            "next_smaller": _with_margin(data.get("next_smaller")),
             "speed": {name: data[name] for name in speed if name in data},
             "parity": {name: data[name] for name in ("parity", "no_parity") if name in data},
         }
-        made |= {name: tuple(made[name]) for name in ("seeds", "accuracies", "measured") if name in made}
-        picked = _read(Picked, made)
-        assert picked is not None
-        return picked
+        lists = [name for name in ("seeds", "accuracies", "measured") if isinstance(made.get(name), list)]
+        return from_json(Picked, made | {name: tuple(made[name]) for name in lists})
 
 
 def read_picked(folder: SweepFolder) -> Picked | None:
@@ -173,15 +163,8 @@ def read_picked(folder: SweepFolder) -> Picked | None:
         return None
     try:
         return Picked.from_json(data)
-    except StoreError as error:
-        raise StoreError(f"{folder.pick}: {error}; run lcsweep pick again") from None
-
-
-def _score(data: Mapping[str, Any]) -> Score:
-    try:
-        return from_json(Score, data)
     except Unfit as error:
-        raise StoreError(f"val: {error}") from None
+        raise StoreError(f"{folder.pick}: {error}; run lcsweep pick again") from None
 
 
 def _with_shortfall(other: Alternative | None) -> dict[str, Any] | None:
@@ -191,17 +174,10 @@ def _with_shortfall(other: Alternative | None) -> dict[str, Any] | None:
     return facts | {"shortfall": shortfall(facts.pop("margin"))}
 
 
-def _with_margin(data: Mapping[str, Any] | None) -> dict[str, Any]:
+def _with_margin(data: Any) -> Any:
     """JSON data with the margin in place of the shortfall."""
-    data = dict(data or {})
-    return data | {"margin": -data.pop("shortfall")} if "shortfall" in data else data
-
-
-def _read(kind: type[T], data: Mapping[str, Any] | None) -> T | None:
-    """The object of the dataclass `kind` with these fields; None of nothing. StoreError where one is missing."""
-    if not data:
-        return None
-    missing = [each.name for each in fields(kind) if each.name not in data and each.default is MISSING]  # type: ignore[arg-type]
-    if missing:
-        raise StoreError(f"it has no {missing[0]}")
-    return kind(**{each.name: data[each.name] for each in fields(kind) if each.name in data})  # type: ignore[arg-type]
+    if not isinstance(data, Mapping) or "shortfall" not in data:
+        return data
+    short = data["shortfall"]
+    margin = -short if type(short) in (int, float) else short
+    return {name: value for name, value in data.items() if name != "shortfall"} | {"margin": margin}

@@ -1,7 +1,6 @@
 """What a search did, as its file in the sweep's folder says it."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -38,10 +37,5 @@ class SearchSummary:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """JSON data; `from_json` is its inverse."""
+        """JSON data; `sweep.store.fields.from_file` reads it back."""
         return asdict(self)
-
-    @staticmethod
-    def from_json(data: Mapping[str, Any]) -> "SearchSummary":
-        """Of a file; what earlier releases wrote beside it is left out."""
-        return SearchSummary(**{field.name: data[field.name] for field in fields(SearchSummary)})

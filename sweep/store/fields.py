@@ -1,17 +1,19 @@
-"""Dataclasses as JSON: each field says what it holds, and is read back with its type checked."""
+"""Dataclasses as JSON: each field says what it holds, and pydantic checks it when it is read back."""
 
 import dataclasses
 import functools
-import math
-import operator
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, SchemaValidator, core_schema
+
+from sweep.store.files import StoreError
+
 T = TypeVar("T")
-Convert = Callable[[Any], Any]
-"""A value of a right type -> what the field holds. Unfit where the value cannot be."""
 
 
 @dataclass(frozen=True)
@@ -35,24 +37,8 @@ class Says:
     elsewhere: bool = False
 
 
-class _Nothing:
-    def __repr__(self) -> str:
-        return "nothing"
-
-
-NOTHING = _Nothing()
-
-
 class Unfit(ValueError):
-    """A value does not fit its field."""
-
-    def __init__(self, field: str, expected: str, got: object) -> None:
-        super().__init__(field, expected, got)
-        self.field, self.expected, self.got = field, expected, got
-
-    def __str__(self) -> str:
-        got = repr(self.got)
-        return f"{self.field}: expected {self.expected}, got {got if len(got) <= 60 else got[:57] + '...'}"
+    """A value does not fit its field; one line that names the field."""
 
 
 @dataclass(frozen=True)
@@ -63,19 +49,30 @@ class Field:
         name: as in the JSON.
         says: what it holds; None where the annotation does not say.
         kind: its type but for None.
-        types: what its value in the JSON may be.
-        expected: the same in words.
-        convert: what is made of such a value; None where it is kept as it is.
-        default: what it is where the JSON lacks it; NOTHING where it must be there.
+        default: what it has by default; MISSING where there is none.
     """
 
     name: str
     says: Says | None
     kind: Any
-    types: frozenset[type]
-    expected: str
-    convert: Convert | None
     default: object
+
+
+@functools.cache
+def fields(kind: Any) -> tuple[Field, ...]:
+    """The fields of the dataclass `kind`, in their order."""
+    hints = get_type_hints(kind, include_extras=True)
+    return tuple(_field(each.name, hints[each.name], each.default) for each in dataclasses.fields(kind))
+
+
+def _field(name: str, annotation: Any, default: object) -> Field:
+    says = None
+    if get_origin(annotation) is Annotated:
+        annotation, says = get_args(annotation)
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = get_args(annotation)[0]
+    kind = str if get_origin(annotation) is Literal else get_origin(annotation) or annotation
+    return Field(name, says, kind, default)
 
 
 def from_json(kind: type[T], data: Mapping[str, Any]) -> T:
@@ -83,8 +80,19 @@ def from_json(kind: type[T], data: Mapping[str, Any]) -> T:
 
     Names that are no fields are passed over, since a later release may have written them.
     """
-    made: T = _reader(kind)(data)  # type: ignore[arg-type]  # classes are hashable
+    try:
+        made: T = _validator(kind).validate_python(dict(data))  # type: ignore[arg-type]  # classes are hashable
+    except ValidationError as error:
+        raise Unfit(_in_a_line(error.errors(include_url=False), data)) from None
     return made
+
+
+def from_file(kind: type[T], data: Mapping[str, Any], path: Path) -> T:
+    """As `from_json`, of what the file at `path` holds. StoreError, which names `path` and the field."""
+    try:
+        return from_json(kind, data)
+    except Unfit as error:
+        raise StoreError(f"{path}: {error}; restore it or remove it") from None
 
 
 def to_json(value: Any) -> dict[str, Any]:
@@ -94,151 +102,84 @@ def to_json(value: Any) -> dict[str, Any]:
     """
     data: dict[str, Any] = {}
     for field in fields(type(value)):  # type: ignore[arg-type]
-        if field.says is not None and field.says.elsewhere:
-            continue
         held = getattr(value, field.name)
+        if (field.says is None and held == field.default) or (field.says is not None and field.says.elsewhere):
+            continue
         if field.says is not None and field.says.others:
             data |= held
-        elif field.says is not None or held != field.default:
-            data[field.name] = to_json(held) if dataclasses.is_dataclass(field.kind) and held is not None else held
+        else:
+            data[field.name] = to_json(held) if dataclasses.is_dataclass(held) else held
     return data
 
 
 @functools.cache
-def fields(kind: Any) -> tuple[Field, ...]:
-    """The fields of the dataclass `kind`, in their order."""
-    narrowed = get_type_hints(kind, include_extras=True)
-    return tuple(_field(kind, each, narrowed[each.name]) for each in dataclasses.fields(kind))
+def _validator(kind: Any) -> SchemaValidator:
+    return SchemaValidator(_adapted(TypeAdapter(kind).core_schema))
 
 
-@functools.cache
-def _reader(kind: Any) -> Convert:
-    """`from_json` of one dataclass. Sweeps have 100,000 records, so what is the same for all of them is done here."""
-    own = [each for each in fields(kind) if each.says is None or not (each.says.others or each.says.elsewhere)]
-    names = {field.name for field in own}
-    others = [field for field in fields(kind) if field.says is not None and field.says.others]
-    elsewhere = [field.name for field in fields(kind) if field.says is not None and field.says.elsewhere]
-    order, unread = [*(field.name for field in (*own, *others)), *elsewhere], (None,) * len(elsewhere)
-    get = operator.itemgetter(*(field.name for field in own))
-    finite = [place for place, field in enumerate(own) if field.kind is float]
-    converts = [(place, field.convert) for place, field in enumerate(own) if field.convert is not None]
-    signatures: set[tuple[type, ...]] = set()  # the types of an object's values, where they were found to be right
-    new = _in_slots(kind, order) if hasattr(kind, "__slots__") else _by_init(kind, order)
+def _adapted(node: Any) -> Any:
+    """A schema of pydantic's in which dataclasses, at any depth, are read from mappings and as their fields say."""
+    if isinstance(node, list):
+        return [_adapted(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    node = {name: _adapted(each) for name, each in node.items()}
+    if node.get("type") == "float":  # 1 stays 1: what is read is written again as it was
+        whole, words = core_schema.int_schema(), "Input should be a finite number"
+        return core_schema.union_schema([node, whole], custom_error_type="number", custom_error_message=words)
+    if node.get("type") != "dataclass":
+        return node
+    says = {field.name: field.says for field in fields(node["cls"]) if field.says is not None}
+    others = [name for name, said in says.items() if said.others]
+    elsewhere = [name for name, said in says.items() if said.elsewhere]
+    optional = {*others, *elsewhere, *(name for name, said in says.items() if said.older)}
+    for each in node["schema"]["fields"]:
+        if each["schema"]["type"] == "default" and each["name"] in says.keys() - optional:
+            each["schema"] = each["schema"]["schema"]
+    node["config"] = core_schema.CoreConfig(strict=True, allow_inf_nan=False)
+    node["strict"] = False  # of the dataclass alone: else pydantic takes no mapping for it
+    if not others and not elsewhere:
+        return node
 
-    def read(data: Mapping[str, Any]) -> Any:
-        try:
-            values = list(get(data))
-        except KeyError:  # a field that older releases do not write, or one that is missing
-            values = [data.get(field.name, field.default) for field in own]
-        signature = tuple(map(type, values))
-        if signature not in signatures:
-            for field, value in zip(own, values, strict=True):
-                if type(value) not in field.types and (value is not field.default or value is NOTHING):
-                    raise Unfit(field.name, field.expected, value)
-            signatures.add(signature)
-        for place in finite:
-            value = values[place]
-            if value is not None and value - value != 0:  # NaN and infinity
-                raise Unfit(own[place].name, own[place].expected, value)
-        try:
-            for place, convert in converts:
-                if values[place] is not None:
-                    values[place] = convert(values[place])
-        except Unfit as error:
-            name = own[place].name
-            raise Unfit(f"{name}.{error.field}" if error.field else name, error.expected, error.got) from None
-        for field in others:
-            rest = {name: data[name] for name in data if name not in names} if len(data) > len(values) else {}
-            values.append(field.convert(rest) if rest and field.convert else rest)
-        values += unread
-        return new(values)
+    def gather(data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        found = {name: data[name] for name in data if name not in elsewhere}
+        for name in others:
+            found[name] = {each: data[each] for each in data if each == name or each not in node["fields"]}
+        return found
 
-    return read
+    ref = {"ref": node.pop("ref")} if "ref" in node else {}
+    return core_schema.no_info_before_validator_function(gather, node) | ref
 
 
-def _in_slots(kind: type, order: Sequence[str]) -> Callable[[list[Any]], Any]:
-    """Makes an object from the values of its fields: into its slots, in a third of the time of its `__init__`."""
-    setters = [getattr(kind, name).__set__ for name in order]
-
-    def new(values: list[Any]) -> Any:
-        made: Any = object.__new__(kind)
-        for setter, value in zip(setters, values, strict=False):
-            setter(made, value)
-        return made
-
-    return new
+def _in_a_line(errors: list[ErrorDetails], data: Mapping[str, Any]) -> str:
+    """The first field that does not fit: its name, what it may be, and what it is."""
+    first = errors[0]
+    same = [each for each in errors if _name(each, data) == _name(first, data)]  # a union has an error a member
+    expected = " or ".join(dict.fromkeys(_expected(each) for each in same))
+    got = "nothing" if first["type"] == "missing" else repr(first["input"])
+    return f"{_name(first, data)}: expected {expected}, got {got if len(got) <= 60 else got[:57] + '...'}"
 
 
-def _by_init(kind: type, order: Sequence[str]) -> Callable[[list[Any]], Any]:
-    """As `_in_slots` for a class that checks its values itself, by a ValueError."""
-
-    def new(values: list[Any]) -> Any:
-        try:
-            return kind(**dict(zip(order, values, strict=True)))
-        except ValueError as error:
-            raise Unfit("", f"values that make sense ({error})", dict(zip(order, values, strict=True))) from error
-
-    return new
-
-
-def _field(kind: type, field: "dataclasses.Field[Any]", annotation: Any) -> Field:
-    says = None
-    for home in kind.__mro__:  # a subclass may narrow the type, and says no more than that
-        written = home.__annotations__.get(field.name) if "__annotations__" in vars(home) else None
-        if get_origin(written) is Annotated:
-            says = next(each for each in get_args(written)[1:] if isinstance(each, Says))
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    default: Any = field.default
-    if default is dataclasses.MISSING or (says is not None and not says.older):
-        default = NOTHING
-    allowed, expected, convert, plain = _type(annotation)
-    if says is not None and says.others:
-        allowed = frozenset()  # whatever has this name is one of them
-    return Field(field.name, says, plain, allowed, expected, convert, default)
+def _name(error: ErrorDetails, data: Any) -> str:
+    """Where the error is, as the JSON has it: pydantic names members of unions, and the field that has the others."""
+    parts = []
+    for part in error["loc"]:
+        if isinstance(data, dict) and part in data:
+            data = data[part]
+            parts.append(str(part))
+    if error["type"] == "missing":
+        parts.append(str(error["loc"][-1]))
+    return ".".join(parts)
 
 
-def _type(annotation: Any) -> tuple[frozenset[type], str, Convert | None, Any]:
-    """The types of JSON values that `annotation` allows, the same in words, the conversion, the type but for None."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        members = [_type(each) for each in get_args(annotation)]
-        allowed = frozenset[type]().union(*(member[0] for member in members))
-        named = [member[1] for member in members]
-        converts = [member[2] for member in members if member[2] is not None]
-        assert len(set(converts)) <= 1, f"{annotation}: two of its types need checks of their own"
-        plain = [member[3] for member in members if member[3] is not type(None)]
-        return allowed, " or ".join(named), converts[0] if converts else None, plain[0]
-    if get_origin(annotation) is Literal:
-        choices = get_args(annotation)
-        return frozenset({str}), " or ".join(choices), functools.partial(_one_of, choices), str
-    if get_origin(annotation) is dict:
-        values = get_args(annotation)[1]
-        convert = None if values is Any else functools.partial(_mapping, *_type(values)[:2])
-        return frozenset({dict}), "an object", convert, dict
-    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-        return frozenset({dict}), "an object", _reader(annotation), annotation
-    return _PLAIN[annotation]
-
-
-def _one_of(choices: tuple[str, ...], value: str) -> str:
-    if value not in choices:
-        raise Unfit("", " or ".join(choices), value)
-    return value
-
-
-def _mapping(allowed: frozenset[type], expected: str, data: dict[str, Any]) -> dict[str, Any]:
-    found = set(map(type, data.values()))
-    if not found <= allowed or float in found:
-        for name, value in data.items():
-            if type(value) not in allowed or (type(value) is float and not math.isfinite(value)):
-                raise Unfit(name, expected, value)
-    return data
-
-
-_PLAIN: dict[Any, tuple[frozenset[type], str, Convert | None, Any]] = {
-    int: (frozenset({int}), "a whole number", None, int),
-    float: (frozenset({int, float}), "a finite number", None, float),
-    str: (frozenset({str}), "text", None, str),
-    bool: (frozenset({bool}), "true or false", None, bool),
-    type(None): (frozenset({type(None)}), "null", None, type(None)),
-}
+def _expected(error: ErrorDetails) -> str:
+    match error["type"]:
+        case "missing":
+            return "a value"
+        case "dataclass_type" | "dict_type":
+            return "an object"
+        case "value_error":
+            return f"values that make sense ({error['ctx']['error']})"
+    return error["msg"].removeprefix("Input should be ")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from sweep.criteria import Target
-from sweep.store.fields import Says, Unfit, from_json, to_json
+from sweep.store.fields import Says, from_file, to_json
 from sweep.store.files import FORMAT, StoreError, check_format, read_json
 from sweep.store.folder import SweepFolder
 from sweep.store.record import Score
@@ -44,10 +44,7 @@ class Manifest:
     def from_json(data: Mapping[str, Any], path: Path) -> "Manifest":
         """The manifest that JSON data hold. StoreError, which names `path` and the field, where one does not fit."""
         check_format(data, path)
-        try:
-            return from_json(Manifest, data)
-        except Unfit as error:
-            raise StoreError(f"{path}: {error}; restore it or remove it") from None
+        return from_file(Manifest, data, path)
 
     def to_json(self) -> dict[str, Any]:
         """What sweep.json holds; `from_json` is its inverse."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from sweep.store.fields import Says, Unfit, from_json, to_json
-from sweep.store.files import FORMAT, StoreError, check_format
+from sweep.store.fields import Says, from_file, to_json
+from sweep.store.files import FORMAT, check_format
 from sweep.store.job import Configuration, Job, Method, label
 
 Status = Literal["done", "failed", "stopped"]
@@ -101,7 +101,7 @@ class Record:
     study_hash: Annotated[str, Says("Of model, data and split, loss and metrics, and the reference's training")]
     family: Annotated[str, Says("The family of compressions, as the study names it")]
     configuration: Annotated[
-        Configuration, Says("The knobs by name; in the JSON file an object, in `sweep.store.table` a dict")
+        Configuration, Says("The knobs by name; in the JSON file an object, in `sweep.store.table.table` a dict")
     ]
     method: Annotated[Method, Says("`lc`, or `dc` for direct compression, without training")]
     seed: Annotated[int, Says("Of the order of the batches; the first differs between the repeats of a configuration")]
@@ -192,10 +192,7 @@ class Record:
         """
         check_format(data, path)
         kind = Done if data.get("status") == "done" else Record
-        try:
-            return from_json(kind, data)
-        except Unfit as error:
-            raise StoreError(f"{path}: {error}; restore it or remove it") from None
+        return from_file(kind, data, path)
 
     def to_json(self) -> dict[str, Any]:
         """What record.json holds; `from_json` is its inverse."""
@@ -217,10 +214,9 @@ class Record:
         return self.job.key
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done(Record):
     """The record of a job that is done: all that was measured is there."""
-
-    __slots__ = ()
 
     reference_bytes: int
     reference_macs: int

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from sweep.store.fields import Unfit, from_json
+from sweep.store.fields import from_file
 from sweep.store.files import StoreError, read_optional
 from sweep.store.folder import SweepFolder
 from sweep.store.record import Done, Latency, Record
@@ -58,9 +58,6 @@ def _with_latency(record: Record, path: Path) -> Record:
     data = read_optional(path)
     if data is None:
         return record
-    try:
-        latency = from_json(Latency, data)
-    except Unfit as error:
-        raise StoreError(f"{path}: {error}; restore it or remove it") from None
+    latency = from_file(Latency, data, path)
     fits = latency.artifact_sha256 == record.artifact_sha256
     return dataclasses.replace(record, latency=latency) if fits else record

@@ -172,18 +172,28 @@ def test_a_pick_is_the_smallest_file_that_meets_the_target(folder: SweepFolder) 
     assert pick(folder, ALL, by="macs").family == "low rank"
 
 
-def test_a_pick_that_lacks_something_is_one_line(folder: SweepFolder) -> None:
+def test_a_damaged_pick_is_one_line_that_names_the_field(folder: SweepFolder) -> None:
     assert read_picked(folder) is None
     data = pick(folder, DROP).to_json()
-    for spoilt, name in (
-        ({k: v for k, v in data.items() if k != "seeds"}, "seeds"),
-        (data | {"test": {k: v for k, v in data["test"].items() if k != "looks"}}, "looks"),
-        (data | {"runner_up": {"family": "prune"}}, "configuration"),
-        ({k: v for k, v in data.items() if k != "test"}, "test"),
+    for spoilt, name, got in (
+        ({}, "id", "nothing"),
+        ({k: v for k, v in data.items() if k != "seeds"}, "seeds", "nothing"),
+        (data | {"test": {k: v for k, v in data["test"].items() if k != "looks"}}, "test.looks", "nothing"),
+        (data | {"runner_up": {"family": "prune"}}, "runner_up.configuration", "nothing"),
+        ({k: v for k, v in data.items() if k != "test"}, "test", "nothing"),
+        (data | {"seeds": 3}, "seeds", "3"),
+        (data | {"shortfall": "much"}, "margin", "'much'"),
+        (data | {"target": {"most": 1}}, "target", "{'most': 1}"),
+        (data | {"test": [1]}, "test", "[1]"),
+        (data | {"val": data["val"] | {"n": True}}, "val.n", "True"),
     ):
         folder.pick.write_text(json.dumps(spoilt))
-        with pytest.raises(StoreError, match=rf"pick.json: it has no {name}; run lcsweep pick again"):
+        with pytest.raises(StoreError) as caught:
             read_picked(folder)
+        said = str(caught.value)
+        assert said.startswith(f"{folder.pick}: {name}: expected ")
+        assert said.endswith(f", got {got}; run lcsweep pick again")
+        assert "\n" not in said
 
 
 def test_the_test_accuracy_is_the_files(folder: SweepFolder) -> None:

@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from sweep.search.summary import SearchSummary
+from sweep.store.fields import from_file
 from tests.sweep.search.searches import begin, by_keep, entries, failed, finish, summed, trials_of
 
 
@@ -28,7 +29,7 @@ def test_a_grid_asks_for_each_job_once_ends_first_and_keeps_them_in_optunas_stud
     summary = summed(search)
     assert summary == SearchSummary("grid", 5, 5, 0, 5, 0, {}, 0, "lc", None, 1.5)
     written = summary.to_json() | {"stopped": 3}  # as earlier releases wrote it
-    assert SearchSummary.from_json(json.loads(json.dumps(written))) == summary
+    assert from_file(SearchSummary, json.loads(json.dumps(written)), Path("grid.json")) == summary
 
 
 def test_a_failed_job_is_not_asked_again_in_the_same_run_and_is_in_the_next(folder: Path) -> None:

@@ -116,7 +116,7 @@ def places(data: Mapping[str, Any], kind: type, prefix: str = "") -> Iterator[tu
                 yield from places(data[field.name], field.kind, f"{prefix}{field.name}.")
 
 
-NAMES = [name for name, _, _ in places(WHOLE_RECORD.to_json(), Done)]
+NAMES = [name for name, _, _ in places(WHOLE_RECORD.to_json(), Record)]
 WRONG = {str: 7, int: "many", float: "much", dict: [1]}
 
 
@@ -134,7 +134,7 @@ def spoil(name: str, value: Any) -> dict[str, Any]:
 
 
 def field_of(name: str) -> Field:
-    return next(field for each, _, field in places(WHOLE_RECORD.to_json(), Done) if each == name)
+    return next(field for each, _, field in places(WHOLE_RECORD.to_json(), Record) if each == name)
 
 
 def check_named(name: str, data: Mapping[str, Any], got: str) -> None:
