@@ -67,7 +67,8 @@ def between(values: Singles, borders: Floats) -> npt.NDArray[np.bool_]:
 def not_above(points: Floats, dtype: np.dtype[np.floating]) -> npt.NDArray[np.floating]:
     """The largest numbers of `dtype` not above `points`. Comparing a number of `dtype` with either gives the same."""
     held = points.astype(dtype)
-    return np.where(held > points, np.nextafter(held, dtype.type(-np.inf)), held)
+    with np.errstate(over="ignore"):  # what is below the least number is not taken
+        return np.where(held > points, np.nextafter(held, dtype.type(-np.inf)), held)
 
 
 def _keys(values: Singles) -> npt.NDArray[np.uint32]:

@@ -95,3 +95,9 @@ def test_a_point_is_rounded_down():
     assert held.dtype == np.float32
     assert (held <= points).all()
     assert (np.nextafter(held, np.float32(np.inf)).astype(np.float64) > points).all()
+
+
+def test_the_least_number_is_not_above_itself_and_nothing_overflows() -> None:
+    """Warnings are errors here."""
+    least = float(np.finfo(np.float32).min)
+    assert not_above(np.array([least]), np.dtype(np.float32)).tolist() == [least]
