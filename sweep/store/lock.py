@@ -159,7 +159,8 @@ def _look(path: Path) -> tuple[dict[str, Any], int] | None:
         held = json.loads(text)
     except json.JSONDecodeError:  # its driver is about to write it, or died before it did
         held = {}
-    return held, renewed
+    whole = isinstance(held, dict) and held.keys() >= {"host", "machine", "pid", "started", "since", "token"}
+    return held if whole else {}, renewed  # a damaged one names no driver
 
 
 def _ended(held: dict[str, Any]) -> bool:

@@ -111,7 +111,7 @@ def test_another_process_of_the_same_number_is_not_the_driver(tmp_path: Path, mo
             assert time.monotonic() - started < 60
 
 
-@pytest.mark.parametrize("content", [None, "", '{"host'])
+@pytest.mark.parametrize("content", [None, "", '{"host', "[1]", '{"machine": "another", "pid": 3}'])
 def test_a_lock_of_another_machine_is_taken_only_when_it_is_not_renewed(tmp_path: Path, content: str | None) -> None:
     """Whatever its clock says. So is one that its driver did not get to write."""
     folder = SweepFolder(tmp_path)
@@ -152,7 +152,9 @@ def test_a_lock_of_another_machine_that_is_renewed_is_left_alone(
 def test_a_lock_that_is_given_back_meanwhile_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "LEASE", 600.0)
     folder = SweepFolder(tmp_path)
-    folder.lock.write_text(json.dumps({"machine": "another", "host": "far", "pid": 1, "since": "now", "token": "t"}))
+    folder.lock.write_text(
+        json.dumps({"machine": "another", "host": "far", "pid": 1, "started": "1", "since": "now", "token": "t"})
+    )
     started = time.monotonic()
     threading.Timer(0.5, folder.lock.unlink).start()
     with locked(folder):
