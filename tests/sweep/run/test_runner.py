@@ -362,13 +362,10 @@ INTERRUPTED = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "send"),
-    [
-        (signal.SIGINT, os.killpg),
-        pytest.param(signal.SIGTERM, os.kill, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, os.killpg, marks=pytest.mark.slow),
-    ],
+    [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill), (signal.SIGTERM, os.killpg)],
     ids=["Ctrl-C, to the whole process group", "SIGTERM, to the driver", "SIGTERM, to the whole process group"],
 )
 def test_an_interrupt_stops_at_once_and_leaves_no_process(

@@ -203,6 +203,7 @@ def locked(path: Path) -> Iterator[threading.Event]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_lock_is_waited_for(tmp_path: Path) -> None:
     """Longer than SQLite would by itself: five seconds. Meanwhile a run goes on."""
     found = grid_index(tmp_path / "study.db")
@@ -215,6 +216,7 @@ def test_a_lock_is_waited_for(tmp_path: Path) -> None:
     assert [held.values for held in found.study.trials] == [[0.1, 100]]
 
 
+@pytest.mark.slow
 def test_a_lock_that_stays_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_module, "PATIENCE", 0.5)
     monkeypatch.setattr(index_module, "PAUSE", 0.1)
