@@ -5,14 +5,9 @@ from collections import Counter
 import torch.fx
 from torch import nn
 
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
-"""The layers whose weights can be compressed."""
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-
-
-def parameter_name(module: str, kind: str) -> str:
-    """The full name of parameter `kind` of `module`: "fc1.weight", or "weight" where the module is the model itself."""
-    return f"{module}.{kind}" if module else kind
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""The layers that can lose channels, and that can run as several layers of factors."""
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class TraceError(ValueError):

@@ -2,9 +2,9 @@
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lc_core.compression import Compressed, Compression, Dense, numel, outline_tensor
 from lc_core.compressions.chain import Chain
 from lc_core.compressions.structured import AXES, GroupPruning, Part
-from lc_core.graph import LAYERS, following_norms, parameter_name
+from lc_core.graph import LAYERS, following_norms
+from lc_core.parameters import ModelWeight, named_weight, parameter_name, weights_of
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Joint:
 
 
 Plan = Mapping[str, Compression | Joint]
-"""Layer pattern (a glob: `fc1`, `features.*`, `*`) -> the compression of the weights of the layers that match."""
+"""Layer pattern (a glob: `fc1`, `features.*`, `*`, or a parameter's full name) -> the compression of the weights of the
+layers that match. `*` takes all weights that `lc_core.parameters.weights_of` lists: no norms and no biases."""
 
 
 Norms = Callable[[], Mapping[str, str]]
@@ -61,10 +63,17 @@ class Governed:
 
 @dataclass(frozen=True)
 class CompressionTask:
-    """A compression and the parameters that it compresses."""
+    """A compression and the parameters that it compresses.
+
+    Attributes:
+        governed: the parameters.
+        compression: how they are compressed.
+        pattern: the pattern of the plan that took them; empty for a task of no plan.
+    """
 
     governed: Governed
     compression: Compression
+    pattern: str = ""
 
     def compress(self, w: Tensor, *, mu: float, previous: Compressed | None) -> Compressed:
         """The C step on gathered weights `w`. ValueError naming the parameters where `w` holds a NaN or infinity."""
@@ -95,60 +104,77 @@ class CompressionTask:
 
 
 def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
-    """The tasks of `plan` on the weights of the linear and convolutional layers of `model`.
+    """The tasks of `plan` on the weights of `model`.
 
-    A layer belongs to the first pattern that matches it. Layers that no pattern matches stay uncompressed.
+    A weight belongs to the first pattern that matches it. Weights that no pattern matches stay uncompressed. A pattern
+    names layers (`lc_core.parameters.ModelWeight.labels`). One that is the full name of a parameter takes it, whatever
+    it is: a bias, a table of positions. A glob leaves frozen parameters out. A tied weight has one task.
 
     Raises:
-        ValueError: a pattern matches no remaining layer; a compression cannot take the shape of a layer; parameters are
-            tied.
+        ValueError: a pattern matches no remaining weight, or names a frozen one; a compression cannot take the shape of
+            a weight; a layer has a weight that other parameters give.
     """
-    modules = model.named_modules()
-    left = {name: module.get_parameter("weight") for name, module in modules if isinstance(module, LAYERS)}
-    layers = list(left)
-    _refuse_tied(model)
-    for name, weight in left.items():
-        if not weight.numel():
-            raise ValueError(f"{name}.weight: expected weights, got none: shape {tuple(weight.shape)}")
+    weights = weights_of(model)
+    left = dict(weights)
     tasks: list[CompressionTask] = []
     norms = functools.cache(lambda: following_norms(model))
     for pattern, compression in plan.items():
-        named = {name: left.pop(name) for name in list(left) if fnmatchcase(name, pattern)}
-        if not named:
+        matched = [weight for weight in left.values() if weight.matches(pattern)]
+        if not matched and (named := named_weight(model, pattern)) and not _taken(named.name, tasks):
+            matched = [weights.get(named.name, named)]
+        taken = _trainable(matched, pattern)
+        if not taken:
+            layers = [weight.labels[0] for weight in weights.values()]
             raise ValueError(f"plan: the pattern {pattern!r} matches no remaining layer; the layers are {layers}")
+        for weight in taken:
+            left.pop(weight.name, None)
         if isinstance(compression, Joint):
-            tasks.append(_task(model, list(named), compression.compression, norms))
+            tasks.append(_task(model, taken, compression.compression, pattern, norms))
         else:
-            tasks += [_task(model, [name], compression, norms) for name in named]
+            tasks += [_task(model, [weight], compression, pattern, norms) for weight in taken]
+    times = Counter(name for task in tasks for name in task.governed.names)
+    if twice := [name for name, count in times.items() if count > 1]:
+        raise ValueError(f"plan: expected one compression for each parameter, got two for {', '.join(twice)}")
     for task in tasks:
         task.outline()
     return tuple(tasks)
 
 
-def _refuse_tied(model: nn.Module) -> None:
-    first: dict[int, str] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        if first.setdefault(id(parameter), name) != name:
-            raise ValueError(
-                f"{name}: expected a parameter of its own, got one tied to {first[id(parameter)]}; "
-                "tied parameters cannot be compressed or packed"
-            )
+def _taken(name: str, tasks: Sequence[CompressionTask]) -> bool:
+    return any(name in task.governed.names for task in tasks)
 
 
-def _task(model: nn.Module, layers: Sequence[str], compression: Compression, norms: Norms) -> CompressionTask:
+def _trainable(matched: Sequence[ModelWeight], pattern: str) -> list[ModelWeight]:
+    """Those of `matched` that train. ValueError where the pattern names a frozen one, or matches only such."""
+    trainable = [weight for weight in matched if weight.parameter.requires_grad]
+    still = [weight.name for weight in matched if not weight.parameter.requires_grad]
+    if still and (not trainable or not any(character in pattern for character in "*?[")):
+        raise ValueError(
+            f"plan: the pattern {pattern!r} takes {', '.join(still)}, expected parameters that train, got frozen ones "
+            "(requires_grad is False); unfreeze them, or leave them out of the plan"
+        )
+    return trainable
+
+
+def _task(
+    model: nn.Module, weights: Sequence[ModelWeight], compression: Compression, pattern: str, norms: Norms
+) -> CompressionTask:
     match compression:
         case GroupPruning():
-            governed, parts = _groups(model, layers, compression.axis, norms)
-            return CompressionTask(governed, replace(compression, parts=parts))
+            governed, parts = _groups(model, weights, compression.axis, norms)
+            return CompressionTask(governed, replace(compression, parts=parts), pattern)
         case Chain(first=GroupPruning() as pruning):
-            governed, parts = _groups(model, layers, pruning.axis, norms)
-            return CompressionTask(governed, replace(compression, first=replace(pruning, parts=parts)))
-    weights = [parameter_name(layer, "weight") for layer in layers]
-    return CompressionTask(_governed(dict(model.named_parameters()), weights), compression)
+            governed, parts = _groups(model, weights, pruning.axis, norms)
+            return CompressionTask(governed, replace(compression, first=replace(pruning, parts=parts)), pattern)
+    names = [weight.name for weight in weights]
+    return CompressionTask(_governed(dict(model.named_parameters()), names), compression, pattern)
 
 
-def _groups(model: nn.Module, layers: Sequence[str], axis: str, norms: Norms) -> tuple[Governed, tuple[Part, ...]]:
-    """The parameters whose slices make up the groups of `layers`, and the part that each has."""
+def _groups(
+    model: nn.Module, weights: Sequence[ModelWeight], axis: str, norms: Norms
+) -> tuple[Governed, tuple[Part, ...]]:
+    """The parameters whose slices make up the groups of `weights`, and the part that each has."""
+    layers = [_layer_of_groups(model, weight) for weight in weights]
     following = norms() if axis == "output" else {}
     parameters = dict(model.named_parameters())
     names: list[str] = []
@@ -165,6 +191,17 @@ def _groups(model: nn.Module, layers: Sequence[str], axis: str, norms: Norms) ->
         parts += [Part(tuple(parameters[name].shape), AXES[axis], first) for name in owned]
         first += parts[-1].groups
     return _governed(parameters, names), tuple(parts)
+
+
+def _layer_of_groups(model: nn.Module, weight: ModelWeight) -> str:
+    """The one layer that holds `weight`. ValueError where there are several, or one that cannot lose channels."""
+    kinds = ", ".join(type(model.get_submodule(layer)).__name__ for layer in weight.layers)
+    if len(weight.layers) > 1 or not isinstance(model.get_submodule(weight.layers[0]), LAYERS):
+        raise ValueError(
+            f"{weight.name}: structured pruning takes the weight of one Linear, Conv1d, Conv2d or Conv3d layer, got "
+            f"that of {kinds}; give it another compression"
+        )
+    return weight.layers[0]
 
 
 def _governed(parameters: Mapping[str, Tensor], names: Sequence[str]) -> Governed:

@@ -24,15 +24,21 @@ SOURCES = sorted(path.relative_to(ROOT).as_posix() for package in PACKAGES for p
 CORE = {
     "lc_core.compression": (),
     "lc_core.graph": (),
+    "lc_core.parameters": (),
     "lc_core.numerics": (),
     "lc_core.compressions": ("lc_core.compression", "lc_core.numerics"),
     "lc_core.training": ("lc_core.numerics",),
     "lc_core.schedule": ("lc_core.training",),
-    "lc_core.task": ("lc_core.compression", "lc_core.compressions", "lc_core.graph"),
-    "lc_core.algorithm": ("lc_core.compression", "lc_core.task", "lc_core.training", "lc_core.schedule"),
-    "lc_core.file": ("lc_core.compression", "lc_core.compressions", "lc_core.numerics", "lc_core.task"),
+    "lc_core.task": ("lc_core.compression", "lc_core.compressions", "lc_core.graph", "lc_core.parameters"),
+    "lc_core.algorithm": (
+        *("lc_core.compression", "lc_core.parameters", "lc_core.task", "lc_core.training", "lc_core.schedule"),
+    ),
+    "lc_core.file": (
+        *("lc_core.compression", "lc_core.compressions", "lc_core.numerics", "lc_core.parameters", "lc_core.task"),
+    ),
     "lc_core.structure": (
-        *("lc_core.compression", "lc_core.compressions", "lc_core.file", "lc_core.graph", "lc_core.task"),
+        *("lc_core.compression", "lc_core.compressions", "lc_core.file", "lc_core.graph", "lc_core.parameters"),
+        "lc_core.task",
     ),
     "lc_core.onnx": (
         *("lc_core.compression", "lc_core.compressions", "lc_core.file", "lc_core.numerics", "lc_core.structure"),

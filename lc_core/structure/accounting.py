@@ -14,7 +14,8 @@ from lc_core.compressions.cp import Kruskal
 from lc_core.compressions.lowrank import Factored, matrix_shape
 from lc_core.compressions.structured import Grouped
 from lc_core.compressions.tucker import Tucker
-from lc_core.graph import LAYERS, parameter_name
+from lc_core.graph import LAYERS
+from lc_core.parameters import parameter_name
 from lc_core.task import CompressionTask, Governed
 
 Uses = Mapping[str, Sequence[Use]]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Conv = nn.Conv1d | nn.Conv2d
-Norm = nn.BatchNorm1d | nn.BatchNorm2d
+Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
+Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from lc_core.graph import LAYERS, NORMS
 from lc_core.structure.channels import Channels, Follower, Mixer, layer_constants, norm_constants
 
-SAME = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)
+SAME = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 """In evaluation mode these return their input."""
 ACTIVATIONS = (
     *(nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid),
@@ -24,13 +24,14 @@ ACTIVATIONS = (
 POOLS = {
     **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, nn.AvgPool1d, nn.MaxPool1d), 1),
     **dict.fromkeys((nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d), 2),
+    **dict.fromkeys((nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d, nn.AvgPool3d, nn.MaxPool3d), 3),
 }
 """Pooling layer -> the number of dimensions that it pools over."""
 ELEMENTWISE_FUNCTIONS = {
     *("add", "clone", "contiguous", "dropout", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu"),
     *("mish", "mul", "neg", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "sub", "tanh"),
 }
-POOL_FUNCTIONS = {f"{kind}_pool{n}d": n for kind in ("adaptive_avg", "adaptive_max", "avg", "max") for n in (1, 2)}
+POOL_FUNCTIONS = {f"{kind}_pool{n}d": n for kind in ("adaptive_avg", "adaptive_max", "avg", "max") for n in (1, 2, 3)}
 
 
 class Flow(torch.fx.Interpreter):

@@ -13,7 +13,7 @@ from lc_core.compressions.sums import Summed
 from lc_core.compressions.tucker import Tucker
 from lc_core.structure.weights import Product, Weight, factor_weights
 
-Layer = nn.Linear | nn.Conv1d | nn.Conv2d
+Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 @dataclass(frozen=True, eq=False)

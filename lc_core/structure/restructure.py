@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from lc_core.compression import Dense, dense_macs
 from lc_core.compressions.structured import Grouped
 from lc_core.file.artifact import Artifact, fill, load
-from lc_core.graph import LAYERS, TraceError, parameter_name
+from lc_core.graph import LAYERS, TraceError
+from lc_core.parameters import parameter_name
 from lc_core.structure.accounting import layer_macs, layer_uses
 from lc_core.structure.layers import as_layers
 from lc_core.structure.surgery import StructureError, check_outputs, cut_channels

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from lc_core.compression import Compressed
 from lc_core.compressions.structured import Grouped
-from lc_core.graph import TraceError, parameter_name, trace
-from lc_core.structure.channels import Channels, Follower, Mixer, kernels
+from lc_core.graph import TraceError, trace
+from lc_core.parameters import parameter_name
+from lc_core.structure.channels import Channels, Conv, Follower, Mixer, kernels
 from lc_core.structure.flow import Flow
 from lc_core.task import CompressionTask
 
@@ -167,7 +168,7 @@ def _cut_follower(follower: Follower, *, inputs: Tensor, outputs: Tensor) -> Non
     module = follower.module
     for name, parameter in list(module.named_parameters()):
         setattr(module, name, _parameter(parameter[outputs.to(parameter.device)], like=parameter))
-    if isinstance(module, nn.Conv1d | nn.Conv2d):
+    if isinstance(module, Conv):
         module.in_channels = module.groups = int(inputs.sum())
         module.out_channels = int(outputs.sum())
     else:

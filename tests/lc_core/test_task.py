@@ -3,8 +3,10 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
-from lc_core import Codebook, CompressionTask, Governed, Joint, L0Pruning, LowRank, plan_tasks
+from lc_core import Chain, Codebook, CompressionTask, Governed, GroupPruning, Joint, L0Pruning, LowRank, plan_tasks
+from lc_core.parameters import frozen
 from tests.lc_core.models import conv_net, mlp, randn
 
 
@@ -100,11 +102,29 @@ def test_check_names_the_layer():
         task.check()
 
 
-def test_tied_parameters_are_refused_by_both_names():
-    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
-    model[1].weight = model[0].weight
-    with pytest.raises(ValueError, match=r"1\.weight: expected a parameter of its own, got one tied to 0\.weight"):
-        plan_tasks(model, {"0": L0Pruning(keep=0.5)})
+def tied_pair():
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 4), nn.Linear(4, 5))
+    model[2].weight = model[0].weight
+    return model
+
+
+def test_a_tied_parameter_has_one_task_under_its_first_name_by_any_of_its_layers():
+    for pattern in ("0", "2", "0.weight", "2.weight"):
+        assert names(tied_pair(), {pattern: Codebook(size=2)}) == [("0.weight",)]
+    assert names(tied_pair(), {"*": Codebook(size=2)}) == [("0.weight",), ("1.weight",)]
+    assert names(tied_pair(), {"*": Joint(Codebook(size=2))}) == [("0.weight", "1.weight")]
+    with pytest.raises(ValueError, match="the pattern '2' matches no remaining layer"):
+        names(tied_pair(), {"0": Codebook(size=2), "2": Codebook(size=2)})
+
+
+def test_a_layer_that_stands_under_two_names_has_one_task():
+    layer = nn.Linear(4, 4)
+    assert names(nn.ModuleDict({"a": layer, "b": layer}), {"b": Codebook(size=2)}) == [("a.weight",)]
+
+
+def test_structured_pruning_refuses_a_tied_weight():
+    with pytest.raises(ValueError, match=r"^0\.weight: structured pruning .* got that of Embedding, Linear; "):
+        plan_tasks(tied_pair(), {"2": GroupPruning(keep=0.5)})
 
 
 def test_a_layer_without_weights_is_refused_by_name():
@@ -112,3 +132,110 @@ def test_a_layer_without_weights_is_refused_by_name():
     model[1].weight = nn.Parameter(torch.empty(0, 4))
     with pytest.raises(ValueError, match=r"1\.weight: expected weights, got none: shape \(0, 4\)"):
         plan_tasks(model, {"0": L0Pruning(keep=0.5)})
+
+
+KINDS = {
+    "linear": (lambda: nn.Linear(3, 4), ["weight"]),
+    "bilinear": (lambda: nn.Bilinear(3, 4, 5), ["weight"]),
+    "embedding": (lambda: nn.Embedding(7, 3), ["weight"]),
+    "bag": (lambda: nn.EmbeddingBag(7, 3), ["weight"]),
+    "conv3d": (lambda: nn.Conv3d(2, 3, 2), ["weight"]),
+    "up1d": (lambda: nn.ConvTranspose1d(2, 3, 2), ["weight"]),
+    "up2d": (lambda: nn.ConvTranspose2d(2, 3, 2), ["weight"]),
+    "up3d": (lambda: nn.ConvTranspose3d(2, 3, 2), ["weight"]),
+    "lstm": (lambda: nn.LSTM(3, 4, proj_size=2), ["weight_ih_l0", "weight_hh_l0", "weight_hr_l0"]),
+    "gru": (
+        lambda: nn.GRU(3, 4, num_layers=2),
+        ["weight_ih_l0", "weight_hh_l0", "weight_ih_l1", "weight_hh_l1"],
+    ),
+    "rnn": (
+        lambda: nn.RNN(3, 4, bidirectional=True),
+        ["weight_ih_l0", "weight_hh_l0", "weight_ih_l0_reverse", "weight_hh_l0_reverse"],
+    ),
+    "cell": (lambda: nn.LSTMCell(3, 4), ["weight_ih", "weight_hh"]),
+    "attention": (lambda: nn.MultiheadAttention(8, 2), ["in_proj_weight", "out_proj.weight"]),
+    "cross": (
+        lambda: nn.MultiheadAttention(8, 2, kdim=3, vdim=5),
+        ["q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj.weight"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_star_takes_every_weight_of_a_layer_and_none_of_its_biases(kind):
+    build, expected = KINDS[kind]
+    assert names(nn.ModuleDict({"layer": build()}), {"*": Codebook(size=2)}) == [
+        (f"layer.{each}",) for each in expected
+    ]
+    assert names(build(), {"*": Codebook(size=2)}) == [(each,) for each in expected]
+
+
+def test_a_layer_of_several_weights_is_named_whole_or_weight_by_weight():
+    model = nn.ModuleDict({"lstm": nn.LSTM(3, 4), "head": nn.Linear(4, 2)})
+    inner, outer = ("lstm.weight_ih_l0",), ("lstm.weight_hh_l0",)
+    assert names(model, {"lstm": Codebook(size=2)}) == [inner, outer]
+    assert names(model, {"lstm.weight_hh*": Codebook(size=2)}) == [outer]
+    assert names(model, {"lstm.weight_hh_l0": L0Pruning(keep=0.5), "*": Codebook(size=2)}) == [
+        outer,
+        inner,
+        ("head.weight",),
+    ]
+    assert names(model, {"*": Joint(Codebook(size=2))}) == [(*inner, *outer, "head.weight")]
+
+
+class Positions(nn.Module):
+    """A table of its own, a norm, and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.norm, self.head = nn.Parameter(randn(5, 4)), nn.LayerNorm(4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.norm(x + self.table))
+
+
+def test_a_parameter_of_any_module_can_be_named_in_full_alone():
+    assert names(Positions(), {"*": Codebook(size=2)}) == [("head.weight",)]
+    plan = {"table": Codebook(size=2), "head.bias": Codebook(size=2), "head.weight": Codebook(size=2)}
+    assert names(Positions(), plan) == [("table",), ("head.bias",), ("head.weight",)]
+    with pytest.raises(ValueError, match=r"the pattern 'tab\*' matches no remaining layer"):
+        names(Positions(), {"tab*": Codebook(size=2)})
+    with pytest.raises(ValueError, match=r"got two for head\.bias"):
+        names(Positions(), {"head.bias": Codebook(size=2), "head": GroupPruning(keep=0.5)})
+
+
+def test_a_task_tells_the_pattern_that_took_it():
+    tasks = plan_tasks(mlp(), {"0": Codebook(size=2), "*": L0Pruning(keep=0.5)})
+    assert [task.pattern for task in tasks] == ["0", "*"]
+
+
+def test_a_star_leaves_frozen_weights_out_and_naming_one_is_refused():
+    model = conv_net()
+    model.stem.requires_grad_(requires_grad=False)
+    assert names(model, {"*": Codebook(size=2)}) == [("body.0.weight",), ("head.weight",)]
+    assert frozen(model) == ["stem.0.weight", "stem.1.weight", "stem.1.bias"]
+    said = r"takes stem\.0\.weight, expected parameters that train, got frozen ones .* unfreeze them, or leave them out"
+    for pattern in ("stem.0", "stem.0.weight", "stem.*"):
+        with pytest.raises(ValueError, match=said):
+            plan_tasks(model, {pattern: Codebook(size=2)})
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Embedding(4, 3), nn.ConvTranspose2d(4, 3, 2), nn.LSTM(4, 3), nn.MultiheadAttention(4, 2)], ids=str
+)
+def test_structured_pruning_refuses_layers_that_cannot_lose_channels(layer):
+    said = rf"layer\.\w+: structured pruning takes the weight of one Linear, .* got that of {type(layer).__name__}; "
+    for compression in (GroupPruning(keep=0.5), Chain(GroupPruning(keep=0.5), Codebook(size=2))):
+        with pytest.raises(ValueError, match=said):
+            plan_tasks(nn.ModuleDict({"layer": layer}), {"layer": compression})
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
+@pytest.mark.parametrize(
+    "normed", [weight_norm, nn.utils.weight_norm, nn.utils.spectral_norm], ids=["new", "old", "sn"]
+)
+def test_a_weight_that_other_parameters_give_is_refused_by_name(normed):
+    with pytest.raises(ValueError, match=r"^1\.weight: expected a parameter, .* call lc_core\.fold\(model\) first$"):
+        plan_tasks(nn.Sequential(nn.Linear(2, 3), normed(nn.Linear(3, 4))), {"*": Codebook(size=2)})
+    with pytest.raises(ValueError, match=r"^weight_hh_l0: expected a parameter"):
+        plan_tasks(normed(nn.LSTM(2, 3), "weight_hh_l0"), {"*": Codebook(size=2)})

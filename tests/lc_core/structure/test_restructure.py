@@ -64,6 +64,14 @@ def sequence_net():
     return seeded(layers, seed=5)
 
 
+def volume_net():
+    layers = lambda: nn.Sequential(  # noqa: E731
+        *(nn.Conv3d(4, 12, 3, padding=1), nn.BatchNorm3d(12), nn.ReLU(), nn.MaxPool3d(2)),
+        *(nn.Conv3d(12, 10, 3), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(10, 3)),
+    )
+    return seeded(layers, seed=5)
+
+
 PLANS = {
     "low rank": (dense_net, (30,), {"*": LowRank(rank=3)}),
     "low rank, a head left alone": (dense_net, (30,), {"0": LowRank(rank=4), "2": Codebook(size=4)}),
@@ -102,6 +110,11 @@ PLANS = {
     "sequences, CP": (sequence_net, (12, 20), {"*": CP(4)}),
     "sequences, circulant": (sequence_net, (12, 20), {"*": Circulant(6)}),
     "sequences, circulant of two": (sequence_net, (12, 20), {"*": Circulant(2)}),
+    "volumes, low rank": (volume_net, (4, 6, 7, 8), {"*": LowRank(rank=2)}),
+    "volumes, Tucker": (volume_net, (4, 6, 7, 8), {"4": Tucker2((3, 4))}),
+    "volumes, CP": (volume_net, (4, 6, 7, 8), {"4": CP(4)}),
+    "volumes, circulant": (volume_net, (4, 6, 7, 8), {"4": Circulant(4)}),
+    "volumes, groups": (volume_net, (4, 6, 7, 8), {"0": GroupPruning(keep=0.5), "4": GroupPruning(keep=0.6)}),
 }  # fmt: skip
 
 
