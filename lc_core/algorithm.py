@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lc_core.compression import Compressed
+from lc_core.parameters import load_weights, tied_names
 from lc_core.schedule import LStep, Schedule
 from lc_core.task import CompressionTask
 from lc_core.training.augmentation import Examples
@@ -34,7 +35,7 @@ class LCState:
         gaps: ||w - Delta(Theta)|| / ||Delta(Theta)|| over all tasks, after each step so far.
         epochs: passes over the training split so far.
         thetas: Theta of each task.
-        weights: w and the model's other parameters and buffers, by name.
+        weights: w and the model's other parameters and buffers, by name; tied ones under the first of their names.
         multipliers: lambda of each task, in the task's shape.
         optimizer: parameter -> the optimizer's buffers; none for parameters that were not trained.
         batches: the position in the stream of batches.
@@ -100,7 +101,7 @@ def run_lc(
         state = _direct_compression(model, tasks, batches, plan, unit)
         yield state
     else:
-        model.load_state_dict(state.weights)
+        load_weights(model, state.weights)
         optimizer.restore(state.optimizer)
         batches.restore(state.batches)
     l_step = functools.partial(train, model, inputs, targets, batches=batches, loss=loss, optimizer=optimizer)
@@ -122,7 +123,10 @@ def run_lc(
 
 
 def compressed_weights(tasks: Sequence[CompressionTask], state: LCState) -> dict[str, Tensor]:
-    """Parameters and buffers of the compressed model: Delta(Theta) for the parameters of tasks, w for the others."""
+    """Parameters and buffers of the compressed model: Delta(Theta) for the parameters of tasks, w for the others.
+
+    Tied ones are under the first of their names, which is all that `lc_core.parameters.load_weights` needs.
+    """
     weights = dict(state.weights)
     for task, theta in zip(tasks, state.thetas, strict=True):
         weights |= task.governed.scatter(theta.decompress())
@@ -133,7 +137,7 @@ def deploy(
     model: nn.Module, tasks: Sequence[CompressionTask], state: LCState, *, inputs: Tensor, batch_size: int
 ) -> None:
     """Writes the deployed weights into `model`: the compressed ones, and batch-norm statistics of `inputs`."""
-    model.load_state_dict(compressed_weights(tasks, state))
+    load_weights(model, compressed_weights(tasks, state))
     reestimate_batch_norm(model, inputs, batch_size=batch_size)
 
 
@@ -202,4 +206,5 @@ def _gap(gathered: Sequence[Tensor], deltas: Sequence[Tensor]) -> float:
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    tied = tied_names(model)
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items() if name not in tied}

@@ -48,6 +48,7 @@ class Artifact:
         governed: the parameters of each Theta.
         thetas: the Theta of each of `governed`.
         uncompressed: uncompressed parameters and buffers, by name.
+        tied: each further name of a tied parameter or buffer -> the name under which it is stored.
         payload_bytes: the file's size before zstd.
         file_bytes: the file's size.
     """
@@ -56,15 +57,16 @@ class Artifact:
     governed: tuple[Governed, ...]
     thetas: tuple[Compressed, ...]
     uncompressed: dict[str, Tensor]
+    tied: dict[str, str]
     payload_bytes: int
     file_bytes: int
 
     def weights(self) -> dict[str, Tensor]:
-        """All parameters and buffers, decompressed, by name."""
+        """All parameters and buffers, decompressed, by name. The names of a tied one have the same tensor."""
         weights = dict(self.uncompressed)
         for governed, theta in zip(self.governed, self.thetas, strict=True):
             weights |= governed.scatter(theta.decompress())
-        return weights
+        return weights | {name: weights[first] for name, first in self.tied.items()}
 
 
 def encode(
@@ -79,15 +81,17 @@ def encode(
     Args:
         tasks: the compressions and their parameters.
         thetas: Theta of each task.
-        weights: the model's parameters and buffers, by name; those of a task are ignored.
+        weights: the model's parameters and buffers, by name, as `state_dict` gives them; those of a task are ignored.
+            Names of tensors that share their memory are tied, and stored once.
         info: JSON data to store with the model.
 
     Raises:
         ValueError: `info` holds a number that is not finite, or is too long.
     """
-    arrays = _arrays(tasks, thetas, weights)
+    tied = _tied(tasks, weights)
+    arrays = _arrays(tasks, thetas, weights, tied)
     arrays = {name: array.detach().cpu().contiguous() for name, array in arrays.items()}
-    metadata = _metadata([task.governed for task in tasks], thetas, info)
+    metadata = _metadata([task.governed for task in tasks], thetas, tied, info)
     text = _dumps(metadata | {"sha256": _digest(metadata, arrays)})
     payload = safetensors.torch.save(arrays, metadata={"lcz": text})
     header_of(payload)
@@ -103,8 +107,9 @@ def nominal_bytes(tasks: Sequence[CompressionTask], weights: Mapping[str, Tensor
     """
     outlines = [task.outline_or_dense() for task in tasks]
     unknown = sum(len(task.governed.names) for task in tasks if task.outline() is None)
-    arrays = _arrays(tasks, outlines, weights)
-    metadata = _metadata([task.governed for task in tasks], outlines, info) | {"sha256": NO_HASH}
+    tied = _tied(tasks, weights)
+    arrays = _arrays(tasks, outlines, weights, tied)
+    metadata = _metadata([task.governed for task in tasks], outlines, tied, info) | {"sha256": NO_HASH}
     size = sum(_byte_size(array) for array in arrays.values())
     return len(_header(arrays, _dumps(metadata))) + size + HEADER_ALLOWANCE * unknown
 
@@ -173,22 +178,45 @@ _ORDER = {
 """safetensors stores arrays in the reverse order of these dtypes, then by name."""
 
 
-def _arrays(
-    tasks: Sequence[CompressionTask], thetas: Sequence[Compressed], weights: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def _tied(tasks: Sequence[CompressionTask], weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """Name in `weights` -> the name of the same memory that is stored: that of a task, or else the first."""
     governed = {name for task in tasks for name in task.governed.names}
-    arrays = {name: tensor for name, tensor in weights.items() if name not in governed}
+    first: dict[tuple[Any, ...], str] = {}
+    for name, tensor in sorted(weights.items(), key=lambda item: item[0] not in governed):  # stable
+        first.setdefault(_memory(name, tensor), name)
+    found = {name: first[_memory(name, tensor)] for name, tensor in weights.items()}
+    return {name: found[name] for name in sorted(found) if found[name] != name and name not in governed}
+
+
+def _memory(name: str, tensor: Tensor) -> tuple[Any, ...]:
+    """What two names of one tensor have in common, and no two tensors."""
+    if tensor.is_meta or not tensor.numel():
+        return (name,)
+    return tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride()
+
+
+def _arrays(
+    tasks: Sequence[CompressionTask],
+    thetas: Sequence[Compressed],
+    weights: Mapping[str, Tensor],
+    tied: Mapping[str, str],
+) -> dict[str, Tensor]:
+    elsewhere = {name for task in tasks for name in task.governed.names} | tied.keys()
+    arrays = {name: tensor for name, tensor in weights.items() if name not in elsewhere}
     for number, theta in enumerate(thetas):
         arrays |= {f"{number}:{name}": array for name, array in theta.pack().items()}
     return arrays
 
 
-def _metadata(governed: Sequence[Governed], thetas: Sequence[Compressed], info: Mapping[str, Any]) -> dict[str, Any]:
+def _metadata(
+    governed: Sequence[Governed], thetas: Sequence[Compressed], tied: Mapping[str, str], info: Mapping[str, Any]
+) -> dict[str, Any]:
     described = [
         {"names": each.names, "shapes": each.shapes, "theta": theta.form()}
         for each, theta in zip(governed, thetas, strict=True)
     ]
-    return {"format": FORMAT, "tasks": described, "info": info}
+    noted = {"tied": {name: tied[name] for name in sorted(tied)}} if tied else {}
+    return {"format": FORMAT, "tasks": described} | noted | {"info": info}
 
 
 def _header(arrays: Mapping[str, Tensor], text: str) -> bytes:
@@ -244,12 +272,17 @@ def _decode(data: bytes) -> Artifact:
     )
     governed = tuple(Governed(tuple(task["names"]), tuple(map(tuple, task["shapes"]))) for task in described)
     uncompressed = {name: array for name, array in arrays.items() if not name.startswith(prefixes)}
-    names = [name for each in governed for name in each.names] + list(uncompressed)
+    tied = metadata.get("tied", {})
+    stored = [name for each in governed for name in each.names] + list(uncompressed)
+    names = [*stored, *tied]
     if len(set(names)) != len(names):
         raise FormError("a parameter is in it twice")
-    if _dumps(_metadata(governed, thetas, metadata["info"]) | {"sha256": claimed}) != text:
+    if not set(tied.values()) <= set(stored):
+        raise FormError("a parameter is tied to one that is not in it")
+    if _dumps(_metadata(governed, thetas, tied, metadata["info"]) | {"sha256": claimed}) != text:
         raise FormError("its metadata are not written as this format's")
-    return Artifact(metadata["info"], governed, thetas, uncompressed, payload_bytes=len(payload), file_bytes=len(data))
+    sizes = {"payload_bytes": len(payload), "file_bytes": len(data)}
+    return Artifact(metadata["info"], governed, thetas, uncompressed, tied, **sizes)
 
 
 def _arrays_of(payload: bytes) -> dict[str, Tensor]:

@@ -23,6 +23,9 @@ def metadata_of(payload: bytes) -> tuple[str, dict[str, Any]]:
         raise FormError(f"expected format {FORMAT}, got {metadata['format']!r}; a later lcsweep may read it")
     _object(metadata, ("tasks", "info", "sha256"))
     _object(metadata["info"], ())
+    tied = _object(metadata.get("tied", {}), ())
+    if not all(isinstance(name, str) for name in tied.values()):
+        raise FormError(f"expected names of tied parameters, got {str(tied)[:80]}")
     if not isinstance(metadata["tasks"], list):
         raise FormError(f"expected a list of tasks, got {str(metadata['tasks'])[:80]}")
     for task in metadata["tasks"]:

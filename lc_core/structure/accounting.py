@@ -15,7 +15,7 @@ from lc_core.compressions.lowrank import Factored, matrix_shape
 from lc_core.compressions.structured import Grouped
 from lc_core.compressions.tucker import Tucker
 from lc_core.graph import LAYERS
-from lc_core.parameters import parameter_name
+from lc_core.parameters import first_names, parameter_name
 from lc_core.task import CompressionTask, Governed
 
 Uses = Mapping[str, Sequence[Use]]
@@ -30,12 +30,15 @@ def layer_uses(model: nn.Module, example: Tensor) -> dict[str, list[Use]]:
         example: one input, (1, ...).
     """
     uses: dict[str, list[Use]] = {}
+    first = first_names(model)
 
     def watch(name: str, layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
+        weight = parameter_name(name, "weight")
+
         def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             spatial = slice(1, -1) if isinstance(module, nn.Linear) else slice(2, None)
             use = Use(tuple(inputs[0].shape[spatial]), tuple(output.shape[spatial]), getattr(module, "groups", 1))
-            uses.setdefault(parameter_name(name, "weight"), []).append(use)
+            uses.setdefault(first.get(weight, weight), []).append(use)
 
         return layer.register_forward_hook(note)
 

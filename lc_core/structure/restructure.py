@@ -15,7 +15,7 @@ from lc_core.compression import Dense, dense_macs
 from lc_core.compressions.structured import Grouped
 from lc_core.file.artifact import Artifact, fill, load
 from lc_core.graph import LAYERS, TraceError
-from lc_core.parameters import parameter_name
+from lc_core.parameters import first_names, parameter_name, tied_names
 from lc_core.structure.accounting import layer_macs, layer_uses
 from lc_core.structure.layers import as_layers
 from lc_core.structure.surgery import StructureError, check_outputs, cut_channels
@@ -32,7 +32,8 @@ class Restructured:
 
     Attributes:
         model: the model that runs.
-        weights: name -> how the packed file stores it, for all floating-point parameters and buffers.
+        weights: name -> how the packed file stores it, for all floating-point parameters and buffers. Tied ones are
+            under the first of their names.
     """
 
     model: nn.Module
@@ -73,15 +74,15 @@ def restructured(
 def _restructured(artifact: Artifact, whole: nn.Module, example: Tensor, *, spectral_from: int | None) -> Restructured:
     stored = stored_weights(artifact)
     small = _without_groups(whole, artifact, example, stored)
-    uses = layer_uses(small, example[:1])
-    for name, layer in list(small.named_modules()):
+    uses, first = layer_uses(small, example[:1]), first_names(small)
+    for name, layer in list(small.named_modules(remove_duplicate=False)):
         weight = parameter_name(name, "weight")
-        if type(layer) not in LAYERS or weight not in stored or weight not in uses:
+        if type(layer) not in LAYERS or weight not in stored or first[weight] not in uses:
             continue
         theta, shape = stored[weight].theta, tuple(layer.weight.shape)
         if len(theta.shape) != len(shape):
             continue  # part of a Theta of several parameters
-        if sum(layer_macs(theta, shape, use) - dense_macs(shape, use) for use in uses[weight]) >= 0:
+        if sum(layer_macs(theta, shape, use) - dense_macs(shape, use) for use in uses[first[weight]]) >= 0:
             continue
         spectral = spectral_from is not None and layer.weight.numel() >= spectral_from
         made = as_layers(stored[weight], layer, bias=layer.bias, spectral=spectral)
@@ -90,7 +91,8 @@ def _restructured(artifact: Artifact, whole: nn.Module, example: Tensor, *, spec
             del stored[weight]
             stored |= {parameter_name(name, inner): each for inner, each in made.weights.items()}
     check_outputs(copy.deepcopy(whole).eval(), copy.deepcopy(small).eval(), example)
-    floats = {name: tensor for name, tensor in small.state_dict().items() if tensor.is_floating_point()}
+    tied = tied_names(small)
+    floats = {name: w for name, w in small.state_dict().items() if w.is_floating_point() and name not in tied}
     return Restructured(small, {name: stored.get(name) or Weight.of(Dense(floats[name])) for name in floats})
 
 

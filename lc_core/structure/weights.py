@@ -80,7 +80,7 @@ class Weight:
 
 
 def stored_weights(artifact: Artifact) -> dict[str, Weight]:
-    """Parameter under a Theta -> how it is built."""
+    """Parameter under a Theta -> how it is built. Every name of a tied one is there."""
     stored: dict[str, Weight] = {}
     for governed, theta in zip(artifact.governed, artifact.thetas, strict=True):
         if isinstance(theta, Grouped):
@@ -91,7 +91,7 @@ def stored_weights(artifact: Artifact) -> dict[str, Weight]:
         for name, shape in zip(governed.names, governed.shapes, strict=True):
             stored[name] = Weight(theta, shape, shape, first=first)
             first += numel(shape)
-    return stored
+    return stored | {name: stored[first_name] for name, first_name in artifact.tied.items() if first_name in stored}
 
 
 def factor_weights(product: Product, picked: Mapping[int, Tensor] | None = None) -> list[Weight]:

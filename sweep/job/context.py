@@ -72,7 +72,8 @@ class JobContext:
         """The same context with its data and reference on `device`, where its jobs then run."""
         splits = (self.data.train, self.data.val, self.data.test)
         data = Data(*(Split(split.inputs.to(device), split.targets.to(device)) for split in splits))
-        reference = {name: tensor.to(device) for name, tensor in self.reference.items()}
+        moved = {id(tensor): tensor.to(device) for tensor in self.reference.values()}  # tied ones stay one tensor
+        reference = {name: moved[id(tensor)] for name, tensor in self.reference.items()}
         return replace(self, data=data, reference=reference, template=self.template.to(device))
 
     @staticmethod

@@ -100,7 +100,7 @@ def verify_parity(artifact: Artifact, study: Study, data: Data) -> dict[str, Any
 
 def describe(path: Path, artifact: Artifact) -> dict[str, Any]:
     """What a packed file says of itself, its size and hash, and the bytes that entropy coders would need."""
-    weights = artifact.weights()
+    weights = {name: tensor for name, tensor in artifact.weights().items() if name not in artifact.tied}
     return {
         "file": str(path),
         "bytes": artifact.file_bytes,
