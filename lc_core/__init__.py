@@ -25,6 +25,7 @@ from lc_core.compressions.tucker import Tucker, Tucker2
 from lc_core.compressions.uniform import Uniform, UniformQuantization
 from lc_core.file.artifact import Artifact, ArtifactError, encode, load, nominal_bytes, read
 from lc_core.schedule import Schedule
+from lc_core.structure.folding import fold
 from lc_core.structure.restructure import load_structured
 from lc_core.task import CompressionTask, Governed, Joint, Plan, plan_tasks
 from lc_core.training.augmentation import Examples, PixelShifts
@@ -82,6 +83,7 @@ __all__ = [
     "compressed_weights",
     "deploy",
     "encode",
+    "fold",
     "load",
     "load_structured",
     "nominal_bytes",
