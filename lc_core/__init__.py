@@ -24,6 +24,7 @@ from lc_core.compressions.thresholds import L0Penalty, L1Penalty, L1Pruning
 from lc_core.compressions.tucker import Tucker, Tucker2
 from lc_core.compressions.uniform import Uniform, UniformQuantization
 from lc_core.file.artifact import Artifact, ArtifactError, encode, load, nominal_bytes, read
+from lc_core.parameters import frozen
 from lc_core.schedule import Schedule
 from lc_core.structure.folding import fold
 from lc_core.structure.restructure import load_structured
@@ -84,6 +85,7 @@ __all__ = [
     "deploy",
     "encode",
     "fold",
+    "frozen",
     "load",
     "load_structured",
     "nominal_bytes",

@@ -13,7 +13,7 @@ from lc_core.compression import Compressed, Compression, Dense, numel, outline_t
 from lc_core.compressions.chain import Chain
 from lc_core.compressions.structured import AXES, GroupPruning, Part
 from lc_core.graph import LAYERS, following_norms
-from lc_core.parameters import ModelWeight, named_weight, parameter_name, weights_of
+from lc_core.parameters import ModelWeight, frozen, named_weight, parameter_name, weights_of
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,8 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
     if twice := [name for name, count in times.items() if count > 1]:
         raise ValueError(f"plan: expected one compression for each parameter, got two for {', '.join(twice)}")
     for task in tasks:
+        if still := [name for name in task.governed.names if name in frozen(model)]:  # a bias or a norm of a group
+            raise _takes_frozen(task.pattern, still)
         task.outline()
     return tuple(tasks)
 
@@ -149,11 +151,15 @@ def _trainable(matched: Sequence[ModelWeight], pattern: str) -> list[ModelWeight
     trainable = [weight for weight in matched if weight.parameter.requires_grad]
     still = [weight.name for weight in matched if not weight.parameter.requires_grad]
     if still and (not trainable or not any(character in pattern for character in "*?[")):
-        raise ValueError(
-            f"plan: the pattern {pattern!r} takes {', '.join(still)}, expected parameters that train, got frozen ones "
-            "(requires_grad is False); unfreeze them, or leave them out of the plan"
-        )
+        raise _takes_frozen(pattern, still)
     return trainable
+
+
+def _takes_frozen(pattern: str, names: Sequence[str]) -> ValueError:
+    return ValueError(
+        f"plan: the pattern {pattern!r} takes {', '.join(names)}, expected parameters that train, got frozen ones "
+        "(requires_grad is False); unfreeze them, or leave them out of the plan"
+    )
 
 
 def _task(

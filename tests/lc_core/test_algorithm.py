@@ -433,3 +433,14 @@ def test_a_conv_net_with_batch_norm_goes_the_whole_way(tmp_path):
     path.write_bytes(encode(tasks, states[-1].thetas, shipped.state_dict(), info={}))
     load(path, loaded := conv_net(seed=6))
     assert torch.equal(predict(loaded, inputs), outputs)
+
+
+def test_frozen_parameters_stay_as_they_are():
+    model, inputs = conv_net(), randn(64, 2, 6, 6)
+    model.stem.requires_grad_(requires_grad=False)
+    model.head.bias.requires_grad_(requires_grad=False)
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    states = lc(model, {"*": Codebook(size=3)}, inputs, three_classes(inputs))
+    for name in before:
+        stays = name.startswith("stem.") or name == "head.bias"
+        assert torch.equal(states[-1].weights[name], before[name]) == stays, name

@@ -220,6 +220,14 @@ def test_a_star_leaves_frozen_weights_out_and_naming_one_is_refused():
             plan_tasks(model, {pattern: Codebook(size=2)})
 
 
+def test_groups_that_hold_a_frozen_bias_are_refused_by_its_name():
+    model = mlp()
+    model[0].bias.requires_grad_(requires_grad=False)
+    with pytest.raises(ValueError, match=r"the pattern '\*' takes 0\.bias, expected parameters that train"):
+        plan_tasks(model, {"*": GroupPruning(keep=0.5)})
+    assert plan_tasks(model, {"*": GroupPruning(keep=0.5, axis="input")})
+
+
 @pytest.mark.parametrize(
     "layer", [nn.Embedding(4, 3), nn.ConvTranspose2d(4, 3, 2), nn.LSTM(4, 3), nn.MultiheadAttention(4, 2)], ids=str
 )
