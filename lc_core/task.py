@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lc_core.compression import Compressed, Compression, Dense, numel, outline_tensor
+from lc_core.compressions.cast import in_dtype
 from lc_core.compressions.chain import Chain
 from lc_core.compressions.structured import AXES, GroupPruning, Part
 from lc_core.graph import LAYERS, following_norms
@@ -50,10 +51,10 @@ class Governed:
         return self.shapes[0] if len(self.shapes) == 1 else (sum(map(numel, self.shapes)),)
 
     def gather(self, weights: Mapping[str, Tensor]) -> Tensor:
-        """The weights of these parameters, in `shape`."""
+        """The weights of these parameters, in `shape`; float16 and bfloat16 ones in float32."""
         if len(self.names) == 1:
-            return weights[self.names[0]].contiguous()
-        return torch.cat([weights[name].reshape(-1) for name in self.names])
+            return _widened(weights[self.names[0]]).contiguous()
+        return torch.cat([_widened(weights[name]).reshape(-1) for name in self.names])
 
     def scatter(self, gathered: Tensor) -> dict[str, Tensor]:
         """The inverse of `gather`: parameter name -> its part of `gathered`, in its own shape."""
@@ -69,17 +70,25 @@ class CompressionTask:
         governed: the parameters.
         compression: how they are compressed.
         pattern: the pattern of the plan that took them; empty for a task of no plan.
+        dtype: the type in which Theta's values are stored; None for that in which `compress` gets the weights.
     """
 
     governed: Governed
     compression: Compression
     pattern: str = ""
+    dtype: torch.dtype | None = None
 
     def compress(self, w: Tensor, *, mu: float, previous: Compressed | None) -> Compressed:
-        """The C step on gathered weights `w`. ValueError naming the parameters where `w` holds a NaN or infinity."""
+        """The C step on gathered weights `w`. ValueError naming the parameters where `w` holds a NaN or infinity.
+
+        It solves for `w` in the type that it has, then rounds the values of Theta to `dtype`.
+        """
         if not math.isfinite(float(w.abs().amax())):  # one pass finds both
             raise ValueError(f"{', '.join(self.governed.names)}: expected finite weights, got NaN or infinity")
-        return self.compression.compress(w, mu=mu, previous=previous)
+        if self.dtype is None:
+            return self.compression.compress(w, mu=mu, previous=previous)
+        warm = None if previous is None else in_dtype(previous, w.dtype)
+        return in_dtype(self.compression.compress(w, mu=mu, previous=warm), self.dtype)
 
     def check(self) -> None:
         """Runs the compression's `check`; its ValueError then names the parameters."""
@@ -94,13 +103,18 @@ class CompressionTask:
         ValueError, naming the parameters, where the compression cannot take their shape.
         """
         try:
-            return self.compression.outline(self.governed.shape)
+            outline = self.compression.outline(self.governed.shape)
         except ValueError as error:
             raise ValueError(f"{', '.join(self.governed.names)}: {error}") from error
+        return outline if outline is None or self.dtype is None else in_dtype(outline, self.dtype)
 
     def outline_or_dense(self) -> Compressed:
         """Theta without values, or dense weights where the size of Theta depends on the values."""
-        return self.outline() or Dense(outline_tensor(*self.governed.shape))
+        return self.outline() or Dense(outline_tensor(*self.governed.shape, dtype=self.dtype or torch.float32))
+
+
+def _widened(weights: Tensor) -> Tensor:
+    return weights.float() if weights.dtype in (torch.float16, torch.bfloat16) else weights
 
 
 def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
@@ -165,15 +179,18 @@ def _takes_frozen(pattern: str, names: Sequence[str]) -> ValueError:
 def _task(
     model: nn.Module, weights: Sequence[ModelWeight], compression: Compression, pattern: str, norms: Norms
 ) -> CompressionTask:
+    parameters = dict(model.named_parameters())
     match compression:
         case GroupPruning():
             governed, parts = _groups(model, weights, compression.axis, norms)
-            return CompressionTask(governed, replace(compression, parts=parts), pattern)
+            compression = replace(compression, parts=parts)
         case Chain(first=GroupPruning() as pruning):
             governed, parts = _groups(model, weights, pruning.axis, norms)
-            return CompressionTask(governed, replace(compression, first=replace(pruning, parts=parts)), pattern)
-    names = [weight.name for weight in weights]
-    return CompressionTask(_governed(dict(model.named_parameters()), names), compression, pattern)
+            compression = replace(compression, first=replace(pruning, parts=parts))
+        case _:
+            governed = _governed(parameters, [weight.name for weight in weights])
+    dtype = functools.reduce(torch.promote_types, [parameters[name].dtype for name in governed.names])
+    return CompressionTask(governed, compression, pattern, None if dtype == torch.float32 else dtype)
 
 
 def _groups(

@@ -1,7 +1,8 @@
 """Weights in a narrower floating-point type."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -110,6 +111,27 @@ class Cast:
 
     def outline(self, shape: tuple[int, ...]) -> Rounded:
         return Rounded(outline_tensor(*shape, dtype=DTYPES[self.dtype]), torch.float32)
+
+
+def in_dtype(theta: Compressed, dtype: torch.dtype) -> Compressed:
+    """`theta` with its values (codebook, scales, factors, kept weights) rounded to nearest in `dtype`, which then is
+    that of Delta(Theta). Codes and supports stay. Values beyond the finite ones of `dtype` become the largest.
+    """
+    changed: Compressed = theta if theta.dtype == dtype else _converted(theta, dtype)
+    return changed
+
+
+def _converted(value: Any, dtype: torch.dtype) -> Any:
+    match value:
+        case Rounded():
+            return replace(value, dtype=dtype)
+        case Tensor() if value.is_floating_point():
+            return _nearest(value, dtype=dtype) if dtype.itemsize < value.dtype.itemsize else value.to(dtype)
+        case tuple():
+            return tuple(_converted(each, dtype) for each in value)
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return replace(value, **{each.name: _converted(getattr(value, each.name), dtype) for each in fields(value)})
+    return value
 
 
 def _nearest(w: Tensor, *, dtype: torch.dtype) -> Tensor:

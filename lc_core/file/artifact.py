@@ -86,7 +86,7 @@ def encode(
         info: JSON data to store with the model.
 
     Raises:
-        ValueError: `info` holds a number that is not finite, or is too long.
+        ValueError: `info` holds a number that is not finite, or is too long; the file has no type for a tensor.
     """
     tied = _tied(tasks, weights)
     arrays = _arrays(tasks, thetas, weights, tied)
@@ -166,12 +166,16 @@ _ORDER = {
             (torch.float8_e5m2, "F8_E5M2"),
             (torch.float8_e4m3fn, "F8_E4M3"),
             (torch.int16, "I16"),
+            (torch.uint16, "U16"),
             (torch.float16, "F16"),
             (torch.bfloat16, "BF16"),
             (torch.int32, "I32"),
+            (torch.uint32, "U32"),
             (torch.float32, "F32"),
+            (torch.complex64, "C64"),
             (torch.float64, "F64"),
             (torch.int64, "I64"),
+            (torch.uint64, "U64"),
         ]
     )
 }
@@ -203,6 +207,9 @@ def _arrays(
 ) -> dict[str, Tensor]:
     elsewhere = {name for task in tasks for name in task.governed.names} | tied.keys()
     arrays = {name: tensor for name, tensor in weights.items() if name not in elsewhere}
+    for name, array in arrays.items():
+        if array.dtype not in _ORDER:
+            raise ValueError(f"{name}: expected a tensor of a type that the packed file has, got {array.dtype}")
     for number, theta in enumerate(thetas):
         arrays |= {f"{number}:{name}": array for name, array in theta.pack().items()}
     return arrays

@@ -13,7 +13,7 @@ from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank
 from lc_core.compression import Dense
 from lc_core.compressions.pruning import Sparse
 from lc_core.compressions.quantization import Quantized
-from lc_core.file.artifact import ArtifactError, _digest, encode, load, nominal_bytes, read
+from lc_core.file.artifact import _ORDER, ArtifactError, _digest, encode, load, nominal_bytes, read
 from lc_core.task import plan_tasks
 from tests.lc_core.models import compressed, conv_net, mlp, randn
 
@@ -128,16 +128,38 @@ def test_more_than_ten_tasks_keep_their_arrays_apart(tmp_path):
     assert torch.equal(loaded[10].weight, Codebook(size=2).compress(model[10].weight, mu=0.0).decompress())
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int16, torch.bool])
+@pytest.mark.parametrize("dtype", list(_ORDER), ids=str)
 def test_uncompressed_parameters_keep_their_type(dtype, tmp_path):
-    weights = {"table": torch.tensor([[0.0, 1.5], [2.0, -3.0]]).to(dtype), "one": torch.tensor(1).to(dtype)}
+    weights = {"table": torch.tensor([[0.0, 1.5], [2.0, 3.0]]).to(dtype), "one": torch.tensor(1).to(dtype)}
+    weights |= {"other": torch.tensor([1.0, 2.0])}
     path = tmp_path / "model.lcz"
     path.write_bytes(encode([], [], weights | {"empty": torch.zeros(0, 3)}, info={}))
     artifact = read(path)
     assert artifact.payload_bytes == nominal_bytes([], weights | {"empty": torch.zeros(0, 3)}, info={})
     for name, tensor in weights.items():
-        assert artifact.uncompressed[name].dtype == dtype
-        assert torch.equal(artifact.uncompressed[name], tensor)
+        found = artifact.uncompressed[name]
+        assert (found.dtype, found.shape) == (tensor.dtype, tensor.shape)
+        assert found.reshape(-1).view(torch.uint8).tolist() == tensor.reshape(-1).view(torch.uint8).tolist()
+
+
+def test_a_type_that_the_file_has_not_is_refused_by_the_tensors_name():
+    weights = {"phase": torch.zeros(2, dtype=torch.complex128)}
+    for call in (lambda: encode((), (), weights, info={}), lambda: nominal_bytes((), weights, info={})):
+        with pytest.raises(ValueError, match=r"^phase: expected a tensor of a type .*, got torch\.complex128$"):
+            call()
+
+
+def test_buffers_of_every_type_travel(tmp_path):
+    def build(value: float) -> nn.Module:
+        model = mlp()
+        for number, dtype in enumerate((torch.bool, torch.int64, torch.float16, torch.bfloat16, torch.complex64)):
+            model.register_buffer(f"buffer{number}", torch.full((3,), value).to(dtype))
+        return model
+
+    path = tmp_path / "model.lcz"
+    path.write_bytes(packed(build(1.0), {"*": Codebook(size=2)}))
+    load(path, loaded := build(0.0))
+    assert all(torch.equal(mine, other) for mine, other in zip(loaded.buffers(), build(1.0).buffers(), strict=True))
 
 
 def test_the_bytes_are_the_same_every_time():
