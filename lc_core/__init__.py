@@ -26,6 +26,7 @@ from lc_core.compressions.uniform import Uniform, UniformQuantization
 from lc_core.file.artifact import Artifact, ArtifactError, encode, load, nominal_bytes, read
 from lc_core.parameters import frozen
 from lc_core.schedule import Schedule
+from lc_core.structure.coverage import Coverage, CoveredParameter, coverage
 from lc_core.structure.folding import fold
 from lc_core.structure.restructure import load_structured
 from lc_core.task import CompressionTask, Governed, Joint, Plan, plan_tasks
@@ -46,6 +47,8 @@ __all__ = [
     "Compressed",
     "Compression",
     "CompressionTask",
+    "Coverage",
+    "CoveredParameter",
     "Dense",
     "Distillation",
     "DivergedError",
@@ -82,6 +85,7 @@ __all__ = [
     "UniformQuantization",
     "Use",
     "compressed_weights",
+    "coverage",
     "deploy",
     "encode",
     "fold",

@@ -27,6 +27,7 @@ from lc_core import (
     load,
     nominal_bytes,
     plan_tasks,
+    read,
     run_lc,
 )
 from lc_core.compressions.cast import Rounded, in_dtype
@@ -168,3 +169,14 @@ def test_an_lc_run_of_a_bfloat16_head_ends_in_codes_of_its_type(optimizer):
         )
     )
     assert again[-1].gaps == states[-1].gaps
+
+
+@pytest.mark.parametrize("name", ["nothing", "prune", "codebook", "low rank"])
+def test_the_onnx_file_of_a_float16_model_computes_the_same_to_its_precision(name, tmp_path):
+    onnx_build, onnx_file = pytest.importorskip("lc_core.onnx.build"), pytest.importorskip("lc_core.onnx.file")
+    model, inputs = mlp().half(), randn(5, 6).half()
+    tasks, thetas = compressed(model, PLANS[name])
+    (path := tmp_path / "model.lcz").write_bytes(encode(tasks, thetas, model.state_dict(), info={}))
+    artifact = read(path)
+    data = onnx_file.seal(onnx_build.build(artifact, mlp().half(), inputs), {})
+    assert onnx_build.parity(data, artifact, mlp().half(), inputs) <= 2e-3
