@@ -1,10 +1,13 @@
-"""Counts the multiply-accumulates of a model: each layer applies its weight at every output position.
+"""Counts the multiply-accumulates of a model for one example.
 
-Only linear and convolutional layers count. Other products (attention scores, recurrent cells) count neither in the
-reference nor after compression.
+torch's flop counter counts all that runs: layers, attention scores, recurrent steps, products in the user's code. Our
+own count takes the place of its count for the linear and convolutional layers, which can run in factors or with fewer
+channels: such a layer applies its weight at every output position.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,46 +19,96 @@ from lc_core.compressions.structured import Grouped
 from lc_core.compressions.tucker import Tucker
 from lc_core.graph import LAYERS
 from lc_core.parameters import first_names, parameter_name
+from lc_core.structure.products import counting
 from lc_core.task import CompressionTask, Governed
 
 Uses = Mapping[str, Sequence[Use]]
 """Name of a layer's weight -> the sizes of each of its runs on one example."""
+Example = Tensor | Callable[[nn.Module], object]
+"""One input, (1, ...), or a function that runs the model on one example."""
 
 
-def layer_uses(model: nn.Module, example: Tensor) -> dict[str, list[Use]]:
-    """The sizes with which each linear and convolutional layer of `model` runs on one example.
+@dataclass(frozen=True)
+class ModelMacs:
+    """What a model multiplies and accumulates on one example.
 
-    Args:
-        model: not changed.
-        example: one input, (1, ...).
+    Attributes:
+        uses: the runs of each linear and convolutional layer, as `layer_uses` gives them.
+        others: multiply-accumulates of all else.
+        modules: name of a module -> multiply-accumulates of its runs, with its children's, uncompressed.
+        uncounted: operators that ran and that nothing counts, such as "torchvision::deform_conv2d" or "aten::_fft_r2c".
     """
+
+    uses: Uses
+    others: int
+    modules: Mapping[str, int]
+    uncounted: tuple[str, ...]
+
+
+def layer_uses(model: nn.Module, example: Example) -> dict[str, list[Use]]:
+    """The sizes with which each linear and convolutional layer of `model` runs on one example. The model does not
+    change."""
+    with _watched(model) as uses, torch.inference_mode():
+        _run(model, example)
+    return uses
+
+
+def model_macs(model: nn.Module, example: Example) -> ModelMacs:
+    """What `model` multiplies and accumulates on one example, in evaluation mode. The model does not change."""
+    with _watched(model) as uses, counting() as products:
+        _run(model, example)
+    weights = dict(model.named_parameters())
+    layers = sum(dense_macs(tuple(weights[name].shape), use) for name, each in uses.items() for use in each)
+    others = max(products.total - layers, 0)  # a layer of the user's own may compute less than its kind does
+    return ModelMacs(uses, others, products.within(type(model).__name__), tuple(sorted(products.uncounted)))
+
+
+def _run(model: nn.Module, example: Example) -> None:
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        if isinstance(example, Tensor):
+            model(example)
+        else:
+            example(model)
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextlib.contextmanager
+def _watched(model: nn.Module) -> Iterator[dict[str, list[Use]]]:
+    """The uses of the layers of `model`, filled while it runs."""
     uses: dict[str, list[Use]] = {}
     first = first_names(model)
 
     def watch(name: str, layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
         weight = parameter_name(name, "weight")
 
-        def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            spatial = slice(1, -1) if isinstance(module, nn.Linear) else slice(2, None)
-            use = Use(tuple(inputs[0].shape[spatial]), tuple(output.shape[spatial]), getattr(module, "groups", 1))
-            uses.setdefault(first.get(weight, weight), []).append(use)
+        def note(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> None:
+            given = args[0] if args else next(iter(kwargs.values()))
+            if weight in first:  # a weight that others give is not compressed
+                uses.setdefault(first[weight], []).extend(_uses(module, tuple(given.shape), output.shape))
 
-        return layer.register_forward_hook(note)
+        return layer.register_forward_hook(note, with_kwargs=True)
 
     hooks = [watch(name, module) for name, module in model.named_modules() if isinstance(module, LAYERS)]
-    training = model.training
     try:
-        with torch.inference_mode():
-            model.eval()(example)
+        yield uses
     finally:
-        model.train(training)
         for hook in hooks:
             hook.remove()
-    return uses
+
+
+def _uses(module: nn.Module, given: tuple[int, ...], output: Sequence[int]) -> list[Use]:
+    """The runs of a layer: one for each slice along the first dimension, where a model folds others into that."""
+    spatial = slice(1, -1) if isinstance(module, nn.Linear) else slice(2, None)
+    use = Use(tuple(given[spatial]), tuple(output[spatial]), getattr(module, "groups", 1))
+    return [use] * (given[0] if len(given) > 1 else 1)
 
 
 def count_macs(
-    uses: Uses,
+    counted: ModelMacs,
     weights: Mapping[str, Tensor],
     *,
     tasks: Sequence[CompressionTask] = (),
@@ -64,7 +117,7 @@ def count_macs(
     """Multiply-accumulates for one example. Factors count as they run; zeros and codes save nothing.
 
     Args:
-        uses: from `layer_uses`.
+        counted: from `model_macs`.
         weights: the parameters of the model that runs, by name; only their shapes matter. Where groups are pruned, they
             come from `lc_core.structure.surgery.cut_weights`, and layers count in the sizes that surgery leaves.
         tasks: the compressions and their parameters.
@@ -76,7 +129,7 @@ def count_macs(
         shape = tuple(weights[name].shape)
         return layer_macs(stored[name], shape, use) if name in stored else dense_macs(shape, use)
 
-    return sum(macs(name, use) for name, each in uses.items() for use in each)
+    return counted.others + sum(macs(name, use) for name, each in counted.uses.items() for use in each)
 
 
 def stored_by_name(governed: Sequence[Governed], thetas: Sequence[Compressed]) -> dict[str, Compressed]:

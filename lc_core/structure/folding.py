@@ -29,7 +29,7 @@ def fold(model: nn.Module) -> list[str]:
 def _fold_new(module: nn.Module) -> list[str]:
     if not parametrize.is_parametrized(module):
         return []
-    kinds = list(module.parametrizations)  # type: ignore[arg-type, call-overload]
+    kinds = list(module.parametrizations)  # type: ignore[arg-type]
     for kind in kinds:
         trains = any(parameter.requires_grad for parameter in module.parametrizations[kind].parameters(recurse=False))  # type: ignore[index, union-attr]
         parametrize.remove_parametrizations(module, kind, leave_parametrized=True)

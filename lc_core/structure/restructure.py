@@ -121,4 +121,7 @@ def _replaced(model: nn.Module, name: str, made: nn.Module) -> nn.Module:
     if not name:
         return made
     model.set_submodule(name, made)
+    parent = model.get_submodule(name.rpartition(".")[0])
+    if isinstance(parent, nn.TransformerEncoderLayer):
+        parent.activation_relu_or_gelu = 0  # its fused path would read the weight of the layer that is gone
     return model

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lc_core.compression import Compressed
 from lc_core.file.artifact import read
-from lc_core.structure.accounting import Uses, count_macs, layer_uses
+from lc_core.structure.accounting import ModelMacs, count_macs, model_macs
 from lc_core.structure.surgery import cut_weights
 from lc_core.task import CompressionTask
 from sweep.job.measure import scores
@@ -36,7 +36,7 @@ class JobContext:
         reference_bytes: of the reference's own packed file.
         folder: the sweep's.
         template: an untrained model, for names and shapes.
-        uses: of `lc_core.structure.accounting.layer_uses`.
+        counted: the multiply-accumulates of the template for one example.
     """
 
     study: Study
@@ -45,7 +45,7 @@ class JobContext:
     reference_bytes: int
     folder: SweepFolder
     template: nn.Module
-    uses: Uses
+    counted: ModelMacs
 
     @property
     def reference_macs(self) -> int:
@@ -55,7 +55,7 @@ class JobContext:
     def macs(self, tasks: Sequence[CompressionTask], thetas: Sequence[Compressed]) -> int:
         """Multiply-accumulates for one example of the compressed model, without the groups that were removed."""
         weights = cut_weights(self.template, self.data.train.inputs[:1], tasks=tasks, thetas=thetas)
-        return count_macs(self.uses, weights, tasks=tasks, thetas=thetas)
+        return count_macs(self.counted, weights, tasks=tasks, thetas=thetas)
 
     @functools.cached_property
     def reference_scores(self) -> Tensor:
@@ -87,8 +87,8 @@ class JobContext:
     def untrained(study: Study, data: Data, *, folder: SweepFolder) -> "JobContext":
         """A context without a reference: it can tell the sizes of jobs, and cannot run them."""
         template = study.seeded_model()
-        uses = layer_uses(template, data.train.inputs[:1])
-        return JobContext(study, data, template.state_dict(), 0, folder, template, uses)
+        counted = model_macs(template, data.train.inputs[:1])
+        return JobContext(study, data, template.state_dict(), 0, folder, template, counted)
 
 
 def job_device(gpus: Sequence[object]) -> str:

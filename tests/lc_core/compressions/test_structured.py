@@ -9,7 +9,7 @@ from lc_core import Chain, Codebook, GroupPruning, Joint, L0Penalty, LowRank, Sc
 from lc_core.algorithm import deploy, run_lc
 from lc_core.compressions.structured import Grouped
 from lc_core.file.artifact import load, nominal_bytes
-from lc_core.structure.accounting import count_macs, layer_uses
+from lc_core.structure.accounting import count_macs, model_macs
 from lc_core.structure.surgery import cut_weights
 from tests.lc_core.models import compressed, conv_net, mlp, randn, three_classes
 
@@ -129,17 +129,17 @@ def test_lc_and_the_packed_file_go_all_the_way(plan, tmp_path):
 
 def test_a_layer_counts_as_cut_to_its_groups_and_so_do_its_neighbours():
     model, example = conv_net(), INPUTS[:1]
-    uses = layer_uses(model, example)
-    full = count_macs(uses, model.state_dict())
+    counted = model_macs(model, example)
+    full = count_macs(counted, model.state_dict())
     tasks, thetas = compressed(model, {"body.0": GroupPruning(keep=0.5)})
     assert isinstance(thetas[0], Grouped)
     weights = cut_weights(model, example, tasks=tasks, thetas=thetas)
-    assert full - count_macs(uses, weights, tasks=tasks, thetas=thetas) == 4 * 4 * 54 + 16 * 3
+    assert full - count_macs(counted, weights, tasks=tasks, thetas=thetas) == 4 * 4 * 54 + 16 * 3
     tasks, thetas = compressed(model, {"*.0": Joint(GroupPruning(keep=0.5))})
     stem, body = (thetas[0].parts[place].own(thetas[0].kept).numel() for place in (0, 3))
     weights = cut_weights(model, example, tasks=tasks, thetas=thetas)
     expected = stem * 18 * 36 + body * 9 * stem * 4 + 3 * 4 * body
-    assert count_macs(uses, weights, tasks=tasks, thetas=thetas) == expected
+    assert count_macs(counted, weights, tasks=tasks, thetas=thetas) == expected
 
 
 def test_input_channels_of_a_convolution_in_groups_are_refused():

@@ -24,7 +24,7 @@ from lc_core import (
     load,
     load_structured,
 )
-from lc_core.structure.accounting import count_macs, layer_uses
+from lc_core.structure.accounting import count_macs, model_macs
 from lc_core.structure.layers import Spectral
 from lc_core.structure.surgery import TOLERANCE, cut_weights
 from tests.lc_core.models import compressed, randn, seeded
@@ -166,7 +166,7 @@ def test_outputs_are_the_dense_models_and_macs_those_of_the_record(name, tmp_pat
         assert float((expected - got).abs().max()) <= TOLERANCE / 10 * float(expected.abs().max())
 
     weights = cut_weights(build(), example[:1], tasks=tasks, thetas=thetas)
-    recorded = count_macs(layer_uses(build(), example[:1]), weights, tasks=tasks, thetas=thetas)
+    recorded = count_macs(model_macs(build(), example[:1]), weights, tasks=tasks, thetas=thetas)
     counted = torchs_macs(small, example[:1])
     assert counted == recorded
     whole = torchs_macs(dense, example[:1])
@@ -245,7 +245,7 @@ def test_a_model_that_cannot_be_traced_keeps_its_groups_and_has_its_factors(tmp_
     assert small.first.weight.shape == (20, 20)
     assert torchs_macs(small, randn(1, 20)) == 400 + 80
     weights = cut_weights(build(), randn(1, 20), tasks=tasks, thetas=thetas)
-    assert count_macs(layer_uses(build(), randn(1, 20)), weights, tasks=tasks, thetas=thetas) == 400 + 80
+    assert count_macs(model_macs(build(), randn(1, 20)), weights, tasks=tasks, thetas=thetas) == 400 + 80
 
 
 def test_the_copy_is_in_the_models_mode_and_its_parameters_can_be_trained(tmp_path):

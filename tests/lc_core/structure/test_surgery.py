@@ -14,7 +14,7 @@ from lc_core.compressions.circulant import Circulant
 from lc_core.compressions.cp import CP
 from lc_core.compressions.tucker import Tucker2
 from lc_core.schedule import Schedule
-from lc_core.structure.accounting import count_macs, layer_uses
+from lc_core.structure.accounting import count_macs, layer_uses, model_macs
 from lc_core.structure.flow import ACTIVATIONS, ELEMENTWISE_FUNCTIONS
 from lc_core.structure.surgery import cut, cut_weights
 from tests.ids import plain
@@ -553,7 +553,7 @@ def deployed(model: nn.Module, plan) -> tuple:
 
 def counted(model: nn.Module, example: Tensor, tasks, thetas) -> int:
     weights = cut_weights(model, example, tasks=tasks, thetas=thetas)
-    return count_macs(layer_uses(model, example), weights, tasks=tasks, thetas=thetas)
+    return count_macs(model_macs(model, example), weights, tasks=tasks, thetas=thetas)
 
 
 HALF = GroupPruning(keep=0.5)
