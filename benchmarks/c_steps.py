@@ -38,6 +38,7 @@ from lc_core.compressions.quantization import Codebook, Quantized
 from lc_core.compressions.sums import Sum, Summed
 from lc_core.schedule import Schedule
 from lc_core.task import Joint, Plan, plan_tasks
+from lc_core.training.data import Split
 from lc_core.training.loop import Recipe, train_reference
 from optimum import distortion, optimum
 from rows import Row, options, speak
@@ -100,7 +101,7 @@ def trained(*widths: int) -> nn.Sequential:
         layers += [nn.Linear(fan_in, fan_out), nn.Tanh()]
     model = nn.Sequential(*layers[:-1])
     recipe = Recipe(epochs=EPOCHS, lr=0.1, batch_size=256)
-    train_reference(model, *digits(), loss=nn.functional.cross_entropy, recipe=recipe)
+    train_reference(model, Split(*digits()), loss=nn.functional.cross_entropy, recipe=recipe)
     return model
 
 
@@ -127,7 +128,7 @@ def recorded(
     plan: Plan = {pattern: wrap(recording)}
     schedule = Schedule(epochs=EPOCHS, lr=0.1, batch_size=256)
     loss = nn.functional.cross_entropy
-    for _ in run_lc(model, plan_tasks(model, plan), *digits(), loss=loss, schedule=schedule, seed=0):
+    for _ in run_lc(model, plan_tasks(model, plan), Split(*digits()), loss=loss, schedule=schedule, seed=0):
         pass
     return [recording.steps[number] for number in STEPS]  # the first is direct compression, step 0
 

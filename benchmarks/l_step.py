@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lc_core.training.augmentation import Examples
-from lc_core.training.loop import Batches, train
+from lc_core.training.data import ShuffledIndices, ShuffledSplit, Split
+from lc_core.training.loop import train
 from lc_core.training.optimizers import Penalty
 from rows import Row, compared, options, seconds, speak
 from studies.mnist_lenet300 import study
@@ -24,7 +25,9 @@ SHARE, WITHIN = 0.45, 1.05
 BATCHES, ROUNDS, SQUARE, PRODUCTS, LR, MU = 40, 25, 1024, 10, 0.02, 0.01
 
 
-def plain_loop(model: nn.Module, inputs: Examples, targets: Tensor, *, batches: Batches, lrs: Sequence[float]) -> None:
+def plain_loop(
+    model: nn.Module, inputs: Examples, targets: Tensor, *, batches: ShuffledIndices, lrs: Sequence[float]
+) -> None:
     """Trains by Nesterov SGD, without a penalty."""
     optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9, nesterov=True, fused=True)
     model.train()
@@ -44,7 +47,7 @@ def rows(only: Sequence[str]) -> Iterator[Row]:
     assert study.augment
     inputs, lrs = study.augment(data.inputs), [LR] * BATCHES
     models = [study.seeded_model() for _ in range(2)]
-    batches = [Batches(inputs.shape[0], batch_size=study.schedule.batch_size, seed=0) for _ in range(2)]
+    batches = [ShuffledIndices(inputs.shape[0], batch_size=study.schedule.batch_size, seed=0) for _ in range(2)]
     optimizer = study.schedule.recipe.build_optimizer(models[0])
     governed = [parameter for parameter in models[0].parameters() if parameter.dim() > 1]
     penalty = Penalty(governed, MU, [MU * parameter.detach().clone() for parameter in governed])
@@ -52,9 +55,7 @@ def rows(only: Sequence[str]) -> Iterator[Row]:
     def l_step() -> None:
         train(
             models[0],
-            inputs,
-            data.targets,
-            batches=batches[0],
+            ShuffledSplit(Split(inputs, data.targets), batches[0]),
             loss=study.loss,
             optimizer=optimizer,
             lrs=lrs,

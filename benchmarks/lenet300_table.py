@@ -108,7 +108,7 @@ def train_one(seed: int, settings: Settings) -> None:
     train, _ = splits(validate=settings.validate)
     torch.manual_seed(seed)
     model = study.build_model()
-    train_reference(model, train.inputs, train.targets, loss=study.loss, recipe=replace(study.reference, seed=seed))
+    train_reference(model, train, loss=study.loss, recipe=replace(study.reference, seed=seed))
     torch.save(model.state_dict(), Path(settings.folder, f"{seed}.pt"))
 
 
@@ -132,9 +132,9 @@ def run_one(name: str, seed: int, settings: Settings) -> Run:
         schedule, inputs = replace(schedule, lr=study.reference.lr), train.inputs
     tasks = plan_tasks(model, task.plan)
     errors = [error()]
-    for state in run_lc(model, tasks, inputs, train.targets, loss=study.loss, schedule=schedule, seed=seed):
+    for state in run_lc(model, tasks, Split(inputs, train.targets), loss=study.loss, schedule=schedule, seed=seed):
         if state.step in (0, state.steps):
-            deploy(shipped, tasks, state, inputs=train.inputs, batch_size=schedule.batch_size)
+            deploy(shipped, tasks, state, data=Split(train.inputs, None), batch_size=schedule.batch_size)
             errors.append(error())
     reference, direct, compressed = errors
     fewer = fewer_parameters(shipped, state)

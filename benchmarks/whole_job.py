@@ -26,6 +26,7 @@ from unittest import mock
 import torch
 from torch import nn
 
+from lc_core.training.data import Split
 from lc_core.training.loop import train_reference
 from lc_core.training.optimizers import Optimizer
 from rows import Row, options, speak
@@ -58,7 +59,7 @@ def shares() -> tuple[Counter[str], float]:
     settle_process()
     data, model = study.load_data(), study.seeded_model()
     recipe = dataclasses.replace(study.reference, epochs=5)
-    train_reference(model, data.train.inputs, data.train.targets, loss=study.loss, recipe=recipe)
+    train_reference(model, Split(data.train.inputs, data.train.targets), loss=study.loss, recipe=recipe)
     spent: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as timing:
         blank = JobContext.untrained(study, data, folder=SweepFolder(Path(folder)))

@@ -8,6 +8,7 @@ import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,8 @@ from lc_core.compression import Compressed
 from lc_core.parameters import load_weights, tied_names
 from lc_core.schedule import LStep, Schedule
 from lc_core.task import CompressionTask
-from lc_core.training.augmentation import Examples
-from lc_core.training.loop import Batches, Loss, lay_out, probe_gradient, reestimate_batch_norm, train
+from lc_core.training.data import Batches, Forward, Source, call
+from lc_core.training.loop import Loss, lay_out, probe_gradient, reestimate_batch_norm, train
 from lc_core.training.optimizers import Penalty
 
 
@@ -53,7 +54,7 @@ class LCState:
     weights: dict[str, Tensor]
     multipliers: tuple[Tensor, ...]
     optimizer: dict[str, dict[str, Tensor]]
-    batches: dict[str, Tensor]
+    batches: dict[str, Any]
 
     @property
     def gap(self) -> float:
@@ -64,13 +65,13 @@ class LCState:
 def run_lc(
     model: nn.Module,
     tasks: Sequence[CompressionTask],
-    inputs: Examples,
-    targets: Tensor,
+    data: Source,
     *,
     loss: Loss,
     schedule: Schedule,
     seed: int,
     resume: LCState | None = None,
+    forward: Forward = call,
 ) -> Iterator[LCState]:
     """Yields the state after direct compression, then after each LC step. Trains `model` in place from the reference.
 
@@ -80,12 +81,12 @@ def run_lc(
     Args:
         model: has the weights of the reference.
         tasks: the compressions and their parameters.
-        inputs: the training split, (n, ...), or `Examples` that augment it.
-        targets: (n, ...).
+        data: the training split, `Split(inputs, targets)`; its inputs may be `Examples` that augment them.
         loss: mean loss over a batch.
         schedule: the budget.
         seed: for the order of the batches.
         resume: a state that the same call yielded before.
+        forward: how the model runs on the inputs of a batch.
 
     Raises:
         DivergedError: the training loss became NaN or infinite.
@@ -93,18 +94,22 @@ def run_lc(
     """
     lay_out(model)
     optimizer = schedule.recipe.build_optimizer(model)
-    batches = Batches(inputs.shape[0], batch_size=schedule.batch_size, seed=seed)
-    plan, governed, state = schedule.plan(inputs.shape[0]), _governed(model, tasks), resume
+    batches = data.batches(batch_size=schedule.batch_size, seed=seed)
+    plan, governed, state = schedule.plan(len(data)), _governed(model, tasks), resume
     if state is None:
-        probe = functools.partial(probe_gradient, loss=loss, optimizer=optimizer, batch_size=schedule.batch_size)
-        unit = probe(model, governed, inputs, targets) if schedule.optimizer == "adam" else 1.0
+        unit = 1.0
+        if schedule.optimizer == "adam":
+            size = schedule.batch_size
+            unit = probe_gradient(
+                model, governed, data, loss=loss, optimizer=optimizer, batch_size=size, forward=forward
+            )
         state = _direct_compression(model, tasks, batches, plan, unit)
         yield state
     else:
         load_weights(model, state.weights)
         optimizer.restore(state.optimizer)
         batches.restore(state.batches)
-    l_step = functools.partial(train, model, inputs, targets, batches=batches, loss=loss, optimizer=optimizer)
+    l_step = functools.partial(train, model, batches, loss=loss, optimizer=optimizer, forward=forward)
     for step in plan[state.step :]:
         boost = schedule.boost(state.boost, step=step.number, gaps=state.gaps)
         mu = schedule.mu(step, boost=boost, unit=state.mu_unit, previous=state.mu)
@@ -134,11 +139,17 @@ def compressed_weights(tasks: Sequence[CompressionTask], state: LCState) -> dict
 
 
 def deploy(
-    model: nn.Module, tasks: Sequence[CompressionTask], state: LCState, *, inputs: Tensor, batch_size: int
+    model: nn.Module,
+    tasks: Sequence[CompressionTask],
+    state: LCState,
+    *,
+    data: Source,
+    batch_size: int,
+    forward: Forward = call,
 ) -> None:
-    """Writes the deployed weights into `model`: the compressed ones, and batch-norm statistics of `inputs`."""
+    """Writes the deployed weights into `model`: the compressed ones, and the batch-norm statistics of `data`."""
     load_weights(model, compressed_weights(tasks, state))
-    reestimate_batch_norm(model, inputs, batch_size=batch_size)
+    reestimate_batch_norm(model, data, batch_size=batch_size, forward=forward)
 
 
 def _direct_compression(

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lc_core.training.loop import Decay, Recipe, batches_per_epoch, expect
+from lc_core.training.data import batches_per_epoch
+from lc_core.training.loop import Decay, Recipe, expect
 from lc_core.training.optimizers import OptimizerName
 
 SHORT_BUDGET = 10

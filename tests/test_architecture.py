@@ -38,7 +38,7 @@ CORE = {
     ),
     "lc_core.structure": (
         *("lc_core.compression", "lc_core.compressions", "lc_core.file", "lc_core.graph", "lc_core.parameters"),
-        "lc_core.task",
+        *("lc_core.task", "lc_core.training"),
     ),
     "lc_core.onnx": (
         *("lc_core.compression", "lc_core.compressions", "lc_core.file", "lc_core.numerics", "lc_core.structure"),

@@ -3,15 +3,16 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from lc_core.training.augmentation import Examples
+from lc_core.training.data import Batches, Forward, Source, Split, batches_per_epoch, call
+from lc_core.training.nest import Nest, joined, leaves
 from lc_core.training.optimizers import NO_GRADIENT, OPTIMIZERS, Optimizer, OptimizerName, Penalty, gradients_of
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Any, Any], Tensor]
 """(outputs, targets) -> the mean loss over the batch, a scalar."""
 
 Decay = Literal["linear", "cosine", "constant"]
@@ -19,8 +20,6 @@ DECAYS: tuple[Decay, ...] = get_args(Decay)
 FINAL_LR = 0.02
 NEAR, PROBED_BATCHES = 0.9, 10
 EVALUATION_BATCH = 1024
-FETCHED = 1 << 20
-"""The number of input values to fetch at a time; at least one batch."""
 
 
 class DivergedError(ValueError):
@@ -98,51 +97,15 @@ def expect(holds: bool, name: str, value: object, what: str) -> None:  # noqa: F
         raise ValueError(f"{name}: expected {what}, got {value!r}")
 
 
-class Batches:
-    """An endless stream of shuffled batches of indices. Its position can be saved and restored."""
-
-    def __init__(self, examples: int, *, batch_size: int, seed: int) -> None:
-        self._examples, self._batch_size = examples, batch_size
-        self._generator = torch.Generator().manual_seed(seed)
-        self._order, self._place = torch.empty(0, dtype=torch.int64), 0
-
-    def draw(self) -> Tensor:
-        """Indices (at most batch_size,) of the next batch; an epoch visits every example once."""
-        if self._place >= self._order.numel():
-            self._order, self._place = torch.randperm(self._examples, generator=self._generator), 0
-        end = self._place + self._batch_size
-        if self._order.numel() - end == 1:  # a single last example joins the batch before it: batch norm needs two
-            end += 1
-        batch = self._order[self._place : end]
-        self._place = end
-        return batch
-
-    def state(self) -> dict[str, Tensor]:
-        """The position in the stream."""
-        place = torch.tensor(self._place)
-        return {"order": self._order, "place": place, "generator": self._generator.get_state()}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Continues from `state`."""
-        self._order, self._place = state["order"], int(state["place"])
-        self._generator.set_state(state["generator"])
-
-
-def batches_per_epoch(examples: int, batch_size: int) -> int:
-    """Batches that visit every example once. A single example that is left over joins the last batch."""
-    return max(math.ceil((examples - 1) / batch_size), 1)
-
-
 def train(
     model: nn.Module,
-    inputs: Examples,
-    targets: Tensor,
-    *,
     batches: Batches,
+    *,
     loss: Loss,
     optimizer: Optimizer,
     lrs: Sequence[float],
     penalty: Penalty | None = None,
+    forward: Forward = call,
 ) -> float:
     """Trains `model` in place on one batch for each of `lrs`. Returns the mean loss, without the penalty.
 
@@ -151,8 +114,8 @@ def train(
     """
     model.train()
     losses = []
-    for lr, (shown, classes) in zip(lrs, _fetched(inputs, targets, batches, len(lrs)), strict=True):
-        value = loss(model(shown), classes)
+    for lr, (inputs, targets) in zip(lrs, batches.take(len(lrs)), strict=True):
+        value = loss(forward(model, inputs), targets)
         optimizer.zero_grad()
         value.backward()
         optimizer.step(lr=lr, penalty=penalty)
@@ -161,19 +124,6 @@ def train(
     if not math.isfinite(mean):
         raise DivergedError(f"the training loss became {mean} at learning rate {lrs[-1]:.3g}")
     return mean
-
-
-def _fetched(inputs: Examples, targets: Tensor, batches: Batches, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Inputs and targets of the next `count` batches. Several small batches are fetched together, which is faster."""
-    drawn = [batches.draw() for _ in range(count)]
-    numbers = max((batch.numel() for batch in drawn), default=0) * math.prod(inputs.shape[1:])
-    together = max(FETCHED // max(numbers, 1), 1)
-    for start in range(0, count, together):
-        group = drawn[start : start + together]
-        index, sizes = torch.cat(group).to(targets.device), [batch.numel() for batch in group]
-        yield from zip(
-            inputs.index_select(0, index).split(sizes), targets.index_select(0, index).split(sizes), strict=True
-        )
 
 
 def lay_out(model: nn.Module) -> None:
@@ -187,29 +137,29 @@ def lay_out(model: nn.Module) -> None:
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def train_reference(model: nn.Module, inputs: Tensor, targets: Tensor, *, loss: Loss, recipe: Recipe) -> float:
+def train_reference(model: nn.Module, data: Source, *, loss: Loss, recipe: Recipe, forward: Forward = call) -> float:
     """Trains `model` in place by `recipe`. Returns the mean loss of the last epoch; DivergedError as `train`."""
     lay_out(model)
-    iterations = recipe.iterations(inputs.shape[0])
+    iterations = recipe.iterations(len(data))
     lrs, optimizer = recipe.lrs(iterations), recipe.build_optimizer(model)
-    batches = Batches(inputs.shape[0], batch_size=recipe.batch_size, seed=recipe.seed)
+    batches = data.batches(batch_size=recipe.batch_size, seed=recipe.seed)
     last = math.nan
-    per_epoch = batches_per_epoch(inputs.shape[0], recipe.batch_size)
+    per_epoch = batches_per_epoch(len(data), recipe.batch_size)
     for start in range(0, iterations, per_epoch):
         epoch = lrs[start : start + per_epoch]
-        last = train(model, inputs, targets, batches=batches, loss=loss, optimizer=optimizer, lrs=epoch)
+        last = train(model, batches, loss=loss, optimizer=optimizer, lrs=epoch, forward=forward)
     return last
 
 
 def probe_gradient(
     model: nn.Module,
     parameters: Sequence[Tensor],
-    inputs: Examples,
-    targets: Tensor,
+    data: Source,
     *,
     loss: Loss,
     optimizer: Optimizer,
     batch_size: int,
+    forward: Forward = call,
 ) -> float:
     """Root mean square of the loss's gradient by mini-batches, near the reference that `model` holds.
 
@@ -221,16 +171,15 @@ def probe_gradient(
         DivergedError: the gradient is NaN or infinite.
         ValueError: the gradient is zero, or there is none.
     """
-    batches = Batches(inputs.shape[0], batch_size=batch_size, seed=0)
+    batches = data.batches(batch_size=batch_size, seed=0)
     kept = [parameter.detach().clone() for parameter in parameters]
     model.eval()
     with torch.no_grad():
         torch._foreach_mul_(list(parameters), NEAR)
     total = 0.0
-    for _ in range(PROBED_BATCHES):
-        batch = batches.draw().to(targets.device)
+    for inputs, targets in batches.take(PROBED_BATCHES):
         optimizer.zero_grad()
-        loss(model(inputs.index_select(0, batch)), targets.index_select(0, batch)).backward()
+        loss(forward(model, inputs), targets).backward()
         optimizer.clip()
         total += sum(float(gradient.square().sum()) for gradient in gradients_of(parameters))
     optimizer.zero_grad()
@@ -244,15 +193,23 @@ def probe_gradient(
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, inputs: Tensor) -> Tensor:
+def predict(model: nn.Module, inputs: Nest, *, forward: Forward = call) -> Nest:
     """Outputs of `model` in evaluation mode for all of `inputs`, (n, ...)."""
+    return joined([outputs for outputs, _ in predictions(model, Split(inputs, None), forward=forward)])
+
+
+def predictions(model: nn.Module, data: Source, *, forward: Forward = call) -> Iterator[tuple[Nest, Nest]]:
+    """Outputs of `model` in evaluation mode, and the targets: a part of the examples at a time, in order."""
     model.eval()
-    return torch.cat([model(part) for part in inputs.split(EVALUATION_BATCH)])
+    for inputs, targets in data.parts(EVALUATION_BATCH):
+        with torch.inference_mode():
+            outputs = forward(model, inputs)
+        yield outputs, targets
 
 
 @torch.no_grad()
-def reestimate_batch_norm(model: nn.Module, inputs: Tensor, *, batch_size: int) -> None:
-    """Writes the statistics of `inputs` into the batch-norm layers of `model`. Other models do not change.
+def reestimate_batch_norm(model: nn.Module, data: Source, *, batch_size: int, forward: Forward = call) -> None:
+    """Writes the statistics of the inputs of `data` into the batch-norm layers of `model`. Other models do not change.
 
     The running averages of training belong to w; Delta(Theta) needs its own.
     """
@@ -265,9 +222,9 @@ def reestimate_batch_norm(model: nn.Module, inputs: Tensor, *, batch_size: int) 
         layer.reset_running_stats()
         layer.momentum = None
         layer.train()
-    for part in inputs.split(batch_size):
-        if part.shape[0] > 1:
-            model(part)
+    for inputs, _ in data.parts(batch_size):
+        if next(leaves(inputs)).shape[0] > 1:
+            forward(model, inputs)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     model.eval()

@@ -22,7 +22,8 @@ from lc_core.file.artifact import Artifact, ArtifactError, encode, load, nominal
 from lc_core.schedule import Schedule
 from lc_core.structure.contents import layer_contents
 from lc_core.task import CompressionTask
-from lc_core.training.loop import predict
+from lc_core.training.data import Source, Split
+from lc_core.training.loop import Loss, predict
 from sweep.job.checkpoint import Checkpoint, Checkpoints
 from sweep.job.context import JobContext
 from sweep.job.measure import drop, measure, scores, summary
@@ -31,6 +32,8 @@ from sweep.store.folder import SweepFolder
 from sweep.store.job import Job, content_hash, versions
 from sweep.store.record import Done, Failure, Record, Score
 from sweep.store.staging import new_staging, publish
+from sweep.study import Data, Study
+from sweep.study.definition import logits_of
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -120,7 +123,9 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     begun = kept.last()
     steps, measured = (begun.steps, begun.measured) if begun else ([], [])
     for state in _states(job, model, tasks, context, begun):
-        deploy(shipped, tasks, state, inputs=data.train.inputs, batch_size=int(job.schedule["batch_size"]))
+        deploy(
+            shipped, tasks, state, data=data.train, batch_size=int(job.schedule["batch_size"]), forward=study.forward
+        )
         measured.append(measure(shipped, data.val, study=study))
         facts = {"gap": state.gap, "val_error": measured[-1].error}
         steps.append({"step": state.step, "mu": state.mu, "loss": state.loss} | facts)
@@ -139,7 +144,7 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
         seconds=0.0,  # run_job sets it when all is done
         reference_bytes=context.reference_bytes,
         reference_macs=context.reference_macs,
-        device=str(data.train.inputs.device),
+        device=context.device,
         plan=sizes.plan,
         nominal_bytes=sizes.nominal_bytes,
         artifact_bytes=len(packed),
@@ -155,8 +160,7 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
 
 
 def _checkpoints(job: Job, tasks: Sequence[CompressionTask], context: JobContext) -> Checkpoints:
-    device = str(context.data.train.inputs.device)
-    identity = {"job": job.id, "plan": _plan_hash(tasks), "device": device, "versions": versions()}
+    identity = {"job": job.id, "plan": _plan_hash(tasks), "device": context.device, "versions": versions()}
     return Checkpoints(context.folder.checkpoint(job.id), identity=identity, tasks=tasks)
 
 
@@ -171,18 +175,35 @@ def _states(
 
     `model` holds the reference's weights.
     """
-    study, train = context.study, context.data.train
-    targets, loss = train.targets, study.loss
-    if study.distillation:
-        outputs = predict(model, train.inputs)
-        targets, loss = study.distillation.targets_and_loss(outputs, targets=targets, loss=loss)
-    schedule = Schedule(**job.schedule)
-    inputs = study.augment(train.inputs) if study.augment else train.inputs
-    resume = begun.state if begun else None
-    states = run_lc(model, tasks, inputs, targets, loss=loss, schedule=schedule, seed=job.seed, resume=resume)
+    study = context.study
+    train, loss = training_data(study, context.data, model)
+    schedule, resume = Schedule(**job.schedule), begun.state if begun else None
+    states = run_lc(
+        model, tasks, train, loss=loss, schedule=schedule, seed=job.seed, resume=resume, forward=study.forward
+    )
     if begun:
         begun.draw_on()  # last, since all of the above draws random numbers
     return itertools.islice(states, 1) if job.method == "dc" else states
+
+
+def training_data(study: Study, data: Data, reference: nn.Module) -> tuple[Source, Loss]:
+    """What LC jobs train on, and the loss: with the study's augmentation and distillation.
+
+    ValueError where these need training data in memory and it is read from elsewhere.
+    """
+    train, loss = data.train, study.loss
+    if not (study.augment or study.distillation):
+        return train, loss
+    if not isinstance(train, Split):
+        raise ValueError(
+            f"study {study.name}: augment and distillation need the training split in memory, as tensors; leave them "
+            "out, or let the dataset augment"
+        )
+    targets = train.targets
+    if study.distillation:
+        outputs = logits_of(predict(reference, train.inputs, forward=study.forward))
+        targets, loss = study.distillation.targets_and_loss(outputs, targets=targets, loss=loss)
+    return Split(study.augment(train.inputs) if study.augment else train.inputs, targets), loss
 
 
 def _verified(path: Path, context: JobContext, *, claimed: Score) -> tuple[Artifact, Tensor]:
@@ -208,8 +229,8 @@ def _info(job: Job, context: JobContext, *, accuracy: float) -> dict[str, Any]:
         "job": job.id,
         "family": job.family,
         "configuration": job.configuration,
-        "input_shape": list(context.data.train.inputs.shape[1:]),
-        "val": {"accuracy": f"{accuracy:.17f}", "n": len(context.data.val.targets)},
+        "input_shape": context.input_shape,
+        "val": {"accuracy": f"{accuracy:.17f}", "n": len(context.data.val)},
     }
 
 

@@ -7,8 +7,8 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,10 +17,12 @@ from lc_core.file.artifact import read
 from lc_core.structure.accounting import ModelMacs, count_macs, model_macs
 from lc_core.structure.surgery import cut_weights
 from lc_core.task import CompressionTask
+from lc_core.training.data import Split, first_inputs
+from lc_core.training.nest import map_nest
 from sweep.job.measure import scores
 from sweep.store.folder import SweepFolder
-from sweep.study import Data, Split, Study
-from sweep.study.loading import load_study
+from sweep.study import Data, Study
+from sweep.study.loading import load_splits, load_study
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, KEPT_BYTES = -1, -3, 1 << 25  # the first two are defined in glibc's malloc.h
 
@@ -37,6 +39,7 @@ class JobContext:
         folder: the sweep's.
         template: an untrained model, for names and shapes.
         counted: the multiply-accumulates of the template for one example.
+        device: where its jobs run.
     """
 
     study: Study
@@ -46,6 +49,7 @@ class JobContext:
     folder: SweepFolder
     template: nn.Module
     counted: ModelMacs
+    device: str = "cpu"
 
     @property
     def reference_macs(self) -> int:
@@ -54,7 +58,9 @@ class JobContext:
 
     def macs(self, tasks: Sequence[CompressionTask], thetas: Sequence[Compressed]) -> int:
         """Multiply-accumulates for one example of the compressed model, without the groups that were removed."""
-        weights = cut_weights(self.template, self.data.train.inputs[:1], tasks=tasks, thetas=thetas)
+        example = first_inputs(self.data.train, 1)
+        whole = self.template.state_dict()  # surgery takes models of one input
+        weights = cut_weights(self.template, example, tasks=tasks, thetas=thetas) if isinstance(example, Tensor) else whole
         return count_macs(self.counted, weights, tasks=tasks, thetas=thetas)
 
     @functools.cached_property
@@ -65,16 +71,21 @@ class JobContext:
         return scores(model, self.data.val, study=self.study)["accuracy"]
 
     def build_model(self) -> nn.Module:
-        """An untrained model on the data's device."""
-        return self.study.build_model().to(self.data.train.inputs.device)
+        """An untrained model on the context's device."""
+        return self.study.build_model().to(self.device)
+
+    @property
+    def input_shape(self) -> list[int] | None:
+        """The shape of one input; None where a model takes several."""
+        inputs = first_inputs(self.data.train, 1)
+        return list(inputs.shape[1:]) if isinstance(inputs, Tensor) else None
 
     def on(self, device: str) -> "JobContext":
         """The same context with its data and reference on `device`, where its jobs then run."""
-        splits = (self.data.train, self.data.val, self.data.test)
-        data = Data(*(Split(split.inputs.to(device), split.targets.to(device)) for split in splits))
+        data = Data(*(split.to(device) for _, split in self.data.items()))
         moved = {id(tensor): tensor.to(device) for tensor in self.reference.values()}  # tied ones stay one tensor
         reference = {name: moved[id(tensor)] for name, tensor in self.reference.items()}
-        return replace(self, data=data, reference=reference, template=self.template.to(device))
+        return replace(self, data=data, reference=reference, template=self.template.to(device), device=device)
 
     @staticmethod
     def make(study: Study, data: Data, *, folder: SweepFolder) -> "JobContext":
@@ -87,7 +98,8 @@ class JobContext:
     def untrained(study: Study, data: Data, *, folder: SweepFolder) -> "JobContext":
         """A context without a reference: it can tell the sizes of jobs, and cannot run them."""
         template = study.seeded_model()
-        counted = model_macs(template, data.train.inputs[:1])
+        example = first_inputs(data.train, 1)
+        counted = model_macs(template, lambda model: study.forward(model, example))
         return JobContext(study, data, template.state_dict(), 0, folder, template, counted)
 
 
@@ -97,7 +109,7 @@ def job_device(gpus: Sequence[object]) -> str:
 
 
 def open_context(
-    study_reference: str, *, user_folder: str, splits: dict[str, np.ndarray], folder: SweepFolder, device: str = "cpu"
+    study_reference: str, *, user_folder: str, splits: dict[str, Any], folder: SweepFolder, device: str = "cpu"
 ) -> JobContext:
     """The context in a fresh process: imports the study, sets one torch thread.
 
@@ -110,7 +122,7 @@ def open_context(
     """
     settle_process()
     study = load_study(study_reference, user_folder=user_folder)
-    return JobContext.make(study, _data(splits), folder=folder).on(device)
+    return JobContext.make(study, _data(splits) or load_splits(study), folder=folder).on(device)
 
 
 def settle_process() -> None:
@@ -127,18 +139,25 @@ def settle_process() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
-def split_arrays(data: Data) -> dict[str, np.ndarray]:
-    """The splits as named arrays, which other processes can share without a copy."""
-    splits = {"train": data.train, "val": data.val, "test": data.test}
-    pairs = {name: {"inputs": split.inputs, "targets": split.targets} for name, split in splits.items()}
-    return {f"{name}.{part}": tensor.cpu().numpy() for name, pair in pairs.items() for part, tensor in pair.items()}
+def split_arrays(data: Data) -> dict[str, Any]:
+    """The splits as nests of arrays, (inputs, targets) by name, which other processes can share without a copy.
+
+    Empty where a split is not in memory: every process then loads the data itself.
+    """
+    splits = dict(data.items())
+    if not all(isinstance(split, Split) for split in splits.values()):
+        return {}
+    return {
+        name: map_nest(lambda tensor: tensor.cpu().numpy(), (split.inputs, split.targets))
+        for name, split in splits.items()
+    }
 
 
-def _data(arrays: Mapping[str, np.ndarray]) -> Data:
+def _data(arrays: Mapping[str, Any]) -> Data | None:
+    """The splits of `split_arrays`; None of nothing."""
+    if not arrays:
+        return None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    train, val, test = (
-        Split(tensors[f"{name}.inputs"], tensors[f"{name}.targets"]) for name in ("train", "val", "test")
-    )
-    return Data(train, val, test)
+        splits = {name: Split(*map_nest(torch.from_numpy, pair)) for name, pair in arrays.items()}
+    return Data(splits["train"], splits["val"], splits["test"])

@@ -3,13 +3,15 @@
 import torch
 from torch import Tensor, nn
 
-from lc_core.training.loop import DivergedError, predict
+from lc_core.training.data import Source
+from lc_core.training.loop import DivergedError, predictions
+from lc_core.training.nest import leaves
 from sweep.intervals import paired_drop, wilson
 from sweep.store.record import Drop, Score
-from sweep.study import Split, Study
+from sweep.study import Study
 
 
-def measure(model: nn.Module, split: Split, *, study: Study) -> Score:
+def measure(model: nn.Module, split: Source, *, study: Study) -> Score:
     """The study's metrics of `model` on `split`, n, and the 95 % interval of the accuracy.
 
     Raises:
@@ -26,14 +28,16 @@ def summary(found: dict[str, Tensor]) -> Score:
     return Score(accuracy=accuracy, metrics=means, n=n, low=low, high=high)
 
 
-def scores(model: nn.Module, split: Split, *, study: Study) -> dict[str, Tensor]:
+def scores(model: nn.Module, split: Source, *, study: Study) -> dict[str, Tensor]:
     """Metric -> its score of each example of `split`, float64 (n,). DivergedError as `measure`."""
-    outputs = predict(model, split.inputs)
-    if not bool(torch.isfinite(outputs).all()):
-        raise DivergedError("the model's outputs hold NaN or infinity")
-    return {
-        name: _checked(name, metric(outputs, split.targets), len(outputs)) for name, metric in study.metrics.items()
-    }
+    found: dict[str, list[Tensor]] = {name: [] for name in study.metrics}
+    for outputs, targets in predictions(model, split, forward=study.forward):
+        if not all(bool(torch.isfinite(leaf).all()) for leaf in leaves(outputs) if isinstance(leaf, Tensor)):
+            raise DivergedError("the model's outputs hold NaN or infinity")
+        n = len(next(leaves(targets)))
+        for name, metric in study.metrics.items():
+            found[name].append(_checked(name, metric(outputs, targets), n))
+    return {name: torch.cat(parts) for name, parts in found.items()}
 
 
 def drop(reference: Tensor, found: Tensor) -> Drop:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from lc_core.algorithm import deploy, run_lc
 from lc_core.schedule import Schedule
-from lc_core.training.loop import DivergedError, predict
+from lc_core.training.loop import DivergedError, predictions
+from sweep.job.compress import training_data
 from sweep.job.context import JobContext, settle_process
 from sweep.search.protocol import Entry
 from sweep.store.job import Job
@@ -74,13 +75,14 @@ def _seconds(job: Job, context: JobContext) -> float:
     model = study.seeded_model()
     shipped = study.seeded_model()
     tasks = study.tasks(model, family=job.family, configuration=job.configuration)
-    inputs = study.augment(data.train.inputs) if study.augment else data.train.inputs
-    states = run_lc(model, tasks, inputs, data.train.targets, loss=study.loss, schedule=schedule, seed=job.seed)
+    train, loss = training_data(study, data, model)
+    states = run_lc(model, tasks, train, loss=loss, schedule=schedule, seed=job.seed, forward=study.forward)
     times = [time.monotonic()]
     epochs = 0.0
     for state in itertools.islice(states, 1 if job.method == "dc" else 2):
-        deploy(shipped, tasks, state, inputs=data.train.inputs, batch_size=schedule.batch_size)
-        predict(shipped, data.val.inputs)
+        deploy(shipped, tasks, state, data=data.train, batch_size=schedule.batch_size, forward=study.forward)
+        for _ in predictions(shipped, data.val, forward=study.forward):
+            pass
         times.append(time.monotonic())
         epochs = state.epochs
     direct = times[1] - times[0]

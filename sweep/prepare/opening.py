@@ -87,7 +87,7 @@ def _train_reference(folder: SweepFolder, study: Study, data: Data, study_hash: 
     settle_process()
     model = study.seeded_model()
     with users_code(f"study {study.name}: training the reference failed"):
-        train_reference(model, data.train.inputs, data.train.targets, loss=study.loss, recipe=study.reference)
+        train_reference(model, data.train, loss=study.loss, recipe=study.reference, forward=study.forward)
     info = {"study": study.name, "study_hash": study_hash}
     write_whole(folder.reference, encode((), (), model.state_dict(), info=info))
 
@@ -113,7 +113,7 @@ def _new_manifest(folder: SweepFolder, study: Study, data: Data, options: Option
         repeats=options.repeats,
         confirm=options.seeds[1],
         target=study.target,
-        splits={name: len(getattr(data, name).targets) for name in ("train", "val", "test")},
+        splits={name: len(split) for name, split in data.items()},
         reference=Reference(
             bytes=context.reference_bytes,
             parameters=sum(parameter.numel() for parameter in model.parameters()),

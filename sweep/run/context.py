@@ -1,8 +1,7 @@
 """The settings of a run, which the driver gives to the runner, and the runner to its workers."""
 
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Any
 
 from sweep.run.tracking import Tracking
 from sweep.store.folder import SweepFolder
@@ -27,7 +26,7 @@ class RunContext:
     folder: SweepFolder
     study_reference: str
     user_folder: str
-    splits: dict[str, np.ndarray]
+    splits: dict[str, Any]
     workers: int
     address: str | None = None
     gpus_per_job: float = 0.0

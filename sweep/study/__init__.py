@@ -1,7 +1,8 @@
 """What a user says of a study: a model, its data, how it is trained, the compressions to try and the target."""
 
+from lc_core.training.data import Split
 from sweep.criteria import Target
 from sweep.store.job import Configuration, Level
-from sweep.study.definition import Data, Family, Metric, Split, Study, accuracy, check_levels
+from sweep.study.definition import Data, Family, Metric, Study, accuracy, check_levels
 
 __all__ = ["Configuration", "Data", "Family", "Level", "Metric", "Split", "Study", "Target", "accuracy", "check_levels"]

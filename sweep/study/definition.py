@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,38 +12,75 @@ from torch import Tensor, nn
 from lc_core.schedule import Schedule
 from lc_core.task import CompressionTask, Plan, plan_tasks
 from lc_core.training.augmentation import Examples
+from lc_core.training.data import Forward, call
 from lc_core.training.distillation import Distillation
 from lc_core.training.loop import Loss, Recipe
+from lc_core.training.reading import Separate, separate
 from sweep.criteria import Target
 from sweep.store.job import Configuration, Level
 
-Metric = Callable[[Tensor, Tensor], Tensor]
+Metric = Callable[[Any, Any], Tensor]
 """(outputs, targets) -> a score in [0, 1] for each example (n,); its mean is the metric, higher is better."""
 
 
-def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """1 for each example whose largest output is its target class, else 0: (n,)."""
-    return (outputs.argmax(dim=1) == targets).float()
+def accuracy(outputs: Any, targets: Any) -> Tensor:
+    """1 for each example whose largest output is its target class, else 0: (n,).
+
+    Args:
+        outputs: logits (n, classes) of two classes or more, or an object, mapping or tuple that holds such `logits`,
+            in a tuple as its first member.
+        targets: the classes, whole numbers (n,).
+
+    Raises:
+        ValueError: outputs or targets are none of these.
+    """
+    logits = logits_of(outputs)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+        raise ValueError(
+            f"metric accuracy: expected outputs of shape (n, classes), two classes or more, got {_told(logits)}; give "
+            "the study a metric of its own"
+        )
+    if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.shape != logits.shape[:1]:
+        raise ValueError(
+            f"metric accuracy: expected classes as targets, whole numbers of shape ({len(logits)},), got "
+            f"{_told(targets)}; give the study a metric of its own"
+        )
+    return (logits.argmax(dim=1) == targets).float()
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Examples: inputs (n, ...) and targets (n, ...)."""
+def logits_of(outputs: Any) -> Any:
+    """The logits among a model's outputs: a tensor itself, what is called "logits", or the first of a tuple."""
+    match outputs:
+        case Mapping() if "logits" in outputs:
+            return outputs["logits"]
+        case tuple() | list() if outputs:
+            return outputs[0]
+    return getattr(outputs, "logits", outputs)
 
-    inputs: Tensor
-    targets: Tensor
+
+def _told(value: Any) -> str:
+    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
     """Training, validation and test splits.
 
-    Searches, fronts and picks use validation. Test is measured for the reference and for what is picked.
+    Each is a `Split` of tensors or NumPy arrays in memory, the pair (inputs, targets) of them, a Dataset, an
+    IterableDataset or a DataLoader of torch. Searches, fronts and picks use validation. Test is measured for the
+    reference and for what is picked.
+
+    Attributes:
+        val: None to cut it off the training split, a tenth of it, at random with a fixed seed.
     """
 
-    train: Split
-    val: Split
-    test: Split
+    train: Any
+    val: Any
+    test: Any
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """The name of each split, and the split."""
+        return iter((("train", self.train), ("val", self.val), ("test", self.test)))
 
 
 @dataclass(frozen=True)
@@ -86,6 +124,10 @@ class Study:
         target: what a model must meet, unless the command names a target.
         augment: the training inputs -> the augmented examples that LC jobs train on; None for no augmentation. The
             reference is trained without it.
+        separate: a batch -> its inputs and its targets. By default (x, y) is x and y, and a mapping is the inputs, with
+            its "labels", "label", "targets" or "target" as targets.
+        forward: (model, inputs) -> outputs. By default model(x) of a tensor, model(*inputs) of several, and
+            model(**inputs) of a mapping.
         distillation: makes LC jobs learn from the reference's outputs, in place of the labels or beside them; None for
             labels alone.
     """
@@ -101,6 +143,8 @@ class Study:
     target: Target | None = None
     augment: Callable[[Tensor], Examples] | None = None
     distillation: Distillation | None = None
+    separate: Separate = separate
+    forward: Forward = call
 
     def __post_init__(self) -> None:
         names = [family.name for family in self.families]

@@ -14,7 +14,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from lc_core.training.data import Split, call
+from lc_core.training.nest import leaves
+from lc_core.training.reading import Indexed, separate
 from sweep.study import Data, Study
+
+PROBED = 64
+"""How many examples of a split that is not in memory count for the hash."""
 
 
 class Names(Protocol):
@@ -62,20 +68,33 @@ def study_parts(study: Study, data: Data, *, names: Names = PUBLIC) -> dict[str,
     norm = sum(float(tensor.double().square().sum()) for tensor in state.values()) ** 0.5
     layers = sorted({_code(type(module), names) for module in model.modules()})
     metrics = [(name, _code(metric, names)) for name, metric in sorted(study.metrics.items())]
-    followed: list[Any] = [asdict(study.distillation)] if study.distillation else []
+    followed: list[Any] = []
+    for part, default in ((study.separate, separate), (study.forward, call)):
+        if part is not default:
+            followed.append(_code(part, names))
+    followed += [asdict(study.distillation)] if study.distillation else []
     if study.augment:
         followed.append(_code(study.augment, names))
     return {
         "model": _hash([_code(study.build_model, names), repr(model), shapes, layers, f"{norm:.4g}"]),
-        "data": _hash(_tensors(data)),
+        "data": _hash(_examples(data, names)),
         "loss": _hash([_code(study.loss, names), metrics, *followed]),
         "reference": _hash(asdict(study.reference)),
     }
 
 
-def _tensors(data: Data) -> list[str]:
-    splits = (data.train, data.val, data.test)
-    return [_tensor(tensor) for split in splits for tensor in (split.inputs, split.targets)]
+def _examples(data: Data, names: Names) -> list[str]:
+    """What the splits hold: all values of those in memory; of others the code, the size and some examples."""
+    found: list[str] = []
+    for _, split in data.items():
+        if isinstance(split, Split):
+            found += [_tensor(leaf) for leaf in leaves((split.inputs, split.targets))]
+            continue
+        torch.manual_seed(0)  # a dataset may draw
+        some = next(split.parts(PROBED, most=PROBED))
+        reader = split.dataset if isinstance(split, Indexed) else split.loader
+        found += [_code(type(reader), names), str(len(split)), *(_tensor(leaf) for leaf in leaves(some))]
+    return found
 
 
 def _code(thing: Any, names: Names, seen: frozenset[str] = frozenset()) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from sweep.study import Data, Split, Study
+from sweep.study import Data, Study
+from sweep.study.splits import splits_of
 
 
 class StudyError(ValueError):
@@ -65,18 +66,16 @@ def users_code(what: str) -> Iterator[None]:
 
 
 def load_splits(study: Study) -> Data:
-    """The study's data. StudyError where it cannot be loaded, or a split is empty or has unequal inputs and targets."""
+    """The study's data, each split as a `lc_core.training.data.Source`.
+
+    StudyError where it cannot be loaded, or a split is empty or has unequal inputs and targets.
+    """
     with users_code(f"study {study.name}: load_data failed"):
         data = study.load_data()
-    for name in ("train", "val", "test"):
-        split: Split = getattr(data, name)
-        inputs, targets = len(split.inputs), len(split.targets)
-        if not inputs or inputs != targets:
-            raise StudyError(
-                f"study {study.name}: split {name}: expected one target for each input, and at least one, "
-                f"got {inputs} inputs and {targets} targets"
-            )
-    return data
+    try:
+        return splits_of(data, study)
+    except (TypeError, ValueError) as error:
+        raise StudyError(f"study {study.name}: {error}") from error
 
 
 def _import(location: str, user_folder: str) -> ModuleType:

@@ -10,6 +10,7 @@ import pytest
 from torch import nn
 
 from lc_core import Codebook, LowRank, Schedule, plan_tasks, run_lc
+from lc_core.training.data import Split
 from tests.benchmarks.conftest import FOLDER
 from tests.lc_core.models import mlp, randn, three_classes
 
@@ -95,5 +96,5 @@ def test_parameters_that_factors_save_are_counted_against_all():
     model, inputs = mlp(), randn(20, 6)  # 6-8-3: 48 + 8 + 24 + 3 parameters
     tasks = plan_tasks(model, {"0": LowRank(rank=2), "2": Codebook(size=2)})
     schedule, loss = Schedule(epochs=1, lr=0.01, batch_size=10), nn.functional.cross_entropy
-    direct = next(run_lc(model, tasks, inputs, three_classes(inputs), loss=loss, schedule=schedule, seed=0))
+    direct = next(run_lc(model, tasks, Split(inputs, three_classes(inputs)), loss=loss, schedule=schedule, seed=0))
     assert fewer_parameters(model, direct) == pytest.approx(83 / (2 * (6 + 8) + 8 + 24 + 3))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank, Recipe, Schedule, plan_tasks, train_reference
 from lc_core.algorithm import deploy, run_lc
 from lc_core.file.artifact import nominal_bytes
+from lc_core.training.data import Split
 from lc_core.training.loop import predict
 
 FILE = Path(__file__).with_name("lc_runs.json")
@@ -46,11 +47,11 @@ def run(name: str, *, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
             parameter.copy_(0.4 * waves(*parameter.shape, frequency=1.1 * number))
     loss = nn.functional.cross_entropy
     recipe = Recipe(epochs=20, lr=0.2, batch_size=24, seed=1)
-    reference = train_reference(model, inputs, targets, loss=loss, recipe=recipe)
+    reference = train_reference(model, Split(inputs, targets), loss=loss, recipe=recipe)
     tasks = plan_tasks(model, PLANS[name])
     schedule = Schedule(epochs=10, lr=0.2, batch_size=24)
-    states = list(run_lc(model, tasks, inputs, targets, loss=loss, schedule=schedule, seed=2))
-    deploy(model, tasks, states[-1], inputs=inputs, batch_size=24)
+    states = list(run_lc(model, tasks, Split(inputs, targets), loss=loss, schedule=schedule, seed=2))
+    deploy(model, tasks, states[-1], data=Split(inputs, None), batch_size=24)
     return {
         "reference loss": reference,
         "losses": [states[step].loss for step in SHOWN[1:]],

@@ -11,7 +11,8 @@ from lc_core import Chain, Codebook, Joint, L0Pruning, LCState, LowRank, Recipe,
 from lc_core.algorithm import compressed_weights, deploy, run_lc
 from lc_core.file.artifact import encode, load
 from lc_core.schedule import CLOSED_GAP
-from lc_core.training.loop import Batches, predict
+from lc_core.training.data import ShuffledIndices, Split
+from lc_core.training.loop import predict
 from tests.lc_core.models import conv_net, mlp, randn, three_classes
 
 cross_entropy = nn.functional.cross_entropy
@@ -24,8 +25,7 @@ def lc(model, plan, inputs, targets, *, schedule=SHORT, seed=0, resume=None) -> 
         run_lc(
             model,
             plan_tasks(model, plan),
-            inputs,
-            targets,
+            Split(inputs, targets),
             loss=cross_entropy,
             schedule=schedule,
             seed=seed,
@@ -39,7 +39,9 @@ def test_the_multipliers_climb_the_augmented_lagrangian():
     inputs = randn(64, 6)
     model = mlp()
     tasks = plan_tasks(model, {"*": Joint(Codebook(size=3))})
-    states = list(run_lc(model, tasks, inputs, three_classes(inputs), loss=cross_entropy, schedule=SHORT, seed=0))
+    states = list(
+        run_lc(model, tasks, Split(inputs, three_classes(inputs)), loss=cross_entropy, schedule=SHORT, seed=0)
+    )
     for before, after in pairwise(states):
         w, delta = tasks[0].governed.gather(after.weights), after.thetas[0].decompress()
         multipliers = before.multipliers[0].clone().requires_grad_()
@@ -59,7 +61,7 @@ def naive_lc(model, inputs, targets, *, keep, schedule, seed) -> list[tuple[floa
         order = v.abs().argsort(descending=True, stable=True)
         return v.index_fill(0, order[round(keep * v.numel()) :], 0.0)
 
-    batches = Batches(len(inputs), batch_size=schedule.batch_size, seed=seed)
+    batches = ShuffledIndices(len(inputs), batch_size=schedule.batch_size, seed=seed)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=schedule.momentum, nesterov=True)
     delta = prune(flat())
     multipliers = torch.zeros_like(delta)
@@ -109,7 +111,7 @@ def naive_adam_lc(model, inputs, targets, *, keep, schedule, seed, unit) -> list
         order = v.abs().argsort(descending=True, stable=True)
         return v.index_fill(0, order[round(keep * v.numel()) :], 0.0)
 
-    batches = Batches(len(inputs), batch_size=schedule.batch_size, seed=seed)
+    batches = ShuffledIndices(len(inputs), batch_size=schedule.batch_size, seed=seed)
     m = v = torch.zeros(sum(sizes), dtype=torch.float64)
     delta = prune(flat()[governed])
     multipliers = torch.zeros_like(delta)
@@ -164,13 +166,15 @@ def test_with_adam_the_gap_closes_and_the_loss_is_about_that_of_sgd(plan):
     inputs = randn(300, 6)
     targets = three_classes(inputs)
     reference = mlp()
-    train_reference(reference, inputs, targets, loss=cross_entropy, recipe=Recipe(epochs=30, lr=0.2, batch_size=16))
+    train_reference(
+        reference, Split(inputs, targets), loss=cross_entropy, recipe=Recipe(epochs=30, lr=0.2, batch_size=16)
+    )
 
     def last(schedule):
         model = mlp()
         model.load_state_dict(reference.state_dict())
         tasks = plan_tasks(model, plan)
-        *_, state = run_lc(model, tasks, inputs, targets, loss=cross_entropy, schedule=schedule, seed=0)
+        *_, state = run_lc(model, tasks, Split(inputs, targets), loss=cross_entropy, schedule=schedule, seed=0)
         model.load_state_dict(compressed_weights(tasks, state))
         return state, float(cross_entropy(predict(model, inputs), targets))
 
@@ -192,7 +196,7 @@ def test_with_adam_the_size_of_the_loss_does_not_matter():
         def loss(outputs, targets):
             return factor * cross_entropy(outputs, targets)
 
-        return list(run_lc(model, tasks, inputs, targets, loss=loss, schedule=ADAM, seed=0))
+        return list(run_lc(model, tasks, Split(inputs, targets), loss=loss, schedule=ADAM, seed=0))
 
     for one, thousand in zip(states(1.0), states(1000.0), strict=True):
         assert thousand.mu == pytest.approx(1000 * one.mu, rel=1e-4)
@@ -241,7 +245,7 @@ def test_any_loss_of_outputs_and_targets_will_do(loss, schedule):
     targets = (inputs[:, :3] > 0).float()
     model = mlp()
     tasks = plan_tasks(model, {"*": Codebook(size=4)})
-    states = list(run_lc(model, tasks, inputs, targets, loss=loss, schedule=schedule, seed=0))
+    states = list(run_lc(model, tasks, Split(inputs, targets), loss=loss, schedule=schedule, seed=0))
     assert states[-1].gap < 0.2 * states[0].gap
 
     def shipped(state):
@@ -257,7 +261,7 @@ def test_any_loss_of_outputs_and_targets_will_do(loss, schedule):
 def test_the_first_state_is_direct_compression():
     inputs, model = randn(64, 6), mlp()
     reference = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    first = next(run_lc(model, plan_tasks(model, {"0": Codebook(size=2)}), inputs, three_classes(inputs),
+    first = next(run_lc(model, plan_tasks(model, {"0": Codebook(size=2)}), Split(inputs, three_classes(inputs)),
                         loss=cross_entropy, schedule=SHORT, seed=0))  # fmt: skip
     delta = Codebook(size=2).compress(reference["0.weight"], mu=0.0).decompress()
     assert (first.step, first.steps, first.epochs, first.mu, first.loss) == (0, 20, 0.0, 0.0, None)
@@ -372,7 +376,7 @@ def test_the_model_holds_w_and_the_compressed_weights_hold_delta_and_what_else_w
     inputs, model = randn(100, 6), mlp()
     reference = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     tasks = plan_tasks(model, {"0": Codebook(size=2)})
-    *_, state = run_lc(model, tasks, inputs, three_classes(inputs), loss=cross_entropy, schedule=SHORT, seed=0)
+    *_, state = run_lc(model, tasks, Split(inputs, three_classes(inputs)), loss=cross_entropy, schedule=SHORT, seed=0)
     weights = compressed_weights(tasks, state)
     assert weights.keys() == model.state_dict().keys()
     assert len(weights["0.weight"].unique()) == 2
@@ -409,18 +413,18 @@ def test_a_conv_net_with_batch_norm_goes_the_whole_way(tmp_path):
     inputs = randn(240, 2, 6, 6)
     targets = three_classes(inputs)
     model = conv_net()
-    train_reference(model, inputs, targets, loss=cross_entropy, recipe=Recipe(epochs=20, lr=0.05, batch_size=32))
+    train_reference(model, Split(inputs, targets), loss=cross_entropy, recipe=Recipe(epochs=20, lr=0.05, batch_size=32))
     plan = {"stem.*": LowRank(rank=3), "body.*": Codebook(size=3)}
     tasks = plan_tasks(model, plan)
     schedule = Schedule(epochs=20, lr=0.05, batch_size=32)
 
     def deployed(state):
         shipped = conv_net(seed=5)
-        deploy(shipped, tasks, state, inputs=inputs, batch_size=80)
+        deploy(shipped, tasks, state, data=Split(inputs, None), batch_size=80)
         outputs = predict(shipped, inputs)
         return shipped, outputs, float(cross_entropy(outputs, targets))
 
-    states = list(run_lc(model, tasks, inputs, targets, loss=cross_entropy, schedule=schedule, seed=0))
+    states = list(run_lc(model, tasks, Split(inputs, targets), loss=cross_entropy, schedule=schedule, seed=0))
     shipped, outputs, loss = deployed(states[-1])
     assert states[-1].gap < 0.5 * states[0].gap
     assert loss < 0.7 * deployed(states[0])[2]

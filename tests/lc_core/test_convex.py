@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lc_core import Codebook, L0Pruning, LowRank, Schedule, plan_tasks
 from lc_core.algorithm import compressed_weights, run_lc
 from lc_core.schedule import CLOSED_GAP
+from lc_core.training.data import Split
 from tests.ids import plain
 from tests.lc_core.models import randn
 
@@ -78,7 +79,7 @@ def test_it_reaches_the_constrained_optimum_of_a_convex_loss(schedule, compressi
     """
     inputs, targets, model = regression(seed, outputs=outputs)
     tasks = plan_tasks(model, {"*": compression})
-    states = list(run_lc(model, tasks, inputs, targets, loss=mse, schedule=schedule, seed=0))
+    states = list(run_lc(model, tasks, Split(inputs, targets), loss=mse, schedule=schedule, seed=0))
 
     def error(state):
         weights = compressed_weights(tasks, state)
@@ -95,7 +96,7 @@ def test_the_multipliers_become_the_gradient_of_the_loss(schedule):
     """At an L step's end grad L(w) = lambda - mu (w - Delta), which is the multipliers after it."""
     inputs, targets, model = regression(0)
     tasks = plan_tasks(model, {"*": L0Pruning(keep=0.5)})
-    states = list(run_lc(model, tasks, inputs, targets, loss=mse, schedule=schedule, seed=0))
+    states = list(run_lc(model, tasks, Split(inputs, targets), loss=mse, schedule=schedule, seed=0))
     for state in states[-10:]:
         model.load_state_dict(state.weights)
         (gradient,) = torch.autograd.grad(mse(model(inputs), targets), model.weight)

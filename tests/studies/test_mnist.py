@@ -10,6 +10,7 @@ import torch
 
 from lc_core.algorithm import deploy, run_lc
 from lc_core.training.augmentation import PixelShifts
+from lc_core.training.data import Split
 from lc_core.training.loop import predict, train_reference
 from studies import mnist, mnist_lenet5, mnist_lenet300
 from sweep.study import accuracy, check_levels
@@ -111,7 +112,7 @@ def test_lenet300_keeps_its_accuracy_at_a_twentieth_of_its_weights():
     study = mnist_lenet300.study
     data, model = study.load_data(), study.seeded_model()
     inputs, targets = data.train.inputs, data.train.targets
-    train_reference(model, inputs, targets, loss=study.loss, recipe=replace(study.reference, epochs=10))
+    train_reference(model, Split(inputs, targets), loss=study.loss, recipe=replace(study.reference, epochs=10))
 
     def error():
         return 1 - float(accuracy(predict(model, data.val.inputs), data.val.targets).mean())
@@ -120,8 +121,8 @@ def test_lenet300_keeps_its_accuracy_at_a_twentieth_of_its_weights():
     assert reference < 0.03
     tasks = study.tasks(model, family="prune", configuration={"keep": 0.05})
     schedule, shown = replace(study.schedule, epochs=5), study.augment(inputs)
-    *_, state = run_lc(model, tasks, shown, targets, loss=study.loss, schedule=schedule, seed=0)
-    deploy(model, tasks, state, inputs=inputs, batch_size=256)
+    *_, state = run_lc(model, tasks, Split(shown, targets), loss=study.loss, schedule=schedule, seed=0)
+    deploy(model, tasks, state, data=Split(inputs, None), batch_size=256)
     kept = sum(int((model.state_dict()[f"{layer}.weight"] != 0).sum()) for layer in (0, 2, 4))
     assert kept <= round(0.05 * 266_200)
     assert error() < reference + 0.002

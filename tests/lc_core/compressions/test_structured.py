@@ -11,6 +11,7 @@ from lc_core.compressions.structured import Grouped
 from lc_core.file.artifact import load, nominal_bytes
 from lc_core.structure.accounting import count_macs, model_macs
 from lc_core.structure.surgery import cut_weights
+from lc_core.training.data import Split
 from tests.lc_core.models import compressed, conv_net, mlp, randn, three_classes
 
 INPUTS = randn(60, 2, 6, 6)
@@ -52,10 +53,10 @@ def test_a_pruned_channel_is_zero_behind_its_batch_norm():
     tasks, _ = compressed(model, {"body.0": GroupPruning(keep=0.5)})
     schedule = Schedule(epochs=2, lr=0.01, batch_size=20)
     states = run_lc(
-        model, tasks, INPUTS, three_classes(INPUTS), loss=nn.functional.cross_entropy, schedule=schedule, seed=0
+        model, tasks, Split(INPUTS, three_classes(INPUTS)), loss=nn.functional.cross_entropy, schedule=schedule, seed=0
     )
     shipped = conv_net()
-    deploy(shipped, tasks, next(states), inputs=INPUTS, batch_size=20)
+    deploy(shipped, tasks, next(states), data=Split(INPUTS, None), batch_size=20)
     behind = shipped.eval().body[:2](shipped.stem(INPUTS))
     zero = (behind == 0).all(dim=3).all(dim=2).all(dim=0)
     assert zero.sum() == 4
@@ -115,9 +116,9 @@ def test_lc_and_the_packed_file_go_all_the_way(plan, tmp_path):
     tasks = plan_tasks(model, plan)
     schedule = Schedule(epochs=20, lr=0.05, batch_size=20)
     loss = nn.functional.cross_entropy
-    states = list(run_lc(model, tasks, INPUTS, three_classes(INPUTS), loss=loss, schedule=schedule, seed=0))
+    states = list(run_lc(model, tasks, Split(INPUTS, three_classes(INPUTS)), loss=loss, schedule=schedule, seed=0))
     assert states[-1].gap < 0.1 < states[0].gap
-    deploy(shipped, tasks, states[-1], inputs=INPUTS, batch_size=20)
+    deploy(shipped, tasks, states[-1], data=Split(INPUTS, None), batch_size=20)
     path = tmp_path / "model.lcz"
     path.write_bytes(encode(tasks, states[-1].thetas, shipped.state_dict(), info={}))
     again = conv_net()

@@ -17,6 +17,7 @@ from lc_core.schedule import Schedule
 from lc_core.structure.accounting import count_macs, layer_uses, model_macs
 from lc_core.structure.flow import ACTIVATIONS, ELEMENTWISE_FUNCTIONS
 from lc_core.structure.surgery import cut, cut_weights
+from lc_core.training.data import Split
 from tests.ids import plain
 from tests.lc_core.models import conv_net, mlp, randn, seeded, three_classes
 from tests.lc_core.structure.test_accounting import counted_by_torch
@@ -546,8 +547,8 @@ def deployed(model: nn.Module, plan) -> tuple:
     inputs = INPUTS.flatten(1)[:, :6] if isinstance(model, nn.Sequential) else INPUTS
     schedule = Schedule(epochs=1, lr=0.01, batch_size=20)
     loss = nn.functional.cross_entropy
-    state = next(run_lc(model, tasks, inputs, three_classes(inputs), loss=loss, schedule=schedule, seed=0))
-    deploy(model, tasks, state, inputs=inputs, batch_size=20)
+    state = next(run_lc(model, tasks, Split(inputs, three_classes(inputs)), loss=loss, schedule=schedule, seed=0))
+    deploy(model, tasks, state, data=Split(inputs, None), batch_size=20)
     return inputs[:1], tasks, state.thetas
 
 

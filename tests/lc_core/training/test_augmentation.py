@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lc_core.training.augmentation import PixelShifts
-from lc_core.training.loop import Batches
+from lc_core.training.data import ShuffledIndices
 
 
 def moved(image, down, right):
@@ -58,7 +58,7 @@ def test_the_inputs_stay_as_they_are_and_the_same_batch_looks_the_same():
     inputs = torch.rand(50, 9)
     kept = inputs.clone()
     shifts = PixelShifts(inputs, height=3, width=3)
-    batches = Batches(50, batch_size=7, seed=0)
+    batches = ShuffledIndices(50, batch_size=7, seed=0)
     for _ in range(20):
         batch = batches.draw()
         assert torch.equal(shifts.index_select(0, batch), shifts.index_select(0, batch))

@@ -10,6 +10,7 @@ from torch import nn
 from lc_core import Codebook, Distillation, Joint, L0Pruning, Recipe, Schedule, plan_tasks, train_reference
 from lc_core.algorithm import compressed_weights, run_lc
 from lc_core.schedule import CLOSED_GAP
+from lc_core.training.data import Split
 from lc_core.training.loop import predict
 from tests.lc_core.models import conv_net, mlp, randn, three_classes
 
@@ -123,7 +124,7 @@ def reference_network():
     inputs = randn(400, 6)
     model = mlp()
     recipe = Recipe(epochs=60, lr=0.2, batch_size=16)
-    train_reference(model, inputs[:200], three_classes(inputs[:200]), loss=cross_entropy, recipe=recipe)
+    train_reference(model, Split(inputs[:200], three_classes(inputs[:200])), loss=cross_entropy, recipe=recipe)
     return model, inputs[:200], inputs[200:]
 
 
@@ -137,7 +138,7 @@ def test_a_network_is_compressed_by_the_outputs_of_its_reference(compression, sc
         predict(model, inputs), targets=three_classes(inputs) if labels else None, loss=cross_entropy
     )
     tasks = plan_tasks(model, {"*": compression})
-    states = list(run_lc(model, tasks, inputs, targets, loss=loss, schedule=schedule, seed=0))
+    states = list(run_lc(model, tasks, Split(inputs, targets), loss=loss, schedule=schedule, seed=0))
 
     def off(state):
         """The divergence from the reference on inputs that training has not seen, and the classes that differ."""
@@ -162,7 +163,7 @@ def test_a_run_without_labels_repeats_and_is_gone_on_from_exactly():
     tasks = plan_tasks(model, {"*": Codebook(size=2)})
 
     def states(model, resume=None):
-        return list(run_lc(model, tasks, inputs, targets, loss=loss, schedule=ADAM, seed=0, resume=resume))
+        return list(run_lc(model, tasks, Split(inputs, targets), loss=loss, schedule=ADAM, seed=0, resume=resume))
 
     first = states(model)
     model.load_state_dict(weights)
@@ -183,6 +184,6 @@ def test_a_network_with_batch_norm_follows_its_reference_as_that_is_used():
     targets, loss = Distillation(temperature=4).targets_and_loss(reference, targets=None, loss=cross_entropy)
     tasks = plan_tasks(model, {"body.*": Codebook(size=4)})
     for schedule in (SGD, ADAM):
-        states = list(run_lc(model, tasks, inputs, targets, loss=loss, schedule=schedule, seed=0))
+        states = list(run_lc(model, tasks, Split(inputs, targets), loss=loss, schedule=schedule, seed=0))
         assert states[-1].loss < states[1].loss + 0.1
         assert math.isfinite(states[-1].gap)

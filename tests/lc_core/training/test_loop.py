@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from lc_core import Codebook, DivergedError, Recipe, Schedule, plan_tasks, run_lc, train_reference
+from lc_core.training.data import ShuffledIndices, ShuffledSplit, Split
 from lc_core.training.loop import (
     EVALUATION_BATCH,
     NEAR,
     PROBED_BATCHES,
-    Batches,
     batches_per_epoch,
     lay_out,
     predict,
@@ -28,7 +28,7 @@ from tests.lc_core.models import conv_net, mlp, randn, three_classes
 
 @pytest.mark.parametrize("examples, batch_size", [(10, 3), (12, 4), (5, 8), (1, 1), (7, 7)])
 def test_an_epoch_visits_every_example_once(examples, batch_size):
-    batches = Batches(examples, batch_size=batch_size, seed=0)
+    batches = ShuffledIndices(examples, batch_size=batch_size, seed=0)
     for _ in range(3):
         epoch = [batches.draw() for _ in range(batches_per_epoch(examples, batch_size))]
         assert all(len(batch) == batch_size for batch in epoch[:-1])
@@ -37,7 +37,7 @@ def test_an_epoch_visits_every_example_once(examples, batch_size):
 
 def test_epochs_differ_and_a_seed_repeats_them():
     def three_epochs(seed):
-        batches = Batches(50, batch_size=50, seed=seed)
+        batches = ShuffledIndices(50, batch_size=50, seed=seed)
         return [batches.draw().tolist() for _ in range(3)]
 
     first, second, third = three_epochs(1)
@@ -50,18 +50,18 @@ def test_batches_draw_nothing_from_the_global_generator():
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    Batches(50, batch_size=5, seed=1).draw()
+    ShuffledIndices(50, batch_size=5, seed=1).draw()
     assert torch.equal(torch.rand(3), expected)
 
 
 @pytest.mark.parametrize("drawn", [0, 1, 3, 4, 5, 9])
 def test_the_stream_of_batches_continues_exactly_from_a_saved_position(drawn):
-    batches = Batches(10, batch_size=3, seed=3)
+    batches = ShuffledIndices(10, batch_size=3, seed=3)
     for _ in range(drawn):
         batches.draw()
     state = batches.state()
     expected = [batches.draw().tolist() for _ in range(9)]
-    other = Batches(10, batch_size=3, seed=77)
+    other = ShuffledIndices(10, batch_size=3, seed=77)
     for _ in range(2):
         other.restore(state)
         assert [other.draw().tolist() for _ in range(9)] == expected
@@ -116,9 +116,7 @@ def test_a_loss_that_is_not_finite_is_divergence(bad):
     with pytest.raises(DivergedError, match=f"the training loss became {bad} at learning rate 0.05"):
         train(
             model,
-            randn(8, 6),
-            three_classes(randn(8, 6)),
-            batches=Batches(8, batch_size=4, seed=0),
+            ShuffledSplit(Split(randn(8, 6), three_classes(randn(8, 6))), ShuffledIndices(8, batch_size=4, seed=0)),
             loss=lambda outputs, targets: 0 * outputs.sum() + bad,
             optimizer=RECIPE.build_optimizer(model),
             lrs=[0.1, 0.05],
@@ -130,8 +128,7 @@ def test_a_learning_rate_far_too_high_diverges():
     with pytest.raises(DivergedError):
         train_reference(
             mlp(),
-            inputs,
-            inputs[:, :3] ** 3,
+            Split(inputs, inputs[:, :3] ** 3),
             loss=nn.functional.mse_loss,
             recipe=Recipe(epochs=50, lr=1e4, batch_size=16),
         )
@@ -152,7 +149,9 @@ def test_a_reference_is_trained_and_repeats(recipe):
 
     def trained():
         model = mlp()
-        loss = train_reference(model, inputs, three_classes(inputs), loss=nn.functional.cross_entropy, recipe=recipe)
+        loss = train_reference(
+            model, Split(inputs, three_classes(inputs)), loss=nn.functional.cross_entropy, recipe=recipe
+        )
         return loss, model.state_dict()
 
     first, weights = trained()
@@ -173,7 +172,7 @@ def test_the_reported_loss_of_a_reference_is_its_last_epochs():
 
     inputs = randn(50, 6)
     recipe = Recipe(epochs=3, lr=0.1, batch_size=16)
-    last = train_reference(mlp(), inputs, three_classes(inputs), loss=loss, recipe=recipe)
+    last = train_reference(mlp(), Split(inputs, three_classes(inputs)), loss=loss, recipe=recipe)
     assert len(seen) == recipe.iterations(50) == 12
     assert last == pytest.approx(sum(seen[-4:]) / 4)
 
@@ -183,7 +182,7 @@ def test_weight_decay_pulls_to_zero(optimizer, lr):
     def norm(weight_decay):
         model, inputs = mlp(), randn(64, 6)
         recipe = Recipe(epochs=10, lr=lr, batch_size=32, weight_decay=weight_decay, optimizer=optimizer)
-        train_reference(model, inputs, three_classes(inputs), loss=nn.functional.cross_entropy, recipe=recipe)
+        train_reference(model, Split(inputs, three_classes(inputs)), loss=nn.functional.cross_entropy, recipe=recipe)
         return float(model[0].weight.detach().norm())
 
     assert norm(0.1) < 0.8 * norm(0.0)
@@ -194,7 +193,7 @@ def test_frozen_parameters_are_not_trained():
     model[0].weight.requires_grad_(False)
     before = model[0].weight.clone()
     recipe = Recipe(epochs=2, lr=0.1, batch_size=32, weight_decay=0.1)
-    train_reference(model, inputs, three_classes(inputs), loss=nn.functional.cross_entropy, recipe=recipe)
+    train_reference(model, Split(inputs, three_classes(inputs)), loss=nn.functional.cross_entropy, recipe=recipe)
     assert torch.equal(model[0].weight, before)
 
 
@@ -215,7 +214,7 @@ def test_batch_norm_statistics_are_those_of_the_inputs():
     inputs = 3 + 2 * randn(40, 2, 6, 6)
     model = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4))
     model[0].running_mean.fill_(99.0)
-    reestimate_batch_norm(model, inputs, batch_size=40)
+    reestimate_batch_norm(model, Split(inputs, None), batch_size=40)
     torch.testing.assert_close(model[0].running_mean, inputs.mean(dim=(0, 2, 3)))
     torch.testing.assert_close(model[0].running_var, inputs.var(dim=(0, 2, 3)))
     seen = model[1](nn.functional.batch_norm(inputs, None, None, model[0].weight, model[0].bias, training=True))
@@ -226,7 +225,7 @@ def test_batch_norm_statistics_are_those_of_the_inputs():
 def test_batch_norm_statistics_over_batches_are_the_mean_of_theirs():
     inputs = 3 + 2 * randn(40, 2)
     model = nn.Sequential(nn.BatchNorm1d(2))
-    reestimate_batch_norm(model, inputs, batch_size=10)
+    reestimate_batch_norm(model, Split(inputs, None), batch_size=10)
     parts = inputs.split(10)
     torch.testing.assert_close(model[0].running_mean, torch.stack([part.mean(dim=0) for part in parts]).mean(dim=0))
     torch.testing.assert_close(model[0].running_var, torch.stack([part.var(dim=0) for part in parts]).mean(dim=0))
@@ -236,7 +235,7 @@ def test_re_estimation_touches_nothing_but_the_statistics():
     model = conv_net().train()
     model.stem[1].momentum = 0.3
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    reestimate_batch_norm(model, randn(33, 2, 6, 6), batch_size=16)
+    reestimate_batch_norm(model, Split(randn(33, 2, 6, 6), None), batch_size=16)
     assert model.stem[1].momentum == 0.3
     assert not any(module.training for module in model.modules())
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
@@ -249,13 +248,13 @@ def test_re_estimation_touches_nothing_but_the_statistics():
 
 def test_re_estimation_leaves_a_model_without_batch_norm_as_it_is():
     model = mlp().train()
-    reestimate_batch_norm(model, randn(10, 6), batch_size=5)
+    reestimate_batch_norm(model, Split(randn(10, 6), None), batch_size=5)
     assert model.training
 
 
 @pytest.mark.parametrize("examples, batch_size", [(65, 64), (129, 64), (128, 64), (5, 1), (1, 4), (7, 3)])
 def test_a_last_example_joins_the_batch_before_it(examples, batch_size):
-    batches = Batches(examples, batch_size=batch_size, seed=0)
+    batches = ShuffledIndices(examples, batch_size=batch_size, seed=0)
     epoch = [batches.draw() for _ in range(batches_per_epoch(examples, batch_size))]
     assert sorted(torch.cat(epoch).tolist()) == list(range(examples))
     assert examples == 1 or batch_size == 1 or all(len(batch) > 1 for batch in epoch)
@@ -268,7 +267,12 @@ def probed(model, inputs, *, recipe=RECIPE, loss=nn.functional.cross_entropy):
     parameters = [model[0].weight, model[2].weight]
     optimizer = recipe.build_optimizer(model)
     return probe_gradient(
-        model, parameters, inputs, three_classes(inputs), loss=loss, optimizer=optimizer, batch_size=recipe.batch_size
+        model,
+        parameters,
+        Split(inputs, three_classes(inputs)),
+        loss=loss,
+        optimizer=optimizer,
+        batch_size=recipe.batch_size,
     )
 
 
@@ -279,7 +283,7 @@ def test_the_probed_gradient_is_the_root_of_the_mean_square_near_the_reference()
     with torch.no_grad():
         for layer in (near[0], near[2]):
             layer.weight.mul_(NEAR)
-    batches, squares = Batches(40, batch_size=8, seed=0), []
+    batches, squares = ShuffledIndices(40, batch_size=8, seed=0), []
     for _ in range(PROBED_BATCHES):
         batch = batches.draw()
         value = nn.functional.cross_entropy(near(inputs[batch]), three_classes(inputs)[batch])
@@ -297,8 +301,7 @@ def test_probing_leaves_the_model_as_it_was_and_draws_nothing():
     probe_gradient(
         model,
         [model.body[0].weight],
-        inputs,
-        three_classes(inputs),
+        Split(inputs, three_classes(inputs)),
         loss=nn.functional.cross_entropy,
         optimizer=RECIPE.build_optimizer(model),
         batch_size=8,
@@ -352,7 +355,7 @@ def test_lc_of_a_convolutional_network_is_the_same_however_its_kernels_lie(name,
         if not laid:
             monkeypatch.setattr("lc_core.algorithm.lay_out", lambda model: None)
         model = two_convolutions()
-        run = partial(run_lc, model, plan_tasks(model, plan), inputs, targets, loss=nn.functional.cross_entropy)
+        run = partial(run_lc, model, plan_tasks(model, plan), Split(inputs, targets), loss=nn.functional.cross_entropy)
         states = list(run(schedule=schedule, seed=0))
         *_, again = run(schedule=schedule, seed=0, resume=states[5])
         for key, weights in states[-1].weights.items():

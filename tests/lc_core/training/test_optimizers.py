@@ -9,7 +9,8 @@ from torch import nn
 
 from lc_core import Recipe
 from lc_core.training import optimizers
-from lc_core.training.loop import Batches, train
+from lc_core.training.data import ShuffledIndices, ShuffledSplit, Split
+from lc_core.training.loop import train
 from lc_core.training.optimizers import BETA_2, EPS, Optimizer, Penalty
 from tests.lc_core.models import mlp, randn, seeded, three_classes
 
@@ -134,9 +135,7 @@ def test_the_penalty_is_part_of_the_step_and_not_of_the_reported_loss():
     expected = w.detach() - lr * expected
     mean = train(
         model,
-        inputs,
-        targets,
-        batches=Batches(20, batch_size=20, seed=0),
+        ShuffledSplit(Split(inputs, targets), ShuffledIndices(20, batch_size=20, seed=0)),
         loss=nn.functional.cross_entropy,
         optimizer=Optimizer(model, name="sgd", momentum=0.0),
         lrs=[lr],
@@ -249,9 +248,7 @@ def test_a_live_weight_beside_dead_ones_trains_on():
     recipe = Recipe(epochs=40, lr=0.01, batch_size=16, optimizer="adam")
     mean = train(
         model,
-        inputs,
-        three_classes(inputs),
-        batches=Batches(64, batch_size=16, seed=0),
+        ShuffledSplit(Split(inputs, three_classes(inputs)), ShuffledIndices(64, batch_size=16, seed=0)),
         loss=nn.functional.cross_entropy,
         optimizer=recipe.build_optimizer(model),
         lrs=recipe.lrs(200),
@@ -274,9 +271,7 @@ def test_both_rest_at_the_solution_of_the_penalized_least_squares(name, momentum
     model = seeded(lambda: nn.Linear(6, 1, bias=False).double(), seed=0)
     train(
         model,
-        x,
-        y,
-        batches=Batches(n, batch_size=n, seed=0),
+        ShuffledSplit(Split(x, y), ShuffledIndices(n, batch_size=n, seed=0)),
         loss=nn.functional.mse_loss,
         optimizer=Optimizer(model, name=name, momentum=momentum),
         lrs=[lr * 0.99**i for i in range(1200)],
@@ -291,9 +286,9 @@ def test_the_same_steps_twice_give_the_same_bits(name):
         model, inputs = mlp(), randn(64, 6)
         optimizer = Optimizer(model, name=name, momentum=0.9, clip_norm=0.5)
         penalty = Penalty([model[0].weight], 0.3, [randn(8, 6, seed=5)])
-        batches = Batches(64, batch_size=16, seed=0)
+        batches = ShuffledIndices(64, batch_size=16, seed=0)
         lrs = [0.01] * 30
-        train(model, inputs, three_classes(inputs), batches=batches, loss=nn.functional.cross_entropy,
+        train(model, ShuffledSplit(Split(inputs, three_classes(inputs)), batches), loss=nn.functional.cross_entropy,
               optimizer=optimizer, lrs=lrs, penalty=penalty)  # fmt: skip
         return model.state_dict()
 

@@ -15,6 +15,7 @@ import torch
 
 from lc_core.file.artifact import load, read
 from lc_core.training.loop import DivergedError
+from lc_core.training.nest import leaves
 from sweep.intervals import wilson
 from sweep.job import checkpoint, compress
 from sweep.job.compress import Sizes, job_sizes, run_job
@@ -224,7 +225,7 @@ def test_a_context_in_a_process_of_its_own_gives_the_same_numbers(sweep: Sweep, 
     """From read-only arrays, as they come out of the object store; one torch thread."""
     job, record, _ = told
     arrays = split_arrays(sweep.context.data)
-    for array in arrays.values():
+    for array in leaves(arrays):
         array.flags.writeable = False
     context = open_context(
         sweep.options.study, user_folder=sweep.options.user_folder, splits=arrays, folder=sweep.folder

@@ -1,0 +1,218 @@
+"""Splits that are not in memory: datasets and loaders, read by torch's DataLoader, with a position that can be saved.
+
+A resumed run reads the same batches in the same order as a run that never stopped. What a dataset draws at random, it
+draws from torch's generator of the process, whose state belongs to a job's checkpoint.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
+
+from lc_core.training.data import TARGETS, Batches, ShuffledIndices, Source
+from lc_core.training.nest import Nest, leaves, moved
+
+Separate = Callable[[Nest], tuple[Nest, Nest]]
+"""A batch -> its inputs, which the model takes, and its targets, which loss and metric take."""
+Collate = Callable[[Any], Nest]
+
+
+def separate(batch: Nest) -> tuple[Nest, Nest]:
+    """Inputs and targets of a batch by the usual habits.
+
+    (x, y) is x and y; (x1, x2, y) is (x1, x2) and y. A mapping is the inputs as a whole, so that a model may
+    compute its own loss from its labels; the targets are what it has under one of `TARGETS`. Of another mapping, and of
+    anything else, the targets are the batch itself.
+    """
+    match batch:
+        case Mapping():
+            return batch, next((batch[key] for key in TARGETS if key in batch), batch)
+        case (inputs, targets):
+            return inputs, targets
+        case tuple() | list() if len(batch) > 2:
+            return tuple(batch[:-1]), batch[-1]
+    return batch, batch
+
+
+@dataclass(frozen=True, eq=False)
+class Indexed:
+    """A map-style dataset. Each call of `take` and `parts` reads by `workers` processes of its own; 0 reads here.
+
+    Attributes:
+        dataset: example number -> example.
+        separate: of each batch.
+        collate: of the examples of a batch; None for torch's.
+        workers: processes that read.
+        device: of the batches.
+    """
+
+    dataset: "Dataset[Any]"
+    separate: Separate = separate
+    collate: Collate | None = None
+    workers: int = 0
+    device: torch.device | str = "cpu"
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]  # a map-style dataset has a length
+
+    def batches(self, *, batch_size: int, seed: int) -> Batches:
+        return _ShuffledReads(self, ShuffledIndices(len(self), batch_size=batch_size, seed=seed))
+
+    def parts(self, size: int, *, most: int | None = None) -> Iterator[tuple[Nest, Nest]]:
+        n = len(self) if most is None else min(most, len(self))
+        return self.read([list(range(start, min(start + size, n))) for start in range(0, n, size)])
+
+    def read(self, batches: Sequence[list[int]]) -> Iterator[tuple[Nest, Nest]]:
+        """Inputs and targets of the batches of these examples."""
+        loader = DataLoader(self.dataset, batch_sampler=batches, num_workers=self.workers, collate_fn=self.collate)
+        for batch in loader:
+            yield moved(self.separate(batch), self.device)
+
+    def to(self, device: torch.device | str) -> "Indexed":
+        return replace(self, device=device)
+
+
+class _ShuffledReads:
+    """Shuffled batches of an indexed dataset."""
+
+    def __init__(self, source: Indexed, indices: ShuffledIndices) -> None:
+        self._source, self._indices = source, indices
+        self.state, self.restore = indices.state, indices.restore
+
+    def take(self, count: int) -> Iterator[tuple[Nest, Nest]]:
+        return self._source.read([self._indices.draw().tolist() for _ in range(count)])
+
+
+@dataclass(frozen=True, eq=False)
+class Streamed:
+    """Batches in the order and size in which a loader gives them: an iterable dataset, or a sampler of the user's.
+
+    Attributes:
+        loader: gives an epoch's batches at each iteration.
+        examples: in an epoch.
+        separate: of each batch.
+        device: of the batches.
+    """
+
+    loader: Iterable[Nest]
+    examples: int
+    separate: Separate = separate
+    device: torch.device | str = "cpu"
+
+    def __len__(self) -> int:
+        return self.examples
+
+    def batches(self, *, batch_size: int, seed: int) -> Batches:
+        return _Stream(self, seed)
+
+    def parts(self, size: int, *, most: int | None = None) -> Iterator[tuple[Nest, Nest]]:
+        seen = 0
+        with _drawing_from(torch.Generator().manual_seed(0).get_state()) as _:
+            batches = iter(self.loader)
+        for batch in batches:
+            inputs, targets = moved(self.separate(batch), self.device)
+            yield inputs, targets
+            seen += next(leaves(inputs)).shape[0]
+            if most is not None and seen >= most:
+                return
+
+    def to(self, device: torch.device | str) -> "Streamed":
+        return replace(self, device=device)
+
+
+class _Stream:
+    """The batches of a loader, epoch after epoch, each epoch with random draws of its own.
+
+    To go on from a position, the epoch is begun again and its batches up to there are read and dropped. A loader with
+    `state_dict` and `load_state_dict` (torchdata's StatefulDataLoader) goes on at once.
+    """
+
+    def __init__(self, source: Streamed, seed: int) -> None:
+        self._source = source
+        self._draws = torch.Generator().manual_seed(seed).get_state()
+        self._begun, self._read = self._draws, 0
+        self._batches: Iterator[Nest] | None = None
+
+    def take(self, count: int) -> Iterator[tuple[Nest, Nest]]:
+        for _ in range(count):
+            yield moved(self._source.separate(self._next()), self._source.device)
+
+    def _next(self) -> Nest:
+        for _ in range(2):
+            with _drawing_from(self._draws) as after:
+                if self._batches is None:
+                    self._begun, self._read, self._batches = self._draws, 0, iter(self._source.loader)
+                batch = next(self._batches, None)
+            self._draws = after[0]
+            if batch is not None:
+                self._read += 1
+                return batch
+            self._batches = None
+        raise ValueError("the training data: expected batches in every epoch, got none")
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {"begun": self._begun, "read": self._read, "draws": self._draws}
+        if hasattr(self._source.loader, "state_dict"):
+            state["loader"] = self._source.loader.state_dict()
+        return state
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._batches = None
+        if "loader" in state:
+            self._source.loader.load_state_dict(state["loader"])  # type: ignore[attr-defined]
+            self._batches = iter(self._source.loader) if state["read"] else None
+        elif state["read"]:
+            self._draws = state["begun"]
+            for _ in range(state["read"]):
+                self._next()
+        self._begun, self._read, self._draws = state["begun"], state["read"], state["draws"]
+
+
+@contextmanager
+def _drawing_from(state: torch.Tensor) -> Iterator[list[torch.Tensor]]:
+    """Torch's generator in `state`. The list then holds its state afterwards; the process's own comes back."""
+    after: list[torch.Tensor] = []
+    own = torch.get_rng_state()
+    torch.set_rng_state(state)
+    try:
+        yield after
+    finally:
+        after.append(torch.get_rng_state())
+        torch.set_rng_state(own)
+
+
+def source_of(data: object, *, batch_size: int, separate: Separate = separate) -> Source:
+    """The split that a dataset or loader of torch gives.
+
+    A DataLoader that only shuffles is read as its dataset, in the order of the job's seed. An iterable dataset, and a
+    DataLoader with a sampler of its own, are read as they come; an epoch is what one iteration gives, and its examples
+    are counted by reading it once.
+
+    Args:
+        data: a Dataset, an IterableDataset or a DataLoader.
+        batch_size: examples in a batch of an iterable dataset.
+        separate: a batch -> its inputs and targets.
+
+    Raises:
+        TypeError: `data` is neither.
+    """
+    match data:
+        case IterableDataset():
+            loader = DataLoader(data, batch_size=batch_size)
+            return Streamed(loader, _count(loader, separate), separate)
+        case DataLoader(sampler=RandomSampler() | SequentialSampler(), batch_size=int()) if not isinstance(
+            data.dataset, IterableDataset
+        ):
+            return Indexed(data.dataset, separate, data.collate_fn, data.num_workers)
+        case DataLoader():
+            return Streamed(data, _count(data, separate), separate)
+        case _ if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+            return Indexed(data, separate)  # type: ignore[arg-type]  # a Dataset by what it can do
+    raise TypeError(f"expected tensors, a Dataset or a DataLoader, got {type(data).__name__}")
+
+
+def _count(loader: Iterable[Nest], separate: Separate) -> int:
+    return sum(next(leaves(separate(batch)[0])).shape[0] for batch in loader)
