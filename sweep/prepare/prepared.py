@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sweep.criteria import NoTargetError, Target
 from sweep.job.context import JobContext
+from sweep.prepare.check import check_batch, check_families
 from sweep.prepare.entries import check_plans, entries_of
 from sweep.prepare.estimate import Estimate, estimate
 from sweep.prepare.opening import Say, check_study, open_folder
@@ -103,6 +104,8 @@ def _load(options: Options) -> tuple[Study, Data, SweepFolder]:
     with users_code(f"study {study.name}: build_model failed"):
         model = study.seeded_model()
     check_levels(study, model)
+    check_batch(study, data)
+    check_families(study)
     return study, data, SweepFolder(options.out or Path("runs", study.name))
 
 

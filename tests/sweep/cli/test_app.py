@@ -299,7 +299,7 @@ UNSEEN = {
     ),
     "a plan that raises": (study(changed(KEEP, KEEP.replace('keep"', 'kep"'))), "run bad.py --out new", "prune"),
     "a reference that diverges": (
-        study(changed("    return nn.functional.cross", "    return 1e38 * 1e38 * nn.functional.cross")),
+        study(changed("Recipe(epochs=20, lr=0.1", "Recipe(epochs=20, lr=1e30")),
         "run bad.py --out new",
         "reference",
     ),

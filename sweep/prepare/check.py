@@ -1,0 +1,225 @@
+"""Checks a study before anything costly: one batch through the user's functions, and each family's ends.
+
+What a user's function returns may be anything. A wrong thing is one line: the function, what came, what was expected,
+and the way out.
+"""
+
+import math
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lc_core.compression import Compressed
+from lc_core.file.artifact import ArtifactError, encode, load
+from lc_core.task import CompressionTask
+from lc_core.training.nest import Nest, leaves, map_nest
+from sweep.store.job import Configuration
+from sweep.study import Data, Study
+from sweep.study.loading import StudyError, users_code
+
+MOST = 1 << 20
+"""Weights that a C step of the check compresses at once; of larger layers the levels are only checked for fit."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch, as the check found it.
+
+    Attributes:
+        inputs: types and shapes.
+        targets: likewise.
+        outputs: likewise.
+        loss: of the model as it is.
+        scores: metric -> its mean over one batch of validation.
+    """
+
+    inputs: str
+    targets: str
+    outputs: str
+    loss: float
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """A family at its loosest and its tightest level.
+
+    Attributes:
+        bytes: of the packed file at both, of the untrained or loaded model.
+    """
+
+    family: str
+    loosest: Configuration
+    tightest: Configuration
+    bytes: tuple[int, int]
+
+
+def check_batch(study: Study, data: Data) -> Batch:
+    """One training batch forward, its loss and gradients; one validation batch and its metrics.
+
+    Raises:
+        StudyError: something that the user's code returned is not what was expected.
+    """
+    model = study.seeded_model()
+    size = study.schedule.batch_size
+    with _calls(study, "load_data", "reading a training batch"):
+        inputs, targets = next(data.train.batches(batch_size=size, seed=0).take(1))
+    told = f"of inputs {told_of(inputs)}"
+    with _calls(study, "forward", f"the model {told}"):
+        outputs = study.forward(model.train(), inputs)
+    if not _tensors(outputs):
+        raise _wrong(study, "forward", f"a tensor, or a tuple or mapping with tensors, {told}", outputs)
+    with _calls(study, "loss", f"outputs {told_of(outputs)} and targets {told_of(targets)}"):
+        loss = study.loss(outputs, targets)
+    _check_loss(study, loss)
+    with _calls(study, "loss", "its gradient"):
+        loss.backward()
+    _check_gradients(study, model)
+    return Batch(told_of(inputs), told_of(targets), told_of(outputs), float(loss.detach()), _scores(study, data, model))
+
+
+def _check_loss(study: Study, loss: Any) -> None:
+    expected = "a tensor with one number, the mean over the batch"
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
+        raise _wrong(study, "loss", expected, loss)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise StudyError(f"study {study.name}: loss: expected a finite number for the first batch, got {value}")
+    if not loss.requires_grad:
+        raise StudyError(
+            f"study {study.name}: loss: expected a loss that depends on the weights, got one without a gradient; does "
+            "forward or loss use detach, no_grad, argmax or .item()?"
+        )
+
+
+def _check_gradients(study: Study, model: nn.Module) -> None:
+    """StudyError where a parameter that some family governs has no gradient, or one that is not finite."""
+    governed = {name for _, tasks in _ends(study, model) for task in tasks for name in task.governed.names}
+    parameters = dict(model.named_parameters())
+    without = [name for name in sorted(governed) if name in parameters and parameters[name].grad is None]
+    if without:
+        raise StudyError(
+            f"study {study.name}: forward: expected a gradient for every weight under a compression, got none for "
+            f"{_some(without)}; leave layers that do not run, or are frozen, out of the plan"
+        )
+    gradients = {name: each.grad for name, each in parameters.items() if each.grad is not None}
+    infinite = [name for name, gradient in gradients.items() if not bool(gradient.isfinite().all())]
+    if infinite:
+        what = f"expected finite gradients, got NaN or infinity for {_some(infinite)}"
+        raise StudyError(f"study {study.name}: loss: {what}")
+
+
+@torch.no_grad()
+def _scores(study: Study, data: Data, model: nn.Module) -> dict[str, float]:
+    """The mean of each metric over one validation batch. A metric must score each example by itself."""
+    with _calls(study, "load_data", "reading a validation batch"):
+        inputs, targets = next(data.val.parts(study.schedule.batch_size))
+    with _calls(study, "forward", f"the model in evaluation mode, of inputs {told_of(inputs)}"):
+        outputs = study.forward(model.eval(), inputs)
+    n = len(next(leaves(targets)))
+    half, found = (n + 1) // 2, {}
+    for name, metric in study.metrics.items():
+        what = f"metric {name!r}"
+        with _calls(study, what, f"outputs {told_of(outputs)} and targets {told_of(targets)}"):
+            score: Any = metric(outputs, targets)
+        if not isinstance(score, Tensor) or tuple(score.shape) != (n,):
+            raise _wrong(study, what, f"a score for each of {n} examples, a tensor of shape ({n},)", score)
+        if not bool(((score >= 0) & (score <= 1)).all()):  # NaN too
+            low, high = float(score.min()), float(score.max())
+            raise StudyError(f"study {study.name}: {what}: expected scores in [0, 1], got {low:g} to {high:g}")
+        with _calls(study, what, "half of the batch"):
+            first = metric(*_rows((outputs, targets), n, half))
+        if not torch.equal(first, score[:half]):
+            raise StudyError(
+                f"study {study.name}: {what}: expected the score of an example to depend on that example alone, got "
+                "other scores for half of the batch"
+            )
+        found[name] = float(score.double().mean())
+    return found
+
+
+def check_families(study: Study) -> list[Ends]:
+    """One C step, the packed file and its loading, at each family's loosest and tightest level.
+
+    Raises:
+        StudyError: the file of a level does not give back the weights.
+    """
+    model = study.seeded_model()
+    weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    sizes: dict[str, list[int]] = {}
+    for family, tasks in _ends(study, model):
+        small = [task for task in tasks if _numbers(task) <= MOST]
+        thetas = [task.compress(task.governed.gather(weights), mu=1.0, previous=None) for task in small]
+        packed = encode(small, thetas, weights, info={})
+        _check_packed(study, family, packed, small, thetas)
+        sizes.setdefault(family, []).append(len(packed))
+    ends = {family.name: list(family.configurations()) for family in study.families}
+    return [Ends(name, ends[name][0], ends[name][-1], (each[0], each[-1])) for name, each in sizes.items()]
+
+
+def _check_packed(
+    study: Study, family: str, packed: bytes, tasks: list[CompressionTask], thetas: list[Compressed]
+) -> None:
+    other = study.seeded_model()
+    try:
+        with tempfile.NamedTemporaryFile(suffix=".lcz") as file:
+            file.write(packed)
+            file.flush()
+            load(file.name, other)
+    except ArtifactError as error:
+        raise StudyError(f"study {study.name}, family {family}: expected a file that loads, got: {error}") from error
+    loaded = other.state_dict()
+    for task, theta in zip(tasks, thetas, strict=True):
+        for name, values in task.governed.scatter(theta.decompress()).items():
+            if not torch.equal(loaded[name], values):
+                raise StudyError(f"study {study.name}, family {family}: {name}: the packed file holds other weights")
+
+
+def _ends(study: Study, model: nn.Module) -> Iterator[tuple[str, tuple[CompressionTask, ...]]]:
+    """Family and tasks, at the loosest and then at the tightest level."""
+    for family in study.families:
+        configurations = list(family.configurations())
+        for configuration in (configurations[0], configurations[-1]):
+            yield family.name, study.tasks(model, family=family.name, configuration=configuration)
+
+
+def _numbers(task: CompressionTask) -> int:
+    return sum(torch.Size(shape).numel() for shape in task.governed.shapes)
+
+
+def told_of(nest: Nest) -> str:
+    """The types and shapes of a nest's tensors: "float32 (50, 64)", "(float32 (50, 64), int64 (50,))"."""
+    match nest:
+        case Tensor():
+            return f"{str(nest.dtype).removeprefix('torch.')} {tuple(nest.shape)}"
+        case dict():
+            return "{" + ", ".join(f"{key}: {told_of(value)}" for key, value in nest.items()) + "}"
+        case tuple() | list():
+            return f"({', '.join(map(told_of, nest))})"
+    parts = [leaf for leaf in leaves(nest) if leaf is not nest]
+    return f"{type(nest).__name__} {told_of(tuple(parts))}" if parts else type(nest).__name__
+
+
+def _rows(nest: Nest, n: int, most: int) -> Nest:
+    """The first rows of the tensors that have one for each of `n` examples; anything else as it is."""
+    return map_nest(lambda leaf: leaf[:most] if isinstance(leaf, Tensor) and leaf.shape[:1] == (n,) else leaf, nest)
+
+
+def _tensors(nest: Nest) -> list[Tensor]:
+    return [leaf for leaf in leaves(nest) if isinstance(leaf, Tensor)]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _wrong(study: Study, function: str, expected: str, got: Any) -> StudyError:
+    return StudyError(f"study {study.name}: {function}: expected {expected}, got {told_of(got)}")
+
+
+def _calls(study: Study, function: str, what: str) -> Any:
+    return users_code(f"study {study.name}: {function} failed on {what}")
