@@ -299,7 +299,9 @@ UNSEEN = {
     ),
     "a plan that raises": (study(changed(KEEP, KEEP.replace('keep"', 'kep"'))), "run bad.py --out new", "prune"),
     "a reference that diverges": (
-        study(changed("Recipe(epochs=20, lr=0.1", "Recipe(epochs=20, lr=1e30")),
+        study(
+            changed("nn.Tanh()", "nn.Identity()", text=changed("Recipe(epochs=20, lr=0.1", "Recipe(epochs=20, lr=1e30"))
+        ),
         "run bad.py --out new",
         "reference",
     ),
