@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from sweep.cli.bench import bench
+from sweep.cli.check import check
 from sweep.cli.compare import compare
 from sweep.cli.console import DONE, ERROR, INTERRUPTED, NOT_VERIFIED, USAGE, UsageError, fail
 from sweep.cli.export import export
@@ -34,7 +35,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 error; 2 wrong command line; 3 some jobs failed; 4 no model meets the target; "
     "5 a file failed verification; 130 interrupted.",
 )
-for command in (run, status, report, compare, pick, export, verify, bench):
+for command in (check, run, status, report, compare, pick, export, verify, bench):
     app.command()(command)
 
 

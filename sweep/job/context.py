@@ -60,7 +60,9 @@ class JobContext:
         """Multiply-accumulates for one example of the compressed model, without the groups that were removed."""
         example = first_inputs(self.data.train, 1)
         whole = self.template.state_dict()  # surgery takes models of one input
-        weights = cut_weights(self.template, example, tasks=tasks, thetas=thetas) if isinstance(example, Tensor) else whole
+        weights = (
+            cut_weights(self.template, example, tasks=tasks, thetas=thetas) if isinstance(example, Tensor) else whole
+        )
         return count_macs(self.counted, weights, tasks=tasks, thetas=thetas)
 
     @functools.cached_property

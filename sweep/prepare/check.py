@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from lc_core.compression import Compressed
 from lc_core.file.artifact import ArtifactError, encode, load
+from lc_core.structure.coverage import Coverage, coverage
 from lc_core.task import CompressionTask
 from lc_core.training.nest import Nest, leaves, map_nest
 from sweep.store.job import Configuration
-from sweep.study import Data, Study
+from sweep.study import Data, Study, check_levels
 from sweep.study.loading import StudyError, users_code
 
 MOST = 1 << 20
@@ -49,13 +50,38 @@ class Ends:
     """A family at its loosest and its tightest level.
 
     Attributes:
-        bytes: of the packed file at both, of the untrained or loaded model.
+        bytes: of the packed file at both, by direct compression of the model as `build_model` gives it.
+        coverage: which parameters the family governs, and why the others stay as they are.
     """
 
     family: str
     loosest: Configuration
     tightest: Configuration
     bytes: tuple[int, int]
+    coverage: Coverage
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A study that passed its checks."""
+
+    study: Study
+    data: Data
+    batch: Batch
+    families: tuple[Ends, ...]
+
+
+def check(study: Study, data: Data) -> Checked:
+    """Checks `study` in seconds; nothing is trained.
+
+    Raises:
+        StudyError: as `check_batch` and `check_families`.
+        ValueError: as `check_levels`.
+    """
+    with users_code(f"study {study.name}: build_model failed"):
+        model = study.seeded_model()
+    check_levels(study, model)
+    return Checked(study, data, check_batch(study, data), tuple(check_families(study)))
 
 
 def check_batch(study: Study, data: Data) -> Batch:
@@ -151,14 +177,18 @@ def check_families(study: Study) -> list[Ends]:
     model = study.seeded_model()
     weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     sizes: dict[str, list[int]] = {}
+    covered: dict[str, Coverage] = {}
     for family, tasks in _ends(study, model):
+        covered.setdefault(family, coverage(model, tasks))
         small = [task for task in tasks if _numbers(task) <= MOST]
         thetas = [task.compress(task.governed.gather(weights), mu=1.0, previous=None) for task in small]
         packed = encode(small, thetas, weights, info={})
         _check_packed(study, family, packed, small, thetas)
         sizes.setdefault(family, []).append(len(packed))
     ends = {family.name: list(family.configurations()) for family in study.families}
-    return [Ends(name, ends[name][0], ends[name][-1], (each[0], each[-1])) for name, each in sizes.items()]
+    return [
+        Ends(name, ends[name][0], ends[name][-1], (each[0], each[-1]), covered[name]) for name, each in sizes.items()
+    ]
 
 
 def _check_packed(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sweep.criteria import NoTargetError, Target
 from sweep.job.context import JobContext
-from sweep.prepare.check import check_batch, check_families
+from sweep.prepare.check import check
 from sweep.prepare.entries import check_plans, entries_of
 from sweep.prepare.estimate import Estimate, estimate
 from sweep.prepare.opening import Say, check_study, open_folder
@@ -16,9 +16,9 @@ from sweep.store.folder import SweepFolder
 from sweep.store.job import content_hash
 from sweep.store.manifest import Manifest, read_manifest
 from sweep.store.records import finished, read_records
-from sweep.study import Data, Study, check_levels
+from sweep.study import Data, Study
 from sweep.study.earlier import recognised
-from sweep.study.loading import load_splits, load_study, users_code
+from sweep.study.loading import load_splits, load_study
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,7 @@ def _load(options: Options) -> tuple[Study, Data, SweepFolder]:
     if options.aimed and (options.target or study.target) is None:
         raise NoTargetError(f"run --search {options.search}")
     data = load_splits(study)
-    with users_code(f"study {study.name}: build_model failed"):
-        model = study.seeded_model()
-    check_levels(study, model)
-    check_batch(study, data)
-    check_families(study)
+    check(study, data)
     return study, data, SweepFolder(options.out or Path("runs", study.name))
 
 

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+
+from tests.sweep.tiny import changed, lcsweep, write_study
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_check_tells_data_batch_layers_and_families_and_writes_nothing(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    said = lcsweep("check", "tiny.py")
+    assert (said.code, said.err) == (0, "")
+    lines = [" ".join(line.split()) for line in said.out.splitlines()]
+    for expected in (
+        "data train 120, val 90, test 90 examples",
+        "batch inputs float32 (20, 8), targets int64 (20,)",
+        "outputs float32 (20, 3)",
+        "0.weight 64 x 8 512 66.4% all",
+        "2.weight 3 x 64 192 24.9% prune; quantize; both",
+        "2.bias 3 3 0.4% none: bias",
+    ):
+        assert expected in lines
+    assert any(line.startswith("quantize 91.3% size 16") for line in lines)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["tiny.py"]
+
+
+def test_a_family_that_leaves_much_dense_is_told_with_what_it_leaves(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    found = [line for line in lcsweep("check", "tiny.py").out.splitlines() if "the rest stays dense" in line]
+    assert found == [
+        "low rank governs 66.4% of the parameters; the rest stays dense: 2.weight (24.9%, no pattern), "
+        "0.bias (8.3%, bias), 2.bias (0.4%, bias)"
+    ]
+
+
+def test_the_same_as_json(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    facts = lcsweep("check", "tiny.py", "--json").json
+    assert facts["splits"] == {"train": 120, "val": 90, "test": 90}
+    assert facts["parameters"][2] == {
+        "name": "2.weight",
+        "shape": [3, 64],
+        "count": 192,
+        "families": ["prune", "quantize", "both"],
+    }
+    assert [family["name"] for family in facts["families"]] == ["prune", "quantize", "low rank", "both"]
+
+
+def test_a_study_that_is_wrong_is_one_line(tmp_path: Path) -> None:
+    write_study(tmp_path, text=changed("targets)\n", "targets).item()\n"))
+    said = lcsweep("check", "tiny.py")
+    assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
+    assert said.err.startswith("lcsweep: study tiny: loss: expected a tensor with one number")
