@@ -16,7 +16,7 @@ from sweep.job.context import settle_process
 from sweep.pick.choice import candidates
 from sweep.pick.pareto import front
 from sweep.pick.picked import read_picked
-from sweep.pick.verify import open_study, same_study
+from sweep.pick.verify import one_tensor, open_study, same_study
 from sweep.store.files import FORMAT, StoreError, write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
@@ -44,7 +44,7 @@ def bench_sweep(
     folder, manifest = SweepFolder(root), read_manifest(root)
     chosen = list(_chosen(root, jobs))
     study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
-    inputs = _batch(data.val.inputs.cpu())
+    inputs = _batch(one_tensor(study, data.val, max(BATCHES)))
     models = [_made(REFERENCE, folder.reference, study, inputs, say)]
     models += [_made(record.id, folder.artifact(record.id), study, inputs, say) for record in chosen]
     named = study_reference or manifest.reference_study
@@ -77,7 +77,7 @@ def bench_files(
         info = _claims(path) if path.suffix == ".onnx" else read(path).info
         study, data = same_study(info, path=path, study_reference=study_reference, user_folder=user_folder)
     assert study is not None and data is not None
-    inputs = _batch(data.val.inputs.cpu())
+    inputs = _batch(one_tensor(study, data.val, max(BATCHES)))
     with tempfile.TemporaryDirectory() as scratch:
         dense = Path(scratch, "dense.lcz")  # untrained: the time does not depend on the weights
         dense.write_bytes(encode([], [], study.seeded_model().state_dict(), info={}))

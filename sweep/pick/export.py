@@ -12,14 +12,17 @@ from lc_core.onnx.int8 import Int8, quantized
 from sweep.job.context import settle_process
 from sweep.job.measure import measure, scores
 from sweep.pick.size_and_speed import speed_facts
-from sweep.pick.verify import EXAMPLES, open_study, same_study, verify_accuracy, verify_record
+from sweep.pick.verify import EXAMPLES, one_tensor, open_study, same_study, verify_accuracy, verify_record
 from sweep.store.fields import to_json
 from sweep.store.files import read_optional, write_new
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
 from sweep.store.record import Done
 from sweep.store.records import read_job
-from sweep.study import Data, Study
+from sweep.study import Data, Split, Study
+
+CALIBRATED = 1 << 14
+"""Of a training split that is not in memory, the examples that the ranges of eight-bit activations are drawn from."""
 
 
 def export_onnx(
@@ -49,14 +52,15 @@ def export_onnx(
     verify_record(record, folder, study, data)
     packed = folder.artifact(record.id)
     artifact, model = read(packed), study.build_model()
-    made = build(artifact, model, data.train.inputs[:2])
+    made = build(artifact, model, one_tensor(study, data.train, 2))
     sealed = seal(made, {})
     facts: dict[str, Any] = {
-        "parity": parity(sealed, artifact, model, data.val.inputs[:EXAMPLES]),
+        "parity": parity(sealed, artifact, model, one_tensor(study, data.val, EXAMPLES)),
         "decoded_at_run": decoded_at_run(sealed),
     }
     if int8 is not None:
-        made = quantized(sealed, kind=int8, inputs=data.train.inputs)
+        calibrated = len(data.train) if isinstance(data.train, Split) else CALIBRATED
+        made = quantized(sealed, kind=int8, inputs=one_tensor(study, data.train, calibrated))
         sealed = seal(made, {})
     found = measure(Runtime(sealed), data.val, study=study)
     copied = ("study", "study_hash", "job", "family", "configuration", "input_shape")
@@ -115,7 +119,7 @@ def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_f
         return {}
     if file.claims["weights"] != "as packed":
         return {"packed": str(packed)}  # eight-bit arithmetic has other outputs and another latency
-    inputs = data.val.inputs[:EXAMPLES]
+    inputs = one_tensor(study, data.val, EXAMPLES)
     facts = {"packed": str(packed), "parity": parity(file.data, read(packed), study.build_model(), inputs)}
     record = read_job(folder, file.claims["job"])
     if isinstance(record, Done) and record.artifact_sha256 == digest:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lc_core.file.artifact import Artifact, ArtifactError, load, read
 from lc_core.file.entropy import coded_sizes
 from lc_core.onnx import has_onnx
 from lc_core.structure.surgery import StructureError
+from lc_core.training.data import Source, call, first_inputs
 from sweep.intervals import wilson
 from sweep.job.context import settle_process
 from sweep.job.measure import drop, measure, scores
@@ -92,10 +93,25 @@ def verify_parity(artifact: Artifact, study: Study, data: Data) -> dict[str, Any
 
     model = study.build_model()
     try:
-        made = build(artifact, model, data.train.inputs[:2])
+        made = build(artifact, model, one_tensor(study, data.train, 2))
     except (ExportError, StructureError) as error:
         return {"parity": None, "no_parity": " ".join(str(error).split())}
-    return {"parity": parity(seal(made, {}), artifact, model, data.val.inputs[:EXAMPLES])}
+    return {"parity": parity(seal(made, {}), artifact, model, one_tensor(study, data.val, EXAMPLES))}
+
+
+def one_tensor(study: Study, split: Source, n: int) -> Tensor:
+    """The inputs of the first `n` examples, for an ONNX file, which takes one tensor.
+
+    ExportError where the model takes several, or the study has a `forward` of its own.
+    """
+    from lc_core.onnx.graph import ExportError
+
+    inputs = first_inputs(split, n)
+    if not isinstance(inputs, Tensor) or study.forward is not call:
+        raise ExportError(
+            f"study {study.name}: expected a model of one input tensor, without a forward of the study's own, for ONNX"
+        )
+    return inputs
 
 
 def describe(path: Path, artifact: Artifact) -> dict[str, Any]:
