@@ -1,5 +1,6 @@
 """Intervals against published values, and how often they hold what they should."""
 
+import math
 import random
 
 import numpy as np
@@ -58,6 +59,20 @@ def test_a_drop_is_held_and_turns_with_its_sign(lost: int, won: int, n: int) -> 
     low, high = paired_drop(lost, won, n=n)
     assert -1 <= low <= (lost - won) / n <= high <= 1 or lost == won
     assert paired_drop(won, lost, n=n) == pytest.approx((-high, -low))
+
+
+def test_a_drops_interval_is_the_normal_one_after_half_an_example_in_each_cell() -> None:
+    """Of 98 examples 30 are lost and 10 won: the changes' own mean and variance, all cells being half larger."""
+    changes, weights = np.array([1, -1, 0]), np.array([30.5, 10.5, 59.0])
+    mean = np.average(changes, weights=weights)
+    error = np.sqrt(np.average((changes - mean) ** 2, weights=weights) / 100)
+    assert paired_drop(30, 10, n=98) == pytest.approx((mean - 1.959964 * error, mean + 1.959964 * error), abs=1e-7)
+
+
+def test_the_noise_is_pooled_over_the_groups_with_several_results() -> None:
+    """Squares of 2 around the mean of two results and of 6 around that of three: 8 over 3 degrees of freedom."""
+    noise = pooled([[0.0, 2.0], [7.0], [1.0, 1.0, 4.0], [math.nan, 1.0]])
+    assert (noise.sd, noise.dof) == (pytest.approx(math.sqrt(8 / 3)), 3)
 
 
 def test_a_paired_interval_is_narrower_than_two_apart() -> None:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lc_core import CP, Chain, Codebook, GroupPruning, L0Pruning, LowRank, NMPruning, Sum, UniformQuantization
+from lc_core.compression import Dense
+from lc_core.compressions.pruning import Sparse
 from lc_core.compressions.quantization import Quantized
 from lc_core.file.entropy import coded_sizes, entropy_bits, huffman_bits
 from tests.golden.test_format import every_form
@@ -81,6 +83,12 @@ def test_every_code_and_index_is_in_a_figure(plan):
     for each in sizes.values():
         assert 0 < each.entropy_bytes <= each.packed_bytes
         assert each.zstd_bytes < each.packed_bytes + 20
+
+
+def test_the_gaps_of_a_support_count_from_before_its_first_index():
+    """Of 0, 1, ..., 7 all gaps are 1: a single symbol, whose code takes no bits."""
+    theta = Sparse((4000,), torch.arange(8), Dense(torch.ones(8)))
+    assert coded_sizes([theta])["supports"].huffman_bytes == 0
 
 
 def test_what_has_no_codes_has_no_figures():

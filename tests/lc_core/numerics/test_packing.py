@@ -133,6 +133,16 @@ def test_the_size_of_an_elias_fano_code_does_not_depend_on_where_the_indices_are
     assert torch.equal(unpack_elias_fano(**code, count=count, universe=universe), support)
 
 
+def test_an_elias_fano_code_has_no_bit_to_spare():
+    """Of 7 indices below 256, with 5 low bits each, the last one's high part ends at bit 7 + 255 // 32 = 14 of 16.
+
+    Of 9, with 4 low bits each, it ends at bit 9 + 15 = 24 of 24.
+    """
+    assert elias_fano_bits(7, 256) == 8 * (5 + 2)
+    assert elias_fano_bits(9, 256) == 8 * (5 + 3)
+    assert pack_elias_fano(torch.arange(247, 256), universe=256)["high"][-1] >= 128
+
+
 @pytest.mark.parametrize("universe", [100, 1000, 17_024, 266_200, 10**7])
 @pytest.mark.parametrize("fraction", [1e-5, 1e-4, 1e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25])
 def test_an_elias_fano_code_stays_near_the_information_bound(universe, fraction):

@@ -76,6 +76,15 @@ def test_ratio_axis_mirrors_the_cost_axis(drawn: Drawn, by: By) -> None:
         assert top.transData.transform((ratio, 0.5))[0] == pytest.approx(below)
 
 
+@pytest.mark.parametrize("by", ["bytes", "macs"])
+def test_the_error_axis_is_labelled_in_percent(drawn: Drawn, by: By) -> None:
+    axes = front_axes(drawn.by[by])
+    assert "%" in axes.get_ylabel()
+    labels = [float(label.get_text()) for label in axes.get_yticklabels()]
+    assert len(labels) > 2
+    assert labels == pytest.approx([100 * float(tick) for tick in axes.get_yticks()], rel=1e-3)
+
+
 @pytest.mark.parametrize("target", [0.001, 0.01, 0.05])
 def test_words_lie_over_no_point_and_not_over_each_other(make_sweep: MakeSweep, target: float) -> None:
     found = findings_of(make_sweep, synthetic.grid(), seeds=2, target={"max_drop": target})

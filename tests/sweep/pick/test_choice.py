@@ -335,6 +335,13 @@ def confirmed(*found: Candidate) -> Choice:
     return choose(found, target=AT_90, reference_accuracy=1.0, repeats=5, confirm=3)
 
 
+def test_a_winner_is_confirmed_by_as_many_seeds_after_the_first_as_are_asked_for() -> None:
+    noisy = candidate("noisy", 0.94, 0.95, 0.96, 0.95, size=900)  # from it the noise is known
+    three, four = candidate("three", 0.95, 0.95, 0.95), candidate("four", 0.95, 0.95, 0.95, 0.95)
+    assert confirmed(noisy, three).candidate is noisy
+    assert confirmed(noisy, four).candidate is four
+
+
 def test_where_winners_are_confirmed_the_bound_of_the_mean_decides_and_the_first_seed_does_not_count() -> None:
     """sd 0.002 by pooling: a mean of three needs about 0.002 more than the threshold."""
     lucky = candidate("lucky", 0.99, 0.901, 0.899, 0.9, size=1)

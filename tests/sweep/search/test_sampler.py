@@ -79,6 +79,19 @@ def test_what_failed_is_set_aside_and_what_was_lost_comes_again() -> None:
     assert SmallestSampler({"one": {"keep": (0.5,)}}, size=lambda *_: 1, confirm=0).ready(study)
 
 
+def test_every_constraint_must_be_met() -> None:
+    """The least met of several decides."""
+    sampler = SmallestSampler({"one": {"keep": (0.5,)}}, size=lambda *_: 1, confirm=0)
+    study = optuna.create_study(sampler=sampler)
+    trial = study.ask()
+    sampler.suggest(trial)
+    trial.set_constraint("accuracy", -0.1)
+    trial.set_constraint("latency", 0.1)
+    study.tell(trial, 1.0)
+    assert sampler.finished(study)
+    assert sampler.winner(study) is None
+
+
 def test_what_has_no_size_is_left_out() -> None:
     sampler = SmallestSampler(FAMILIES, lambda family, c: None if family == "both" else size(family, c))
     assert {params["family"] for params in sampler.configurations} == {"prune"}
