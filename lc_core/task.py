@@ -149,8 +149,9 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
     times = Counter(name for task in tasks for name in task.governed.names)
     if twice := [name for name, count in times.items() if count > 1]:
         raise ValueError(f"plan: expected one compression for each parameter, got two for {', '.join(twice)}")
+    fixed = set(frozen(model))
     for task in tasks:
-        if still := [name for name in task.governed.names if name in frozen(model)]:  # a bias or a norm of a group
+        if still := [name for name in task.governed.names if name in fixed]:  # a bias or a norm of a group
             raise _takes_frozen(task.pattern, still)
         task.outline()
     return tuple(tasks)
