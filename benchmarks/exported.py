@@ -31,7 +31,7 @@ from sweep.job.compress import run_job
 from sweep.job.context import settle_process
 from sweep.job.measure import measure
 from sweep.prepare.options import Options
-from sweep.prepare.prepared import Sweep, prepare
+from sweep.prepare.prepared import PreparedSweep, prepare
 from sweep.store.record import Record
 from sweep.store.records import read_job
 
@@ -163,7 +163,7 @@ def exported(network: str, given: Path | None) -> list[Exported]:
         return _of(network, _prepared(file, folder))
 
 
-def _prepared(study: Path, out: Path) -> Sweep:
+def _prepared(study: Path, out: Path) -> PreparedSweep:
     options = Options(
         study=str(study),
         user_folder=str(study.parent),
@@ -181,7 +181,7 @@ def _prepared(study: Path, out: Path) -> Sweep:
     return prepare(options, say=lambda _: None)
 
 
-def _of(network: str, sweep: Sweep) -> list[Exported]:
+def _of(network: str, sweep: PreparedSweep) -> list[Exported]:
     context = sweep.context
     settle_process()
     study, data, example = context.study, context.data, context.data.val.inputs[:64]

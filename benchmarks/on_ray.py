@@ -12,7 +12,7 @@ import ray
 
 from sweep.job import compress
 from sweep.job.context import split_arrays
-from sweep.prepare.prepared import Sweep
+from sweep.prepare.prepared import PreparedSweep
 from sweep.run import connection, driver, runner, worker
 from sweep.run.context import RunContext
 from sweep.run.process import environment
@@ -81,20 +81,20 @@ def busy(*, workers: int, jobs: int, seconds: float) -> float:
     return inside / (workers * (stop - start))
 
 
-def _ours(sweep: Sweep) -> Pace:
+def _ours(sweep: PreparedSweep) -> Pace:
     (first, spent, _), *_, (last, spent_at_last, _) = _run(sweep).ends[WARM - 1 :]
     jobs = len(sweep.entries) - WARM
     return Pace((last - first) / jobs, (spent_at_last - spent) / jobs)
 
 
-def _run(sweep: Sweep) -> Noting:
+def _run(sweep: PreparedSweep) -> Noting:
     with open(os.devnull, "w") as nowhere:
         seen = Noting(total=len(sweep.entries), workers=sweep.options.workers, stream=nowhere)
         driver.run(sweep, watch=lambda _: seen)
     return seen
 
 
-def _bare(sweep: Sweep) -> Pace:
+def _bare(sweep: PreparedSweep) -> Pace:
     workers, options = sweep.options.workers, sweep.options
     with environment(runner.DRIVER_ENVIRONMENT), connection.connected(None, workers):
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.prepare.options import Options
-from sweep.prepare.prepared import Sweep, prepare
+from sweep.prepare.prepared import PreparedSweep, prepare
 
 STUDY = '''
 import time
@@ -58,7 +58,7 @@ def study_in(folder: Path, *, configurations: int, seconds: float = 0.0) -> Iter
         yield path
 
 
-def prepared(study: Path, *, workers: int, **others: Any) -> Sweep:
+def prepared(study: Path, *, workers: int, **others: Any) -> PreparedSweep:
     """A prepared sweep of direct compressions beside the study, with no finished job; `others` are further options."""
     usual: dict[str, Any] = {
         "search": "grid",

@@ -79,7 +79,9 @@ ARROWS: dict[str, tuple[str, ...]] = CORE | {
         "sweep.pick",
     ),
     "reports": ("reports", "sweep.criteria", "sweep.store", "sweep.pick"),
+    "sweep.results": ("sweep.criteria", "sweep.store", "sweep.study", "sweep.pick", "reports"),
     "sweep.cli": ("sweep", "lc_core", "reports"),
+    "sweep.library": ("sweep", "sweep.cli"),
     "studies": ("studies", "sweep.study", "lc_core"),
 }
 

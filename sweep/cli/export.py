@@ -1,6 +1,7 @@
 """`lcsweep export`: copies a model out of a sweep."""
 
 import os
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ class FileFormatName(StrEnum):
 
     lcz = "lcz"
     onnx = "onnx"
+    safetensors = "safetensors"
 
 
 class Int8Name(StrEnum):
@@ -36,13 +38,20 @@ class Int8Name(StrEnum):
 
 def export(
     folder: Folder,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="The file to write; with --format safetensors, the folder.")
+    ],
     job: Annotated[
         str | None, typer.Option(metavar="ID", help="This job, by the start of its id; by default the pick.")
     ] = None,
     trial: Annotated[str | None, typer.Option(hidden=True)] = None,
     form: Annotated[
-        FileFormatName, typer.Option("--format", help="lcz: the packed file; onnx: an ONNX file that stands alone.")
+        FileFormatName,
+        typer.Option(
+            "--format",
+            help="lcz: the packed file; onnx: an ONNX file that stands alone; safetensors: dense weights and a model "
+            "card, as Hugging Face keeps them.",
+        ),
     ] = FileFormatName.lcz,
     int8: Annotated[
         Int8Name | None,
@@ -58,7 +67,7 @@ def export(
     data: DataFolder = None,
     as_json: Json = False,
 ) -> int:
-    """Copy a model out of a sweep, as a packed file or as an ONNX file.
+    """Copy a model out of a sweep, as a packed file, as an ONNX file or as dense weights.
 
     Verifies size, hash and decoding first; for an ONNX file, which needs the study, the outputs too. Exit code 4 if
     the model is a pick that misses its target.
@@ -81,6 +90,13 @@ def export(
         words = file_text.onnx_file(facts)
     elif int8:
         raise UsageError("--int8: expected --format onnx beside it")
+    elif form == FileFormatName.safetensors:
+        from sweep.pick.safetensors_export import export_safetensors
+
+        if study is not None:
+            raise UsageError("--study: expected --format lcz or onnx; dense weights are written without the study")
+        dense = export_safetensors(root, record, out=out)
+        facts, words = asdict(dense), file_text.dense_folder(dense)
     else:
         facts = _export_packed(root, record, out, study)
         words = file_text.packed_file(facts)

@@ -1,11 +1,14 @@
 """What `export` and `verify` print of a model's file."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweep.cli.text import outputs_apart, parity, table
 from sweep.pick.size_and_speed import speed, times
 from sweep.store.job import label
+
+if TYPE_CHECKING:
+    from sweep.pick.safetensors_export import DenseExport
 
 Facts = Mapping[str, Any]
 
@@ -32,6 +35,17 @@ def packed_file(facts: Facts) -> str:
         rows.append(("test", f"{_accuracy(facts['test'])}, as measured before"))
     if "macs" in facts:
         rows.append(("speed", speed(facts)))
+    return table(rows, right=set())
+
+
+def dense_folder(found: "DenseExport") -> str:
+    """What a folder with dense weights is."""
+    rows = [
+        ("folder", f"{found.folder}: model.safetensors, README.md"),
+        ("weights", f"{found.bytes:,} bytes, {found.parameters:,} numbers; packed they take {found.packed_bytes:,}"),
+        ("sha256", found.sha256),
+        ("validation", f"accuracy {found.accuracy:.2%} on {found.n} examples, as its record says"),
+    ]
     return table(rows, right=set())
 
 

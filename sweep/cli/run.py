@@ -2,9 +2,10 @@
 
 import os
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -27,6 +28,8 @@ from sweep.store import remote
 
 if TYPE_CHECKING:
     from sweep.prepare.options import Options
+    from sweep.prepare.prepared import PreparedSweep
+    from sweep.run import driver
     from sweep.search.open import SweepSearch
 
 
@@ -120,7 +123,7 @@ def run(
         search=search.value,
         target=target_of(max_drop, min_accuracy, relative=relative),
         trials=trials,
-        workers=_workers(workers, address, gpus_per_job),
+        workers=workers_at_once(workers, address, gpus_per_job),
         repeats=repeats,
         seed=seed,
         out=remote.begin(url) if url is not None else Path(out) if out is not None else None,
@@ -141,14 +144,27 @@ def run(
 
 def _run(options: "Options") -> int:
     """Runs the sweep and prints what it does; the exit code."""
+    from sweep.run.process import own_stream
+
+    sweep, outcome = carry_out(options, say=say, stream=own_stream(sys.stdout))
+    failed = outcome.summary.failed
+    say(run_text.what_next(options.url or sweep.folder.root, failed=failed))
+    if failed:
+        return SOME_FAILED
+    missed = outcome.choice is not None and not outcome.choice.feasible
+    return NO_MODEL if missed and options.aimed else DONE
+
+
+def carry_out(
+    options: "Options", *, say: Callable[[str], None], stream: TextIO
+) -> "tuple[PreparedSweep, driver.Outcome]":
+    """Makes a sweep ready and runs it. `say` gets what it does, line by line, and `stream` its jobs as they end."""
     from sweep.prepare.prepared import prepare
     from sweep.run import driver
-    from sweep.run.process import own_stream
     from sweep.run.progress import Progress
 
     sweep = prepare(options, say=say)
     say(reference(sweep.manifest))
-    stream = own_stream(sys.stdout)
 
     def watch(search: "SweepSearch") -> Progress:
         say(run_text.plan(search, workers=options.workers, target=sweep.target))
@@ -164,15 +180,10 @@ def _run(options: "Options") -> int:
     say(search_summary(outcome.summary))
     if outcome.choice is not None:
         say(run_text.chosen(outcome.choice, sweep.manifest))
-    failed = outcome.summary.failed
-    say(run_text.what_next(options.url or sweep.folder.root, failed=failed))
-    if failed:
-        return SOME_FAILED
-    missed = outcome.choice is not None and not outcome.choice.feasible
-    return NO_MODEL if missed and options.aimed else DONE
+    return sweep, outcome
 
 
-def _workers(wanted: int | None, address: str | None, gpus_per_job: float) -> int:
+def workers_at_once(wanted: int | None, address: str | None, gpus_per_job: float) -> int:
     """How many jobs run at a time: `wanted`, or as many as fit."""
     if address is None:
         from sweep.run.process import cores

@@ -22,7 +22,7 @@ from lc_core.training.nest import map_nest
 from sweep.job.measure import scores
 from sweep.store.folder import SweepFolder
 from sweep.study import Data, Study
-from sweep.study.loading import load_splits, load_study
+from sweep.study.loading import StudySource, load_splits, load_study
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, KEPT_BYTES = -1, -3, 1 << 25  # the first two are defined in glibc's malloc.h
 
@@ -111,12 +111,12 @@ def job_device(gpus: Sequence[object]) -> str:
 
 
 def open_context(
-    study_reference: str, *, user_folder: str, splits: dict[str, Any], folder: SweepFolder, device: str = "cpu"
+    study_reference: StudySource, *, user_folder: str, splits: dict[str, Any], folder: SweepFolder, device: str = "cpu"
 ) -> JobContext:
     """The context in a fresh process: imports the study, sets one torch thread.
 
     Args:
-        study_reference: as the user named the study.
+        study_reference: as the user named the study, or the study itself.
         user_folder: appended to `sys.path`.
         splits: from `split_arrays`; may be read-only, since nothing writes to them.
         folder: the sweep's.

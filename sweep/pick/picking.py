@@ -12,6 +12,7 @@ from sweep.store.files import StoreError, write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import Manifest, read_manifest
 from sweep.store.records import finished, read_records
+from sweep.study.loading import StudySource
 
 
 def pick_model(
@@ -20,7 +21,7 @@ def pick_model(
     target: Target | None,
     by: By,
     user_folder: str,
-    study_reference: str | None = None,
+    study_reference: StudySource | None = None,
     confident: bool = False,
 ) -> Picked:
     """The model to deploy of the sweep in `root`, its file verified and measured on the test split; writes pick.json.

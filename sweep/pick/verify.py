@@ -27,7 +27,7 @@ from sweep.store.record import Done, Score
 from sweep.store.records import read_job
 from sweep.study import Data, Study
 from sweep.study.earlier import has_hash
-from sweep.study.loading import StudyError, load_splits, load_study
+from sweep.study.loading import StudyError, StudySource, load_splits, load_study
 
 EXAMPLES = 1000
 """The most examples of the validation split on which outputs are compared."""
@@ -166,7 +166,7 @@ def verify_record(record: Done, folder: SweepFolder, study: Study, data: Data) -
     verify_outputs(path, study, data)
 
 
-def open_study(manifest: Manifest, *, study_reference: str | None, user_folder: str) -> tuple[Study, Data]:
+def open_study(manifest: Manifest, *, study_reference: StudySource | None, user_folder: str) -> tuple[Study, Data]:
     """The study of a sweep and its data: `study_reference`, or what the sweep was run with.
 
     Modules are looked for in the user's folder, then where the sweep was run.

@@ -7,6 +7,7 @@ from typing import Literal
 from sweep.criteria import Target
 from sweep.search.protocol import FOR_A_TARGET, SearchName
 from sweep.store.job import Method
+from sweep.study.loading import StudySource
 
 Tracker = Literal["mlflow", "wandb"]
 
@@ -16,7 +17,7 @@ class Options:
     """What `lcsweep run` was asked for.
 
     Attributes:
-        study: a module, `module:name` or a path to a .py file.
+        study: a module, `module:name` or a path to a .py file; or a Study.
         user_folder: the folder in which the user gave the command.
         search: "grid", "smallest", "tpe" or "pareto".
         target: in place of the study's; None for the study's.
@@ -35,7 +36,7 @@ class Options:
         tracker: "mlflow" or "wandb" to report every LC step there; None for neither.
     """
 
-    study: str
+    study: StudySource
     user_folder: str
     search: SearchName
     target: Target | None

@@ -22,7 +22,7 @@ from sweep.study.loading import load_splits, load_study
 
 
 @dataclass(frozen=True)
-class Sweep:
+class PreparedSweep:
     """A sweep that is ready to run: its study, its folder with the reference in it, and its configurations."""
 
     options: Options
@@ -41,7 +41,7 @@ class Sweep:
         return self.target.threshold(self.manifest.reference.val.accuracy) if self.target else None
 
 
-def prepare(options: Options, *, say: Say) -> Sweep:
+def prepare(options: Options, *, say: Say) -> PreparedSweep:
     """The sweep that `options` ask for. Trains and stores the reference where it is missing.
 
     Raises:
@@ -61,7 +61,7 @@ def prepare(options: Options, *, say: Say) -> Sweep:
         manifest = replace(manifest, repeats=repeats, confirm=confirm)
         write_json(folder.manifest, manifest.to_json())
     context = JobContext.make(study, data, folder=folder)
-    return Sweep(options, context, manifest, options.target or study.target, entries)
+    return PreparedSweep(options, context, manifest, options.target or study.target, entries)
 
 
 @dataclass(frozen=True)

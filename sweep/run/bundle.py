@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from sweep.study.loading import StudyError
+from sweep.study import Study
+from sweep.study.loading import StudyError, StudySource
 
 FOLDER = "lcsweep_users_folder"  # a package without code, by which a worker finds where Ray unpacked it
 # Ray names a package by its content, and unpacks a job's working directory with the same content to the same place, but
@@ -27,7 +28,7 @@ SWEEP = "sweep.json"
 
 
 @contextlib.contextmanager
-def packed(study_reference: str, *, user_folder: str) -> Iterator[Path | None]:
+def packed(study_reference: StudySource, *, user_folder: str) -> Iterator[Path | None]:
     """The bundle, in a temporary folder that is removed at the end; None where the nodes need none.
 
     Raises:
@@ -53,7 +54,9 @@ def unpacked() -> str | None:
     return None if spec is None else next(iter(spec.submodule_search_locations or ()))
 
 
-def _needed(study_reference: str, user_folder: Path) -> bool:
+def _needed(study_reference: StudySource, user_folder: Path) -> bool:
+    if isinstance(study_reference, Study):
+        return True  # it may use the user's modules
     location = study_reference.partition(":")[0]
     if location.endswith(".py"):
         if not (user_folder / location).resolve().is_relative_to(user_folder.resolve()):

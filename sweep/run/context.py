@@ -5,6 +5,7 @@ from typing import Any
 
 from sweep.run.tracking import Tracking
 from sweep.store.folder import SweepFolder
+from sweep.study.loading import StudySource
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,7 +14,7 @@ class RunContext:
 
     Attributes:
         folder: the sweep's folder, which every node sees; or the mirror of the cloud folder at `url`.
-        study_reference: how the user named the study.
+        study_reference: how the user named the study, or the study itself.
         user_folder: the folder in which the user gave the command.
         splits: the data, of `sweep.job.context.split_arrays`; each worker gets it once, read-only.
         workers: the largest number of jobs that run at once.
@@ -24,7 +25,7 @@ class RunContext:
     """
 
     folder: SweepFolder
-    study_reference: str
+    study_reference: StudySource
     user_folder: str
     splits: dict[str, Any]
     workers: int

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from sweep.job.context import split_arrays
 from sweep.pick.choice import Choice, candidates, chosen
-from sweep.prepare.prepared import Sweep
+from sweep.prepare.prepared import PreparedSweep
 from sweep.run.context import RunContext
 from sweep.run.progress import Watch
 from sweep.run.tracking import Tracking
@@ -38,7 +38,7 @@ class Outcome:
 
 
 def run(
-    sweep: Sweep,
+    sweep: PreparedSweep,
     *,
     watch: Callable[[SweepSearch], AbstractContextManager[Watch]],
     runner: Runner | None = None,
@@ -76,7 +76,7 @@ def run(
     return Outcome(summary, _choice(sweep))
 
 
-def _run_context(sweep: Sweep) -> RunContext:
+def _run_context(sweep: PreparedSweep) -> RunContext:
     options = sweep.options
     return RunContext(
         folder=sweep.folder,
@@ -91,7 +91,7 @@ def _run_context(sweep: Sweep) -> RunContext:
     )
 
 
-def _open_search(sweep: Sweep, storage: str) -> SweepSearch:
+def _open_search(sweep: PreparedSweep, storage: str) -> SweepSearch:
     """The search of the options, with the sweep's records and its index in `storage`."""
     options, study, target = sweep.options, sweep.context.study, sweep.target if sweep.options.aimed else None
     confirm = sweep.manifest.confirm if options.method == "lc" else 0
@@ -115,12 +115,12 @@ def _open_search(sweep: Sweep, storage: str) -> SweepSearch:
     return open_search(plan, records=read_records(sweep.folder.root), index=index)
 
 
-def _space_hash(sweep: Sweep) -> str:
+def _space_hash(sweep: PreparedSweep) -> str:
     """A hash of the sweep, the method and the levels: Optuna does not allow a study's categories to change."""
     levels = [[family.name, dict(family.knobs)] for family in sweep.context.study.families]  # their order counts
     return content_hash([sweep.manifest.sweep, sweep.options.method, levels])[:8]
 
 
-def _choice(sweep: Sweep) -> Choice | None:
+def _choice(sweep: PreparedSweep) -> Choice | None:
     found = candidates(read_records(sweep.folder.root))
     return chosen(found, sweep.manifest, target=sweep.target) if sweep.target else None

@@ -49,19 +49,30 @@ class Interruption:
 def own_stream(stream: TextIO) -> TextIO:
     """A stream to the same file or terminal, which `redirected` does not redirect.
 
-    A stream without a file descriptor, such as a buffer in memory, is returned as it is.
+    A stream that does not write to a file descriptor, such as a notebook's or a buffer, is returned as it is.
     """
-    try:
-        number = stream.fileno()
-    except (AttributeError, io.UnsupportedOperation):
+    if not _has_descriptor(stream):
         return stream
     stream.flush()
-    return os.fdopen(os.dup(number), "w", encoding=stream.encoding, errors="replace", buffering=1)
+    return os.fdopen(os.dup(stream.fileno()), "w", encoding=stream.encoding, errors="replace", buffering=1)
+
+
+def _has_descriptor(stream: TextIO) -> bool:
+    """Whether the stream writes to a file descriptor. A notebook's names one, that of the server's terminal."""
+    if not isinstance(stream, io.TextIOWrapper):
+        return False
+    try:
+        return stream.fileno() >= 0
+    except io.UnsupportedOperation:
+        return False
 
 
 @contextlib.contextmanager
 def redirected(log: Path) -> Iterator[None]:
-    """Within the block, standard output and error of this process and its children, C++ too, are appended to `log`."""
+    """Within the block, standard output and error of this process and its children, C++ too, are appended to `log`.
+
+    So is what Python prints in a notebook, where `sys.stdout` and `sys.stderr` are other streams.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     kept = {number: os.dup(number) for number in (1, 2)}
@@ -69,7 +80,12 @@ def redirected(log: Path) -> Iterator[None]:
         for number in kept:
             os.dup2(stream.fileno(), number)
     try:
-        yield
+        with contextlib.ExitStack() as printed:
+            if not (_has_descriptor(sys.stdout) and _has_descriptor(sys.stderr)):
+                lines = printed.enter_context(log.open("a", encoding="utf-8", errors="replace", buffering=1))
+                printed.enter_context(contextlib.redirect_stdout(lines))
+                printed.enter_context(contextlib.redirect_stderr(lines))
+            yield
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -105,8 +105,8 @@ class Progress:
         self._since = time.monotonic()
         for record in known:
             self._consider(record)
-        # Show names unchanged: by default rich reads `[x]` as markup and `:m:` as a pictogram.
-        self._console = Console(file=stream, markup=False, emoji=False, highlight=False)
+        # Show names unchanged: by default rich reads `[x]` as markup and `:m:` as a pictogram. A notebook gets lines.
+        self._console = Console(file=stream, markup=False, emoji=False, highlight=False, force_jupyter=False)
         self._live = Live(
             console=self._console,
             get_renderable=self._table,

@@ -14,8 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ray
-
 from sweep.run import bundle
 from sweep.run.cluster import capacity, check_shared
 from sweep.run.connection import check_address, connected, remove_dead_folders
@@ -27,6 +25,7 @@ from sweep.run.ray_internals import ray_error_in, ray_errors_as_deaths, workers_
 from sweep.run.tracking import trackers
 from sweep.run.tune_adapters import run_tuner
 from sweep.run.tune_events import LeaveTune, TuneEvents
+from sweep.run.worker import Sent
 from sweep.store.folder import SweepFolder
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def _run_on_ray(events: TuneEvents, context: RunContext) -> None:
             events.dispatch.workers = min(context.workers, jobs)
         elif context.url is None:
             check_shared(context.folder.root.resolve())
-        shared = ray.put(replace(context, folder=SweepFolder(context.folder.root.resolve())))
+        shared = Sent.put(replace(context, folder=SweepFolder(context.folder.root.resolve())))
         events.on_step([])
         with ray_errors_as_deaths(), trackers(context.tracking) as callbacks:
             while True:

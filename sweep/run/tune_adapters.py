@@ -16,13 +16,12 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from sweep.run.ray_internals import send_config
-from sweep.run.worker import work
+from sweep.run.worker import Sent, work
 from sweep.store.job import Job
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
 
-    from sweep.run.context import RunContext
     from sweep.run.tune_events import TuneEvents
 
 
@@ -95,7 +94,7 @@ class TuneCallback(tune.Callback):
 
 def run_tuner(
     events: TuneEvents,
-    shared: ray.ObjectRef[RunContext],
+    shared: ray.ObjectRef[Sent],
     *,
     storage: Path,
     gpus_per_job: float,

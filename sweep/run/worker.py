@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,32 @@ from sweep.run.context import RunContext
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
+from sweep.study import Study
+from sweep.study.loading import make_importable
+from sweep.study.named import UNNAMED
 
 SECONDS_BETWEEN_REPORTS = 0.5  # of one job: a report costs a round trip to the driver
+
+
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """What the driver sends to its workers.
+
+    Attributes:
+        run: the settings of the run.
+        study: the study, where the user gave an object; None where `run` says how to load it. It lies in the object
+            store by itself, since a worker needs the user's folder in `sys.path` before it can open it.
+    """
+
+    run: RunContext
+    study: ray.ObjectRef[Study] | None
+
+    @staticmethod
+    def put(run: RunContext) -> ray.ObjectRef[Sent]:
+        """It in the object store."""
+        if not isinstance(run.study_reference, Study):
+            return ray.put(Sent(run, None))
+        return ray.put(Sent(replace(run, study_reference=UNNAMED), ray.put(run.study_reference)))
 
 
 @dataclass(frozen=True)
@@ -43,17 +67,19 @@ class WorkerContext:
 
 
 @functools.lru_cache(maxsize=1)
-def opened(shared: ray.ObjectRef[RunContext]) -> WorkerContext:
+def opened(shared: ray.ObjectRef[Sent]) -> WorkerContext:
     """The context of this worker process, opened once for each run."""
-    run: RunContext = ray.get(shared)
-    folder = run.folder
+    sent: Sent = ray.get(shared)
+    run = sent.run
+    folder, user_folder = run.folder, bundle.unpacked() or run.user_folder
     if run.url is not None:
         folder = SweepFolder(Path(tempfile.gettempdir(), f"lcsweep-{os.getuid()}", folder.root.name))
         name = folder.reference.relative_to(folder.root).as_posix()
         remote.fetch_file(run.url, name, to=folder.reference)
+    make_importable(user_folder)
     job = open_context(
-        run.study_reference,
-        user_folder=bundle.unpacked() or run.user_folder,
+        run.study_reference if sent.study is None else ray.get(sent.study),
+        user_folder=user_folder,
         splits=run.splits,
         folder=folder,
         device=job_device(ray.get_gpu_ids()),
@@ -61,7 +87,7 @@ def opened(shared: ray.ObjectRef[RunContext]) -> WorkerContext:
     return WorkerContext(job, run.url, 0.0 if run.tracking is not None else SECONDS_BETWEEN_REPORTS)
 
 
-def work(config: dict[str, Any], shared: ray.ObjectRef[RunContext]) -> None:
+def work(config: dict[str, Any], shared: ray.ObjectRef[Sent]) -> None:
     """Runs the job in `config`, then each that `ray_internals.send_config` puts there, until Tune stops it."""
     context = opened(shared)
     settle_process()  # again: flushing denormal numbers is set for each thread, and each Tune trial has a new one

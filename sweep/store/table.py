@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def table(root: Path) -> "pd.DataFrame":
+def table(root: str | Path) -> "pd.DataFrame":
     """The records of the sweep in `root`, a row each, done and failed; what a record does not know is NA.
 
     Columns: those of COLUMNS, then one "knob.<name>" a knob, one "schedule.<name>" a setting of the schedule and one
@@ -19,7 +19,7 @@ def table(root: Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    rows = [_row(record) for record in read_records(root)]
+    rows = [_row(record) for record in read_records(Path(root))]
     names = {name: None for row in rows for name in row if name not in COLUMNS}
     opened = [name for prefix in OPEN_COLUMNS for name in names if name.startswith(f"{prefix}.")]
     columns = {name: pd.Series([row[name] for row in rows], dtype=column.dtype) for name, column in COLUMNS.items()}

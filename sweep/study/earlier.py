@@ -7,12 +7,15 @@ the sweep. Only the names of lcsweep's own functions and classes differ between 
 where they were, is enough to make the old hash again.
 """
 
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sweep.store.job import content_hash
 from sweep.study import Data, Study
 from sweep.study.fingerprint import of_ours, study_parts
+from sweep.study.loading import module_name
 
 MODULES: Mapping[str, str] = {
     "lc_core.algorithm": "LCState compressed_weights deploy run_lc",
@@ -53,10 +56,18 @@ class EarlierNames:
         name = code.__qualname__.partition(".")[0]
         if of_ours(code) and name in _MODULE_OF:
             return f"{_MODULE_OF[name]}.{code.__qualname__}"
-        return f"{code.__module__}.{code.__qualname__}"
+        return f"{_module_in_that_release(code)}.{code.__qualname__}"
 
     def fields(self, thing: object) -> None:
         return None
+
+
+def _module_in_that_release(code: Callable[..., Any]) -> str:
+    """The name of the code's module; release 0.1.0 named the module of a study's file by the file's name alone."""
+    file = getattr(sys.modules.get(code.__module__), "__file__", None)
+    if file is not None and code.__module__ == module_name(Path(file)):
+        return f"study_file_{Path(file).stem}"
+    return code.__module__
 
 
 def earlier_parts(study: Study, data: Data) -> dict[str, str]:

@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import sys
 import sysconfig
-import textwrap
 from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ from lc_core.training.data import Split, call
 from lc_core.training.nest import leaves
 from lc_core.training.reading import Indexed, separate
 from sweep.study import Data, Study
+from sweep.study.source import source_of
 
 PROBED = 64
 """How many examples of a split that is not in memory count for the hash."""
@@ -117,7 +117,7 @@ def _source(code: Callable[..., Any], names: Names, seen: frozenset[str]) -> str
     where = f"{code.__module__}.{code.__qualname__}"
     if where in seen or of_ours(code) or _of_a_library(code):
         return names.of(code)
-    text = textwrap.dedent(inspect.getsource(code))
+    text = source_of(code)
     try:
         tree = ast.parse(text)
     except SyntaxError:  # a lambda inside a longer expression
@@ -173,6 +173,8 @@ def of_ours(code: Callable[..., Any]) -> bool:
 def _of_a_library(code: Callable[..., Any]) -> bool:
     """Whether it is neither lcsweep's nor the user's; the studies that lcsweep comes with count as the user's."""
     if _package(code) in ("lc_core", "sweep", "studies"):  # wherever they are installed
+        return False
+    if code.__module__ == "__main__":  # a notebook's has no file
         return False
     file = getattr(sys.modules.get(code.__module__), "__file__", None)
     return file is None or file.startswith(_LIBRARIES)

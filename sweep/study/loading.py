@@ -1,14 +1,17 @@
 """Loads a study and its data."""
 
 import contextlib
+import hashlib
 import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 
 from sweep.study import Data, Study
+from sweep.study.named import UNNAMED, folder_of, script
 from sweep.study.splits import splits_of
 
 
@@ -16,26 +19,45 @@ class StudyError(ValueError):
     """A study cannot be found, imported or used; the message is one line that says why and what was expected."""
 
 
+StudySource = str | Study
+"""A study: the object, or how to load it (a module, `module:name`, or a path to a .py file)."""
+
 EXPECTED = "a module (studies.digits_mlp), module:name, or a path to a .py file"
 
 
-def load_study(reference: str, *, user_folder: str, also: str | None = None) -> Study:
+_LOADING: ContextVar[bool] = ContextVar("loading", default=False)
+_FOLDERS: set[str] = set()
+"""The folders that were appended to `sys.path` for a study."""
+
+
+def load_study(reference: StudySource, *, user_folder: str, also: str | None = None) -> Study:
     """The study that `reference` names: a module, `module:name`, or a path to a .py file (or `path:name`).
 
     Args:
-        reference: without a name, the module's `study` is taken.
+        reference: without a name, the module's `study` is taken. A Study is returned as it is.
         user_folder: the user's current folder. Paths are relative to it. It is appended to `sys.path`, never put first.
         also: another folder to append to `sys.path`.
 
     Raises:
         StudyError: there is no such module, it does not import, or it holds no such study.
     """
+    if isinstance(reference, Study):
+        return reference
+    folders = [folder for folder in (user_folder, also) if folder is not None]
+    make_importable(*folders)
+    if reference == UNNAMED:
+        raise StudyError(
+            "the sweep was run with a Study object that no file holds, so it cannot be loaded again: "
+            "load_sweep(DIR, study=study) in Python, or name a file that holds it with --study"
+        )
     location, _, name = reference.partition(":")
     name = name or "study"
-    for folder in (user_folder, also):
-        if folder is not None and folder not in sys.path:
-            sys.path.append(folder)
-    module = _import(location, user_folder)
+    token = _LOADING.set(True)
+    try:
+        module = _import(location, user_folder)
+    finally:
+        _LOADING.reset(token)
+    _check_neighbours(module, folders, what=f"study {reference!r}")
     found = getattr(module, name, None)
     if not isinstance(found, Study):
         names = [key for key, value in vars(module).items() if isinstance(value, Study)]
@@ -47,8 +69,26 @@ def load_study(reference: str, *, user_folder: str, also: str | None = None) -> 
     return found
 
 
-def lasting_reference(reference: str, *, user_folder: str) -> str:
-    """`reference` in a form that works from any folder: a path becomes absolute, a module's name stays."""
+def make_importable(*folders: str) -> None:
+    """Appends the users' folders to `sys.path`, but for those that it has."""
+    new = [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
+    _FOLDERS.update(new)
+    sys.path += new
+
+
+def is_loading() -> bool:
+    """Whether a study is being imported: a script that runs a sweep must not do so then."""
+    return _LOADING.get()
+
+
+def lasting_reference(reference: StudySource, *, user_folder: str) -> str:
+    """`reference` in a form that works from any folder: a path becomes absolute, a module's name stays.
+
+    Of a Study object: the script that holds it, else UNNAMED.
+    """
+    if isinstance(reference, Study):
+        found = script(reference)
+        return UNNAMED if found is None else found.reference
     location, colon, name = reference.partition(":")
     return f"{Path(user_folder, location).resolve()}{colon}{name}" if location.endswith(".py") else reference
 
@@ -102,10 +142,30 @@ def _where(error: BaseException) -> str:
     return f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})" if trace else ""
 
 
+def _check_neighbours(module: ModuleType, folders: list[str], *, what: str) -> None:
+    """StudyError where the study uses another study's module in place of one of the same name beside it."""
+    for value in vars(module).values():
+        used = value if isinstance(value, ModuleType) else sys.modules.get(getattr(value, "__module__", None) or "")
+        root = None if used is None else folder_of(used)
+        if used is None or root is None or str(root) not in _FOLDERS or str(root) in folders:
+            continue
+        top = used.__name__.partition(".")[0]
+        if any(Path(folder, top).is_dir() or Path(folder, f"{top}.py").is_file() for folder in folders):
+            raise StudyError(
+                f"{what}: expected the module {top} beside it, got the one in {root}, which a study there has loaded "
+                "into this process before; load each of them in a process of its own"
+            )
+
+
+def module_name(path: Path) -> str:
+    """The name of the module of a study's file: one that no package has and no file of that name elsewhere."""
+    return f"study_file_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+
+
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise StudyError(f"study {str(path)!r}: no such file; expected {EXPECTED}")
-    name = f"study_file_{path.stem}"  # a name that no package has, so that it hides none
+    name = module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -13,7 +13,7 @@ from sweep.cli import app
 from sweep.job.compress import run_job, stamped
 from sweep.job.context import open_context
 from sweep.prepare.options import Options
-from sweep.prepare.prepared import Sweep, prepare
+from sweep.prepare.prepared import PreparedSweep, prepare
 from sweep.run.context import RunContext
 from sweep.run.progress import Watch
 from sweep.search.protocol import Search
@@ -152,12 +152,12 @@ def options(study: Path, out: Path, **others: Any) -> Options:
     return Options(study=str(study), user_folder=str(study.parent), out=out, **(usual | others))
 
 
-def prepared(study: Path, out: Path, **others: Any) -> Sweep:
+def prepared(study: Path, out: Path, **others: Any) -> PreparedSweep:
     """A sweep with its reference, none of its jobs run."""
     return prepare(options(study, out, **others), say=lambda _: None)
 
 
-def run_all(sweep: Sweep) -> list[Record]:
+def run_all(sweep: PreparedSweep) -> list[Record]:
     """The records of all jobs of `sweep`, run in this process."""
     return [run_job(job, sweep.context, report=lambda _: None) for entry in sweep.entries for job in entry.jobs]
 

@@ -46,7 +46,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs run one after the other in this process: Ray takes seconds to start, and has tests of its own."""
     whole = driver.run
 
-    def run(sweep: driver.Sweep, *, watch: Any) -> driver.Outcome:
+    def run(sweep: driver.PreparedSweep, *, watch: Any) -> driver.Outcome:
         def in_process(search: Any, *others: Any, **named: Any) -> None:
             while (job := search.next()) is not None:
                 search.tell(job, run_job(job, sweep.context, report=lambda report: None))

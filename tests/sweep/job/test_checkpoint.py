@@ -21,7 +21,7 @@ from lc_core.task import CompressionTask, Governed
 from sweep.job import checkpoint, compress
 from sweep.job.checkpoint import Checkpoints
 from sweep.job.compress import run_job
-from sweep.prepare.prepared import Sweep
+from sweep.prepare.prepared import PreparedSweep
 from sweep.store.job import Job
 from sweep.store.record import Score
 from tests.contract.test_compressions import FAMILIES
@@ -80,14 +80,14 @@ def _at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "SHARE", 0)
 
 
-def begin(folder: Path, text: str = STUDY) -> Sweep:
+def begin(folder: Path, text: str = STUDY) -> PreparedSweep:
     folder.mkdir(parents=True)
     random.seed(0)  # the reference's loss may draw too
     np.random.seed(0)  # noqa: NPY002
     return prepared(write_study(folder, text=text), folder / "out")
 
 
-def cut_off(job: Job, sweep: Sweep, *, at: int) -> None:
+def cut_off(job: Job, sweep: PreparedSweep, *, at: int) -> None:
     """The job's process ends in LC step `at`, before the step has a checkpoint."""
 
     def interrupt(report: dict[str, Any]) -> None:
@@ -98,14 +98,14 @@ def cut_off(job: Job, sweep: Sweep, *, at: int) -> None:
         run_job(job, sweep.context, report=interrupt)
 
 
-def steps_of(job: Job, sweep: Sweep) -> list[int]:
+def steps_of(job: Job, sweep: PreparedSweep) -> list[int]:
     """The LC steps that are made now, until there is a record."""
     steps: list[int] = []
     assert run_job(job, sweep.context, report=lambda report: steps.append(report["step"])).error is None
     return steps
 
 
-def files(job: Job, sweep: Sweep) -> dict[str, Any]:
+def files(job: Job, sweep: PreparedSweep) -> dict[str, Any]:
     """What the job left, but for the time that it took."""
     own = dict.fromkeys(("seconds", "finished"))
     record = json.loads(sweep.folder.record(job.id).read_text()) | own

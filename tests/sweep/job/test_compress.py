@@ -21,7 +21,7 @@ from sweep.job import checkpoint, compress
 from sweep.job.compress import Sizes, job_sizes, run_job
 from sweep.job.context import open_context, split_arrays
 from sweep.job.measure import measure, scores
-from sweep.prepare.prepared import Sweep
+from sweep.prepare.prepared import PreparedSweep
 from sweep.search.index import index_url, open_index
 from sweep.store.fields import to_json
 from sweep.store.job import Job, content_hash, versions
@@ -48,18 +48,18 @@ FIELDS = {
 }
 
 
-def begin(folder: Path, text: str = STUDY, **others: Any) -> Sweep:
+def begin(folder: Path, text: str = STUDY, **others: Any) -> PreparedSweep:
     folder.mkdir(exist_ok=True)
     return prepared(write_study(folder, text=text), folder / "out", **others)
 
 
 @pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> PreparedSweep:
     return begin(tmp_path_factory.mktemp("sweep"))
 
 
 @pytest.fixture(scope="module")
-def told(sweep: Sweep) -> tuple[Job, Record, list[dict[str, Any]]]:
+def told(sweep: PreparedSweep) -> tuple[Job, Record, list[dict[str, Any]]]:
     """A job of both prunes and quantizes, its record, and what it reported on its way."""
     job = sweep.entries[-1].jobs[0]
     reports: list[dict[str, Any]] = []
@@ -117,7 +117,7 @@ def test_a_content_hash_does_not_depend_on_the_process() -> None:
 # Done
 
 
-def test_a_record_has_every_field(sweep: Sweep, told: Any) -> None:
+def test_a_record_has_every_field(sweep: PreparedSweep, told: Any) -> None:
     job, record, _ = told
     assert set(record.to_json()) == FIELDS
     assert record.status == "done"
@@ -134,7 +134,7 @@ def test_a_record_has_every_field(sweep: Sweep, told: Any) -> None:
     assert record.to_json() == json.loads(sweep.folder.record(job.id).read_text())
 
 
-def test_the_file_is_what_the_record_says(sweep: Sweep, told: Any) -> None:
+def test_the_file_is_what_the_record_says(sweep: PreparedSweep, told: Any) -> None:
     job, record, _ = told
     data = sweep.folder.artifact(job.id).read_bytes()
     assert record.artifact_bytes == len(data)
@@ -144,7 +144,7 @@ def test_the_file_is_what_the_record_says(sweep: Sweep, told: Any) -> None:
     assert info["val"] == {"accuracy": f"{record.val.accuracy:.17f}", "n": 90}
 
 
-def test_the_accuracy_is_the_files(sweep: Sweep, told: Any) -> None:
+def test_the_accuracy_is_the_files(sweep: PreparedSweep, told: Any) -> None:
     """Counted here by hand, in a model that only the file made."""
     job, record, _ = told
     torch.manual_seed(12345)
@@ -160,7 +160,7 @@ def test_the_accuracy_is_the_files(sweep: Sweep, told: Any) -> None:
     assert sum(int(tensor.count_nonzero()) for name, tensor in model.state_dict().items() if "weight" in name) <= 211
 
 
-def test_the_sizes_known_before_training_are_those_after_it(sweep: Sweep) -> None:
+def test_the_sizes_known_before_training_are_those_after_it(sweep: PreparedSweep) -> None:
     for entry in sweep.entries:
         (job,) = entry.jobs
         record = run_job(job, sweep.context, report=lambda _: None)
@@ -172,7 +172,7 @@ def test_the_sizes_known_before_training_are_those_after_it(sweep: Sweep) -> Non
     assert low_rank.macs == 2 * (8 + 64) + 64 * 3
 
 
-def test_the_diagnostics_have_a_row_an_lc_step(sweep: Sweep, told: Any) -> None:
+def test_the_diagnostics_have_a_row_an_lc_step(sweep: PreparedSweep, told: Any) -> None:
     job, record, reports = told
     steps = json.loads(sweep.folder.diagnostics(job.id).read_text())["steps"]
     assert [step["step"] for step in steps] == list(range(21))
@@ -188,7 +188,7 @@ def test_the_diagnostics_have_a_row_an_lc_step(sweep: Sweep, told: Any) -> None:
     assert [(report["val_error"], report["gap"]) for report in reports] == [(s["val_error"], s["gap"]) for s in steps]
 
 
-def test_the_same_job_twice_gives_the_same_bits(tmp_path: Path, sweep: Sweep) -> None:
+def test_the_same_job_twice_gives_the_same_bits(tmp_path: Path, sweep: PreparedSweep) -> None:
     """In another folder, and after the process's random numbers have gone on."""
     second = begin(tmp_path)
     for place in (0, 3, 6):
@@ -201,7 +201,7 @@ def test_the_same_job_twice_gives_the_same_bits(tmp_path: Path, sweep: Sweep) ->
         assert len(set(diagnostics)) == 1
 
 
-def test_another_seed_is_another_job_with_numbers_of_its_own(tmp_path: Path, sweep: Sweep) -> None:
+def test_another_seed_is_another_job_with_numbers_of_its_own(tmp_path: Path, sweep: PreparedSweep) -> None:
     job = sweep.entries[0].jobs[0]
     other = Job.from_dict(job.as_dict() | {"seed": 1})
     first, second = (run_job(one, sweep.context, report=lambda _: None) for one in (job, other))
@@ -211,7 +211,7 @@ def test_another_seed_is_another_job_with_numbers_of_its_own(tmp_path: Path, swe
     assert first.nominal_bytes == second.nominal_bytes
 
 
-def test_direct_compression_is_the_first_step_alone(sweep: Sweep, told: Any) -> None:
+def test_direct_compression_is_the_first_step_alone(sweep: PreparedSweep, told: Any) -> None:
     job, whole, _ = told
     record = run_job(Job.from_dict(job.as_dict() | {"method": "dc"}), sweep.context, report=lambda _: None)
     assert record.status == "done"
@@ -221,7 +221,7 @@ def test_direct_compression_is_the_first_step_alone(sweep: Sweep, told: Any) -> 
     assert len(json.loads(sweep.folder.diagnostics(record.id).read_text())["steps"]) == 1
 
 
-def test_a_context_in_a_process_of_its_own_gives_the_same_numbers(sweep: Sweep, told: Any) -> None:
+def test_a_context_in_a_process_of_its_own_gives_the_same_numbers(sweep: PreparedSweep, told: Any) -> None:
     """From read-only arrays, as they come out of the object store; one torch thread."""
     job, record, _ = told
     arrays = split_arrays(sweep.context.data)
@@ -237,7 +237,7 @@ def test_a_context_in_a_process_of_its_own_gives_the_same_numbers(sweep: Sweep, 
     assert again.val == record.val
 
 
-def test_a_record_that_is_done_stays(sweep: Sweep) -> None:
+def test_a_record_that_is_done_stays(sweep: PreparedSweep) -> None:
     job = sweep.entries[1].jobs[0]
     first = run_job(job, sweep.context, report=lambda _: None)
     assert run_job(job, sweep.context, report=lambda _: None) == first
@@ -295,7 +295,7 @@ def test_outputs_that_are_nan_are_a_failed_record(tmp_path: Path) -> None:
     assert record.error.message == "DivergedError: the model's outputs hold NaN or infinity"
 
 
-def test_a_file_that_is_not_its_model_is_a_failed_record(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_not_its_model_is_a_failed_record(sweep: PreparedSweep, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was written is read back: a fault in between shows."""
     write = compress.write_whole
 
@@ -310,7 +310,7 @@ def test_a_file_that_is_not_its_model_is_a_failed_record(sweep: Sweep, monkeypat
     assert "model.lcz" in record.error.message
 
 
-def test_an_interrupt_leaves_no_record(sweep: Sweep) -> None:
+def test_an_interrupt_leaves_no_record(sweep: PreparedSweep) -> None:
     job = Job.from_dict(sweep.entries[0].jobs[0].as_dict() | {"seed": 8})
 
     def interrupt(report: dict[str, Any]) -> None:
@@ -377,7 +377,7 @@ def test_torch_says_that_there_is_no_memory_in_the_words_that_are_looked_for() -
         torch.empty(1 << 60, dtype=torch.uint8)
 
 
-def test_a_measurement_says_what_it_is_of(sweep: Sweep) -> None:
+def test_a_measurement_says_what_it_is_of(sweep: PreparedSweep) -> None:
     model = sweep.context.study.build_model()
     model.load_state_dict(sweep.context.reference)
     measured = measure(model, sweep.context.data.val, study=sweep.context.study)

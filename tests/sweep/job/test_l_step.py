@@ -13,7 +13,7 @@ from lc_core.file.artifact import load
 from lc_core.training.loop import predict
 from sweep.job.compress import run_job
 from sweep.job.context import JobContext
-from sweep.prepare.prepared import Sweep
+from sweep.prepare.prepared import PreparedSweep
 from sweep.store.record import Record
 from sweep.study import Data, Split
 from sweep.study.fingerprint import study_parts
@@ -27,12 +27,12 @@ def distilled(how: str) -> str:
     return changed("    target=Target", f"    distillation=Distillation({how}),\n    target=Target", text=IMPORTED)
 
 
-def begin(folder: Path, text: str) -> Sweep:
+def begin(folder: Path, text: str) -> PreparedSweep:
     folder.mkdir(exist_ok=True)
     return prepared(write_study(folder, text=text), folder / "out")
 
 
-def run(sweep: Sweep, *, context: JobContext | None = None, entry: int = 0) -> Record:
+def run(sweep: PreparedSweep, *, context: JobContext | None = None, entry: int = 0) -> Record:
     return run_job(sweep.entries[entry].jobs[0], context or sweep.context, report=lambda _: None)
 
 

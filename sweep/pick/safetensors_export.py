@@ -1,0 +1,152 @@
+"""A sweep's model as Hugging Face keeps models: a folder with dense weights in safetensors and a model card."""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+
+from lc_core.file.artifact import ArtifactError, read
+from sweep.pick.size_and_speed import times
+from sweep.store.files import StoreError, read_optional, write_whole
+from sweep.store.folder import SweepFolder
+from sweep.store.manifest import Manifest, read_manifest
+from sweep.store.record import Done
+
+WEIGHTS, CARD = "model.safetensors", "README.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseExport:
+    """A folder that was exported.
+
+    Attributes:
+        bytes: of the weights' file.
+        sha256: of it.
+        packed_bytes: of the packed file that it was made from.
+        parameters: numbers in it, those of buffers too.
+        accuracy: on the validation split, of `n` examples.
+        low: lower end of its 95 % interval.
+        high: upper end of it.
+        tested: whether the card states the accuracy on the test split too.
+    """
+
+    folder: str
+    bytes: int
+    sha256: str
+    packed_bytes: int
+    parameters: int
+    accuracy: float
+    n: int
+    low: float
+    high: float
+    tested: bool
+
+
+def export_safetensors(root: Path, record: Done, *, out: Path) -> DenseExport:
+    """Writes the model of a job of the sweep in `root` into the new folder `out`, which appears whole or not at all.
+
+    The weights are those that the packed file decodes to, under the names of the model's `state_dict`: they give the
+    same outputs. A tied parameter is there under each of its names.
+
+    Raises:
+        ArtifactError: the packed file is not what its record says.
+        StoreError: `out` holds something else.
+    """
+    folder, manifest = SweepFolder(root), read_manifest(root)
+    path = folder.artifact(record.id)
+    artifact = read(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != record.artifact_sha256:
+        raise ArtifactError(f"{path}: expected SHA-256 {record.artifact_sha256}, as its record says, got {digest}")
+    weights = {name: tensor.contiguous().clone() for name, tensor in artifact.weights().items()}
+    dense = safetensors.torch.save(weights, metadata={"format": "pt"})
+    test = read_optional(folder.test / f"{digest}.json")
+    exported = DenseExport(
+        folder=str(out),
+        bytes=len(dense),
+        sha256=hashlib.sha256(dense).hexdigest(),
+        packed_bytes=record.artifact_bytes,
+        parameters=sum(tensor.numel() for tensor in weights.values()),
+        accuracy=record.val.accuracy,
+        n=record.val.n,
+        low=record.val.low,
+        high=record.val.high,
+        tested=test is not None,
+    )
+    tested = None if test is None else _accuracy(test["accuracy"], test["low"], test["high"], test["n"])
+    card = model_card(exported, record, manifest, tested=tested)
+    _publish(out, {WEIGHTS: dense, CARD: card.encode()})
+    return exported
+
+
+def model_card(exported: DenseExport, record: Done, manifest: Manifest, *, tested: str | None) -> str:
+    """The card, with the YAML that Hugging Face reads at its head. `tested` says the accuracy on the test split."""
+    how = "the learning-compression algorithm" if record.method == "lc" else "direct compression, without training"
+    what = " ".join(f"{record.family}: {record.label}".split())
+    reference = manifest.reference
+    validation = _accuracy(exported.accuracy, exported.low, exported.high, exported.n)
+    return f"""---
+library_name: pytorch
+tags:
+- {json.dumps("model-compression")}
+- {json.dumps("lcsweep")}
+- {json.dumps(" ".join(record.family.split()))}
+metrics:
+- accuracy
+model_name: {json.dumps(f"{manifest.study}, {what}")}
+---
+
+# {manifest.study}, compressed
+
+The network of the study `{manifest.study}`, compressed by {how} (`{what}`, job `{record.id}`).
+`{WEIGHTS}` holds its weights dense, in as much memory as the original's. They give the compressed model's outputs.
+
+| | |
+| --- | --- |
+| base model | the reference of `{manifest.study}` ({manifest.reference_study}): {reference.parameters:,} parameters, \
+validation accuracy {reference.val.accuracy:.2%} |
+| packed file | {record.artifact_bytes:,} bytes, {times(record.artifact_bytes, record.reference_bytes)} than the \
+reference's {record.reference_bytes:,} (SHA-256 `{record.artifact_sha256}`) |
+| this file | {exported.bytes:,} bytes |
+| validation | {validation} |
+| test | {tested or "not measured"} |
+
+## How to load it
+
+`build_model` is the function that the study builds its network with.
+
+```python
+from safetensors.torch import load_file
+
+model = build_model()
+model.load_state_dict(load_file("{WEIGHTS}"))
+model.eval()
+```
+"""
+
+
+def _accuracy(accuracy: float, low: float, high: float, n: int) -> str:
+    return f"accuracy {accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, n = {n:,})"
+
+
+def _publish(out: Path, files: dict[str, bytes]) -> None:
+    """Writes the files into a folder beside `out` and renames it there. A folder that holds them already stays."""
+    if out.is_dir() and any(out.iterdir()):
+        names = {path.name for path in out.iterdir()}
+        if names == set(files) and all((out / name).read_bytes() == data for name, data in files.items()):
+            return
+        raise StoreError(f"{out}: expected a new folder, got one that holds other files; name another with --out")
+    if out.exists() and not out.is_dir():
+        raise StoreError(f"{out}: expected a new folder, got a file; name a folder with --out")
+    beside = out.absolute().with_name(f".{out.absolute().name}.{uuid.uuid4().hex[:8]}")
+    try:
+        for name, data in files.items():
+            write_whole(beside / name, data)
+        os.replace(beside, out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
