@@ -32,6 +32,7 @@ from lc_core import (
 )
 from lc_core.compressions.cast import Rounded, in_dtype
 from lc_core.task import CompressionTask
+from lc_core.training.data import Split
 from tests.lc_core.models import compressed, conv_net, mlp, randn, three_classes
 
 HALVES = [torch.float16, torch.bfloat16]
@@ -149,19 +150,25 @@ def test_an_lc_run_of_a_bfloat16_head_ends_in_codes_of_its_type(optimizer):
     tasks = plan_tasks(model, {"*": Codebook(size=3)})
     schedule = Schedule(epochs=10, lr=0.05 if optimizer == "sgd" else 0.01, batch_size=16, optimizer=optimizer)
     states = list(
-        run_lc(model, tasks, inputs, three_classes(inputs), loss=nn.functional.cross_entropy, schedule=schedule, seed=0)
+        run_lc(
+            model,
+            tasks,
+            Split(inputs, three_classes(inputs)),
+            loss=nn.functional.cross_entropy,
+            schedule=schedule,
+            seed=0,
+        )
     )
     assert [w.dtype for w in states[-1].multipliers] == [torch.float32, torch.float32]
     assert states[-1].gap < states[0].gap
-    deploy(model, tasks, states[-1], inputs=inputs, batch_size=16)
+    deploy(model, tasks, states[-1], data=Split(inputs, None), batch_size=16)
     assert model.head.weight.dtype == torch.bfloat16
     assert len(model.head.weight.unique()) <= 3
     again = list(
         run_lc(
             HalfHead(),
             tasks,
-            inputs,
-            three_classes(inputs),
+            Split(inputs, three_classes(inputs)),
             loss=nn.functional.cross_entropy,
             schedule=schedule,
             seed=0,

@@ -23,6 +23,7 @@ from lc_core import (
 )
 from lc_core.structure.accounting import count_macs, model_macs
 from lc_core.structure.surgery import TOLERANCE
+from lc_core.training.data import Split
 from tests.lc_core.models import compressed, randn, seeded
 
 
@@ -113,9 +114,11 @@ def test_an_lc_run_trains_to_codes_that_are_packed_and_loaded(name, tmp_path):
     targets = torch.arange(20) % 3
     tasks = plan_tasks(model, {"*": Codebook(size=4)})
     schedule = Schedule(epochs=20, lr=0.01, batch_size=10, optimizer="adam")
-    states = list(run_lc(model, tasks, inputs, targets, loss=nn.functional.cross_entropy, schedule=schedule, seed=0))
+    states = list(
+        run_lc(model, tasks, Split(inputs, targets), loss=nn.functional.cross_entropy, schedule=schedule, seed=0)
+    )
     assert states[-1].gap < states[0].gap
-    deploy(model, tasks, states[-1], inputs=inputs, batch_size=10)
+    deploy(model, tasks, states[-1], data=Split(inputs, None), batch_size=10)
     for task in tasks:
         assert len(model.get_parameter(task.governed.names[0]).unique()) <= 4
     path = tmp_path / "model.lcz"

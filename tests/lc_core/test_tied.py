@@ -29,6 +29,7 @@ from lc_core import (
 from lc_core.file.artifact import _digest
 from lc_core.parameters import load_weights, tied_names
 from lc_core.structure.restructure import restructured
+from lc_core.training.data import Split
 from tests.lc_core.models import compressed, randn, seeded
 
 WORDS, WIDTH = 19, 16
@@ -99,8 +100,8 @@ def test_an_lc_run_is_that_of_the_model_with_each_parameter_once(optimizer):
     runs = []
     for each, plan in zip((model, once), plans, strict=True):
         tasks = plan_tasks(each, plan)
-        states = list(run_lc(each, tasks, inputs, targets, loss=F.cross_entropy, schedule=schedule, seed=0))
-        deploy(each, tasks, states[-1], inputs=inputs, batch_size=16)
+        states = list(run_lc(each, tasks, Split(inputs, targets), loss=F.cross_entropy, schedule=schedule, seed=0))
+        deploy(each, tasks, states[-1], data=Split(inputs, None), batch_size=16)
         runs.append((states, tasks))
     for mine, its in zip(runs[0][0], runs[1][0], strict=True):
         assert (mine.gaps, mine.loss, mine.mu) == (its.gaps, its.loss, its.mu)
@@ -111,7 +112,9 @@ def test_an_lc_run_is_that_of_the_model_with_each_parameter_once(optimizer):
 
     middle = runs[0][0][len(runs[0][0]) // 2]
     again, tasks = tied(), runs[0][1]
-    later = list(run_lc(again, tasks, inputs, targets, loss=F.cross_entropy, schedule=schedule, seed=0, resume=middle))
+    later = list(
+        run_lc(again, tasks, Split(inputs, targets), loss=F.cross_entropy, schedule=schedule, seed=0, resume=middle)
+    )
     assert later[-1].gaps == runs[0][0][-1].gaps
 
 
