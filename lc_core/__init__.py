@@ -31,6 +31,7 @@ from lc_core.structure.folding import fold
 from lc_core.structure.restructure import load_structured
 from lc_core.task import CompressionTask, Governed, Joint, Plan, plan_tasks
 from lc_core.training.augmentation import Examples, PixelShifts
+from lc_core.training.data import Split
 from lc_core.training.distillation import Distillation
 from lc_core.training.loop import DivergedError, Recipe, train_reference
 
@@ -77,6 +78,7 @@ __all__ = [
     "ScaledTernary",
     "Schedule",
     "Sparse",
+    "Split",
     "Sum",
     "Ternary",
     "Tucker",
