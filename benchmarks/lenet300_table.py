@@ -31,7 +31,7 @@ from lc_core.task import Joint, Plan, plan_tasks
 from lc_core.training.loop import predict, train_reference
 from rows import Row, options, speak
 from studies.mnist import VAL, centred, load_mnist
-from studies.mnist_lenet300 import study
+from studies.mnist_lenet300 import RECIPE, study
 from sweep.job.context import settle_process
 from sweep.study import Split, accuracy
 
@@ -108,7 +108,7 @@ def train_one(seed: int, settings: Settings) -> None:
     train, _ = splits(validate=settings.validate)
     torch.manual_seed(seed)
     model = study.build_model()
-    train_reference(model, train, loss=study.loss, recipe=replace(study.reference, seed=seed))
+    train_reference(model, train, loss=study.loss, recipe=replace(RECIPE, seed=seed))
     torch.save(model.state_dict(), Path(settings.folder, f"{seed}.pt"))
 
 
@@ -129,7 +129,7 @@ def run_one(name: str, seed: int, settings: Settings) -> Run:
     assert study.augment
     inputs = study.augment(train.inputs)
     if settings.plain:
-        schedule, inputs = replace(schedule, lr=study.reference.lr), train.inputs
+        schedule, inputs = replace(schedule, lr=RECIPE.lr), train.inputs
     tasks = plan_tasks(model, task.plan)
     errors = [error()]
     for state in run_lc(model, tasks, Split(inputs, train.targets), loss=study.loss, schedule=schedule, seed=seed):

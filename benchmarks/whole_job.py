@@ -30,7 +30,7 @@ from lc_core.training.data import Split
 from lc_core.training.loop import train_reference
 from lc_core.training.optimizers import Optimizer
 from rows import Row, options, speak
-from studies.mnist_lenet300 import study
+from studies.mnist_lenet300 import RECIPE, study
 from sweep.job import compress, measure
 from sweep.job.context import JobContext, settle_process
 from sweep.store.folder import SweepFolder
@@ -58,7 +58,7 @@ def shares() -> tuple[Counter[str], float]:
     """Seconds of one job by part, and in all."""
     settle_process()
     data, model = study.load_data(), study.seeded_model()
-    recipe = dataclasses.replace(study.reference, epochs=5)
+    recipe = dataclasses.replace(RECIPE, epochs=5)
     train_reference(model, Split(data.train.inputs, data.train.targets), loss=study.loss, recipe=recipe)
     spent: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as timing:

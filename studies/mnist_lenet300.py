@@ -57,12 +57,15 @@ KEEP = (0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.04, 0.03, 0.025, 0.02, 0.015, 0.01)
 SIZE = (64, 32, 16, 8, 4, 3, 2)
 RANK = (80, 60, 50, 40, 30, 25, 20, 15, 12, 10, 8, 6)
 
+RECIPE = Recipe(epochs=40, lr=0.1, batch_size=256)
+"""Of the reference."""
+
 study = Study(
     name="mnist_lenet300",
     build_model=build_model,
     load_data=load_data,
     loss=nn.functional.cross_entropy,
-    reference=Recipe(epochs=40, lr=0.1, batch_size=256),
+    reference=RECIPE,
     schedule=Schedule(epochs=20, lr=0.3, batch_size=256),
     augment=augment,
     families=(

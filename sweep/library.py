@@ -20,7 +20,8 @@ from sweep.store import remote
 from sweep.store.job import Method
 from sweep.store.manifest import read_manifest
 from sweep.study import Study
-from sweep.study.loading import StudyError, StudySource, is_loading
+from sweep.study.errors import StudyError
+from sweep.study.loading import StudySource, is_loading
 from sweep.study.named import importable, script
 
 

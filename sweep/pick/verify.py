@@ -27,7 +27,8 @@ from sweep.store.record import Done, Score
 from sweep.store.records import read_job
 from sweep.study import Data, Study
 from sweep.study.earlier import has_hash
-from sweep.study.loading import StudyError, StudySource, load_splits, load_study
+from sweep.study.errors import StudyError
+from sweep.study.loading import StudySource, load_splits, load_study
 
 EXAMPLES = 1000
 """The most examples of the validation split on which outputs are compared."""

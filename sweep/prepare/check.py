@@ -20,7 +20,7 @@ from lc_core.task import CompressionTask
 from lc_core.training.nest import Nest, leaves, map_nest
 from sweep.store.job import Configuration
 from sweep.study import Data, Study, check_levels
-from sweep.study.loading import StudyError, users_code
+from sweep.study.errors import StudyError, users_code
 
 MOST = 1 << 20
 """Weights that a C step of the check compresses at once; of larger layers the levels are only checked for fit."""

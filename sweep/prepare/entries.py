@@ -12,7 +12,7 @@ from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
 from sweep.store.records import read_records
 from sweep.study import Study
-from sweep.study.loading import StudyError
+from sweep.study.errors import StudyError
 
 
 def entries_of(options: Options, context: JobContext, *, study_hash: str) -> tuple[Entry, ...]:

@@ -1,4 +1,4 @@
-"""Opens a sweep's folder: trains the reference where it is missing, and writes or checks sweep.json."""
+"""Opens a sweep's folder: trains or takes the reference where it is missing, and writes or checks sweep.json."""
 
 import tempfile
 import uuid
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lc_core.file.artifact import encode, read
-from lc_core.training.loop import train_reference
+from lc_core.training.loop import Recipe, train_reference
 from sweep.job.context import JobContext, settle_process
 from sweep.job.measure import measure
 from sweep.prepare.options import Options
@@ -14,10 +14,14 @@ from sweep.store.files import StoreError, write_json, write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.job import content_hash, versions
 from sweep.store.manifest import Manifest, Reference, read_manifest
-from sweep.study import Data, Study
-from sweep.study.loading import lasting_reference, users_code
+from sweep.store.record import Score
+from sweep.study import Checkpoint, Data, Study
+from sweep.study.errors import users_code
+from sweep.study.loading import lasting_reference
 
 Say = Callable[[str], None]
+EXPECTED_WITHIN = 0.01
+"""A measured score this far from the expected one is nothing to mention: one point."""
 
 
 def open_folder(
@@ -38,11 +42,13 @@ def open_folder(
         )
     _make_writable(folder.root)
     if not _reference_fits(folder, content_hash(parts)):
-        _train_reference(folder, study, data, content_hash(parts), say=say)
+        _write_reference(folder, study, data, content_hash(parts), say=say)
         manifest = None
     if manifest is None:
         manifest = _new_manifest(folder, study, data, options, parts)
         write_json(folder.manifest, manifest.to_json())
+    if isinstance(study.reference, Checkpoint) and study.reference.expected is not None:
+        _compare(manifest.reference.val, study.reference.expected, say=say)
     return manifest
 
 
@@ -82,21 +88,35 @@ def _reference_fits(folder: SweepFolder, study_hash: str) -> bool:
     return bool(read(folder.reference).info["study_hash"] == study_hash)
 
 
-def _train_reference(folder: SweepFolder, study: Study, data: Data, study_hash: str, *, say: Say) -> None:
-    say(_what_is_done(study))
+def _write_reference(folder: SweepFolder, study: Study, data: Data, study_hash: str, *, say: Say) -> None:
     settle_process()
-    model = study.seeded_model()
-    with users_code(f"study {study.name}: training the reference failed"):
-        train_reference(model, data.train, loss=study.loss, recipe=study.reference, forward=study.forward)
+    model, recipe = study.seeded_model(), study.reference
+    if isinstance(recipe, Checkpoint):
+        say(f"the reference of {study.name} is the checkpoint {recipe}, taken as it is: nothing is trained")
+        recipe.load_into(model)
+    else:
+        say(_what_is_done(study.name, recipe))
+        with users_code(f"study {study.name}: training the reference failed"):
+            train_reference(model, data.train, loss=study.loss, recipe=recipe, forward=study.forward)
     info = {"study": study.name, "study_hash": study_hash}
     write_whole(folder.reference, encode((), (), model.state_dict(), info=info))
 
 
-def _what_is_done(study: Study) -> str:
+def _what_is_done(name: str, recipe: Recipe) -> str:
     """What becomes of the study's model, in a line."""
-    if study.reference.epochs == 0:
-        return f"taking the reference of {study.name} as it is: no epochs of training"
-    return f"training the reference of {study.name}: {study.reference.epochs:g} epochs"
+    if recipe.epochs == 0:
+        return f"taking the reference of {name} as it is: no epochs of training"
+    return f"training the reference of {name}: {recipe.epochs:g} epochs"
+
+
+def _compare(found: Score, expected: float, *, say: Say) -> None:
+    """Says so where the reference's score is not the one that the user knows."""
+    if abs(found.accuracy - expected) > EXPECTED_WITHIN:
+        say(
+            f"WARNING: the checkpoint measures {found.accuracy:.2%} on validation ({found.n:,} examples, 95 % interval "
+            f"{found.low:.2%} to {found.high:.2%}), and {expected:.2%} was expected. Does load_data prepare inputs as "
+            "in training (scale, mean and deviation, size, order of channels)? Is the expected score of this split?"
+        )
 
 
 def _new_manifest(folder: SweepFolder, study: Study, data: Data, options: Options, parts: dict[str, str]) -> Manifest:

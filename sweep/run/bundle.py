@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sweep.study import Study
-from sweep.study.loading import StudyError, StudySource
+from sweep.study.errors import StudyError
+from sweep.study.loading import StudySource
 
 FOLDER = "lcsweep_users_folder"  # a package without code, by which a worker finds where Ray unpacked it
 # Ray names a package by its content, and unpacks a job's working directory with the same content to the same place, but

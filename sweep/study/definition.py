@@ -18,6 +18,7 @@ from lc_core.training.loop import Loss, Recipe
 from lc_core.training.reading import Separate, separate
 from sweep.criteria import Target
 from sweep.store.job import Configuration, Level
+from sweep.study.checkpoint import Checkpoint
 
 Metric = Callable[[Any, Any], Tensor]
 """(outputs, targets) -> a score in [0, 1] for each example (n,); its mean is the metric, higher is better."""
@@ -114,10 +115,10 @@ class Study:
 
     Attributes:
         name: the name of the results' folder.
-        build_model: returns the untrained network; called with torch's seed set.
+        build_model: returns the network, with the weights that a `Recipe` starts from; called with torch's seed set.
         load_data: returns the three splits.
         loss: (outputs, targets) -> the batch's mean loss.
-        reference: how the reference is trained.
+        reference: how the reference is trained (`Recipe`), or the trained weights to take as they are (`Checkpoint`).
         families: the compressions to try.
         schedule: of each LC job.
         metrics: name -> metric. Targets, fronts and picks use the one called "accuracy".
@@ -136,7 +137,7 @@ class Study:
     build_model: Callable[[], nn.Module]
     load_data: Callable[[], Data]
     loss: Loss
-    reference: Recipe
+    reference: Recipe | Checkpoint
     families: tuple[Family, ...]
     schedule: Schedule
     metrics: Mapping[str, Metric] = field(default_factory=lambda: {"accuracy": accuracy})

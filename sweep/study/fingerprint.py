@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from lc_core.training.data import Split, call
+from lc_core.training.loop import Recipe
 from lc_core.training.nest import leaves
 from lc_core.training.reading import Indexed, separate
-from sweep.study import Data, Study
+from sweep.study import Checkpoint, Data, Study
+from sweep.study.checkpoint import weights_hash
 from sweep.study.source import source_of
 
 PROBED = 64
@@ -57,7 +59,8 @@ def study_parts(study: Study, data: Data, *, names: Names = PUBLIC) -> dict[str,
     The user's code is hashed as its syntax tree, without docstrings, comments and layout, together with the values that
     it closes over and with the constants, functions and classes of the user's that it names. Functions and classes of
     lcsweep count by their name. The module or file that code lies in does not count. The initial weights count by their
-    norm to four digits: another initialisation or checkpoint changes it, another machine does not.
+    norm to four digits: another initialisation changes it, another machine does not. A `Checkpoint` counts by its
+    weights, wherever they lie.
 
     `names` are today's, or those of an earlier release (`sweep.study.earlier`).
     """
@@ -79,8 +82,16 @@ def study_parts(study: Study, data: Data, *, names: Names = PUBLIC) -> dict[str,
         "model": _hash([_code(study.build_model, names), repr(model), shapes, layers, f"{norm:.4g}"]),
         "data": _hash(_examples(data, names)),
         "loss": _hash([_code(study.loss, names), metrics, *followed]),
-        "reference": _hash(asdict(study.reference)),
+        "reference": _reference(study.reference, model),
     }
+
+
+def _reference(reference: Recipe | Checkpoint, model: nn.Module) -> str:
+    """The hash of how the reference is trained, or of the checkpoint's weights, which are loaded into `model`."""
+    if isinstance(reference, Recipe):
+        return _hash(asdict(reference))
+    reference.load_into(model)
+    return _hash(["checkpoint", weights_hash(model)])
 
 
 def _examples(data: Data, names: Names) -> list[str]:

@@ -1,23 +1,18 @@
 """Loads a study and its data."""
 
-import contextlib
 import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from sweep.study import Data, Study
+from sweep.study import Checkpoint, Data, Study
+from sweep.study.errors import StudyError, users_code
 from sweep.study.named import UNNAMED, folder_of, script
 from sweep.study.splits import splits_of
-
-
-class StudyError(ValueError):
-    """A study cannot be found, imported or used; the message is one line that says why and what was expected."""
-
 
 StudySource = str | Study
 """A study: the object, or how to load it (a module, `module:name`, or a path to a .py file)."""
@@ -66,6 +61,8 @@ def load_study(reference: StudySource, *, user_folder: str, also: str | None = N
             f"study {reference!r}: expected a Study called {name!r} in {location}, found {what}; "
             f"its studies: {', '.join(names) or 'none'}"
         )
+    if isinstance(found.reference, Checkpoint) and module.__file__:
+        return replace(found, reference=found.reference.within(Path(module.__file__).parent))
     return found
 
 
@@ -93,18 +90,6 @@ def lasting_reference(reference: StudySource, *, user_folder: str) -> str:
     return f"{Path(user_folder, location).resolve()}{colon}{name}" if location.endswith(".py") else reference
 
 
-@contextlib.contextmanager
-def users_code(what: str) -> Iterator[None]:
-    """Turns an error in the user's code into a StudyError of one line: `what` failed, the error, its file and line."""
-    try:
-        yield
-    except StudyError:
-        raise
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        reason = " ".join(str(error).split())
-        raise StudyError(f"{what}: {type(error).__name__}: {reason}{_where(error)}") from error
-
-
 def load_splits(study: Study) -> Data:
     """The study's data, each split as a `lc_core.training.data.Source`.
 
@@ -130,16 +115,6 @@ def _import(location: str, user_folder: str) -> ModuleType:
             raise StudyError(
                 f"study {location!r} does not import: {error}; is a package that it needs missing?"
             ) from error
-
-
-def _where(error: BaseException) -> str:
-    """ " (file:line)" of where `error` was raised; "" for a SyntaxError, whose text says it."""
-    if isinstance(error, SyntaxError):
-        return ""
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    return f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})" if trace else ""
 
 
 def _check_neighbours(module: ModuleType, folders: list[str], *, what: str) -> None:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from sweep.study.loading import StudyError
+from sweep.study.errors import StudyError
 
 
 def source_of(code: Callable[..., Any]) -> str:

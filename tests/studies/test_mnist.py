@@ -14,7 +14,8 @@ from lc_core.training.data import Split
 from lc_core.training.loop import predict, train_reference
 from studies import mnist, mnist_lenet5, mnist_lenet300
 from sweep.study import accuracy, check_levels
-from sweep.study.loading import StudyError, load_splits
+from sweep.study.errors import StudyError
+from sweep.study.loading import load_splits
 
 
 def write_mnist(folder, *, name=mnist.FILES[0], content=None, packed=True):

@@ -16,7 +16,8 @@ from reports.figures.formats import encode
 from sweep.pick.pareto import front
 from sweep.run import driver
 from sweep.study import Study
-from sweep.study.loading import StudyError, load_study
+from sweep.study.errors import StudyError
+from sweep.study.loading import load_study
 from tests.sweep.tiny import STUDY, changed, edit, lcsweep, run_here, tree, write_study
 
 RUN = "runs/tiny"
@@ -44,7 +45,7 @@ def test_run_can_be_called_whatever_was_imported_before(tmp_path: Path, before: 
     """The package has a folder of that name."""
     code = f"{before}from sweep import run\nimport sweep.run.driver as driver\nassert driver.Outcome\nrun('nowhere.py')"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "sweep.study.loading.StudyError: study" in done.stderr
+    assert "sweep.study.errors.StudyError: study" in done.stderr
     assert "nowhere.py': no such file" in done.stderr
 
 

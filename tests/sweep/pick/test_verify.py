@@ -19,7 +19,8 @@ from sweep.store.files import StoreError
 from sweep.store.folder import SweepFolder
 from sweep.store.record import Record
 from sweep.store.records import read_records
-from sweep.study.loading import StudyError, load_study
+from sweep.study.errors import StudyError
+from sweep.study.loading import load_study
 from tests.sweep.tiny import STUDY, changed, edit, tree, write_study
 
 pytestmark = pytest.mark.usefixtures("without_onnx")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from sweep.run import bundle
-from sweep.study.loading import StudyError, load_study
+from sweep.study.errors import StudyError
+from sweep.study.loading import load_study
 from tests.sweep.tiny import folders_and_files, write_study
 
 SENT = ["beside.py", "labels.txt", "package", "package/__init__.py", bundle.MARK, "tiny.py"]

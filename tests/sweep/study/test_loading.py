@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from sweep.study import Study
+from sweep.study.errors import StudyError
 from sweep.study.fingerprint import study_parts
-from sweep.study.loading import StudyError, load_study
+from sweep.study.loading import load_study
 from tests.sweep.tiny import STUDY, changed, write_study
 
 numbers = itertools.count()

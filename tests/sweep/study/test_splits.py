@@ -15,8 +15,9 @@ from lc_core.training.data import Split
 from lc_core.training.reading import Indexed, Streamed
 from sweep.job.context import open_context, split_arrays
 from sweep.study import Data, Family, Study, accuracy
+from sweep.study.errors import StudyError
 from sweep.study.fingerprint import study_parts
-from sweep.study.loading import StudyError, load_splits
+from sweep.study.loading import load_splits
 from tests.sweep.tiny import STUDY, changed, prepared, run_all, write_study
 
 X, Y = torch.randn(60, 8, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3
