@@ -119,7 +119,8 @@ class Study:
         load_data: returns the three splits.
         loss: (outputs, targets) -> the batch's mean loss.
         reference: how the reference is trained (`Recipe`), or the trained weights to take as they are (`Checkpoint`).
-        families: the compressions to try.
+        families: the compressions to try; none for the standard ones of the model
+            (`sweep.study.families.standard`).
         schedule: of each LC job.
         metrics: name -> metric. Targets, fronts and picks use the one called "accuracy".
         target: what a model must meet, unless the command names a target.
@@ -138,7 +139,7 @@ class Study:
     load_data: Callable[[], Data]
     loss: Loss
     reference: Recipe | Checkpoint
-    families: tuple[Family, ...]
+    families: tuple[Family, ...] = field(default=(), kw_only=True)
     schedule: Schedule
     metrics: Mapping[str, Metric] = field(default_factory=lambda: {"accuracy": accuracy})
     target: Target | None = None
@@ -149,8 +150,8 @@ class Study:
 
     def __post_init__(self) -> None:
         names = [family.name for family in self.families]
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"families: expected one or more, each with a name of its own, got {names}")
+        if len(set(names)) < len(names):
+            raise ValueError(f"families: expected a name of its own for each, got {names}")
         if "accuracy" not in self.metrics:
             raise ValueError(f"metrics: expected one named 'accuracy', got {sorted(self.metrics)}")
         if not re.fullmatch(r"\w[\w.-]*", self.name):

@@ -11,6 +11,7 @@ from types import ModuleType
 
 from sweep.study import Checkpoint, Data, Study
 from sweep.study.errors import StudyError, users_code
+from sweep.study.families import completed
 from sweep.study.named import UNNAMED, folder_of, script
 from sweep.study.splits import splits_of
 
@@ -29,15 +30,16 @@ def load_study(reference: StudySource, *, user_folder: str, also: str | None = N
     """The study that `reference` names: a module, `module:name`, or a path to a .py file (or `path:name`).
 
     Args:
-        reference: without a name, the module's `study` is taken. A Study is returned as it is.
+        reference: without a name, the module's `study` is taken. A Study is returned with its families.
         user_folder: the user's current folder. Paths are relative to it. It is appended to `sys.path`, never put first.
         also: another folder to append to `sys.path`.
 
     Raises:
-        StudyError: there is no such module, it does not import, or it holds no such study.
+        StudyError: there is no such module, it does not import, it holds no such study, or names no families and the
+            standard ones do not fit its model.
     """
     if isinstance(reference, Study):
-        return reference
+        return completed(reference)
     folders = [folder for folder in (user_folder, also) if folder is not None]
     make_importable(*folders)
     if reference == UNNAMED:
@@ -62,8 +64,8 @@ def load_study(reference: StudySource, *, user_folder: str, also: str | None = N
             f"its studies: {', '.join(names) or 'none'}"
         )
     if isinstance(found.reference, Checkpoint) and module.__file__:
-        return replace(found, reference=found.reference.within(Path(module.__file__).parent))
-    return found
+        found = replace(found, reference=found.reference.within(Path(module.__file__).parent))
+    return completed(found)
 
 
 def make_importable(*folders: str) -> None:

@@ -110,7 +110,6 @@ def test_configurations_come_loosest_first_and_a_grid_takes_the_levels_it_names(
 @pytest.mark.parametrize(
     ("others", "families", "message"),
     [
-        ({}, [], "families: expected one or more"),
         ({}, ["prune", "prune"], r"families: .* got \['prune', 'prune'\]"),
         ({"metrics": {"loss": accuracy}}, ["prune"], r"metrics: expected one named 'accuracy', got \['loss'\]"),
         ({"name": ""}, ["prune"], "name: expected letters"),
