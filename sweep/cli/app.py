@@ -3,10 +3,11 @@
 Commands import heavy libraries inside their functions: `--help` and `status` load no torch, ray or pandas.
 """
 
+import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +16,7 @@ from sweep.cli.check import check
 from sweep.cli.compare import compare
 from sweep.cli.console import DONE, ERROR, INTERRUPTED, NOT_VERIFIED, USAGE, UsageError, fail
 from sweep.cli.export import export
+from sweep.cli.init import init
 from sweep.cli.pick import pick
 from sweep.cli.report import report
 from sweep.cli.run import run
@@ -28,15 +30,30 @@ EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx"}
 CommandLineError: type[Any] = typer.BadParameter.__mro__[2]  # ClickException, which typer vendors and does not export
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Compress a trained PyTorch network in many ways at once, and find the smallest one that is accurate enough.",
     epilog="Exit codes: 0 done; 1 error; 2 wrong command line; 3 some jobs failed; 4 no model meets the target; "
     "5 a file failed verification; 130 interrupted.",
 )
-for command in (check, run, status, report, compare, pick, export, verify, bench):
+for command in (init, check, run, status, report, compare, pick, export, verify, bench):
     app.command()(command)
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        print(f"lcsweep {importlib.metadata.version('lcsweep')}")
+        raise typer.Exit
+
+
+@app.callback()
+def lcsweep(
+    version: Annotated[
+        bool, typer.Option("--version", callback=lambda value: _print_version(wanted=value), is_eager=True)
+    ] = False,
+) -> None:
+    """The options of `lcsweep` itself; --version has done its work by now."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

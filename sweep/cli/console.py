@@ -16,15 +16,24 @@ DONE, ERROR, USAGE, SOME_FAILED, NO_MODEL, NOT_VERIFIED, INTERRUPTED = 0, 1, 2, 
 Folder = Annotated[
     str, typer.Argument(metavar="DIR", help="The sweep's folder, such as runs/digits_mlp or s3://bucket/digits_mlp.")
 ]
+TARGET = "Target"
 MaxDrop = Annotated[
     float | None,
-    typer.Option(metavar="F", help="Target: at most this far below the reference's accuracy (0.01 is one point)."),
+    typer.Option(
+        metavar="F",
+        rich_help_panel=TARGET,
+        help="Target: at most this far below the reference's accuracy (0.01 is one point).",
+    ),
 ]
 Relative = Annotated[
-    bool, typer.Option("--relative", help="--max-drop is a fraction of the reference's accuracy instead.")
+    bool,
+    typer.Option(
+        "--relative", rich_help_panel=TARGET, help="--max-drop is a fraction of the reference's accuracy instead."
+    ),
 ]
 MinAccuracy = Annotated[
-    float | None, typer.Option(metavar="F", help="Target: at least this accuracy, as a fraction (0.97).")
+    float | None,
+    typer.Option(metavar="F", rich_help_panel=TARGET, help="Target: at least this accuracy, as a fraction (0.97)."),
 ]
 
 DATA = "LCSWEEP_DATA"

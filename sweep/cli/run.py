@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from sweep.search.open import SweepSearch
 
 
+SEARCH, SEEDS, MACHINES, RESULTS = "What to run", "Seeds", "Where it runs", "Where results go"
+"""The groups of the options in the help."""
+
+
 class SearchName(StrEnum):
     """How the next job is chosen."""
 
@@ -64,42 +68,68 @@ def run(
     search: Annotated[
         SearchName,
         typer.Option(
+            rich_help_panel=SEARCH,
             help="grid: run the study's whole grid; smallest: find the smallest model that meets the target; tpe: the "
-            "same with Optuna's TPE sampler; pareto: trade error against bytes."
+            "same with Optuna's TPE sampler; pareto: trade error against bytes.",
         ),
     ] = SearchName.grid,
     max_drop: MaxDrop = None,
     relative: Relative = False,
     min_accuracy: MinAccuracy = None,
-    trials: Annotated[int | None, typer.Option(min=1, metavar="N", help="Start at most N jobs.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Run N jobs at a time; by default as many as fit.")
+    trials: Annotated[
+        int | None, typer.Option(rich_help_panel=SEARCH, min=1, metavar="N", help="Start at most N jobs.")
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, metavar="R", help="Seeds for each configuration.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, metavar="S", help="The first seed.")] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            rich_help_panel=MACHINES, min=1, metavar="N", help="Run N jobs at a time; by default as many as fit."
+        ),
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option(rich_help_panel=SEEDS, min=1, metavar="R", help="Seeds for each configuration.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(rich_help_panel=SEEDS, min=0, metavar="S", help="The first seed.")] = 0,
     confirm: Annotated[
         int,
-        typer.Option(min=0, metavar="R", help="Confirm a search's winner on at least R further seeds; 0: do not."),
+        typer.Option(
+            rich_help_panel=SEEDS,
+            min=0,
+            metavar="R",
+            help="Confirm a search's winner on at least R further seeds; 0: do not.",
+        ),
     ] = 3,
     macs: Annotated[
-        bool, typer.Option("--macs", help="With --search pareto: minimise multiply-accumulates (MACs) too.")
+        bool,
+        typer.Option(
+            "--macs", rich_help_panel=SEARCH, help="With --search pareto: minimise multiply-accumulates (MACs) too."
+        ),
     ] = False,
     method: Annotated[
-        MethodName, typer.Option(help="lc: the LC algorithm; dc: direct compression, without training.")
+        MethodName,
+        typer.Option(rich_help_panel=SEARCH, help="lc: the LC algorithm; dc: direct compression, without training."),
     ] = MethodName.lc,
     out: Annotated[
-        str | None, typer.Option(metavar="DIR", help="The sweep's folder or URL; by default runs/<study>.")
+        str | None,
+        typer.Option(
+            rich_help_panel=RESULTS, metavar="DIR", help="The sweep's folder or URL; by default runs/<study>."
+        ),
     ] = None,
     storage: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where Optuna keeps its study; by default DIR/study.db.")
+        str | None,
+        typer.Option(
+            rich_help_panel=RESULTS, metavar="URL", help="Where Optuna keeps its study; by default DIR/study.db."
+        ),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(metavar="ADDR", help="Run on this Ray cluster: auto or HOST:PORT.")
+        str | None,
+        typer.Option(rich_help_panel=MACHINES, metavar="ADDR", help="Run on this Ray cluster: auto or HOST:PORT."),
     ] = None,
     gpus_per_job: Annotated[
-        float, typer.Option(min=0, metavar="F", help="GPUs for each job; may be a fraction.")
+        float, typer.Option(rich_help_panel=MACHINES, min=0, metavar="F", help="GPUs for each job; may be a fraction.")
     ] = 0.0,
-    track: Annotated[TrackerName | None, typer.Option(help="Log every LC step to this tracker too.")] = None,
+    track: Annotated[
+        TrackerName | None, typer.Option(rich_help_panel=RESULTS, help="Log every LC step to this tracker too.")
+    ] = None,
     data: DataFolder = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the jobs with their sizes, the time and the disk space; run none.")

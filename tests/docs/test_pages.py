@@ -72,8 +72,10 @@ def test_python_on_a_page_is_python(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "commands.md"], ids=named)
 def test_every_command_and_option_is_there(page: Path) -> None:
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    options = {option for command in commands.values() for parameter in command.params for option in parameter.opts}
+    whole = typer.main.get_command(app)
+    commands = whole.commands  # type: ignore[attr-defined]
+    parameters = [parameter for command in (whole, *commands.values()) for parameter in command.params]
+    options = {option for parameter in parameters for option in parameter.opts}
     assert set(re.findall(r"^\| `lcsweep (\w+)", read(page), re.MULTILINE)) == set(commands)
     said = re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", read(page))
     assert said

@@ -1,6 +1,7 @@
 """The command line: what it prints, its exit codes, and what it says when it is given something wrong."""
 
 import contextlib
+import importlib.metadata
 import io
 import itertools
 import json
@@ -343,7 +344,7 @@ def test_a_pick_that_misses_its_target_exits_with_4_and_is_given(finished: Path)
     assert json.loads(FOLDER.pick.read_text())["meets_target"] is False
 
 
-COMMANDS = ("run", "status", "report", "compare", "pick", "export", "verify", "bench")
+COMMANDS = ("init", "run", "status", "report", "compare", "pick", "export", "verify", "bench")
 
 
 def test_help_lists_the_commands_and_the_exit_codes() -> None:
@@ -368,8 +369,27 @@ def test_help_lists_the_commands_and_the_exit_codes() -> None:
 def test_every_command_has_help(command: str) -> None:
     said = lcsweep(command, "--help")
     assert said.code == 0
+    assert lcsweep(command, "-h") == said
     assert f"lcsweep {command}" in said.out
     assert "--trial " not in said.out
+
+
+def test_the_options_of_run_are_in_groups() -> None:
+    """Each but --data, --dry-run and --help, which stand alone."""
+    parts = re.split(r"^.*─ ([A-Z][\w ]+) ─.*$", lcsweep("run", "-h").out, flags=re.MULTILINE)
+    groups = {name: set(re.findall(r"--[a-z-]+", lines)) for name, lines in zip(parts[1::2], parts[2::2], strict=True)}
+    assert groups["Target"] >= {"--max-drop", "--relative", "--min-accuracy"}
+    assert groups["What to run"] >= {"--search", "--trials", "--macs", "--method"}
+    assert groups["Seeds"] >= {"--repeats", "--seed", "--confirm"}
+    assert groups["Where it runs"] >= {"--workers", "--address", "--gpus-per-job"}
+    assert groups["Where results go"] >= {"--out", "--storage", "--track"}
+    assert {"--data", "--dry-run", "--help"} <= groups["Options"]
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    said = lcsweep("--version")
+    assert (said.code, said.out, said.err) == (0, f"lcsweep {importlib.metadata.version('lcsweep')}\n", "")
+    assert lcsweep("--version", "run") == said
 
 
 # What the commands print
@@ -620,6 +640,13 @@ def test_the_installed_command_exits_with_the_code_and_one_line(finished: Path) 
     assert_refused(installed("run"), console.USAGE, "Missing argument")
     Path("spoilt.lcz").write_bytes(artifact().read_bytes()[:-5])
     assert_refused(installed("verify", "spoilt.lcz"), console.NOT_VERIFIED, "spoilt.lcz: expected a whole packed model")
+
+
+def test_the_shell_completes_commands() -> None:
+    command = Path(sys.executable).with_name("lcsweep")
+    asked = {"_LCSWEEP_COMPLETE": "complete_bash", "COMP_WORDS": "lcsweep sta", "COMP_CWORD": "1"}
+    done = subprocess.run([command], env=os.environ | asked, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout.split(), done.stderr) == (["status"], "")
 
 
 def test_a_closed_pipe_is_no_traceback(finished: Path) -> None:
