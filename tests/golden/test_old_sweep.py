@@ -105,6 +105,7 @@ def test_it_goes_on(old: Path) -> None:
     assert (summary["started"], summary["known"]) == (6, 4)
 
 
+@pytest.mark.usefixtures("png_only")
 def test_it_reports_and_picks_and_its_file_is_verified(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweep.pick.verify.has_onnx", lambda: False)
     assert lcsweep("report", "sweep").code == 0

@@ -520,6 +520,7 @@ def test_status_tells_what_is_done_and_what_failed(finished: Path) -> None:
     assert facts["failed"][0]["error"]["message"] == "ValueError: out of luck"
 
 
+@pytest.mark.usefixtures("png_only")
 def test_json_is_one_object_on_standard_output_and_nothing_else(finished: Path) -> None:
     lines = [
         ("report", RUN, "--json"),

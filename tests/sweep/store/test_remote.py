@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,7 @@ def cloud(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return (finished / "runs" / "tiny").rename(finished / "cloud")
 
 
+@pytest.mark.usefixtures("without_onnx", "png_only")
 def test_reading_commands_take_a_url(cloud: Path) -> None:
     url = cloud.as_uri()
     status = lcsweep("status", url, "--json")
@@ -33,6 +37,30 @@ def test_reading_commands_take_a_url(cloud: Path) -> None:
     assert Path("model.lcz").read_bytes() == SweepFolder(cloud).artifact(picked.json["id"]).read_bytes()
     assert lcsweep("report", url).code == 0
     assert (cloud / "report" / "index.html").is_file()
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Answers each request with 403 and no words."""
+
+    def do_GET(self) -> None:
+        self.send_response(403)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def refusing_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An S3 on this machine that lets nobody in. Without an S3, Arrow asks again for six seconds."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+        yield
+        server.shutdown()
 
 
 def test_only_what_is_missing_or_changed_is_brought(cloud: Path) -> None:
@@ -90,6 +118,7 @@ def test_a_jobs_record_is_put_last_and_a_done_one_stays(cloud: Path, monkeypatch
 
 
 @pytest.mark.parametrize("url", ["ftp://host/folder", "s3://"])
+@pytest.mark.usefixtures("refusing_s3")
 def test_a_url_that_leads_nowhere_is_one_line(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     said = lcsweep("status", url)
