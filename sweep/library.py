@@ -3,9 +3,11 @@
 The command line does the same, and either continues what the other began.
 """
 
+import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -109,10 +111,7 @@ def run(
 
 
 class _Lines(io.StringIO):
-    """A notebook's output, which takes lines but cannot redraw a table, though its stream says that it is a terminal.
-
-    Closing it leaves the notebook's stream open.
-    """
+    """A notebook's output: it takes lines, but cannot redraw a table, though its stream says that it is a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
@@ -125,10 +124,11 @@ class _Lines(io.StringIO):
         self._stream.flush()
 
 
-def _stream() -> TextIO:
+@contextlib.contextmanager
+def _stream() -> Iterator[TextIO]:
     """Where the progress goes."""
-    stream = own_stream(sys.stdout)
-    return _Lines(stream) if stream is sys.stdout else stream
+    with own_stream(sys.stdout) as stream:
+        yield _Lines(stream) if stream is sys.stdout else stream
 
 
 def load_sweep(folder: str | Path, *, study: StudySource | None = None) -> Sweep:

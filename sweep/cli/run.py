@@ -176,7 +176,8 @@ def _run(options: "Options") -> int:
     """Runs the sweep and prints what it does; the exit code."""
     from sweep.run.process import own_stream
 
-    sweep, outcome = carry_out(options, say=say, stream=own_stream(sys.stdout))
+    with own_stream(sys.stdout) as stream:
+        sweep, outcome = carry_out(options, say=say, stream=stream)
     failed = outcome.summary.failed
     say(run_text.what_next(options.url or sweep.folder.root, failed=failed))
     if failed:

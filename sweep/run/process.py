@@ -46,15 +46,18 @@ class Interruption:
         self.asked = True
 
 
-def own_stream(stream: TextIO) -> TextIO:
-    """A stream to the same file or terminal, which `redirected` does not redirect.
+@contextlib.contextmanager
+def own_stream(stream: TextIO) -> Iterator[TextIO]:
+    """A stream to the same file or terminal, which `redirected` does not redirect; closed at the end.
 
     A stream that does not write to a file descriptor, such as a notebook's or a buffer, is returned as it is.
     """
     if not _has_descriptor(stream):
-        return stream
+        yield stream
+        return
     stream.flush()
-    return os.fdopen(os.dup(stream.fileno()), "w", encoding=stream.encoding, errors="replace", buffering=1)
+    with os.fdopen(os.dup(stream.fileno()), "w", encoding=stream.encoding, errors="replace", buffering=1) as own:
+        yield own
 
 
 def _has_descriptor(stream: TextIO) -> bool:

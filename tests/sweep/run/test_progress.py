@@ -146,7 +146,8 @@ def test_duration(seconds: float, text: str) -> None:
 
 def test_a_buffer_is_its_own_stream() -> None:
     buffer = io.StringIO()
-    assert own_stream(buffer) is buffer
+    with own_stream(buffer) as stream:
+        assert stream is buffer
 
 
 def write_everywhere(log: Path, out: TextIO) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
 from ray.exceptions import OutOfMemoryError
 
 from lc_core.file.artifact import encode
@@ -290,7 +291,7 @@ def test_without_rays_private_name_an_error_of_rays_counts_as_the_death_of_all_w
 
     monkeypatch.setattr(runner, "connected", lambda *_, **__: contextlib.nullcontext())
     monkeypatch.setattr(runner, "capacity", lambda _: Capacity(2, 2))
-    monkeypatch.setattr(runner.ray, "put", lambda context: context)
+    monkeypatch.setattr(ray, "put", lambda context: context)
     monkeypatch.setattr(runner, "run_tuner", run_tuner)
     search = Listed([job(seed) for seed in range(4)])
     run(search, tmp_path, watch=Heard())
@@ -307,7 +308,7 @@ def test_another_error_in_tunes_loop_comes_out(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(runner, "connected", lambda *_, **__: contextlib.nullcontext())
     monkeypatch.setattr(runner, "capacity", lambda _: Capacity(2, 2))
-    monkeypatch.setattr(runner.ray, "put", lambda context: context)
+    monkeypatch.setattr(ray, "put", lambda context: context)
     monkeypatch.setattr(runner, "run_tuner", run_tuner)
     search = Listed([job(0)])
     with pytest.raises(RuntimeError, match="of Tune's own"):
@@ -337,6 +338,7 @@ def test_no_workers_are_refused(tmp_path: Path) -> None:
 
 
 INTERRUPTED = """
+    import contextlib
     import sys
     import time
     from pathlib import Path
@@ -344,7 +346,8 @@ INTERRUPTED = """
     from sweep.run.process import own_stream
     from tests.sweep.run import test_runner as here
 
-    out = own_stream(sys.stdout)
+    streams = contextlib.ExitStack()
+    out = streams.enter_context(own_stream(sys.stdout))
     log = Path(sys.argv[1], "out", "logs", "ray.log")
 
     class Said(here.Heard):
