@@ -41,6 +41,7 @@ def test_the_names_are_loaded_when_asked_for() -> None:
 
 
 @pytest.mark.parametrize("before", ["", "import sweep.run.runner\n", "import sweep.library\n", "import sweep.run\n"])
+@pytest.mark.slow
 def test_run_can_be_called_whatever_was_imported_before(tmp_path: Path, before: str) -> None:
     """The package has a folder of that name."""
     code = f"{before}from sweep import run\nimport sweep.run.driver as driver\nassert driver.Outcome\nrun('nowhere.py')"
