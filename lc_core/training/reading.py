@@ -106,13 +106,11 @@ class Streamed:
         return self.examples
 
     def batches(self, *, batch_size: int, seed: int) -> Batches:
-        return _Stream(self, seed)
+        return _Stream(self, seed=seed)
 
     def parts(self, size: int, *, most: int | None = None) -> Iterator[tuple[Nest, Nest]]:
-        seen = 0
-        with _drawing_from(torch.Generator().manual_seed(0).get_state()) as _:
-            batches = iter(self.loader)
-        for batch in batches:
+        stream, seen = _Stream(self, seed=0), 0
+        while (batch := stream.next_of_epoch()) is not None:
             inputs, targets = moved(self.separate(batch), self.device)
             yield inputs, targets
             seen += next(leaves(inputs)).shape[0]
@@ -130,7 +128,7 @@ class _Stream:
     `state_dict` and `load_state_dict` (torchdata's StatefulDataLoader) goes on at once.
     """
 
-    def __init__(self, source: Streamed, seed: int) -> None:
+    def __init__(self, source: Streamed, *, seed: int) -> None:
         self._source = source
         self._draws = torch.Generator().manual_seed(seed).get_state()
         self._begun, self._read = self._draws, 0
@@ -140,17 +138,23 @@ class _Stream:
         for _ in range(count):
             yield moved(self._source.separate(self._next()), self._source.device)
 
+    def next_of_epoch(self) -> Nest | None:
+        """The next batch of this epoch; None at its end, after which the next epoch begins."""
+        with _drawing_from(self._draws) as after:
+            if self._batches is None:
+                self._begun, self._read, self._batches = self._draws, 0, iter(self._source.loader)
+            batch = next(self._batches, None)
+        self._draws = after[0]
+        if batch is None:
+            self._batches = None
+        else:
+            self._read += 1
+        return batch
+
     def _next(self) -> Nest:
         for _ in range(2):
-            with _drawing_from(self._draws) as after:
-                if self._batches is None:
-                    self._begun, self._read, self._batches = self._draws, 0, iter(self._source.loader)
-                batch = next(self._batches, None)
-            self._draws = after[0]
-            if batch is not None:
-                self._read += 1
+            if (batch := self.next_of_epoch()) is not None:
                 return batch
-            self._batches = None
         raise ValueError("the training data: expected batches in every epoch, got none")
 
     def state(self) -> dict[str, Any]:

@@ -111,6 +111,14 @@ def test_parts_stop_at_the_most(source: Source) -> None:
     assert sum(len(targets) for _, targets in source.parts(4, most=4)) in (4, 8)  # a stream has its own batches
 
 
+def test_parts_of_a_stream_that_draws_come_in_the_same_order_each_time() -> None:
+    """Scores of two models are compared example by example."""
+    source, before = source_of(Endless(), batch_size=8), torch.get_rng_state()
+    first, again = (torch.cat([targets for _, targets in source.parts(8)]) for _ in range(2))
+    assert torch.equal(first, again)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_lc_resumes_on_a_stream_in_every_bit() -> None:
     def states(resume: Any = None) -> Any:
         torch.manual_seed(0)
