@@ -18,7 +18,7 @@ from lc_core.structure.accounting import ModelMacs, count_macs, model_macs
 from lc_core.structure.surgery import cut_weights
 from lc_core.task import CompressionTask
 from lc_core.training.data import Split, first_inputs
-from lc_core.training.nest import map_nest
+from lc_core.training.nest import Nest, map_nest
 from sweep.job.measure import scores
 from sweep.store.folder import SweepFolder
 from sweep.study import Data, Study
@@ -58,12 +58,16 @@ class JobContext:
 
     def macs(self, tasks: Sequence[CompressionTask], thetas: Sequence[Compressed]) -> int:
         """Multiply-accumulates for one example of the compressed model, without the groups that were removed."""
-        example = first_inputs(self.data.train, 1)
-        whole = self.template.state_dict()  # surgery takes models of one input
-        weights = (
-            cut_weights(self.template, example, tasks=tasks, thetas=thetas) if isinstance(example, Tensor) else whole
-        )
+        if isinstance(self.example, Tensor):
+            weights = cut_weights(self.template, self.example, tasks=tasks, thetas=thetas)
+        else:  # surgery takes models of one input
+            weights = self.template.state_dict()
         return count_macs(self.counted, weights, tasks=tasks, thetas=thetas)
+
+    @functools.cached_property
+    def example(self) -> Nest:
+        """The inputs of the first training example. Read once: a dataset may start processes to read it."""
+        return first_inputs(self.data.train, 1)
 
     @functools.cached_property
     def reference_scores(self) -> Tensor:
@@ -79,8 +83,7 @@ class JobContext:
     @property
     def input_shape(self) -> list[int] | None:
         """The shape of one input; None where a model takes several."""
-        inputs = first_inputs(self.data.train, 1)
-        return list(inputs.shape[1:]) if isinstance(inputs, Tensor) else None
+        return list(self.example.shape[1:]) if isinstance(self.example, Tensor) else None
 
     def on(self, device: str) -> "JobContext":
         """The same context with its data and reference on `device`, where its jobs then run."""
