@@ -161,7 +161,7 @@ def run(
         address=address,
         method=method.value,
         confirm=confirm,
-        objectives=("error", "bytes", "macs") if macs else ("error", "bytes"),
+        macs=macs,
         gpus_per_job=gpus_per_job,
         url=url,
         tracker=track.value if track else None,

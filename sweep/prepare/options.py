@@ -30,7 +30,7 @@ class Options:
         address: of a Ray cluster; None to start Ray on this machine.
         method: "lc", or "dc" for direct compression.
         confirm: the fewest fresh seeds on which a search for a target confirms its winner.
-        objectives: what a search without a target minimises.
+        macs: whether a search without a target minimises multiply-accumulates too.
         gpus_per_job: a number, or a fraction of one.
         url: of the cloud folder that `out` mirrors; None where there is none.
         tracker: "mlflow" or "wandb" to report every LC step there; None for neither.
@@ -49,10 +49,15 @@ class Options:
     address: str | None
     method: Method
     confirm: int = 0
-    objectives: tuple[str, ...] = ("error", "bytes")
+    macs: bool = False
     gpus_per_job: float = 0.0
     url: str | None = None
     tracker: Tracker | None = None
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What a search without a target minimises."""
+        return ("error", "bytes", "macs") if self.macs else ("error", "bytes")
 
     @property
     def aimed(self) -> bool:
