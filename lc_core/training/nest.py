@@ -68,6 +68,19 @@ def moved(nest: Nest, device: torch.device | str) -> Nest:
     return map_nest(lambda leaf: leaf.to(device) if hasattr(leaf, "to") else leaf, nest)
 
 
+def told_of(nest: Nest) -> str:
+    """The types and shapes of a nest's tensors: "float32 (50, 64)", "(float32 (50, 64), int64 (50,))"."""
+    match nest:
+        case Tensor():
+            return f"{str(nest.dtype).removeprefix('torch.')} {tuple(nest.shape)}"
+        case dict():
+            return "{" + ", ".join(f"{key}: {told_of(value)}" for key, value in nest.items()) + "}"
+        case tuple() | list():
+            return f"({', '.join(map(told_of, nest))})"
+    parts = [leaf for leaf in leaves(nest) if leaf is not nest]
+    return f"{type(nest).__name__} {told_of(tuple(parts))}" if parts else type(nest).__name__
+
+
 def _like_mapping(nest: Mapping[Any, Any], made: dict[Any, Any]) -> Mapping[Any, Any]:
     """`made` as a mapping of the class of `nest`."""
     if type(nest) is dict:

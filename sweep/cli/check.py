@@ -71,12 +71,15 @@ def words(checked: "Checked") -> str:
     study, batch = checked.study, checked.batch
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in checked.data.items())
     scores = "".join(f", {name} {score:.2%}" for name, score in batch.scores.items())
+    rows = [
+        ("data", f"{sizes} examples"),
+        ("batch", f"inputs {batch.inputs}, targets {batch.targets}"),
+        ("outputs", batch.outputs),
+        ("untrained", f"loss {batch.loss:.4g}{scores}, on one batch each"),
+    ]
     parts = [
         f"{study.name}: one batch went through forward, loss, backward and metrics; each family through packing",
-        f"data       {sizes} examples",
-        f"batch      inputs {batch.inputs}, targets {batch.targets}",
-        f"outputs    {batch.outputs}",
-        f"untrained  loss {batch.loss:.4g}{scores}, on one batch each",
+        table(rows, right=set()),
         "",
         _layers(checked),
         "",

@@ -1,11 +1,13 @@
 """What a model scores on a split."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from lc_core.training.data import Source
 from lc_core.training.loop import DivergedError, predictions
-from lc_core.training.nest import leaves
+from lc_core.training.nest import leaves, told_of
 from sweep.intervals import paired_drop, wilson
 from sweep.store.record import Drop, Score
 from sweep.study import Study
@@ -36,7 +38,7 @@ def scores(model: nn.Module, split: Source, *, study: Study) -> dict[str, Tensor
             raise DivergedError("the model's outputs hold NaN or infinity")
         n = len(next(leaves(targets)))
         for name, metric in study.metrics.items():
-            found[name].append(_checked(name, metric(outputs, targets), n))
+            found[name].append(checked(name, metric(outputs, targets), n))
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 
@@ -48,14 +50,15 @@ def drop(reference: Tensor, found: Tensor) -> Drop:
     return Drop(drop=(lost - won) / len(change), low=low, high=high)
 
 
-def _checked(name: str, score: Tensor, n: int) -> Tensor:
-    if tuple(score.shape) != (n,):
+def checked(name: str, score: Any, n: int) -> Tensor:
+    """What the metric of this name gave for `n` examples, as float64 (n,). ValueError unless each is in [0, 1]."""
+    if not isinstance(score, Tensor) or tuple(score.shape) != (n,):
         raise ValueError(
-            f"metric {name!r}: expected a score for each of {n} examples, shape ({n},), got shape {tuple(score.shape)}"
+            f"metric {name!r}: expected a score for each of {n} examples, a tensor of shape ({n},), got "
+            f"{told_of(score)}"
         )
-    score = score.double()
-    if not bool(((score >= 0) & (score <= 1)).all()):  # NaN too
-        raise ValueError(
-            f"metric {name!r}: expected scores in [0, 1], got {float(score.min())} to {float(score.max())}"
-        )
-    return score
+    exact = score.double()
+    if not bool(((exact >= 0) & (exact <= 1)).all()):  # NaN too
+        low, high = float(exact.min()), float(exact.max())
+        raise ValueError(f"metric {name!r}: expected scores in [0, 1], got {low:g} to {high:g}")
+    return exact

@@ -6,18 +6,19 @@ and the way out.
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lc_core.compression import Compressed
 from lc_core.file.artifact import ArtifactError, encode, load
 from lc_core.structure.coverage import Coverage, coverage
 from lc_core.task import CompressionTask
-from lc_core.training.nest import Nest, leaves, map_nest
+from lc_core.training.nest import Nest, leaves, map_nest, told_of
+from sweep.job.measure import checked
 from sweep.store.job import Configuration
 from sweep.study import Data, Study, check_levels
 from sweep.study.errors import StudyError, users_code
@@ -43,6 +44,15 @@ class Batch:
     outputs: str
     loss: float
     scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class End:
+    """A family at one of its configurations, with the tasks of that."""
+
+    family: str
+    configuration: Configuration
+    tasks: tuple[CompressionTask, ...]
 
 
 @dataclass(frozen=True)
@@ -75,22 +85,22 @@ def check(study: Study, data: Data) -> Checked:
     """Checks `study` in seconds; nothing is trained.
 
     Raises:
-        StudyError: as `check_batch` and `check_families`.
+        StudyError: something that the user's code returned is not what was expected, or a packed file is not.
         ValueError: as `check_levels`.
     """
     with users_code(f"study {study.name}: build_model failed"):
         model = study.seeded_model()
     check_levels(study, model)
-    return Checked(study, data, check_batch(study, data), tuple(check_families(study)))
+    ends = _ends(study, model)
+    return Checked(study, data, _check_batch(study, data, model, ends), tuple(_check_families(study, model, ends)))
 
 
-def check_batch(study: Study, data: Data) -> Batch:
+def _check_batch(study: Study, data: Data, model: nn.Module, ends: Sequence[End]) -> Batch:
     """One training batch forward, its loss and gradients; one validation batch and its metrics.
 
     Raises:
         StudyError: something that the user's code returned is not what was expected.
     """
-    model = study.seeded_model()
     size = study.schedule.batch_size
     with _calls(study, "load_data", "reading a training batch"):
         inputs, targets = next(data.train.batches(batch_size=size, seed=0).take(1))
@@ -104,7 +114,7 @@ def check_batch(study: Study, data: Data) -> Batch:
     _check_loss(study, loss)
     with _calls(study, "loss", "its gradient"):
         loss.backward()
-    _check_gradients(study, model)
+    _check_gradients(study, model, ends)
     return Batch(told_of(inputs), told_of(targets), told_of(outputs), float(loss.detach()), _scores(study, data, model))
 
 
@@ -122,9 +132,9 @@ def _check_loss(study: Study, loss: Any) -> None:
         )
 
 
-def _check_gradients(study: Study, model: nn.Module) -> None:
+def _check_gradients(study: Study, model: nn.Module, ends: Sequence[End]) -> None:
     """StudyError where a parameter that some family governs has no gradient, or one that is not finite."""
-    governed = {name for _, tasks in _ends(study, model) for task in tasks for name in task.governed.names}
+    governed = {name for end in ends for task in end.tasks for name in task.governed.names}
     parameters = dict(model.named_parameters())
     without = [name for name in sorted(governed) if name in parameters and parameters[name].grad is None]
     if without:
@@ -151,87 +161,71 @@ def _scores(study: Study, data: Data, model: nn.Module) -> dict[str, float]:
     for name, metric in study.metrics.items():
         what = f"metric {name!r}"
         with _calls(study, what, f"outputs {told_of(outputs)} and targets {told_of(targets)}"):
-            score: Any = metric(outputs, targets)
-        if not isinstance(score, Tensor) or tuple(score.shape) != (n,):
-            raise _wrong(study, what, f"a score for each of {n} examples, a tensor of shape ({n},)", score)
-        if not bool(((score >= 0) & (score <= 1)).all()):  # NaN too
-            low, high = float(score.min()), float(score.max())
-            raise StudyError(f"study {study.name}: {what}: expected scores in [0, 1], got {low:g} to {high:g}")
+            score = metric(outputs, targets)
+        try:
+            score = checked(name, score, n)
+        except ValueError as error:
+            raise StudyError(f"study {study.name}: {error}") from error
         with _calls(study, what, "half of the batch"):
-            first = metric(*_rows((outputs, targets), n, half))
+            first = checked(name, metric(*_rows((outputs, targets), n, half)), half)
         if not torch.equal(first, score[:half]):
             raise StudyError(
                 f"study {study.name}: {what}: expected the score of an example to depend on that example alone, got "
                 "other scores for half of the batch"
             )
-        found[name] = float(score.double().mean())
+        found[name] = float(score.mean())
     return found
 
 
-def check_families(study: Study) -> list[Ends]:
+def _check_families(study: Study, model: nn.Module, ends: Sequence[End]) -> Iterator[Ends]:
     """One C step, the packed file and its loading, at each family's loosest and tightest level.
 
     Raises:
         StudyError: the file of a level does not give back the weights.
     """
-    model = study.seeded_model()
     weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    sizes: dict[str, list[int]] = {}
-    covered: dict[str, Coverage] = {}
-    for family, tasks in _ends(study, model):
-        covered.setdefault(family, coverage(model, tasks))
-        small = [task for task in tasks if _numbers(task) <= MOST]
-        thetas = [task.compress(task.governed.gather(weights), mu=1.0, previous=None) for task in small]
-        packed = encode(small, thetas, weights, info={})
-        _check_packed(study, family, packed, small, thetas)
-        sizes.setdefault(family, []).append(len(packed))
-    ends = {family.name: list(family.configurations()) for family in study.families}
-    return [
-        Ends(name, ends[name][0], ends[name][-1], (each[0], each[-1]), covered[name]) for name, each in sizes.items()
-    ]
-
-
-def _check_packed(
-    study: Study, family: str, packed: bytes, tasks: list[CompressionTask], thetas: list[Compressed]
-) -> None:
     other = study.seeded_model()
+    for loosest, tightest in zip(ends[::2], ends[1::2], strict=True):
+        sizes = _packed_bytes(study, loosest, weights, other), _packed_bytes(study, tightest, weights, other)
+        covered = coverage(model, loosest.tasks)
+        yield Ends(loosest.family, loosest.configuration, tightest.configuration, sizes, covered)
+
+
+def _packed_bytes(study: Study, end: End, weights: Mapping[str, Tensor], other: nn.Module) -> int:
+    """The size of the packed file. StudyError unless it loads into `other`, and gives back the weights."""
+    tasks = [task for task in end.tasks if _numbers(task) <= MOST]
+    thetas = [task.compress(task.governed.gather(weights), mu=1.0, previous=None) for task in tasks]
+    packed = encode(tasks, thetas, weights, info={})
     try:
         with tempfile.NamedTemporaryFile(suffix=".lcz") as file:
             file.write(packed)
             file.flush()
             load(file.name, other)
     except ArtifactError as error:
-        raise StudyError(f"study {study.name}, family {family}: expected a file that loads, got: {error}") from error
+        raise StudyError(
+            f"study {study.name}, family {end.family}: expected a file that loads, got: {error}"
+        ) from error
     loaded = other.state_dict()
     for task, theta in zip(tasks, thetas, strict=True):
         for name, values in task.governed.scatter(theta.decompress()).items():
             if not torch.equal(loaded[name], values):
-                raise StudyError(f"study {study.name}, family {family}: {name}: the packed file holds other weights")
+                raise StudyError(
+                    f"study {study.name}, family {end.family}: {name}: the packed file holds other weights"
+                )
+    return len(packed)
 
 
-def _ends(study: Study, model: nn.Module) -> Iterator[tuple[str, tuple[CompressionTask, ...]]]:
-    """Family and tasks, at the loosest and then at the tightest level."""
-    for family in study.families:
-        configurations = list(family.configurations())
-        for configuration in (configurations[0], configurations[-1]):
-            yield family.name, study.tasks(model, family=family.name, configuration=configuration)
+def _ends(study: Study, model: nn.Module) -> list[End]:
+    """Each family at its loosest level and then at its tightest."""
+    return [
+        End(family.name, configuration, study.tasks(model, family=family.name, configuration=configuration))
+        for family in study.families
+        for configuration in itemgetter(0, -1)(list(family.configurations()))
+    ]
 
 
 def _numbers(task: CompressionTask) -> int:
     return sum(torch.Size(shape).numel() for shape in task.governed.shapes)
-
-
-def told_of(nest: Nest) -> str:
-    """The types and shapes of a nest's tensors: "float32 (50, 64)", "(float32 (50, 64), int64 (50,))"."""
-    match nest:
-        case Tensor():
-            return f"{str(nest.dtype).removeprefix('torch.')} {tuple(nest.shape)}"
-        case dict():
-            return "{" + ", ".join(f"{key}: {told_of(value)}" for key, value in nest.items()) + "}"
-        case tuple() | list():
-            return f"({', '.join(map(told_of, nest))})"
-    parts = [leaf for leaf in leaves(nest) if leaf is not nest]
-    return f"{type(nest).__name__} {told_of(tuple(parts))}" if parts else type(nest).__name__
 
 
 def _rows(nest: Nest, n: int, most: int) -> Nest:

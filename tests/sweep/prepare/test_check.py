@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweep.prepare.check import check_batch, check_families, told_of
+from lc_core.training.nest import told_of
+from sweep.prepare.check import check
 from sweep.study.loading import load_splits, load_study
 from tests.sweep.tiny import changed, lcsweep, write_study
 
@@ -111,7 +112,7 @@ def test_a_wrong_thing_is_one_line_that_names_the_function(
 def test_the_check_finds_what_a_batch_holds_and_trains_nothing(tmp_path: Path) -> None:
     write_study(tmp_path)
     study = load_study("tiny.py", user_folder=str(tmp_path))
-    found = check_batch(study, load_splits(study))
+    found = check(study, load_splits(study)).batch
     assert (found.inputs, found.targets, found.outputs) == ("float32 (20, 8)", "int64 (20,)", "float32 (20, 3)")
     assert 0.5 < found.loss < 2
     assert set(found.scores) == {"accuracy"}
@@ -120,7 +121,8 @@ def test_the_check_finds_what_a_batch_holds_and_trains_nothing(tmp_path: Path) -
 
 def test_each_family_is_packed_at_both_ends(tmp_path: Path) -> None:
     write_study(tmp_path)
-    ends = check_families(load_study("tiny.py", user_folder=str(tmp_path)))
+    study = load_study("tiny.py", user_folder=str(tmp_path))
+    ends = check(study, load_splits(study)).families
     assert [(each.family, each.loosest, each.tightest) for each in ends][:2] == [
         ("prune", {"keep": 0.8}, {"keep": 0.01}),
         ("quantize", {"size": 16}, {"size": 2}),
@@ -133,7 +135,7 @@ def test_a_file_that_does_not_give_back_the_weights_is_found(tmp_path: Path, mon
     study = load_study("tiny.py", user_folder=str(tmp_path))
     monkeypatch.setattr("sweep.prepare.check.load", lambda path, model: None)
     with pytest.raises(ValueError, match=r"study tiny, family prune: 0\.weight: the packed file holds other weights"):
-        check_families(study)
+        check(study, load_splits(study))
 
 
 def test_shapes_are_told_of_any_nest() -> None:
