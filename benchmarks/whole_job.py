@@ -26,7 +26,6 @@ from unittest import mock
 import torch
 from torch import nn
 
-from lc_core.training.data import Split
 from lc_core.training.loop import train_reference
 from lc_core.training.optimizers import Optimizer
 from rows import Row, options, speak
@@ -59,13 +58,17 @@ def shares() -> tuple[Counter[str], float]:
     settle_process()
     data, model = study.load_data(), study.seeded_model()
     recipe = dataclasses.replace(RECIPE, epochs=5)
-    train_reference(model, Split(data.train.inputs, data.train.targets), loss=study.loss, recipe=recipe)
+    train_reference(model, data.train, loss=study.loss, recipe=recipe)
     spent: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as timing:
         blank = JobContext.untrained(study, data, folder=SweepFolder(Path(folder)))
         place = dataclasses.replace(blank, reference=model.state_dict(), reference_bytes=1)
         schedule = dataclasses.asdict(dataclasses.replace(study.schedule, epochs=EPOCHS))
         job = Job("benchmark", "quantize", {"size": 2}, "lc", 0, schedule)
+        predictions = measure.predictions  # a generator, which takes its time where it is read
+        timing.enter_context(
+            mock.patch.object(measure, "predictions", lambda *given, **named: list(predictions(*given, **named)))
+        )
         for holder, name, kind in (
             (nn.Sequential, "forward", "forward"),
             (torch.Tensor, "backward", "backward"),
@@ -74,7 +77,7 @@ def shares() -> tuple[Counter[str], float]:
             (compress, "deploy", "evaluation"),
             (compress, "measure", "evaluation"),
             (compress, "scores", "evaluation"),
-            (measure, "predict", "forward in evaluation"),
+            (measure, "predictions", "forward in evaluation"),
         ):
             whole = getattr(holder, name)
             timing.enter_context(mock.patch.object(holder, name, timed(whole, spent, kind)))
