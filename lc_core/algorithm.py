@@ -97,12 +97,8 @@ def run_lc(
     batches = data.batches(batch_size=schedule.batch_size, seed=seed)
     plan, governed, state = schedule.plan(len(data)), _governed(model, tasks), resume
     if state is None:
-        unit = 1.0
-        if schedule.optimizer == "adam":
-            size = schedule.batch_size
-            unit = probe_gradient(
-                model, governed, data, loss=loss, optimizer=optimizer, batch_size=size, forward=forward
-            )
+        probe = functools.partial(probe_gradient, loss=loss, optimizer=optimizer, batch_size=schedule.batch_size)
+        unit = probe(model, governed, data, forward=forward) if schedule.optimizer == "adam" else 1.0
         state = _direct_compression(model, tasks, batches, plan, unit)
         yield state
     else:
