@@ -26,7 +26,7 @@ from unittest import mock
 import torch
 from torch import nn
 
-from lc_core.training.loop import train_reference
+from lc_core.training.loop import predictions, train_reference
 from lc_core.training.optimizers import Optimizer
 from rows import Row, options, speak
 from studies.mnist_lenet300 import RECIPE, study
@@ -65,7 +65,7 @@ def shares() -> tuple[Counter[str], float]:
         place = dataclasses.replace(blank, reference=model.state_dict(), reference_bytes=1)
         schedule = dataclasses.asdict(dataclasses.replace(study.schedule, epochs=EPOCHS))
         job = Job("benchmark", "quantize", {"size": 2}, "lc", 0, schedule)
-        predictions = measure.predictions  # a generator, which takes its time where it is read
+        # a generator takes its time where it is read
         timing.enter_context(
             mock.patch.object(measure, "predictions", lambda *given, **named: list(predictions(*given, **named)))
         )
