@@ -106,7 +106,7 @@ def _bare(sweep: PreparedSweep) -> Pace:
         folder = SweepFolder(sweep.folder.root.resolve())
         splits = split_arrays(sweep.context.data)
         context = RunContext(folder, options.study, options.user_folder, splits, workers)
-        held, jobs = [ray.put(context)], [entry.jobs[0].as_dict() for entry in sweep.entries]
+        held, jobs = [worker.Sent.put(context)], [entry.jobs[0].as_dict() for entry in sweep.entries]
         ray.get([do.remote(job, held) for job in jobs[:WARM]])
         start, spent = time.perf_counter(), time.process_time()
         records = ray.get([do.remote(job, held) for job in jobs[WARM:]])
