@@ -164,21 +164,7 @@ def exported(network: str, given: Path | None) -> list[Exported]:
 
 
 def _prepared(study: Path, out: Path) -> PreparedSweep:
-    options = Options(
-        study=str(study),
-        user_folder=str(study.parent),
-        search="grid",
-        target=None,
-        trials=None,
-        workers=1,
-        repeats=1,
-        seed=0,
-        out=out,
-        storage=None,
-        address=None,
-        method="lc",
-    )
-    return prepare(options, say=lambda _: None)
+    return prepare(Options(str(study), str(study.parent), out=out), say=lambda _: None)
 
 
 def _of(network: str, sweep: PreparedSweep) -> list[Exported]:

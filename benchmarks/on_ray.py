@@ -10,13 +10,13 @@ from typing import Any
 
 import ray
 
+from sweep.execution import connection, driver, runner, worker
+from sweep.execution.context import RunContext
+from sweep.execution.process import environment
+from sweep.execution.progress import Progress
 from sweep.job import compress
 from sweep.job.context import split_arrays
 from sweep.prepare.prepared import PreparedSweep
-from sweep.run import connection, driver, runner, worker
-from sweep.run.context import RunContext
-from sweep.run.process import environment
-from sweep.run.progress import Progress
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
 from sweep.store.record import Done, Record

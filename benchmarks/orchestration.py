@@ -27,8 +27,8 @@ import many_records
 import on_ray
 from rows import Row, options, speak
 from sweep.criteria import Target
-from sweep.run import driver
-from sweep.run.progress import Progress
+from sweep.execution import driver
+from sweep.execution.progress import Progress
 from sweep.search.protocol import SearchName
 from sweeps import prepared, study_in
 from virtual_time import Simulated

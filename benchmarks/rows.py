@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from sweep.run.process import cpu
+from sweep.execution.process import cpu
 
 HEADING = f"{'':24}{'ours':>12}{'against':>12}  {'unit':6}{'ratio':>9}{'target':>9}  holds"
 

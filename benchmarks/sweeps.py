@@ -60,16 +60,7 @@ def study_in(folder: Path, *, configurations: int, seconds: float = 0.0) -> Iter
 
 def prepared(study: Path, *, workers: int, **others: Any) -> PreparedSweep:
     """A prepared sweep of direct compressions beside the study, with no finished job; `others` are further options."""
-    usual: dict[str, Any] = {
-        "search": "grid",
-        "target": None,
-        "trials": None,
-        "repeats": 1,
-        "seed": 0,
-        "storage": None,
-        "address": None,
-        "method": "dc",
-    }
     folder = study.parent / f"sweep-{len(os.listdir(study.parent))}"
-    options = Options(study=str(study), user_folder=str(study.parent), workers=workers, out=folder, **(usual | others))
+    given: dict[str, Any] = {"method": "dc", "confirm": 0, **others}
+    options = Options(str(study), str(study.parent), workers, folder, **given)
     return prepare(options, say=lambda _: None)

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweep.execution.context import RunContext
+from sweep.execution.progress import Watch
 from sweep.intervals import wilson
 from sweep.job.compress import stamped
-from sweep.run.context import RunContext
-from sweep.run.progress import Watch
 from sweep.search.protocol import Search
 from sweep.store.job import Job
 from sweep.store.record import Done, Record, Score

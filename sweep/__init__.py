@@ -4,8 +4,6 @@ The names below are loaded when they are asked for: `from sweep import Study, ru
 """
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,22 +39,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_WHERE})
-
-
-class _CallableRoom(ModuleType):
-    """The folder `sweep.run` once Python has loaded it: a call runs a sweep, as the function of that name does."""
-
-    def __call__(self, *study: Any, **options: Any) -> Any:
-        return importlib.import_module("sweep.library").run(*study, **options)
-
-
-class _Package(ModuleType):
-    """This package. Python sets the attribute `run` to the folder of that name when it loads it."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "run" and isinstance(value, ModuleType):
-            value.__class__ = _CallableRoom
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -57,11 +57,11 @@ ARROWS: dict[str, tuple[str, ...]] = CORE | {
     "sweep.search": ("sweep.criteria", "sweep.intervals", "sweep.store", "sweep.study"),
     "sweep.pick": ("lc_core", "sweep.criteria", "sweep.intervals", "sweep.store", "sweep.study", "sweep.job"),
     "sweep.prepare": ("lc_core", "sweep.criteria", "sweep.store", "sweep.study", "sweep.job", "sweep.search"),
-    "sweep.run": (
+    "sweep.execution": (
         *("lc_core", "sweep.criteria", "sweep.store", "sweep.study", "sweep.job", "sweep.search", "sweep.pick"),
         "sweep.prepare",
     ),
-    "sweep.bench": ("lc_core", "sweep.store", "sweep.study", "sweep.job", "sweep.pick", "sweep.run"),
+    "sweep.bench": ("lc_core", "sweep.store", "sweep.study", "sweep.job", "sweep.pick", "sweep.execution"),
     "reports.facts": ("sweep.criteria", "sweep.intervals", "sweep.store", "sweep.search.summary", "sweep.pick"),
     "reports.figures": ("reports.facts", "sweep.store", "sweep.pick"),
     "reports.page": ("reports.facts", "reports.figures", "sweep.criteria", "sweep.intervals", "sweep.store"),
@@ -91,9 +91,9 @@ ONNX_LIBRARIES, ONNX_FILES = {"google", "onnx", "onnxruntime", "onnxscript"}, "l
 # What only the named files may import, whole or through an attribute.
 ONLY = {
     "ray": {
-        *("sweep/run/cluster.py", "sweep/run/connection.py", "sweep/run/runner.py", "sweep/run/tracking.py"),
-        *("sweep/run/ray_internals.py", "sweep/run/tune_adapters.py", "sweep/run/tune_events.py"),
-        "sweep/run/worker.py",
+        *("sweep/execution/cluster.py", "sweep/execution/connection.py", "sweep/execution/ray_internals.py"),
+        *("sweep/execution/runner.py", "sweep/execution/tracking.py", "sweep/execution/tune_adapters.py"),
+        *("sweep/execution/tune_events.py", "sweep/execution/worker.py"),
     },
     "optuna.samplers": {f"sweep/search/{name}.py" for name in ("sampler", "trials", "smallest", "proposed")},
     "optuna.storages._rdb": {"sweep/search/tables.py"},
@@ -228,7 +228,7 @@ def test_no_arrow_goes_in_a_circle() -> None:
         ("reports/page/html.py", "import torch.nn"),
         ("reports/page/html.py", "from lc_core import artifact"),
         ("reports/page/html.py", "from sweep.job.compress import run_job"),
-        ("reports/page/html.py", "from sweep.run import runner"),
+        ("reports/page/html.py", "from sweep.execution import runner"),
     ],
 )
 def test_a_wrong_import_is_found(file: str, source: str) -> None:
@@ -246,7 +246,7 @@ def test_a_wrong_import_is_found(file: str, source: str) -> None:
         ("lc_core/file/artifact.py", "from ..task import gather\nfrom .other import x"),
         ("lc_core/onnx/file.py", "import onnx\nimport onnxruntime\nfrom google.protobuf.message import Message"),
         (
-            "sweep/run/runner.py",
+            "sweep/execution/runner.py",
             "from ray import tune\nfrom sweep.store.job import Job\nfrom lc_core.file import artifact",
         ),
         ("sweep/search/sampler.py", "import optuna\noptuna.samplers.TPESampler()"),

@@ -19,7 +19,7 @@ from lc_core.onnx import has_onnx
 from sweep.bench.latency import Timings, timed
 from sweep.bench.memory import Peak, peak
 from sweep.bench.runtimes import Model, RuntimeName
-from sweep.run.process import cores, cpu
+from sweep.execution.process import cores, cpu
 
 BATCHES = (1, 64)
 Say = Callable[[str], None]

@@ -27,10 +27,13 @@ from sweep.cli.text import reference, search_summary
 from sweep.store import remote
 
 if TYPE_CHECKING:
-    from sweep.prepare.options import Options
+    from typing import Unpack
+
+    from sweep.execution import driver
+    from sweep.prepare.options import Options, Settings
     from sweep.prepare.prepared import PreparedSweep
-    from sweep.run import driver
     from sweep.search.open import SweepSearch
+    from sweep.study.loading import StudySource
 
 
 SEARCH, SEEDS, MACHINES, RESULTS = "What to run", "Seeds", "Where it runs", "Where results go"
@@ -140,31 +143,26 @@ def run(
     Runs all jobs of its grid, or those that a search needs. To continue an interrupted sweep, run the same command
     again; it runs failed jobs again too.
     """
-    if macs and search != SearchName.pareto:
-        raise UsageError("--macs: expected --search pareto beside it")
-    from sweep.prepare.options import Options
     from sweep.prepare.prepared import outline
 
     use_data(data)
-    url = out if out is not None and remote.is_url(out) else None
-    options = Options(
-        study=study,
-        user_folder=os.getcwd(),
+    options = options_of(
+        study,
+        os.getcwd(),
+        out=out,
+        workers=workers,
         search=search.value,
         target=target_of(max_drop, min_accuracy, relative=relative),
         trials=trials,
-        workers=workers_at_once(workers, address, gpus_per_job),
         repeats=repeats,
         seed=seed,
-        out=remote.begin(url) if url is not None else Path(out) if out is not None else None,
         storage=storage,
         address=address,
         method=method.value,
         confirm=confirm,
         macs=macs,
         gpus_per_job=gpus_per_job,
-        url=url,
-        tracker=track.value if track else None,
+        track=track.value if track else None,
     )
     if dry_run:
         print(run_text.outline(outline(options), limit=trials, aimed=options.aimed))
@@ -174,7 +172,7 @@ def run(
 
 def _run(options: "Options") -> int:
     """Runs the sweep and prints what it does; the exit code."""
-    from sweep.run.process import own_stream
+    from sweep.execution.process import own_stream
 
     with own_stream(sys.stdout) as stream:
         sweep, outcome = carry_out(options, say=say, stream=stream)
@@ -190,9 +188,9 @@ def carry_out(
     options: "Options", *, say: Callable[[str], None], stream: TextIO
 ) -> "tuple[PreparedSweep, driver.Outcome]":
     """Makes a sweep ready and runs it. `say` gets what it does, line by line, and `stream` its jobs as they end."""
+    from sweep.execution import driver
+    from sweep.execution.progress import Progress
     from sweep.prepare.prepared import prepare
-    from sweep.run import driver
-    from sweep.run.progress import Progress
 
     sweep = prepare(options, say=say)
     say(reference(sweep.manifest))
@@ -214,13 +212,36 @@ def carry_out(
     return sweep, outcome
 
 
-def workers_at_once(wanted: int | None, address: str | None, gpus_per_job: float) -> int:
+def options_of(
+    study: "StudySource",
+    user_folder: str,
+    *,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    **settings: "Unpack[Settings]",
+) -> "Options":
+    """The options of a run.
+
+    Raises:
+        UsageError: one is wrong.
+    """
+    from sweep.prepare.options import Options
+
+    if settings.get("macs") and settings.get("search") != "pareto":
+        raise UsageError("macs: expected search pareto beside it")
+    url = str(out) if out is not None and remote.is_url(str(out)) else None
+    workers = _workers_at_once(workers, settings.get("address"), settings.get("gpus_per_job", 0.0))
+    folder = remote.begin(url) if url is not None else Path(out) if out is not None else None
+    return Options(study, user_folder, workers, folder, url, **settings)
+
+
+def _workers_at_once(wanted: int | None, address: str | None, gpus_per_job: float) -> int:
     """How many jobs run at a time: `wanted`, or as many as fit."""
     if address is None:
-        from sweep.run.process import cores
+        from sweep.execution.process import cores
 
         return wanted or cores()
-    from sweep.run.cluster import capacity_at
+    from sweep.execution.cluster import capacity_at
 
     capacity = capacity_at(address, gpus_per_job=gpus_per_job)
     if not capacity.free:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from sweep.cli.text import count_jobs, describe_target, in_seeds, points, table
 from sweep.criteria import Target
+from sweep.execution.progress import duration
 from sweep.pick.choice import Choice
 from sweep.pick.size_and_speed import speed, times
-from sweep.run.progress import duration
 from sweep.store.job import label
 from sweep.store.manifest import Manifest
 

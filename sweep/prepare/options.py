@@ -1,8 +1,8 @@
-"""What a user asks of `lcsweep run`."""
+"""What a user asks of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from sweep.criteria import Target
 from sweep.search.protocol import FOR_A_TARGET, SearchName
@@ -12,47 +12,68 @@ from sweep.study.loading import StudySource
 Tracker = Literal["mlflow", "wandb"]
 
 
+class Settings(TypedDict, total=False):
+    """What `sweep.run` takes and `lcsweep run` has as options of the same names.
+
+    Attributes:
+        search: "grid" (the default) runs the study's whole grid; "smallest" finds the smallest model that meets the
+            target; "tpe" does the same with Optuna's TPE sampler; "pareto" trades error against bytes.
+        target: in place of the study's.
+        trials: the most jobs that may start; by default no limit.
+        repeats: seeds of each configuration; 1 by default.
+        seed: the first of them; 0 by default.
+        confirm: the fewest further seeds on which a search for a target confirms its winner; 3 by default, 0 for none.
+        macs: with search "pareto", minimise multiply-accumulates too.
+        method: "lc" (the default), or "dc" for direct compression, without training.
+        storage: the URL of Optuna's storage; by default study.db in the sweep's folder.
+        address: of a Ray cluster, "auto" or HOST:PORT; by default Ray is started on this machine and ended again.
+        gpus_per_job: a number, or a fraction of one; 0 by default.
+        track: "mlflow" or "wandb" to log every LC step there too.
+    """
+
+    search: SearchName
+    target: Target | None
+    trials: int | None
+    repeats: int
+    seed: int
+    confirm: int
+    macs: bool
+    method: Method
+    storage: str | None
+    address: str | None
+    gpus_per_job: float
+    track: Tracker | None
+
+
 @dataclass(frozen=True)
 class Options:
-    """What `lcsweep run` was asked for.
+    """What a run was asked for: its Settings, and where it reads and writes.
 
     Attributes:
         study: a module, `module:name` or a path to a .py file; or a Study.
         user_folder: the folder in which the user gave the command.
-        search: "grid", "smallest", "tpe" or "pareto".
-        target: in place of the study's; None for the study's.
-        trials: the most jobs that may start; None for no limit.
         workers: the most jobs that run at once.
-        repeats: seeds of each configuration.
-        seed: the first of them.
         out: the sweep's folder; None for runs/<study>.
-        storage: the URL of Optuna's storage; None for study.db in the sweep's folder.
-        address: of a Ray cluster; None to start Ray on this machine.
-        method: "lc", or "dc" for direct compression.
-        confirm: the fewest fresh seeds on which a search for a target confirms its winner.
-        macs: whether a search without a target minimises multiply-accumulates too.
-        gpus_per_job: a number, or a fraction of one.
         url: of the cloud folder that `out` mirrors; None where there is none.
-        tracker: "mlflow" or "wandb" to report every LC step there; None for neither.
     """
 
     study: StudySource
     user_folder: str
-    search: SearchName
-    target: Target | None
-    trials: int | None
-    workers: int
-    repeats: int
-    seed: int
-    out: Path | None
-    storage: str | None
-    address: str | None
-    method: Method
-    confirm: int = 0
-    macs: bool = False
-    gpus_per_job: float = 0.0
+    workers: int = 1
+    out: Path | None = None
     url: str | None = None
-    tracker: Tracker | None = None
+    search: SearchName = "grid"
+    target: Target | None = None
+    trials: int | None = None
+    repeats: int = 1
+    seed: int = 0
+    confirm: int = 3
+    macs: bool = False
+    method: Method = "lc"
+    storage: str | None = None
+    address: str | None = None
+    gpus_per_job: float = 0.0
+    track: Tracker | None = None
 
     @property
     def objectives(self) -> tuple[str, ...]:

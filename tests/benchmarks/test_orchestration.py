@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sweep.execution.context import RunContext
 from sweep.pick.choice import candidates
-from sweep.run.context import RunContext
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
 from sweep.store.record import Record

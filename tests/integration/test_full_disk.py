@@ -9,9 +9,9 @@ from typing import Any
 import optuna
 import pytest
 
+from sweep.execution.dispatch import publish_deaths
 from sweep.job import checkpoint
 from sweep.job.compress import run_job
-from sweep.run.dispatch import publish_deaths
 from sweep.search.index import index_url, open_index
 from sweep.store.lock import locked
 from sweep.store.records import read_records

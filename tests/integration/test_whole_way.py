@@ -84,7 +84,9 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Way:
         do("spoilt", "run", "tiny.py", "--workers", "2")
         write_study(here, text=GRID)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sweep.run.runner.run", run_here)  # the grid ran on Ray, and the demo runs a search there
+            patch.setattr(
+                "sweep.execution.runner.run", run_here
+            )  # the grid ran on Ray, and the demo runs a search there
             do("mended", "run", "tiny.py", "--workers", "1")
             do("again", "run", "tiny.py", "--workers", "1")
             do(
@@ -268,7 +270,7 @@ def test_a_winner_is_confirmed_on_fresh_seeds_before_it_is_announced(
 
     Its jobs run in this process: other tests run a search on Ray.
     """
-    monkeypatch.setattr("sweep.run.runner.run", run_here)
+    monkeypatch.setattr("sweep.execution.runner.run", run_here)
     search = ("run", "tiny.py", "--search", "smallest", "--max-drop", "0.1", "--workers", "1")
     root = tmp_path / "runs" / "tiny"
     with contextlib.chdir(tmp_path):

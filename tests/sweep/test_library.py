@@ -13,8 +13,8 @@ import torch
 
 import sweep
 from reports.figures.formats import encode
+from sweep.execution import driver
 from sweep.pick.pareto import front
-from sweep.run import driver
 from sweep.study import Study
 from sweep.study.errors import StudyError
 from sweep.study.loading import load_study
@@ -38,16 +38,6 @@ def test_the_names_are_loaded_when_asked_for() -> None:
     assert set(sweep.__all__) <= set(dir(sweep))
     with pytest.raises(AttributeError, match="module 'sweep' has no attribute 'nothing'"):
         _ = sweep.nothing  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("before", ["", "import sweep.run.runner\n", "import sweep.library\n", "import sweep.run\n"])
-@pytest.mark.slow
-def test_run_can_be_called_whatever_was_imported_before(tmp_path: Path, before: str) -> None:
-    """The package has a folder of that name."""
-    code = f"{before}from sweep import run\nimport sweep.run.driver as driver\nassert driver.Outcome\nrun('nowhere.py')"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "sweep.study.errors.StudyError: study" in done.stderr
-    assert "nowhere.py': no such file" in done.stderr
 
 
 def test_importing_it_is_light() -> None:
@@ -168,12 +158,11 @@ def test_the_options_reach_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(Stop):
         sweep.run("tiny.py", **given)
     (options,) = seen
-    names = {"track": "tracker"}
-    same = [name for name in given if name not in ("macs", "out")]
-    assert {name: getattr(options, names.get(name, name)) for name in same} == {name: given[name] for name in same}
+    same = given.keys() - {"out"}
+    assert {name: getattr(options, name) for name in same} == {name: given[name] for name in same}
     assert (options.objectives, options.out) == (("error", "bytes", "macs"), Path("there"))
     assert (options.study, options.user_folder) == ("tiny.py", str(tmp_path))
-    with pytest.raises(ValueError, match="macs: expected search='pareto'"):
+    with pytest.raises(ValueError, match="macs: expected search pareto beside it"):
         sweep.run("tiny.py", macs=True)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from sweep.cli import app
+from sweep.execution.context import RunContext
+from sweep.execution.progress import Watch
 from sweep.job.compress import run_job, stamped
 from sweep.job.context import open_context
 from sweep.prepare.options import Options
 from sweep.prepare.prepared import PreparedSweep, prepare
-from sweep.run.context import RunContext
-from sweep.run.progress import Watch
 from sweep.search.protocol import Search
 from sweep.store.job import Job
 from sweep.store.manifest import Manifest, Reference
@@ -138,18 +138,7 @@ def lcsweep(*arguments: str | Path) -> Said:
 
 def options(study: Path, out: Path, **others: Any) -> Options:
     """Options of a grid, but for `others`."""
-    usual: dict[str, Any] = {
-        "search": "grid",
-        "target": None,
-        "trials": None,
-        "workers": 1,
-        "repeats": 1,
-        "seed": 0,
-        "storage": None,
-        "address": None,
-        "method": "lc",
-    }
-    return Options(study=str(study), user_folder=str(study.parent), out=out, **(usual | others))
+    return Options(str(study), str(study.parent), out=out, **({"confirm": 0} | others))
 
 
 def prepared(study: Path, out: Path, **others: Any) -> PreparedSweep:

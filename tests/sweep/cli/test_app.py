@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from sweep.cli import app, console
+from sweep.execution import driver
 from sweep.job.compress import run_job
 from sweep.prepare import estimate
 from sweep.prepare.estimate import FACTS_BYTES
-from sweep.run import driver
 from sweep.store.folder import SweepFolder
 from sweep.store.records import read_records
 from tests.sweep.tiny import STUDY, Said, changed, edit, lcsweep, tree, write_study

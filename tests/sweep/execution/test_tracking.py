@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sweep.run.tracking import Tracker, Tracking, trackers
+from sweep.execution.tracking import Tracker, Tracking, trackers
 
 
 @pytest.mark.parametrize("tracker", ["mlflow", "wandb"])

@@ -14,8 +14,8 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sweep.run.connection import check_address, connected
-from sweep.run.process import redirected
+from sweep.execution.connection import check_address, connected
+from sweep.execution.process import redirected
 
 SECONDS_FOR_AN_ANSWER = 120  # a node's first worker must start and import this module
 SECONDS_FOR_A_FILE = 10  # until a node sees a new file: it may have the folder's old listing in a cache

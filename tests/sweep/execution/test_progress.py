@@ -10,9 +10,9 @@ from typing import Any, TextIO
 
 import pytest
 
+from sweep.execution.process import own_stream, redirected
+from sweep.execution.progress import Progress, Step, better, duration
 from sweep.job.compress import failure
-from sweep.run.process import own_stream, redirected
-from sweep.run.progress import Progress, Step, better, duration
 from sweep.store.job import Job
 from sweep.store.record import Done, Score
 from tests.sweep.tiny import done_record

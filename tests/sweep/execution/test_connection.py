@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import ray
 
-from sweep.run.connection import connected, ray_folder, remove_dead_folders
+from sweep.execution.connection import connected, ray_folder, remove_dead_folders
 
 HOLDER = """
 import sys, tempfile, time
 tempfile.tempdir = sys.argv[1]
-from sweep.run.connection import ray_folder
+from sweep.execution.connection import ray_folder
 with ray_folder() as path:
     (path / "session").mkdir()
     print(path, flush=True)

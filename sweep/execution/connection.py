@@ -16,7 +16,7 @@ from typing import Any
 
 import ray
 
-from sweep.run.ray_internals import own_process_groups
+from sweep.execution.ray_internals import own_process_groups
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -43,7 +43,7 @@ def check_address(address: str | None) -> None:
 def connected(address: str | None, workers: int, *, bundle: Path | None = None) -> Iterator[None]:
     """Connects to the cluster at `address`, or to a Ray that is started here and whose files are removed at the end.
 
-    The nodes of a cluster are sent `bundle`, a folder of `sweep.run.bundle`.
+    The nodes of a cluster are sent `bundle`, a folder of `sweep.execution.bundle`.
 
     Raises:
         ValueError: Ray does not start, or no cluster at `address` accepts this process.

@@ -14,18 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweep.run import bundle
-from sweep.run.cluster import capacity, check_shared
-from sweep.run.connection import check_address, connected, remove_dead_folders
-from sweep.run.context import RunContext
-from sweep.run.dispatch import Dispatch
-from sweep.run.process import environment, redirected
-from sweep.run.progress import Watch
-from sweep.run.ray_internals import ray_error_in, ray_errors_as_deaths, workers_take_configs
-from sweep.run.tracking import trackers
-from sweep.run.tune_adapters import run_tuner
-from sweep.run.tune_events import LeaveTune, TuneEvents
-from sweep.run.worker import Sent
+from sweep.execution import bundle
+from sweep.execution.cluster import capacity, check_shared
+from sweep.execution.connection import check_address, connected, remove_dead_folders
+from sweep.execution.context import RunContext
+from sweep.execution.dispatch import Dispatch
+from sweep.execution.process import environment, redirected
+from sweep.execution.progress import Watch
+from sweep.execution.ray_internals import ray_error_in, ray_errors_as_deaths, workers_take_configs
+from sweep.execution.tracking import trackers
+from sweep.execution.tune_adapters import run_tuner
+from sweep.execution.tune_events import LeaveTune, TuneEvents
+from sweep.execution.worker import Sent
 from sweep.store.folder import SweepFolder
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from ray.exceptions import (
 )
 from ray.tune.trainable.function_trainable import FunctionTrainable
 
-from sweep.run.ray_internals import own_process_groups, ray_error_in, ray_errors_as_deaths, workers_take_configs
+from sweep.execution.ray_internals import own_process_groups, ray_error_in, ray_errors_as_deaths, workers_take_configs
 
 
 class Gone:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from sweep.execution.dispatch import ATTEMPTS, Dispatch
 from sweep.job import compress
-from sweep.run.dispatch import ATTEMPTS, Dispatch
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
-from tests.sweep.run.test_runner import Heard, Listed, job
+from tests.sweep.execution.test_runner import Heard, Listed, job
 from tests.sweep.tiny import done_record
 
 CAUSE = "Failure # 1 (occurred at 12:00)\nOutOfMemoryError: killed for {memory}\nmore of it\n"

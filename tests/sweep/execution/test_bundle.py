@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.run import bundle
+from sweep.execution import bundle
 from sweep.study.errors import StudyError
 from sweep.study.loading import load_study
 from tests.sweep.tiny import folders_and_files, write_study

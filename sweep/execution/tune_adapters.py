@@ -15,14 +15,14 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from sweep.run.ray_internals import send_config
-from sweep.run.worker import Sent, work
+from sweep.execution.ray_internals import send_config
+from sweep.execution.worker import Sent, work
 from sweep.store.job import Job
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
 
-    from sweep.run.tune_events import TuneEvents
+    from sweep.execution.tune_events import TuneEvents
 
 
 def configuration(job: Job) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import ray
 import torch
 from ray.cluster_utils import Cluster
 
+from sweep.execution import cluster
+from sweep.execution.connection import connected
 from sweep.job.context import job_device
-from sweep.run import cluster
-from sweep.run.connection import connected
 from tests.sweep.tiny import prepared, write_study
 
 

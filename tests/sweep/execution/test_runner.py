@@ -21,14 +21,14 @@ import ray
 from ray.exceptions import OutOfMemoryError
 
 from lc_core.file.artifact import encode
+from sweep.execution import dispatch, runner
+from sweep.execution.cluster import Capacity
+from sweep.execution.context import RunContext
+from sweep.execution.progress import Step
+from sweep.execution.tune_events import TuneEvents
 from sweep.job import checkpoint
 from sweep.job.compress import run_job
 from sweep.job.context import open_context, split_arrays
-from sweep.run import dispatch, runner
-from sweep.run.cluster import Capacity
-from sweep.run.context import RunContext
-from sweep.run.progress import Step
-from sweep.run.tune_events import TuneEvents
 from sweep.store.files import write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
@@ -343,8 +343,8 @@ INTERRUPTED = """
     import time
     from pathlib import Path
 
-    from sweep.run.process import own_stream
-    from tests.sweep.run import test_runner as here
+    from sweep.execution.process import own_stream
+    from tests.sweep.execution import test_runner as here
 
     streams = contextlib.ExitStack()
     out = streams.enter_context(own_stream(sys.stdout))

@@ -16,10 +16,10 @@ from typing import Any
 import ray
 from ray import tune
 
+from sweep.execution import bundle
+from sweep.execution.context import RunContext
 from sweep.job import compress
 from sweep.job.context import JobContext, job_device, open_context, settle_process
-from sweep.run import bundle
-from sweep.run.context import RunContext
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job

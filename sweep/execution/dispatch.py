@@ -18,7 +18,7 @@ from sweep.store.record import Record
 from sweep.store.records import read_record
 
 if TYPE_CHECKING:
-    from sweep.run.progress import Step, Watch
+    from sweep.execution.progress import Step, Watch
     from sweep.search.protocol import Search
     from sweep.store.job import Job
 

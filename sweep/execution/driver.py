@@ -6,12 +6,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from sweep.execution.context import RunContext
+from sweep.execution.progress import Watch
+from sweep.execution.tracking import Tracking
 from sweep.job.context import split_arrays
 from sweep.pick.choice import Choice, candidates, chosen
 from sweep.prepare.prepared import PreparedSweep
-from sweep.run.context import RunContext
-from sweep.run.progress import Watch
-from sweep.run.tracking import Tracking
 from sweep.search.index import index_url, open_index, storage_errors
 from sweep.search.open import SweepSearch, open_search
 from sweep.search.protocol import Entries, Search, SearchPlan
@@ -24,7 +24,7 @@ from sweep.store.records import read_records
 
 
 class Runner(Protocol):
-    """Runs the jobs that a search asks for: `sweep.run.runner.run`, or another function in tests and benchmarks."""
+    """Runs the jobs that a search asks for: `execution.runner.run`, or another function in tests and benchmarks."""
 
     def __call__(self, search: Search, context: RunContext, *, watch: Watch, check: Callable[[], None]) -> None: ...
 
@@ -45,13 +45,13 @@ def run(
 ) -> Outcome:
     """Runs the jobs of `sweep` that are missing.
 
-    `watch` makes the progress that the user sees; `runner` is `sweep.run.runner.run` unless given.
+    `watch` makes the progress that the user sees; `runner` is `sweep.execution.runner.run` unless given.
 
     Raises:
         StoreError: another driver is at work on the sweep.
     """
     if runner is None:
-        from sweep.run import runner as on_ray  # imports Ray, which only those who run it need
+        from sweep.execution import runner as on_ray  # imports Ray, which only those who run it need
 
         runner = on_ray.run
 
@@ -87,7 +87,7 @@ def _run_context(sweep: PreparedSweep) -> RunContext:
         address=options.address,
         gpus_per_job=options.gpus_per_job,
         url=options.url,
-        tracking=Tracking(options.tracker, sweep.context.study.name) if options.tracker else None,
+        tracking=Tracking(options.track, sweep.context.study.name) if options.track else None,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from ray import tune
 
-from sweep.run import ray_internals, worker
+from sweep.execution import ray_internals, worker
 
 
 def test_every_trial_flushes_denormals_and_does_job_after_job(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from sweep.run import tune_events
-from sweep.run.dispatch import Dispatch
-from sweep.run.tune_adapters import TuneScheduler, TuneSearcher
-from sweep.run.tune_events import LeaveTune, TuneEvents
+from sweep.execution import tune_events
+from sweep.execution.dispatch import Dispatch
+from sweep.execution.tune_adapters import TuneScheduler, TuneSearcher
+from sweep.execution.tune_events import LeaveTune, TuneEvents
 from sweep.store.job import Job
-from tests.sweep.run.test_dispatch import dispatch_of
-from tests.sweep.run.test_runner import job
+from tests.sweep.execution.test_dispatch import dispatch_of
+from tests.sweep.execution.test_runner import job
 from tests.sweep.tiny import done_record
 
 

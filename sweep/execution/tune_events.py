@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ray.tune.experiment import Trial
 
-from sweep.run.dispatch import Dispatch
-from sweep.run.process import Interruption
-from sweep.run.progress import Step
+from sweep.execution.dispatch import Dispatch
+from sweep.execution.process import Interruption
+from sweep.execution.progress import Step
 from sweep.store.record import Record
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sweep.run.tracking import Tracking
+from sweep.execution.tracking import Tracking
 from sweep.store.folder import SweepFolder
 from sweep.study.loading import StudySource
 
