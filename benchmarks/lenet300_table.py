@@ -117,13 +117,13 @@ def run_one(name: str, seed: int, settings: Settings) -> Run:
     settle_process()
     task, start = TASKS[name], time.monotonic()
     train, measured = splits(validate=settings.validate)
-    model, shipped = study.build_model(), study.build_model()
+    model, deployed = study.build_model(), study.build_model()
     weights = torch.load(Path(settings.folder, f"{seed}.pt"), weights_only=True)
     model.load_state_dict(weights)
-    shipped.load_state_dict(weights)
+    deployed.load_state_dict(weights)
 
     def error() -> float:
-        return 100 * (1 - float(accuracy(predict(shipped, measured.inputs), measured.targets).double().mean()))
+        return 100 * (1 - float(accuracy(predict(deployed, measured.inputs), measured.targets).double().mean()))
 
     schedule = replace(study.schedule, epochs=task.epochs)
     assert study.augment
@@ -134,10 +134,10 @@ def run_one(name: str, seed: int, settings: Settings) -> Run:
     errors = [error()]
     for state in run_lc(model, tasks, Split(inputs, train.targets), loss=study.loss, schedule=schedule, seed=seed):
         if state.step in (0, state.steps):
-            deploy(shipped, tasks, state, data=Split(train.inputs, None), batch_size=schedule.batch_size)
+            deploy(deployed, tasks, state, data=Split(train.inputs, None), batch_size=schedule.batch_size)
             errors.append(error())
     reference, direct, compressed = errors
-    fewer = fewer_parameters(shipped, state)
+    fewer = fewer_parameters(deployed, state)
     return Run(reference, direct, compressed, state.gap, fewer, time.monotonic() - start)
 
 

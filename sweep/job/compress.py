@@ -116,7 +116,7 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     random.seed(job.seed)
     np.random.seed(job.seed)  # noqa: NPY002 - a study's own code may draw from it
     torch.manual_seed(job.seed)
-    model, shipped = context.build_model(), context.build_model()
+    model, compact = context.build_model(), context.build_model()
     model.load_state_dict(context.reference)
     tasks = study.tasks(model, family=job.family, configuration=job.configuration)
     kept = _checkpoints(job, tasks, context)
@@ -124,14 +124,14 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     steps, measured = (begun.steps, begun.measured) if begun else ([], [])
     for state in _states(job, model, tasks, context, begun):
         deploy(
-            shipped, tasks, state, data=data.train, batch_size=int(job.schedule["batch_size"]), forward=study.forward
+            compact, tasks, state, data=data.train, batch_size=int(job.schedule["batch_size"]), forward=study.forward
         )
-        measured.append(measure(shipped, data.val, study=study))
+        measured.append(measure(compact, data.val, study=study))
         facts = {"gap": state.gap, "val_error": measured[-1].error}
         steps.append({"step": state.step, "mu": state.mu, "loss": state.loss} | facts)
         report({"step": state.step, "steps": state.steps} | facts)
         kept.offer(state, steps, measured)
-    packed = encode(tasks, state.thetas, shipped.state_dict(), info=_info(job, context, accuracy=measured[-1].accuracy))
+    packed = encode(tasks, state.thetas, compact.state_dict(), info=_info(job, context, accuracy=measured[-1].accuracy))
     write_whole(staged / "model.lcz", packed)
     artifact, right = _verified(staged / "model.lcz", context, claimed=measured[-1])
     layers = layer_contents([task.governed for task in tasks], state.thetas, context.reference)

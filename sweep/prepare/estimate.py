@@ -73,15 +73,15 @@ def _seconds(job: Job, context: JobContext) -> float:
     settle_process()
     study, data, schedule = context.study, context.data, Schedule(**job.schedule)
     model = study.seeded_model()
-    shipped = study.seeded_model()
+    deployed = study.seeded_model()
     tasks = study.tasks(model, family=job.family, configuration=job.configuration)
     train, loss = training_data(study, data, model)
     states = run_lc(model, tasks, train, loss=loss, schedule=schedule, seed=job.seed, forward=study.forward)
     times = [time.monotonic()]
     epochs = 0.0
     for state in itertools.islice(states, 1 if job.method == "dc" else 2):
-        deploy(shipped, tasks, state, data=data.train, batch_size=schedule.batch_size, forward=study.forward)
-        for _ in predictions(shipped, data.val, forward=study.forward):
+        deploy(deployed, tasks, state, data=data.train, batch_size=schedule.batch_size, forward=study.forward)
+        for _ in predictions(deployed, data.val, forward=study.forward):
             pass
         times.append(time.monotonic())
         epochs = state.epochs

@@ -170,7 +170,7 @@ class Record:
         float | None,
         Says(
             "norm(w - Delta(Theta)) / norm(Delta(Theta)) at the end, over all compressed layers: how far training "
-            "stayed from the form that ships",
+            "stayed from the compressed weights",
             unit=FRACTION,
             null=NOT_DONE,
         ),

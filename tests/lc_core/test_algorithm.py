@@ -248,11 +248,11 @@ def test_any_loss_of_outputs_and_targets_will_do(loss, schedule):
     states = list(run_lc(model, tasks, Split(inputs, targets), loss=loss, schedule=schedule, seed=0))
     assert states[-1].gap < 0.2 * states[0].gap
 
-    def shipped(state):
+    def loss_deployed(state):
         model.load_state_dict(compressed_weights(tasks, state))
         return float(loss(predict(model, inputs), targets))
 
-    assert shipped(states[-1]) < shipped(states[0])
+    assert loss_deployed(states[-1]) < loss_deployed(states[0])
 
 
 # States, schedule, resuming.
@@ -419,22 +419,22 @@ def test_a_conv_net_with_batch_norm_goes_the_whole_way(tmp_path):
     schedule = Schedule(epochs=20, lr=0.05, batch_size=32)
 
     def deployed(state):
-        shipped = conv_net(seed=5)
-        deploy(shipped, tasks, state, data=Split(inputs, None), batch_size=80)
-        outputs = predict(shipped, inputs)
-        return shipped, outputs, float(cross_entropy(outputs, targets))
+        compact = conv_net(seed=5)
+        deploy(compact, tasks, state, data=Split(inputs, None), batch_size=80)
+        outputs = predict(compact, inputs)
+        return compact, outputs, float(cross_entropy(outputs, targets))
 
     states = list(run_lc(model, tasks, Split(inputs, targets), loss=cross_entropy, schedule=schedule, seed=0))
-    shipped, outputs, loss = deployed(states[-1])
+    compact, outputs, loss = deployed(states[-1])
     assert states[-1].gap < 0.5 * states[0].gap
     assert loss < 0.7 * deployed(states[0])[2]
-    assert torch.equal(shipped.head.weight, model.head.weight)
-    assert not torch.equal(shipped.stem[1].running_mean, model.stem[1].running_mean)
-    assert len(shipped.body[0].weight.unique()) == 3
-    assert torch.linalg.matrix_rank(shipped.stem[0].weight.detach().reshape(6, 18)) == 3
+    assert torch.equal(compact.head.weight, model.head.weight)
+    assert not torch.equal(compact.stem[1].running_mean, model.stem[1].running_mean)
+    assert len(compact.body[0].weight.unique()) == 3
+    assert torch.linalg.matrix_rank(compact.stem[0].weight.detach().reshape(6, 18)) == 3
 
     path = tmp_path / "model.lcz"
-    path.write_bytes(encode(tasks, states[-1].thetas, shipped.state_dict(), info={}))
+    path.write_bytes(encode(tasks, states[-1].thetas, compact.state_dict(), info={}))
     load(path, loaded := conv_net(seed=6))
     assert torch.equal(predict(loaded, inputs), outputs)
 

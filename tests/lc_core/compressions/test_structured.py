@@ -55,9 +55,9 @@ def test_a_pruned_channel_is_zero_behind_its_batch_norm():
     states = run_lc(
         model, tasks, Split(INPUTS, three_classes(INPUTS)), loss=nn.functional.cross_entropy, schedule=schedule, seed=0
     )
-    shipped = conv_net()
-    deploy(shipped, tasks, next(states), data=Split(INPUTS, None), batch_size=20)
-    behind = shipped.eval().body[:2](shipped.stem(INPUTS))
+    deployed = conv_net()
+    deploy(deployed, tasks, next(states), data=Split(INPUTS, None), batch_size=20)
+    behind = deployed.eval().body[:2](deployed.stem(INPUTS))
     zero = (behind == 0).all(dim=3).all(dim=2).all(dim=0)
     assert zero.sum() == 4
 
@@ -112,20 +112,20 @@ def test_a_model_that_cannot_be_traced_is_refused_by_name():
     ids=str,
 )
 def test_lc_and_the_packed_file_go_all_the_way(plan, tmp_path):
-    model, shipped = conv_net(), conv_net()
+    model, deployed = conv_net(), conv_net()
     tasks = plan_tasks(model, plan)
     schedule = Schedule(epochs=20, lr=0.05, batch_size=20)
     loss = nn.functional.cross_entropy
     states = list(run_lc(model, tasks, Split(INPUTS, three_classes(INPUTS)), loss=loss, schedule=schedule, seed=0))
     assert states[-1].gap < 0.1 < states[0].gap
-    deploy(shipped, tasks, states[-1], data=Split(INPUTS, None), batch_size=20)
+    deploy(deployed, tasks, states[-1], data=Split(INPUTS, None), batch_size=20)
     path = tmp_path / "model.lcz"
-    path.write_bytes(encode(tasks, states[-1].thetas, shipped.state_dict(), info={}))
+    path.write_bytes(encode(tasks, states[-1].thetas, deployed.state_dict(), info={}))
     again = conv_net()
     artifact = load(path, again)
-    assert torch.equal(again.eval()(INPUTS), shipped.eval()(INPUTS))
+    assert torch.equal(again.eval()(INPUTS), deployed.eval()(INPUTS))
     if all(task.outline() for task in tasks):
-        assert artifact.payload_bytes == nominal_bytes(tasks, shipped.state_dict(), info={})
+        assert artifact.payload_bytes == nominal_bytes(tasks, deployed.state_dict(), info={})
 
 
 def test_a_layer_counts_as_cut_to_its_groups_and_so_do_its_neighbours():
