@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,7 @@ import pytest
 
 from sweep.store.folder import SweepFolder
 from sweep.store.job import label
+from sweep.store.record import Record
 from sweep.store.records import read_records
 from tests.sweep.tiny import changed, prepared, run_all, write_study
 
@@ -146,12 +148,12 @@ def told(here: Path) -> list[list[Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def lasting(root: Path) -> list[dict[str, Any]]:
+def lasting(root: Path) -> list[Record]:
     """The records without times."""
-    return [{k: v for k, v in record.items() if k not in ("seconds", "finished")} for record in read_records(root)]
+    return [replace(record, seconds=None, finished="") for record in read_records(root)]
 
 
-def table(records: list[dict[str, Any]]) -> str:
+def table(records: list[Record]) -> str:
     lines = ["bytes  accuracy  configuration"]
     for record in sorted(records, key=lambda record: record.artifact_bytes):
         what = f"{record.family}: {label(record.configuration)}"
