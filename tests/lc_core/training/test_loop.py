@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lc_core import Codebook, DivergedError, Recipe, Schedule, plan_tasks, run_lc, train_reference
+from lc_core.training import loop
 from lc_core.training.data import ShuffledIndices, ShuffledSplit, Split
 from lc_core.training.loop import (
     EVALUATION_BATCH,
@@ -19,6 +20,7 @@ from lc_core.training.loop import (
     batches_per_epoch,
     lay_out,
     predict,
+    predictions,
     probe_gradient,
     reestimate_batch_norm,
     train,
@@ -229,6 +231,37 @@ def test_batch_norm_statistics_over_batches_are_the_mean_of_theirs():
     parts = inputs.split(10)
     torch.testing.assert_close(model[0].running_mean, torch.stack([part.mean(dim=0) for part in parts]).mean(dim=0))
     torch.testing.assert_close(model[0].running_var, torch.stack([part.var(dim=0) for part in parts]).mean(dim=0))
+
+
+def test_batch_norm_statistics_are_of_a_bounded_number_of_inputs_evenly_spaced(monkeypatch):
+    inputs = torch.arange(103.0)[:, None] * torch.tensor([1.0, -2.0])
+    model = nn.Sequential(nn.BatchNorm1d(2))
+    monkeypatch.setattr(loop, "STATISTICS", 10)
+    reestimate_batch_norm(model, Split(inputs, None), batch_size=50)
+    some = inputs[[0, 10, 20, 30, 41, 51, 61, 72, 82, 92]]
+    torch.testing.assert_close(model[0].running_mean, some.mean(dim=0))
+    torch.testing.assert_close(model[0].running_var, some.var(dim=0))
+    for examples in (103, 5000):
+        monkeypatch.setattr(loop, "STATISTICS", examples)
+        reestimate_batch_norm(model, Split(inputs, None), batch_size=103)
+        torch.testing.assert_close(model[0].running_mean, inputs.mean(dim=0))
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes"), [((130, 3, 32, 32), [64, 64, 2]), ((1500, 1024), [1024, 476]), ((130, 1025), [64, 64, 2])]
+)
+def test_large_examples_are_evaluated_in_smaller_parts(shape, sizes):
+    inputs, seen = torch.rand(shape), []
+    model = nn.Flatten()
+    model.register_forward_hook(lambda module, given, outputs: seen.append(len(outputs)))
+    targets = torch.arange(len(inputs))
+    parts = list(predictions(model, Split(inputs, targets)))
+    assert seen == sizes
+    assert torch.equal(torch.cat([outputs for outputs, _ in parts]), inputs.flatten(1))
+    assert torch.equal(torch.cat([each for _, each in parts]), targets)
+    seen.clear()
+    list(predictions(model, Split((inputs,), targets)))  # a nest of inputs stays whole
+    assert seen == [len(part) for part in inputs.split(EVALUATION_BATCH)]
 
 
 def test_re_estimation_touches_nothing_but_the_statistics():

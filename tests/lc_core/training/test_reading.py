@@ -111,6 +111,23 @@ def test_parts_stop_at_the_most(source: Source) -> None:
     assert sum(len(targets) for _, targets in source.parts(4, most=4)) in (4, 8)  # a stream has its own batches
 
 
+@pytest.mark.parametrize("kind", ["dataset", "loader", "loader with workers", "memory"])
+def test_some_examples_of_a_split_are_evenly_spaced(kind: str) -> None:
+    source = Split(INPUTS, TARGETS) if kind == "memory" else source_of(SOURCES[kind](), batch_size=8)
+    parts = list(source.spread(4, most=9))
+    assert [len(targets) for _, targets in parts] == [4, 4, 1]
+    assert torch.cat([targets for _, targets in parts]).tolist() == [number * N // 9 for number in range(9)]
+    assert all(torch.equal(inputs, INPUTS[targets]) for inputs, targets in parts)
+    assert torch.cat([targets for _, targets in source.spread(7, most=N + 1)]).tolist() == list(range(N))
+
+
+def test_some_examples_of_a_stream_are_the_first() -> None:
+    first = list(source_of(weighted(), batch_size=8).spread(8, most=9))
+    whole = list(source_of(weighted(), batch_size=8).parts(8))
+    assert len(first) == 2
+    assert all(torch.equal(one, other) for (_, one), (_, other) in zip(first, whole[:2], strict=True))
+
+
 def test_parts_of_a_stream_that_draws_come_in_the_same_order_each_time() -> None:
     """Scores of two models are compared example by example."""
     source, before = source_of(Endless(), batch_size=8), torch.get_rng_state()
