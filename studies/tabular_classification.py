@@ -50,10 +50,12 @@ study = Study(
     reference=Recipe(epochs=40, lr=0.02, batch_size=32, weight_decay=1e-3),
     schedule=Schedule(epochs=40, lr=0.02, batch_size=32),
     families=(
-        Family("prune", {"keep": (0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01)}, prune),
+        Family("prune", {"keep": (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.003, 0.002, 0.0015)}, prune),
         Family("quantize", {"size": (16, 8, 4, 3, 2)}, quantize),
         Family("low rank", {"rank": (12, 8, 4, 2, 1)}, low_rank),
-        Family("prune, quantize", {"keep": (0.3, 0.1, 0.05, 0.02, 0.01), "size": (8, 4, 2)}, prune_quantize),
+        Family(
+            "prune, quantize", {"keep": (0.1, 0.03, 0.01, 0.005, 0.003, 0.002, 0.0015), "size": (4, 2)}, prune_quantize
+        ),
     ),
     target=Target(max_drop=0.01),
 )
@@ -62,9 +64,9 @@ quick = replace(
     study,
     name="tabular_classification_quick",
     families=(
-        Family("prune", {"keep": (0.3, 0.1, 0.03, 0.01)}, prune),
+        Family("prune", {"keep": (0.1, 0.01, 0.003, 0.0015)}, prune),
         Family("quantize", {"size": (8, 2)}, quantize),
         Family("low rank", {"rank": (8, 2, 1)}, low_rank),
-        Family("prune, quantize", {"keep": (0.1, 0.03, 0.01), "size": (2,)}, prune_quantize),
+        Family("prune, quantize", {"keep": (0.01, 0.003, 0.002, 0.0015), "size": (2,)}, prune_quantize),
     ),
 )
