@@ -179,7 +179,7 @@ def _states(
     train, loss = training_data(study, context.data, model)
     schedule, resume = Schedule(**job.schedule), begun.state if begun else None
     states = run_lc(
-        model, tasks, train, loss=loss, schedule=schedule, seed=job.seed, resume=resume, forward=study.forward
+        model, tasks, train, loss=loss, schedule=schedule, seed=job.seed, resume=resume, forward=study.training_forward
     )
     if begun:
         begun.draw_on()  # last, since all of the above draws random numbers

@@ -106,7 +106,7 @@ def _check_batch(study: Study, data: Data, model: nn.Module, ends: Sequence[End]
         inputs, targets = next(data.train.batches(batch_size=size, seed=0).take(1))
     told = f"of inputs {told_of(inputs)}"
     with _calls(study, "forward", f"the model {told}"):
-        outputs = study.forward(model.train(), inputs)
+        outputs = study.training_forward(model.train(), inputs)
     if not _tensors(outputs):
         raise _wrong(study, "forward", f"a tensor, or a tuple or mapping with tensors, {told}", outputs)
     with _calls(study, "loss", f"outputs {told_of(outputs)} and targets {told_of(targets)}"):

@@ -76,7 +76,7 @@ def _seconds(job: Job, context: JobContext) -> float:
     deployed = study.seeded_model()
     tasks = study.tasks(model, family=job.family, configuration=job.configuration)
     train, loss = training_data(study, data, model)
-    states = run_lc(model, tasks, train, loss=loss, schedule=schedule, seed=job.seed, forward=study.forward)
+    states = run_lc(model, tasks, train, loss=loss, schedule=schedule, seed=job.seed, forward=study.training_forward)
     times = [time.monotonic()]
     epochs = 0.0
     for state in itertools.islice(states, 1 if job.method == "dc" else 2):

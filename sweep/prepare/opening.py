@@ -97,7 +97,7 @@ def _write_reference(folder: SweepFolder, study: Study, data: Data, study_hash: 
     else:
         say(_what_is_done(study.name, recipe))
         with users_code(f"study {study.name}: training the reference failed"):
-            train_reference(model, data.train, loss=study.loss, recipe=recipe, forward=study.forward)
+            train_reference(model, data.train, loss=study.loss, recipe=recipe, forward=study.training_forward)
     info = {"study": study.name, "study_hash": study_hash}
     write_whole(folder.reference, encode((), (), model.state_dict(), info=info))
 

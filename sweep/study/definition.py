@@ -4,7 +4,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lc_core.schedule import Schedule
 from lc_core.task import CompressionTask, Plan, plan_tasks
 from lc_core.training.augmentation import Examples
+from lc_core.training.autocast import in_bfloat16
 from lc_core.training.data import Forward, call
 from lc_core.training.distillation import Distillation
 from lc_core.training.loop import Loss, Recipe
@@ -130,6 +131,8 @@ class Study:
             its "labels", "label", "targets" or "target" as targets.
         forward: (model, inputs) -> outputs. By default model(x) of a tensor, model(*inputs) of several, and
             model(**inputs) of a mapping.
+        autocast: "bfloat16" to train, the reference too, under torch's autocast, which is faster on GPUs that have it.
+            Weights stay in float32, and models are measured in float32.
         distillation: makes LC jobs learn from the reference's outputs, in place of the labels or beside them; None for
             labels alone.
     """
@@ -147,6 +150,7 @@ class Study:
     distillation: Distillation | None = None
     separate: Separate = separate
     forward: Forward = call
+    autocast: Literal["bfloat16"] | None = None
 
     def __post_init__(self) -> None:
         names = [family.name for family in self.families]
@@ -154,8 +158,15 @@ class Study:
             raise ValueError(f"families: expected a name of its own for each, got {names}")
         if "accuracy" not in self.metrics:
             raise ValueError(f"metrics: expected one named 'accuracy', got {sorted(self.metrics)}")
+        if self.autocast not in (None, "bfloat16"):
+            raise ValueError(f"autocast: expected 'bfloat16' or None, got {self.autocast!r}")
         if not re.fullmatch(r"\w[\w.-]*", self.name):
             raise ValueError(f"name: expected letters, digits, '_', and then also '.' and '-', got {self.name!r}")
+
+    @property
+    def training_forward(self) -> Forward:
+        """`forward` as training runs it."""
+        return in_bfloat16(self.forward) if self.autocast else self.forward
 
     def family(self, name: str) -> Family:
         """The family called `name`."""

@@ -76,6 +76,7 @@ def study_parts(study: Study, data: Data, *, names: Names = PUBLIC) -> dict[str,
         if part is not default:
             followed.append(_code(part, names))
     followed += [asdict(study.distillation)] if study.distillation else []
+    followed += [study.autocast] if study.autocast else []
     if study.augment:
         followed.append(_code(study.augment, names))
     return {

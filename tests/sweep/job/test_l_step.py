@@ -141,6 +141,22 @@ def test_distillation_is_part_of_the_studys_hash(tmp_path: Path) -> None:
         assert {name for name in plain if plain[name] != parts[name]} == {"loss"}
 
 
+def test_a_job_trains_under_autocast_where_the_study_asks(tmp_path: Path) -> None:
+    """The compressed model before any training has the same score: models are measured in float32."""
+    sweep = begin(tmp_path / "tiny", STUDY)
+    plain = run(sweep)
+    other = prepared(tmp_path / "tiny" / "tiny.py", tmp_path / "tiny" / "again")
+    study = dataclasses.replace(other.context.study, autocast="bfloat16")
+    record = run(other, context=dataclasses.replace(other.context, study=study))
+    assert record.status == plain.status == "done"
+    assert record.direct == plain.direct
+    assert record.gap != plain.gap
+    data = study.load_data()
+    assert study_parts(study, data)["loss"] != study_parts(sweep.context.study, data)["loss"]
+    with pytest.raises(ValueError, match="autocast: expected 'bfloat16' or None, got 'float16'"):
+        dataclasses.replace(study, autocast="float16")
+
+
 NORMED = changed(
     "return nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 3))",
     "return nn.Sequential(nn.Linear(8, 64), nn.BatchNorm1d(64), nn.Tanh(), nn.Linear(64, 3))",
