@@ -183,7 +183,7 @@ def _of(network: str, sweep: PreparedSweep) -> list[Exported]:
         found = read_job(context.folder, job.id) or run_job(job, context, report=lambda _: None)
         path = context.folder.artifact(job.id)
         records[form], artifacts[form] = found, read(path)
-        onnx = seal(build(artifacts[form], study.build_model(), example), {})
+        onnx = seal(build(artifacts[form], study.new_model(), example), {})
         if form == "int8":
             onnx = seal(quantized(onnx, kind="static", inputs=data.train.inputs), {})
         models.append(Model(form, path, {}, onnx))
@@ -203,7 +203,7 @@ def _of(network: str, sweep: PreparedSweep) -> list[Exported]:
             artifacts[form].payload_bytes,
             len(files[form]),
             _entropy(artifacts[form]),
-            None if form == "int8" else parity(files[form], artifacts[form], study.build_model(), inputs),
+            None if form == "int8" else parity(files[form], artifacts[form], study.new_model(), inputs),
             before,
             measure(Runtime(files[form]), data.val, study=study).accuracy,
             timings[form],

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import html
 import os
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +164,8 @@ class Sweep:
 
 @contextlib.contextmanager
 def unchanged() -> Iterator[None]:
-    """Leaves torch's threads, random numbers and denormal numbers as they were, since the process is the user's."""
+    """Leaves torch's threads, all random numbers and denormal numbers as they were: the process is the user's."""
+    drawn = random.getstate(), np.random.get_state()  # noqa: NPY002
     threads, flushes = torch.get_num_threads(), float(torch.tensor(1e-39) / 2) == 0
     try:
         with torch.random.fork_rng(devices=[]):
@@ -171,6 +173,8 @@ def unchanged() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(flushes)
+        random.setstate(drawn[0])
+        np.random.set_state(drawn[1])  # noqa: NPY002
 
 
 def _target(max_drop: float | None, min_accuracy: float | None, *, relative: bool = False) -> Target | None:

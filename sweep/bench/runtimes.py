@@ -68,7 +68,7 @@ def packed_model(name: str, path: Path, study: Study, example: Tensor) -> Model:
     Raises:
         ArtifactError: the file is damaged, or of another model.
     """
-    artifact, model = read(path), study.build_model().eval()
+    artifact, model = read(path), study.new_model().eval()
     fill(model, artifact)
     small = model
     with contextlib.suppress(StructureError):  # it does not run in its structure: it is measured dense

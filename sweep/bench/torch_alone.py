@@ -31,7 +31,7 @@ def main(study: str, folders: str, path: str, form: str, dtype: str, *sizes: str
     """
     torch.set_num_threads(1)
     user_folder, *also = json.loads(folders)
-    build = load_study(study, user_folder=user_folder, also=next(iter(also), None)).build_model
+    build = load_study(study, user_folder=user_folder, also=next(iter(also), None)).new_model
     _print_and_wait("imported")
     kind: Any = getattr(torch, dtype)
     shape = [int(size) for size in sizes]

@@ -68,6 +68,8 @@ def facts(checked: "Checked") -> dict[str, Any]:
 
 def words(checked: "Checked") -> str:
     """The same as text."""
+    from sweep.prepare.notes import notes
+
     study, batch = checked.study, checked.batch
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in checked.data.items())
     scores = "".join(f", {name} {score:.2%}" for name, score in batch.scores.items())
@@ -85,6 +87,7 @@ def words(checked: "Checked") -> str:
         "",
         _ends(checked),
         *[line for each in checked.families for line in uncovered(each.family, each.coverage)],
+        *notes(checked),
     ]
     return "\n".join(parts)
 

@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import hashlib
 import itertools
-import random
 import shutil
 import time
 import traceback
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -34,6 +32,7 @@ from sweep.store.record import Done, Failure, Record, Score
 from sweep.store.staging import new_staging, publish
 from sweep.study import Data, Study
 from sweep.study.definition import logits_of
+from sweep.study.seeds import seed_all
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -113,9 +112,7 @@ def job_sizes(job: Job, context: JobContext) -> Sizes:
 
 def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> Done:
     study, data = context.study, context.data
-    random.seed(job.seed)
-    np.random.seed(job.seed)  # noqa: NPY002 - a study's own code may draw from it
-    torch.manual_seed(job.seed)
+    seed_all(job.seed)
     model, compact = context.build_model(), context.build_model()
     model.load_state_dict(context.reference)
     tasks = study.tasks(model, family=job.family, configuration=job.configuration)

@@ -78,7 +78,7 @@ class JobContext:
 
     def build_model(self) -> nn.Module:
         """An untrained model on the context's device."""
-        return self.study.build_model().to(self.device)
+        return self.study.new_model().to(self.device)
 
     @property
     def input_shape(self) -> list[int] | None:

@@ -51,7 +51,7 @@ def export_onnx(
     study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
     verify_record(record, folder, study, data)
     packed = folder.artifact(record.id)
-    artifact, model = read(packed), study.build_model()
+    artifact, model = read(packed), study.new_model()
     made = build(artifact, model, one_tensor(study, data.train, 2))
     sealed = seal(made, {})
     facts: dict[str, Any] = {
@@ -120,7 +120,7 @@ def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_f
     if file.claims["weights"] != "as packed":
         return {"packed": str(packed)}  # eight-bit arithmetic has other outputs and another latency
     inputs = one_tensor(study, data.val, EXAMPLES)
-    facts = {"packed": str(packed), "parity": parity(file.data, read(packed), study.build_model(), inputs)}
+    facts = {"packed": str(packed), "parity": parity(file.data, read(packed), study.new_model(), inputs)}
     record = read_job(folder, file.claims["job"])
     if isinstance(record, Done) and record.artifact_sha256 == digest:
         facts |= speed_facts(record)

@@ -14,7 +14,7 @@ from lc_core.file.artifact import ArtifactError, read
 from sweep.pick.size_and_speed import times
 from sweep.store.files import StoreError, read_optional, write_whole
 from sweep.store.folder import SweepFolder
-from sweep.store.manifest import Manifest, read_manifest
+from sweep.store.manifest import Manifest, Reference, read_manifest
 from sweep.store.record import Done
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
@@ -89,6 +89,7 @@ def model_card(exported: DenseExport, record: Done, manifest: Manifest, *, teste
     how = "the learning-compression algorithm" if record.method == "lc" else "direct compression, without training"
     what = " ".join(f"{record.family}: {record.label}".split())
     reference = manifest.reference
+    imported, called = ("from lc_core import fold\n", "fold(model)\n") if reference.folded else ("", "")
     validation = _accuracy(exported.accuracy, exported.low, exported.high, exported.n)
     return f"""---
 library_name: pytorch
@@ -118,16 +119,22 @@ reference's {record.reference_bytes:,} (SHA-256 `{record.artifact_sha256}`) |
 
 ## How to load it
 
-`build_model` is the function that the study builds its network with.
+`build_model` is the function that the study builds its network with.{_folding(reference)}
 
 ```python
 from safetensors.torch import load_file
-
+{imported}
 model = build_model()
-model.load_state_dict(load_file("{WEIGHTS}"))
+{called}model.load_state_dict(load_file("{WEIGHTS}"))
 model.eval()
 ```
 """
+
+
+def _folding(reference: Reference) -> str:
+    """Why the model is folded before it is loaded; empty where nothing is."""
+    by = " and ".join(dict.fromkeys(reference.folded.values()))
+    return f"\nIt computes weights by {by}; `fold` makes them plain parameters, as this file has them." if by else ""
 
 
 def _accuracy(accuracy: float, low: float, high: float, n: int) -> str:

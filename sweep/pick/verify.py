@@ -92,7 +92,7 @@ def verify_parity(artifact: Artifact, study: Study, data: Data) -> dict[str, Any
     from lc_core.onnx.file import seal
     from lc_core.onnx.graph import ExportError
 
-    model = study.build_model()
+    model = study.new_model()
     try:
         made = build(artifact, model, one_tensor(study, data.train, 2))
     except (ExportError, StructureError) as error:
@@ -229,7 +229,7 @@ def _look(job_id: str, path: Path, folder: SweepFolder, study: Study, data: Data
 
 def _model(path: Path, study: Study) -> tuple[nn.Module, Artifact]:
     settle_process()
-    model = study.build_model()
+    model = study.new_model()
     return model, load(path, model)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lc_core.file.artifact import ArtifactError, encode, load
 from lc_core.structure.coverage import Coverage, coverage
+from lc_core.structure.folding import fold
 from lc_core.task import CompressionTask
 from lc_core.training.nest import Nest, leaves, map_nest, told_of
 from sweep.job.measure import checked
@@ -73,12 +74,17 @@ class Ends:
 
 @dataclass(frozen=True)
 class Checked:
-    """A study that passed its checks."""
+    """A study that passed its checks.
+
+    Attributes:
+        folded: name of each weight that the model of `build_model` computes -> what computes it, as "weight_norm".
+    """
 
     study: Study
     data: Data
     batch: Batch
     families: tuple[Ends, ...]
+    folded: Mapping[str, str]
 
 
 def check(study: Study, data: Data) -> Checked:
@@ -89,10 +95,12 @@ def check(study: Study, data: Data) -> Checked:
         ValueError: as `check_levels`.
     """
     with users_code(f"study {study.name}: build_model failed"):
-        model = study.seeded_model()
+        model = study.starting_model()
+    folded = fold(model)
     check_levels(study, model)
     ends = _ends(study, model)
-    return Checked(study, data, _check_batch(study, data, model, ends), tuple(_check_families(study, model, ends)))
+    batch = _check_batch(study, data, model, ends)
+    return Checked(study, data, batch, tuple(_check_families(study, model, ends)), folded)
 
 
 def _check_batch(study: Study, data: Data, model: nn.Module, ends: Sequence[End]) -> Batch:

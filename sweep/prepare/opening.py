@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lc_core.file.artifact import encode, read
+from lc_core.structure.folding import fold
 from lc_core.training.loop import Recipe, train_reference
 from sweep.job.context import JobContext, settle_process
 from sweep.job.measure import measure
@@ -90,7 +91,7 @@ def _reference_fits(folder: SweepFolder, study_hash: str) -> bool:
 
 def _write_reference(folder: SweepFolder, study: Study, data: Data, study_hash: str, *, say: Say) -> None:
     settle_process()
-    model, recipe = study.seeded_model(), study.reference
+    model, recipe = study.starting_model(), study.reference
     if isinstance(recipe, Checkpoint):
         say(f"the reference of {study.name} is the checkpoint {recipe}, taken as it is: nothing is trained")
         recipe.load_into(model)
@@ -98,6 +99,7 @@ def _write_reference(folder: SweepFolder, study: Study, data: Data, study_hash: 
         say(_what_is_done(study.name, recipe))
         with users_code(f"study {study.name}: training the reference failed"):
             train_reference(model, data.train, loss=study.loss, recipe=recipe, forward=study.training_forward)
+    fold(model)
     info = {"study": study.name, "study_hash": study_hash}
     write_whole(folder.reference, encode((), (), model.state_dict(), info=info))
 
@@ -122,6 +124,7 @@ def _compare(found: Score, expected: float, *, say: Say) -> None:
 def _new_manifest(folder: SweepFolder, study: Study, data: Data, options: Options, parts: dict[str, str]) -> Manifest:
     context = JobContext.make(study, data, folder=folder)
     model = study.build_model()
+    folded = fold(model)
     model.load_state_dict(context.reference)
     return Manifest(
         study=study.name,
@@ -139,6 +142,7 @@ def _new_manifest(folder: SweepFolder, study: Study, data: Data, options: Option
             parameters=sum(parameter.numel() for parameter in model.parameters()),
             macs=context.reference_macs,
             val=measure(model, data.val, study=study),
+            folded=folded,
         ),
         versions=versions(),
     )

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from sweep.criteria import NoTargetError, Target
 from sweep.job.context import JobContext
-from sweep.prepare.check import check
+from sweep.prepare.check import Checked, check
 from sweep.prepare.entries import check_plans, entries_of
 from sweep.prepare.estimate import Estimate, estimate
+from sweep.prepare.notes import notes
 from sweep.prepare.opening import Say, check_study, open_folder
 from sweep.prepare.options import Options
 from sweep.search.protocol import Entry
@@ -47,7 +48,10 @@ def prepare(options: Options, *, say: Say) -> PreparedSweep:
     Raises:
         StudyError, StoreError, ValueError: one line each, for the user.
     """
-    study, data, folder = _load(options)
+    checked, folder = _load(options)
+    study, data = checked.study, checked.data
+    for note in notes(checked):
+        say(note)
     parts = _parts(study, data, folder)
     entries = entries_of(options, JobContext.untrained(study, data, folder=folder), study_hash=content_hash(parts))
     manifest = open_folder(folder, study, data, options, parts, say=say)
@@ -85,7 +89,8 @@ def outline(options: Options) -> Outline:
     Raises:
         StudyError, StoreError, ValueError: as `prepare`.
     """
-    study, data, folder = _load(options)
+    checked, folder = _load(options)
+    study, data = checked.study, checked.data
     parts = _parts(study, data, folder)
     done: list[str] = []
     if folder.manifest.exists():
@@ -96,13 +101,11 @@ def outline(options: Options) -> Outline:
     return Outline(entries, done, estimate(entries, context, done=done, workers=options.workers))
 
 
-def _load(options: Options) -> tuple[Study, Data, SweepFolder]:
+def _load(options: Options) -> tuple[Checked, SweepFolder]:
     study = load_study(options.study, user_folder=options.user_folder)
     if options.aimed and (options.target or study.target) is None:
         raise NoTargetError(f"run --search {options.search}")
-    data = load_splits(study)
-    check(study, data)
-    return study, data, SweepFolder(options.out or Path("runs", study.name))
+    return check(study, load_splits(study)), SweepFolder(options.out or Path("runs", study.name))
 
 
 def _parts(study: Study, data: Data, folder: SweepFolder) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """What sweep.json holds of a sweep."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,10 @@ class Reference:
     parameters: Annotated[int, Says("How many it has")]
     macs: Annotated[int, Says("Multiply-accumulates of one example", unit="MACs")]
     val: Annotated[Score, Says("What it measures on the validation split")]
+    folded: Annotated[
+        dict[str, str],
+        Says("Each weight that `build_model` computes from others, and by what; here a plain parameter", older=True),
+    ] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from lc_core.structure.folding import computed_weights, fold
 from sweep.study.errors import users_code
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -64,11 +65,16 @@ class Checkpoint:
     def load_into(self, model: nn.Module) -> None:
         """Writes the weights into `model`.
 
+        Where the model computes weights, as with weight_norm, and the checkpoint holds them as plain ones, the model is
+        folded (`lc_core.fold`).
+
         Raises:
             CheckpointError: they cannot be read, hold a NaN or infinity, or do not fit the model.
             StudyError: the function that gives them failed.
         """
         state = _plain_names(self._state(), model)
+        if (computed := computed_weights(model)) and computed.keys() <= state.keys():
+            fold(model)
         _check_fit(state, model, where=str(self))
         broken = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
         if broken:

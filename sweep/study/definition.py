@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lc_core.schedule import Schedule
+from lc_core.structure.folding import fold
 from lc_core.task import CompressionTask, Plan, plan_tasks
 from lc_core.training.augmentation import Examples
 from lc_core.training.autocast import in_bfloat16
@@ -20,6 +21,7 @@ from lc_core.training.reading import Separate, separate
 from sweep.criteria import Target
 from sweep.store.job import Configuration, Level
 from sweep.study.checkpoint import Checkpoint
+from sweep.study.seeds import seed_all
 
 Metric = Callable[[Any, Any], Tensor]
 """(outputs, targets) -> a score in [0, 1] for each example (n,); its mean is the metric, higher is better."""
@@ -116,7 +118,8 @@ class Study:
 
     Attributes:
         name: the name of the results' folder.
-        build_model: returns the network, with the weights that a `Recipe` starts from; called with torch's seed set.
+        build_model: returns the network, with the weights that a `Recipe` starts from; called with the random seeds
+            set. A weight that others give, as with weight_norm, is one of its own after the reference is trained.
         load_data: returns the three splits.
         loss: (outputs, targets) -> the batch's mean loss.
         reference: how the reference is trained (`Recipe`), or the trained weights to take as they are (`Checkpoint`).
@@ -172,10 +175,22 @@ class Study:
         """The family called `name`."""
         return next(family for family in self.families if family.name == name)
 
-    def seeded_model(self) -> nn.Module:
-        """The untrained network with the reference's initial weights."""
-        torch.manual_seed(self.reference.seed)
+    def starting_model(self) -> nn.Module:
+        """The network as `build_model` gives it, with the seeds set: what a `Recipe` trains or a `Checkpoint` fills."""
+        seed_all(self.reference.seed)
         return self.build_model()
+
+    def seeded_model(self) -> nn.Module:
+        """The untrained network with the reference's initial weights, folded as by `new_model`."""
+        model = self.starting_model()
+        fold(model)
+        return model
+
+    def new_model(self) -> nn.Module:
+        """The network that jobs compress: of `build_model`, with each computed weight folded into a parameter."""
+        model = self.build_model()
+        fold(model)
+        return model
 
     def tasks(self, model: nn.Module, *, family: str, configuration: Configuration) -> tuple[CompressionTask, ...]:
         """What compresses which parameters of `model`.

@@ -19,6 +19,7 @@ from lc_core.training.nest import leaves
 from lc_core.training.reading import Indexed, separate
 from sweep.study import Checkpoint, Data, Study
 from sweep.study.checkpoint import weights_hash
+from sweep.study.seeds import seed_all
 from sweep.study.source import source_of
 
 PROBED = 64
@@ -64,7 +65,7 @@ def study_parts(study: Study, data: Data, *, names: Names = PUBLIC) -> dict[str,
 
     `names` are today's, or those of an earlier release (`sweep.study.earlier`).
     """
-    torch.manual_seed(0)  # the reference's seed belongs to the part `reference`
+    seed_all(0)  # the reference's seed belongs to the part `reference`
     model = study.build_model()
     state = model.state_dict()
     shapes = [(name, tuple(tensor.shape), str(tensor.dtype)) for name, tensor in state.items()]
@@ -102,7 +103,7 @@ def _examples(data: Data, names: Names) -> list[str]:
         if isinstance(split, Split):
             found += [_tensor(leaf) for leaf in leaves((split.inputs, split.targets))]
             continue
-        torch.manual_seed(0)  # a dataset may draw
+        seed_all(0)  # a dataset may draw
         some = next(split.parts(PROBED, most=PROBED))
         reader = split.dataset if isinstance(split, Indexed) else split.loader
         found += [_code(type(reader), names), str(len(split)), *(_tensor(leaf) for leaf in leaves(some))]

@@ -13,6 +13,7 @@ from sweep.study import Checkpoint, Data, Study
 from sweep.study.errors import StudyError, users_code
 from sweep.study.families import completed
 from sweep.study.named import UNNAMED, folder_of, script
+from sweep.study.seeds import seed_all
 from sweep.study.splits import splits_of
 
 StudySource = str | Study
@@ -95,8 +96,11 @@ def lasting_reference(reference: StudySource, *, user_folder: str) -> str:
 def load_splits(study: Study) -> Data:
     """The study's data, each split as a `lc_core.training.data.Source`.
 
+    `load_data` is called with the random seeds set, so that each process has the same splits.
+
     StudyError where it cannot be loaded, or a split is empty or has unequal inputs and targets.
     """
+    seed_all(0)
     with users_code(f"study {study.name}: load_data failed"):
         data = study.load_data()
     try:

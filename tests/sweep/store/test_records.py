@@ -147,7 +147,13 @@ def manifest(**others: Any) -> dict[str, Any]:
         "confirm": 0,
         "target": {"max_drop": 0.01, "relative": True},
         "splits": {"train": 120, "val": 50, "test": 50},
-        "reference": {"bytes": 6400, "parameters": 1500, "macs": 170, "val": score},
+        "reference": {
+            "bytes": 6400,
+            "parameters": 1500,
+            "macs": 170,
+            "val": score,
+            "folded": {"0.weight": "weight_norm"},
+        },
         "versions": {"python": "3.11.7"},
     }
     return usual | others

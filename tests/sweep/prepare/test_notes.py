@@ -1,0 +1,98 @@
+"""What lcsweep does to a study without being asked: said in a line, and the same everywhere."""
+
+import functools
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lc_core import fold
+from lc_core.file.artifact import read
+from sweep.execution import driver
+from sweep.prepare.notes import some
+from sweep.prepare.prepared import prepare
+from sweep.store.folder import SweepFolder
+from sweep.store.manifest import read_manifest
+from sweep.study.loading import load_study
+from tests.sweep.tiny import changed, lcsweep, options, run_here, write_study
+
+MODEL = "nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 3))"
+NORMED = (
+    "nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(8, 64)), nn.Tanh(), "
+    "nn.utils.weight_norm(nn.Linear(64, 3)))"
+)
+PLAIN = changed(
+    f"return {MODEL}",
+    f"model = {NORMED}\n    fold(model)\n    return model",
+    text=changed("import Chain,", "import fold, Chain,"),
+)
+FOLDED = "0.weight, 2.weight: computed by weight_norm; folded into plain parameters"
+pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study whose model computes its weights, one the old way and one the new way; jobs run in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(driver, "run", functools.partial(driver.run, runner=run_here))
+    return write_study(tmp_path, text=changed(MODEL, NORMED))
+
+
+def test_a_model_with_computed_weights_is_folded_and_goes_all_the_way(study: Path, without_onnx: None) -> None:
+    checked = lcsweep("check", "tiny.py")
+    assert checked.code == 0
+    assert FOLDED in checked.out.splitlines()
+    ran = lcsweep("run", "tiny.py", "--search", "smallest", "--confirm", "0", "--workers", "1")
+    assert ran.code == 0
+    assert ran.out.splitlines()[0] == FOLDED
+    reference = read(SweepFolder(Path("runs/tiny")).reference).weights()
+    assert reference.keys() == {"0.weight", "0.bias", "2.weight", "2.bias"}
+    assert read_manifest(Path("runs/tiny")).reference.parameters == 8 * 64 + 64 + 64 * 3 + 3
+    picked = lcsweep("pick", "runs/tiny", "--json").json
+    assert picked["meets_target"]
+    for form in ("lcz", "safetensors"):
+        assert lcsweep("export", "runs/tiny", "--format", form, "--out", f"out.{form}").code == 0
+    verified = lcsweep("verify", "out.lcz", "--study", "tiny.py", "--json")
+    assert verified.code == 0
+    model = load_study("tiny.py", user_folder=".").build_model()
+    fold(model)
+    model.load_state_dict(load_file("out.safetensors/model.safetensors"))
+    assert "model = build_model()\nfold(model)\nmodel.load" in Path("out.safetensors/README.md").read_text()
+
+
+def test_the_reference_is_trained_with_its_norms_and_then_folded(study: Path, tmp_path: Path) -> None:
+    sweep = prepare(options(study, tmp_path / "normed"), say=lambda _: None)
+    plain = write_study(tmp_path, name="plain.py", text=PLAIN)
+    other = prepare(options(plain, tmp_path / "plain"), say=lambda _: None)
+    first, second = sweep.context.reference["0.weight"], other.context.reference["0.weight"]
+    assert first.shape == second.shape
+    assert not torch.allclose(first, second, atol=1e-3)  # gradients of g and v are not those of the weight
+
+
+@pytest.mark.parametrize("saved_folded", [False, True])
+def test_a_checkpoint_may_hold_the_computed_weights_or_plain_ones(
+    study: Path, tmp_path: Path, saved_folded: bool
+) -> None:
+    trained = load_study("tiny.py", user_folder=".").starting_model()
+    if saved_folded:
+        fold(trained)
+    torch.save(trained.state_dict(), tmp_path / "best.pt")
+    fold(trained)
+    text = changed("Recipe(epochs=20, lr=0.1, batch_size=20)", 'Checkpoint("best.pt")', text=study.read_text())
+    taken = write_study(tmp_path, name="taken.py", text=changed("import Data,", "import Checkpoint, Data,", text=text))
+    sweep = prepare(options(taken, tmp_path / "taken"), say=lambda _: None)
+    expected = trained.state_dict()
+    assert sweep.context.reference.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in sweep.context.reference.items())
+
+
+def test_of_many_weights_the_first_are_named() -> None:
+    assert some(list("abc")) == "a, b, c"
+    assert some(list("abcde")) == "a, b, c and 2 more"
+
+
+def test_a_model_without_computed_weights_has_no_line(tmp_path: Path) -> None:
+    said: list[str] = []
+    prepare(options(write_study(tmp_path), tmp_path / "plain"), say=said.append)
+    assert said == ["training the reference of tiny: 20 epochs"]
