@@ -205,7 +205,7 @@ def _of(network: str, sweep: PreparedSweep) -> list[Exported]:
             _entropy(artifacts[form]),
             None if form == "int8" else parity(files[form], artifacts[form], study.new_model(), inputs),
             before,
-            measure(Runtime(files[form]), data.val, study=study).accuracy,
+            measure(Runtime(files[form]), data.val, study=study).value,
             timings[form],
         )
         for form in FORMS

@@ -57,7 +57,7 @@ class Cost:
 def write_sweep(root: Path, *, jobs: int, seed: int = 0) -> None:
     """Writes a sweep of so many finished jobs into `root`, three seeds a configuration."""
     folder = SweepFolder(root)
-    val = Score(accuracy=0.98, n=N_VAL, low=0.977, high=0.9826)
+    val = Score(value=0.98, n=N_VAL, low=0.977, high=0.9826)
     manifest = Manifest(
         study="many",
         reference_study="many",
@@ -114,7 +114,7 @@ def _records(jobs: int, *, seed: int) -> Iterator[Done]:
             job = Job(STUDY_HASH, family, configuration, "lc", repeat, schedule)
             accuracy = 1 - round(error * N_VAL * draw.uniform(0.99, 1.01)) / N_VAL
             low, high = wilson(accuracy, n=N_VAL)
-            val = Score(accuracy=accuracy, n=N_VAL, low=low, high=high)
+            val = Score(value=accuracy, n=N_VAL, low=low, high=high)
             sizes = {"nominal_bytes": size + 100, "artifact_bytes": size, "macs": draw.randrange(1000, 250_000)}
             found = {"artifact_sha256": hashlib.sha256(job.id.encode()).hexdigest(), "seconds": 60 * draw.random()}
             yield Done(**usual | job.as_dict() | {"id": job.id, "val": val, "direct": val} | sizes | found)
@@ -148,8 +148,8 @@ if __name__ == "__main__":
     reader, root = sys.argv[1], Path(sys.argv[2])
     known = read_records(root)
     if reader == "pick":
-        accuracy = read_manifest(root).reference.val.accuracy
-        print(choose(candidates(known), target=Target(max_drop=0.01), reference_accuracy=accuracy, repeats=3).candidate)
+        accuracy = read_manifest(root).reference.val.value
+        print(choose(candidates(known), target=Target(max_drop=0.01), reference_score=accuracy, repeats=3).candidate)
     elif reader == "front":
         columns = [(c.artifact_bytes, c.mean_error, c.macs) for c in candidates(known)]
         costs = np.array(columns, dtype=np.float64).reshape(-1, 3)

@@ -95,7 +95,7 @@ class Simulated:
             self._usual = stamped(job)
         accuracy = 0.99 - 20 / float(job.configuration["kept"]) - (float(job.configuration["turn"]) - 1000) / 40_000
         low, high = wilson(accuracy, n=N_VAL)
-        val = Score(accuracy=accuracy, n=N_VAL, low=low, high=high)
+        val = Score(value=accuracy, n=N_VAL, low=low, high=high)
         facts = {"id": job.id, "family": job.family, "configuration": job.configuration, "seed": job.seed}
         sizes = {"nominal_bytes": 1000, "artifact_bytes": 900, "macs": 1000}
         sizes |= {"reference_bytes": 1_000_000, "reference_macs": 250_000}

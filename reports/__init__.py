@@ -122,7 +122,7 @@ def _choice(findings: Findings) -> dict[str, Any] | None:
         "compression_ratio": row.compression_ratio,
         "macs": row.candidate.macs,
         "val": {
-            "accuracy": row.best.val.accuracy,
+            "accuracy": row.best.val.value,
             "low": row.best.val.low,
             "high": row.best.val.high,
             "n": row.best.val.n,

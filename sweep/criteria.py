@@ -44,27 +44,27 @@ class Target:
         if self.relative and self.max_drop is None:
             raise ValueError("relative: expected max_drop, to which it applies, got min_accuracy")
 
-    def threshold(self, reference_accuracy: float) -> float:
-        """The least accuracy that meets the target; of a drop, less `ROUNDING`."""
+    def threshold(self, reference_score: float) -> float:
+        """The least score that meets the target; of a drop, less `ROUNDING`."""
         if self.min_accuracy is not None:
             return self.min_accuracy
-        return reference_accuracy - self.allowed(reference_accuracy) - ROUNDING
+        return reference_score - self.allowed(reference_score) - ROUNDING
 
-    def allowed(self, reference_accuracy: float) -> float:
-        """The largest drop that meets the target, a fraction; 0 where the target is an accuracy."""
-        return (self.max_drop or 0.0) * (reference_accuracy if self.relative else 1.0)
+    def allowed(self, reference_score: float) -> float:
+        """The largest drop that meets the target, in the metric's units; 0 where the target is no drop."""
+        return (self.max_drop or 0.0) * (reference_score if self.relative else 1.0)
 
     def criteria(
-        self, reference_accuracy: float, *, repeats: int = 1, confirm: int = 0, confident: bool = False
+        self, reference_score: float, *, repeats: int = 1, confirm: int = 0, confident: bool = False
     ) -> "Criteria":
         """The criteria that follow from the target, with the noise not yet known."""
-        bound: Literal["accuracy", "drop"] = "accuracy" if self.max_drop is None else "drop"
+        bound: Literal["score", "drop"] = "score" if self.max_drop is None else "drop"
         return Criteria(
-            threshold=self.threshold(reference_accuracy),
+            threshold=self.threshold(reference_score),
             repeats=repeats,
             confirm=confirm,
             confident=bound if confident else None,
-            allowed=self.allowed(reference_accuracy),
+            allowed=self.allowed(reference_score),
         )
 
     def as_dict(self) -> dict[str, float]:
@@ -78,15 +78,15 @@ class Results(Protocol):
 
     Attributes:
         method: "lc" or "dc".
-        accuracies: on validation, unrounded.
-        lows: the lower 95 % bounds of the accuracies.
+        scores: on validation, unrounded (`sweep.store.metric`).
+        lows: the lower 95 % bounds of the scores.
         drops: the upper 95 % bounds of the drop from the reference; None where it is not known.
     """
 
     @property
     def method(self) -> str: ...
     @property
-    def accuracies(self) -> tuple[float, ...]: ...
+    def scores(self) -> tuple[float, ...]: ...
     @property
     def lows(self) -> tuple[float, ...]: ...
     @property
@@ -100,12 +100,12 @@ class Criteria:
     A margin says by how much the criteria are met: 0 or more meets them, less misses them, and a NaN misses them.
 
     Attributes:
-        threshold: the least accuracy that meets the target.
+        threshold: the least score that meets the target.
         repeats: without confirmation, the fewest seeds. Each of them must meet the target.
         confirm: the fewest seeds after the first. The lower bound of their mean must meet the target. 0 for no
             confirmation.
         noise: of one result; it makes the bound of the mean.
-        confident: which 95 % bound of each seed must also meet the target, that of its accuracy or that of its drop
+        confident: which 95 % bound of each seed must also meet the target, that of its score or that of its drop
             from the reference. None for neither.
         allowed: the largest drop that meets the target.
     """
@@ -114,22 +114,22 @@ class Criteria:
     repeats: int = 1
     confirm: int = 0
     noise: Noise = UNKNOWN
-    confident: Literal["accuracy", "drop"] | None = None
+    confident: Literal["score", "drop"] | None = None
     allowed: float = 0.0
 
-    def margin(self, accuracy: float) -> float:
-        """By how much one accuracy is above the threshold."""
-        return accuracy - self.threshold
+    def margin(self, score: float) -> float:
+        """By how much one score is above the threshold."""
+        return score - self.threshold
 
     def with_noise_of(self, found: Iterable[Results]) -> "Criteria":
         """The same, with the noise that is pooled over the trained candidates among `found`."""
-        margins = ([self.margin(a) for a in results.accuracies] for results in found if results.method == "lc")
+        margins = ([self.margin(score) for score in results.scores] for results in found if results.method == "lc")
         return replace(self, noise=pooled(margins))
 
     def enough_seeds(self, results: Results) -> bool:
         """Whether a candidate has as many seeds as are needed. Direct compression trains nothing: one is enough."""
         needed = 1 + self.confirm if self.confirm else self.repeats
-        return results.method == "dc" or len(results.accuracies) >= needed
+        return results.method == "dc" or len(results.scores) >= needed
 
     def margin_of(self, results: Results) -> float:
         """The margin of a candidate, whether or not it has enough seeds.
@@ -138,7 +138,7 @@ class Criteria:
         the mean's lower bound in its place; the first seed does not count for that mean, since a search may have
         chosen the candidate by it. With `confident`, it is at most the margin of each seed's 95 % bound.
         """
-        margins = [self.margin(accuracy) for accuracy in results.accuracies]
+        margins = [self.margin(score) for score in results.scores]
         bounds = self._margins_of_bounds(results)
         if self.confirm and results.method != "dc" and self.enough_seeds(results):
             return min([least_mean(margins[1:], self.noise), *bounds])
@@ -147,7 +147,7 @@ class Criteria:
     def _margins_of_bounds(self, results: Results) -> list[float]:
         """The margin of each seed's 95 % bound; none without `confident`, -inf for a drop that is not known."""
         match self.confident:
-            case "accuracy":
+            case "score":
                 return [self.margin(low) for low in results.lows]
             case "drop":
                 return [-math.inf if drop is None else self.allowed - drop for drop in results.drops]

@@ -71,7 +71,7 @@ class Sweep:
             (each for each, kept in zip(known, front(costs), strict=True) if kept), key=lambda each: each.cost(by)
         )
         found = rows.loc[[each.best_id for each in on_front]].reset_index(drop=True)
-        found.insert(0, "mean_accuracy", [1 - each.mean_error for each in on_front])
+        found.insert(0, "mean_accuracy", [each.mean_value for each in on_front])
         found.insert(0, "seeds", [len(each.seeds) for each in on_front])
         return found
 
@@ -152,7 +152,7 @@ class Sweep:
         failed = f", {len(records) - done} failed" if len(records) > done else ""
         return (
             f"Sweep({self.location!r}): study {manifest.study}, {done} jobs done{failed}; "
-            f"reference {whole.bytes:,} bytes, accuracy {whole.val.accuracy:.2%}"
+            f"reference {whole.bytes:,} bytes, accuracy {whole.val.value:.2%}"
         )
 
     def _repr_html_(self) -> str:

@@ -49,7 +49,7 @@ class Side:
     def smallest(self, threshold: float) -> Candidate | None:
         """The candidate with the fewest bytes whose mean accuracy is `threshold` or more; None without one."""
         return next(
-            (c for c in self.found if math.fsum(a - threshold for a in c.accuracies) / len(c.seeds) >= -_ROUNDING), None
+            (c for c in self.found if math.fsum(a - threshold for a in c.scores) / len(c.seeds) >= -_ROUNDING), None
         )
 
     @property
@@ -185,7 +185,7 @@ def _names(record: Record) -> set[str]:
 
 
 def _levels(sides: Sequence[Side], *, target: Target | None) -> tuple[Level, ...]:
-    accuracy = sides[0].reference.val.accuracy
+    accuracy = sides[0].reference.val.score
     named = {accuracy - drop: _above(drop) for drop in POINTS}
     aim = target or next((side.target for side in sides if side.target), None)
     if aim is not None:

@@ -91,7 +91,7 @@ class Findings:
     @property
     def threshold(self) -> float | None:
         """The least accuracy that meets the target; None without a target."""
-        return None if self.target is None else self.target.threshold(self.reference.val.accuracy)
+        return None if self.target is None else self.target.threshold(self.reference.val.score)
 
     @property
     def left_out(self) -> int:

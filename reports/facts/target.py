@@ -12,8 +12,8 @@ def target_words(findings: Findings) -> str:
         return ""
     words = f"validation accuracy of at least {percent(threshold)}"
     if target.min_accuracy is None and target.max_drop is not None:
-        from_reference = percent(findings.reference.val.accuracy)
-        drop = f"{100 * target.allowed(findings.reference.val.accuracy):.4g}"
+        from_reference = percent(findings.reference.val.value)
+        drop = f"{100 * target.allowed(findings.reference.val.score):.4g}"
         words += f" (the reference's {from_reference} less {drop} point{'' if drop == '1' else 's'})"
     return words
 

@@ -70,7 +70,7 @@ def smallest_so_far(jobs: Sequence[Done], *, threshold: float) -> list[float]:
     """After each job, the bytes of the smallest with an accuracy of `threshold` or more so far; NaN before one."""
     least, sizes = math.inf, []
     for job in jobs:
-        if job.val.accuracy >= threshold:
+        if job.val.score >= threshold:
             least = min(least, job.artifact_bytes)
         sizes.append(least if math.isfinite(least) else math.nan)
     return sizes
@@ -122,7 +122,7 @@ def _draw_smallest(axes: Axes, findings: Findings) -> None:
         axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", fontsize=9, color=MUTED)
         axes.set_yticks([])
         return
-    met = [(k, job) for k, job in enumerate(findings.jobs, 1) if job.val.accuracy >= (findings.threshold or 0)]
+    met = [(k, job) for k, job in enumerate(findings.jobs, 1) if job.val.score >= (findings.threshold or 0)]
     xs, ys = [k for k, _ in met], [job.artifact_bytes for _, job in met]
     axes.plot(
         xs, ys, linestyle="none", marker="o", markersize=4, color=FEASIBLE, alpha=0.35, markeredgewidth=0, gid="met"

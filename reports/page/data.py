@@ -38,7 +38,7 @@ def page_data(findings: Findings, *, curves: Iterable[str]) -> str:
     content = {
         "n": findings.reference.val.n,
         "reference": {"bytes": findings.reference.bytes, "macs": findings.reference.macs}
-        | {"accuracy": findings.reference.val.accuracy, "latency": 1},
+        | {"accuracy": findings.reference.val.value, "latency": 1},
         "rule": {
             "repeats": findings.manifest.repeats,
             "confirm": findings.manifest.confirm,
@@ -137,7 +137,7 @@ def _columns(rows: Sequence[Row], findings: Findings) -> dict[str, Any]:
         "parts": {name: parts for name, (parts, _) in SHOWN.items()},
         # One value for each knob or job, row after row.
         "levels": [_level(level) for row in rows for level in row.candidate.configuration.values()],
-        "accuracies": [_accuracy(accuracy, row.best.val.n) for row in rows for accuracy in row.candidate.accuracies],
+        "accuracies": [_accuracy(accuracy, row.best.val.n) for row in rows for accuracy in row.candidate.scores],
         "seeds": _column([seed for row in rows for seed in row.candidate.seeds]),
         "ids": [job for row in rows for job in row.candidate.ids],
     }
@@ -178,9 +178,9 @@ def lost_answers(rows: Sequence[Row], reference: Reference) -> list[float | int 
     found: list[float | int | None] = []
     for row in rows:
         candidate, n = row.candidate, row.best.val.n
-        if any(low != wilson(right, n=n)[0] for right, low in zip(candidate.accuracies, candidate.lows, strict=True)):
+        if any(low != wilson(right, n=n)[0] for right, low in zip(candidate.scores, candidate.lows, strict=True)):
             return None
-        found += [_lost(a, high, reference, n) for a, high in zip(candidate.accuracies, candidate.drops, strict=True)]
+        found += [_lost(a, high, reference, n) for a, high in zip(candidate.scores, candidate.drops, strict=True)]
     return found
 
 
@@ -188,7 +188,7 @@ def _lost(accuracy: float, high: float | None, reference: Reference, n: int) -> 
     """The number of lost answers: the inverse of sweep.intervals.paired_drop."""
     if high is None:
         return None
-    less = round(reference.val.accuracy * n) - round(accuracy * n)
+    less = round(reference.val.value * n) - round(accuracy * n)
     half = high - less / (n + 2)
     apart = (half * (n + 2) / Z95) ** 2 + less**2 / (n + 2)  # lost + won + 1
     lost = round((apart - 1 + less) / 2)
@@ -205,7 +205,7 @@ def _level(level: object) -> int | float | str:
 
 def _student(findings: Findings) -> float | None:
     """The quantile that sweep.intervals.least_mean takes. It is the same for every target."""
-    dof = _degrees(row.candidate.accuracies for row in findings.rows if row.candidate.method == "lc")
+    dof = _degrees(row.candidate.scores for row in findings.rows if row.candidate.method == "lc")
     return student(CONFIDENCE, dof=dof) if findings.manifest.confirm and dof else None
 
 
@@ -221,5 +221,5 @@ def _target(findings: Findings) -> dict[str, Any] | None:
     if target.min_accuracy is not None:
         kind, value = "min_accuracy", target.min_accuracy
     else:
-        kind, value = "max_drop", target.allowed(findings.reference.val.accuracy)
+        kind, value = "max_drop", target.allowed(findings.reference.val.score)
     return {"kind": kind, "value": value}

@@ -202,7 +202,8 @@ def carry_out(
             workers=options.workers,
             stream=stream,
             known=search.records(),
-            least_accuracy=sweep.threshold,
+            least_score=sweep.threshold,
+            metric=sweep.manifest.metric,
         )
 
     outcome = driver.run(sweep, watch=watch)

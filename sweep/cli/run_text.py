@@ -40,7 +40,7 @@ def chosen(choice: Choice, manifest: Manifest) -> str:
         return "no job is done, so there is no model to choose"
     reference = manifest.reference
     size = f"{found.artifact_bytes:,} bytes ({times(found.artifact_bytes, reference.bytes)})"
-    seeds, mean, least = len(found.seeds), 1 - found.mean_error, min(found.accuracies)
+    seeds, mean, least = len(found.seeds), found.mean_value, min(found.scores)
     over = f", mean of {seeds} seeds (lowest {least:.2%})" if seeds > 1 else ""
     what = f"{found.family}: {found.label}, {size}, validation accuracy {mean:.2%}{over}"
     criteria = choice.criteria

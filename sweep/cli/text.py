@@ -15,7 +15,7 @@ class Measured(Protocol):
     """An accuracy that was measured on `n` examples, and its 95 % interval; fractions."""
 
     @property
-    def accuracy(self) -> float: ...
+    def value(self) -> float: ...
     @property
     def low(self) -> float: ...
     @property
@@ -80,7 +80,7 @@ def outputs_apart(difference: float) -> str:
 def accuracy(measured: Measured) -> str:
     """An accuracy with its interval and its number of examples."""
     interval = f"95 % interval {measured.low:.2%} to {measured.high:.2%}"
-    return f"accuracy {measured.accuracy:.2%} ({interval}, {measured.n:,} examples)"
+    return f"accuracy {measured.value:.2%} ({interval}, {measured.n:,} examples)"
 
 
 def points(difference: float) -> str:

@@ -95,12 +95,12 @@ def _open_search(sweep: PreparedSweep, storage: str) -> SweepSearch:
     """The search of the options, with the sweep's records and its index in `storage`."""
     options, study, target = sweep.options, sweep.context.study, sweep.target if sweep.options.aimed else None
     confirm = sweep.manifest.confirm if options.method == "lc" else 0
-    accuracy = sweep.manifest.reference.val.accuracy
+    score = sweep.manifest.reference.val.score
     plan = SearchPlan(
         name=options.search,
         entries=Entries(sweep.entries),
         families={family.name: family.knobs for family in study.families},
-        criteria=target.criteria(accuracy, confirm=confirm) if target else None,
+        criteria=target.criteria(score, confirm=confirm) if target else None,
         trials=options.trials,
         objectives=options.objectives,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.pick.size_and_speed import told
+from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Done, Record
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ class Step:
     Attributes:
         step: its number; 0 is direct compression.
         steps: the number of the last.
-        val_error: the validation error after it, a fraction.
+        val_error: the validation error after it.
     """
 
     step: int
@@ -49,19 +51,19 @@ class Watch(Protocol):
         """`job` has a record now, done or failed."""
 
 
-def better(record: Done, best: Done | None, *, least_accuracy: float | None) -> bool:
-    """Whether `record` is better than `best`: smaller, with an accuracy of `least_accuracy` or more, unrounded.
+def better(record: Done, best: Done | None, *, least_score: float | None) -> bool:
+    """Whether `record` is better than `best`: smaller, with a score of `least_score` or more, unrounded.
 
-    Without a `least_accuracy`: more accurate. An accuracy of NaN is never better.
+    Without a `least_score`: with a better score. A score of NaN is never better.
     """
-    accuracy, size = record.val.accuracy, record.artifact_bytes
-    if not accuracy >= (least_accuracy if least_accuracy is not None else 0.0):
+    score, size = record.val.score, record.artifact_bytes
+    if not score >= (least_score if least_score is not None else -math.inf):
         return False
     if best is None:
         return True
-    if least_accuracy is None:
-        return (-accuracy, size) < (-best.val.accuracy, best.artifact_bytes)
-    return (size, -accuracy) < (best.artifact_bytes, -best.val.accuracy)
+    if least_score is None:
+        return (-score, size) < (-best.val.score, best.artifact_bytes)
+    return (size, -score) < (best.artifact_bytes, -best.val.score)
 
 
 def duration(seconds: float) -> str:
@@ -82,7 +84,8 @@ class Progress:
         workers: jobs that run at once.
         stream: where to draw; see `process.own_stream`.
         known: records of earlier runs; the best so far may be among them.
-        least_accuracy: the target's threshold, which the best so far must reach; None without a target.
+        least_score: the target's threshold, which the best so far must reach; None without a target.
+        metric: what the jobs are scored by.
     """
 
     def __init__(
@@ -92,11 +95,13 @@ class Progress:
         workers: int,
         stream: TextIO,
         known: Sequence[Record] = (),
-        least_accuracy: float | None = None,
+        least_score: float | None = None,
+        metric: Metric = ACCURACY,
     ) -> None:
         self.total = total
         self.workers = workers
-        self.least_accuracy = least_accuracy
+        self.least_score = least_score
+        self._metric = metric
         self.best: Done | None = None
         self.done = 0
         self.failed = 0
@@ -158,14 +163,17 @@ class Progress:
         return float(each * max(self.total - finished - under_way, 0.0) / self.workers)
 
     def _consider(self, record: Record) -> None:
-        if isinstance(record, Done) and better(record, self.best, least_accuracy=self.least_accuracy):
+        if isinstance(record, Done) and better(record, self.best, least_score=self.least_score):
             self.best = record
 
     def _line(self, job: Job, record: Record) -> str:
         count = str(self.ended) + (f"/{self.total}" if self.total is not None else "")
         if not isinstance(record, Done):
             return f"[{count}] {job.label}, failed: {record.error.message if record.error else record.status}"
-        return f"[{count}] {job.label}, accuracy {record.val.accuracy:.2%}, {told(record)}, {duration(record.seconds)}"
+        return f"[{count}] {job.label}, {self._told(record.val.value)}, {told(record)}, {duration(record.seconds)}"
+
+    def _told(self, value: float) -> str:
+        return f"{self._metric.label} {self._metric.told(value, gap='')}"
 
     def _summary(self) -> str:
         parts = [f"{self.done}" + (f" of {self.total}" if self.total is not None else "") + " done"]
@@ -180,21 +188,25 @@ class Progress:
         return ", ".join(parts)
 
     def _best(self) -> str:
-        wanted = "most accurate" if self.least_accuracy is None else f"smallest with accuracy {self.least_accuracy:.2%}"
+        wanted = "most accurate" if self._metric == ACCURACY else f"best {self._metric.label}"
+        if self.least_score is not None:
+            wanted = f"smallest with {self._told(self._metric.value(self.least_score))}"
         if self.best is None:
             return f"{wanted}: none yet"
         what = f"{self.best.family}: {self.best.label}"
-        return f"{wanted}: {what}, {told(self.best)}, accuracy {self.best.val.accuracy:.2%}"
+        return f"{wanted}: {what}, {told(self.best)}, {self._told(self.best.val.value)}"
 
     def _table(self) -> RenderableType:
         """The live table: the counts, the best so far, then a line for each running job."""
         rows = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(self._running), header_style="dim")
-        for name in ("running", "step", "", "validation error"):
+        for name in ("running", "step", "", self._metric.name_of_error.removesuffix(" (%)")):
             rows.add_column(name, no_wrap=True)
         for job, step in list(self._running.values()):  # a copy: rich draws in a thread of its own
             if step is None:
                 rows.add_row(job.label, "starts", ProgressBar(total=1, completed=0, width=16), "")
             else:
                 bar = ProgressBar(total=step.steps, completed=step.step, width=16)
-                rows.add_row(job.label, f"{step.step}/{step.steps}", bar, f"{step.val_error:.2%}")
+                rows.add_row(
+                    job.label, f"{step.step}/{step.steps}", bar, self._metric.told_error(step.val_error, gap="")
+                )
         return Group(Text(self._summary(), style="bold"), Text(self._best()), rows)

@@ -128,7 +128,7 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
         steps.append({"step": state.step, "mu": state.mu, "loss": state.loss} | facts)
         report({"step": state.step, "steps": state.steps} | facts)
         kept.offer(state, steps, measured)
-    packed = encode(tasks, state.thetas, compact.state_dict(), info=_info(job, context, accuracy=measured[-1].accuracy))
+    packed = encode(tasks, state.thetas, compact.state_dict(), info=_info(job, context, accuracy=measured[-1].value))
     write_whole(staged / "model.lcz", packed)
     artifact, right = _verified(staged / "model.lcz", context, claimed=measured[-1])
     layers = layer_contents([task.governed for task in tasks], state.thetas, context.reference)

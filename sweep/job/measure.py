@@ -25,9 +25,9 @@ def measure(model: nn.Module, split: Source, *, study: Study) -> Score:
 def summary(found: dict[str, Tensor]) -> Score:
     """The same, from scores that were computed before."""
     means = {name: float(score.mean()) for name, score in found.items()}
-    accuracy, n = means.pop("accuracy"), len(found["accuracy"])
-    low, high = wilson(accuracy, n=n)
-    return Score(accuracy=accuracy, metrics=means, n=n, low=low, high=high)
+    value, n = means.pop("accuracy"), len(found["accuracy"])
+    low, high = wilson(value, n=n)
+    return Score(value=value, metrics=means, n=n, low=low, high=high)
 
 
 def scores(model: nn.Module, split: Source, *, study: Study) -> dict[str, Tensor]:

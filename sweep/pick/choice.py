@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sweep.criteria import Criteria, Target
 from sweep.store.job import label
 from sweep.store.manifest import Manifest
+from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Done, Record
 from sweep.store.records import finished
 
@@ -23,15 +24,16 @@ class Candidate:
         configuration: knob -> level.
         method: "lc" or "dc".
         ids: of the jobs, in the order of their seeds, like all tuples here.
-        accuracies: on validation, unrounded.
-        lows: the lower 95 % bounds of the accuracies (Wilson).
+        scores: on validation, unrounded: higher is better (`sweep.store.metric`).
+        lows: the lower 95 % bounds of the scores.
         drops: the upper 95 % bounds of the drop from the reference on the same examples; None where the record was
             written by an early version, which did not measure it.
-        best_id: the job whose file is exported: the most accurate one, of equals the one with the fewest bytes.
+        best_id: the job whose file is exported: the one with the best score, of equals the one with the fewest bytes.
         artifact_bytes: of its file.
         macs: of its model.
         direct_error: the error of direct compression, before any training, mean over seeds; None where not measured.
         latency: of its model, over the dense reference's in the same run; None where it was not measured.
+        metric: what was measured.
     """
 
     family: str
@@ -39,7 +41,7 @@ class Candidate:
     method: str
     ids: tuple[str, ...]
     seeds: tuple[int, ...]
-    accuracies: tuple[float, ...]
+    scores: tuple[float, ...]
     lows: tuple[float, ...]
     drops: tuple[float | None, ...]
     best_id: str
@@ -47,6 +49,7 @@ class Candidate:
     macs: int
     direct_error: float | None
     latency: float | None = None
+    metric: Metric = ACCURACY
 
     @property
     def label(self) -> str:
@@ -54,11 +57,20 @@ class Candidate:
 
     @property
     def errors(self) -> tuple[float, ...]:
-        return tuple(1 - accuracy for accuracy in self.accuracies)
+        return tuple(self.metric.error(value) for value in self.values)
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """In the user's units."""
+        return tuple(self.metric.value(score) for score in self.scores)
 
     @property
     def mean_error(self) -> float:
         return sum(self.errors) / len(self.errors)
+
+    @property
+    def mean_value(self) -> float:
+        return self.metric.value_of_error(self.mean_error)
 
     @property
     def worst_error(self) -> float:
@@ -124,7 +136,7 @@ def choose(
     found: Sequence[Candidate],
     *,
     target: Target,
-    reference_accuracy: float,
+    reference_score: float,
     by: By = "bytes",
     repeats: int = 1,
     confirm: int = 0,
@@ -138,16 +150,16 @@ def choose(
     Args:
         found: the candidates.
         target: what the chosen one must meet.
-        reference_accuracy: on validation.
+        reference_score: on validation.
         by: what to minimise.
         repeats: the fewest seeds, each of which must meet the target; not used with `confirm`.
         confirm: the fewest seeds after the first, whose mean must meet the target by its lower bound.
-        confident: the 95 % bound of every seed must meet the target too, of its accuracy or of its drop.
+        confident: the 95 % bound of every seed must meet the target too, of its score or of its drop.
 
     Raises:
         ValueError: `by` was measured of no candidate.
     """
-    criteria = target.criteria(reference_accuracy, repeats=repeats, confirm=confirm, confident=confident)
+    criteria = target.criteria(reference_score, repeats=repeats, confirm=confirm, confident=confident)
     criteria = criteria.with_noise_of(found)
     found = check_known(found, by)
     meeting = sorted((c for c in found if criteria.met_by(c)), key=lambda c: _order(c, by))
@@ -194,7 +206,7 @@ def chosen(
         return choose(
             found,
             target=target,
-            reference_accuracy=manifest.reference.val.accuracy,
+            reference_score=manifest.reference.val.score,
             by=by,
             repeats=manifest.repeats,
             confirm=manifest.confirm,
@@ -229,24 +241,25 @@ def _order(candidate: Candidate, by: By) -> tuple[float, float, float, float, st
 
 def _candidate(group: list[Done]) -> Candidate:
     ordered = sorted(group, key=lambda record: record.seed)
-    most = max(record.val.accuracy for record in ordered)
+    most = max(record.val.score for record in ordered)
     best = min(
-        (record for record in ordered if record.val.accuracy == most),
+        (record for record in ordered if record.val.score == most),
         key=lambda record: (record.artifact_bytes, record.seed),
     )
-    direct = [record.direct.accuracy for record in ordered if record.direct is not None]
+    metric, direct = best.val.metric, [record.direct.value for record in ordered if record.direct is not None]
     return Candidate(
         family=best.family,
         configuration=best.configuration,
         method=best.method,
         ids=tuple(record.id for record in ordered),
         seeds=tuple(record.seed for record in ordered),
-        accuracies=tuple(record.val.accuracy for record in ordered),
-        lows=tuple(record.val.low for record in ordered),
+        scores=tuple(record.val.score for record in ordered),
+        lows=tuple(record.val.low if metric.higher_is_better else -record.val.high for record in ordered),
         drops=tuple(None if record.drop is None else record.drop.high for record in ordered),
         best_id=best.id,
         artifact_bytes=best.artifact_bytes,
         macs=best.macs,
-        direct_error=1 - sum(direct) / len(direct) if direct else None,
+        direct_error=metric.error(sum(direct) / len(direct)) if direct else None,
         latency=None if best.latency is None else best.latency.ratio,
+        metric=metric,
     )

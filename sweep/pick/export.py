@@ -67,7 +67,7 @@ def export_onnx(
     claims = {name: artifact.info[name] for name in copied} | {
         "weights": "as packed" if int8 is None else f"int8, {int8}",
         "packed_sha256": record.artifact_sha256,
-        "val": {"accuracy": f"{found.accuracy:.17f}", "n": found.n},
+        "val": {"accuracy": f"{found.value:.17f}", "n": found.n},
     }
     sealed = seal(made, claims)
     write_new(out, sealed)

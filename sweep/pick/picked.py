@@ -68,6 +68,10 @@ class OnTest:
     reference_accuracy: float
     looks: int
 
+    @property
+    def value(self) -> float:
+        return self.accuracy
+
 
 @dataclass(frozen=True, kw_only=True)
 class Picked:

@@ -50,7 +50,7 @@ def pick_model(
         artifact_sha256=record.artifact_sha256,
         val=record.val,
         seeds=best.seeds,
-        accuracies=best.accuracies,
+        accuracies=best.values,
         meets_target=choice.feasible,
         margin=choice.margin,
         target=target,

@@ -72,7 +72,7 @@ def export_safetensors(root: Path, record: Done, *, out: Path) -> DenseExport:
         sha256=hashlib.sha256(dense).hexdigest(),
         packed_bytes=record.artifact_bytes,
         parameters=sum(tensor.numel() for tensor in weights.values()),
-        accuracy=record.val.accuracy,
+        accuracy=record.val.value,
         n=record.val.n,
         low=record.val.low,
         high=record.val.high,
@@ -110,7 +110,7 @@ The network of the study `{manifest.study}`, compressed by {how} (`{what}`, job 
 | | |
 | --- | --- |
 | base model | the reference of `{manifest.study}` ({manifest.reference_study}): {reference.parameters:,} parameters, \
-validation accuracy {reference.val.accuracy:.2%} |
+validation accuracy {reference.val.value:.2%} |
 | packed file | {record.artifact_bytes:,} bytes, {times(record.artifact_bytes, record.reference_bytes)} than the \
 reference's {record.reference_bytes:,} (SHA-256 `{record.artifact_sha256}`) |
 | this file | {exported.bytes:,} bytes |

@@ -146,10 +146,10 @@ def verify_accuracy(
 ) -> Score:
     """What the model in `path`, run by `who`, measures on validation. ArtifactError unless that is what it claims."""
     found = measure(model, data.val, study=study)
-    if found.n != claimed["n"] or f"{found.accuracy:.17f}" != claimed["accuracy"]:
+    if found.n != claimed["n"] or f"{found.value:.17f}" != claimed["accuracy"]:
         raise ArtifactError(
             f"{path}: claims validation accuracy {float(claimed['accuracy']):.6f} on {claimed['n']} examples, "
-            f"{who}measures {found.accuracy:.6f} on {found.n}"
+            f"{who}measures {found.value:.6f} on {found.n}"
         )
     return found
 

@@ -113,9 +113,9 @@ def _what_is_done(name: str, recipe: Recipe) -> str:
 
 def _compare(found: Score, expected: float, *, say: Say) -> None:
     """Says so where the reference's score is not the one that the user knows."""
-    if abs(found.accuracy - expected) > EXPECTED_WITHIN:
+    if abs(found.value - expected) > EXPECTED_WITHIN:
         say(
-            f"WARNING: the checkpoint measures {found.accuracy:.2%} on validation ({found.n:,} examples, 95 % interval "
+            f"WARNING: the checkpoint measures {found.value:.2%} on validation ({found.n:,} examples, 95 % interval "
             f"{found.low:.2%} to {found.high:.2%}), and {expected:.2%} was expected. Does load_data prepare inputs as "
             "in training (scale, mean and deviation, size, order of channels)? Is the expected score of this split?"
         )

@@ -38,8 +38,8 @@ class PreparedSweep:
 
     @property
     def threshold(self) -> float | None:
-        """The least validation accuracy that meets the target; None without a target."""
-        return self.target.threshold(self.manifest.reference.val.accuracy) if self.target else None
+        """The least validation score that meets the target; None without a target."""
+        return self.target.threshold(self.manifest.reference.val.score) if self.target else None
 
 
 def prepare(options: Options, *, say: Say) -> PreparedSweep:

@@ -65,7 +65,7 @@ def _sampler(plan: SearchPlan, done: Sequence[Done], proposer: BaseSampler | Non
     elsewhere: dict[str, list[float]] = {}
     for record in done:
         if record.method == "lc" and plan.owner(record) is None:
-            margin = plan.criteria.margin(record.val.accuracy)
+            margin = plan.criteria.margin(record.val.score)
             elsewhere.setdefault(record.key, []).append(0.0 - margin)
 
     def size(family: str, configuration: Configuration) -> int | None:

@@ -1,6 +1,6 @@
 """The Optuna trials that stand for jobs, and the study in memory that a search draws configurations from.
 
-Here a margin (accuracy minus threshold, 0 or more meets the target) becomes the shortfall that Optuna wants as a
+Here a margin (score minus threshold, 0 or more meets the target) becomes the shortfall that Optuna wants as a
 constraint: its negative, met from 0 down.
 """
 
@@ -62,7 +62,7 @@ class JobTrials:
         return trial
 
     def _shortfall(self, record: Done) -> float | None:
-        return 0.0 - self.criteria.margin(record.val.accuracy) if self.criteria else None
+        return 0.0 - self.criteria.margin(record.val.score) if self.criteria else None
 
     def _values(self, record: Done) -> list[float]:
         values = {"error": record.val.error, "bytes": record.artifact_bytes, "macs": record.macs}

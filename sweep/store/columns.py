@@ -49,7 +49,7 @@ def _field(name: str) -> Column:
 
 
 def _measured(prefix: str, part: str, of: str) -> Iterator[Column]:
-    """Those of the accuracy in a record's `part`, a Score; `of` says what was measured."""
+    """Those of the metric in a record's `part`, a Score; `of` says what was measured."""
 
     def column(name: str, meaning: str, value: Callable[[Score], float]) -> Column:
         def of_record(record: Record) -> float | None:
@@ -58,7 +58,7 @@ def _measured(prefix: str, part: str, of: str) -> Iterator[Column]:
 
         return Column(f"{prefix}_{name}", "Float64", FRACTION, meaning, NOT_DONE, of_record)
 
-    yield column("accuracy", of, lambda score: score.accuracy)
+    yield column("accuracy", of, lambda score: score.value)
     yield column("error", f"1 - `{prefix}_accuracy`", lambda score: score.error)
     yield column("low", f"Lower end of the 95 % Wilson interval of `{prefix}_accuracy`", lambda score: score.low)
     yield column("high", "Its upper end", lambda score: score.high)
@@ -182,7 +182,8 @@ def _described(kind: type, prefix: str = "") -> list[tuple[str, str, str, str, s
     for field in fields(kind):
         if field.says is None or field.says.elsewhere:
             continue
-        name = f"{prefix}<name>" if field.says.others else f"{prefix}{field.name}"
+        key = "<name>" if field.says.others else "<metric>" if field.says.named_by else field.name
+        name = f"{prefix}{key}"
         null = f"{field.says.null}; older releases do not write it" if field.says.older else field.says.null
         rows.append((name, _kind(field), field.says.unit, field.says.meaning, null))
         if isinstance(field.kind, type) and dataclasses.is_dataclass(field.kind):

@@ -27,6 +27,7 @@ class Says:
         older: files of older releases may lack it; it then has its default.
         others: it holds all that the JSON object has beside the other fields, by name.
         elsewhere: it lies in another file, and is not part of this JSON.
+        named_by: the field whose `name` is this field's name in the JSON.
     """
 
     meaning: str
@@ -35,6 +36,7 @@ class Says:
     older: bool = False
     others: bool = False
     elsewhere: bool = False
+    named_by: str = ""
 
 
 class Unfit(ValueError):
@@ -83,7 +85,7 @@ def from_json(kind: type[T], data: Mapping[str, Any]) -> T:
     try:
         made: T = _validator(kind).validate_python(dict(data))  # type: ignore[arg-type]  # classes are hashable
     except ValidationError as error:
-        raise Unfit(_in_a_line(error.errors(include_url=False), data)) from None
+        raise Unfit(_in_a_line(error.errors(include_url=False), data, kind)) from None
     return made
 
 
@@ -108,7 +110,8 @@ def to_json(value: Any) -> dict[str, Any]:
         if field.says is not None and field.says.others:
             data |= held
         else:
-            data[field.name] = to_json(held) if dataclasses.is_dataclass(held) else held
+            name = getattr(value, field.says.named_by).name if field.says and field.says.named_by else field.name
+            data[name] = to_json(held) if dataclasses.is_dataclass(held) else held
     return data
 
 
@@ -132,45 +135,62 @@ def _adapted(node: Any) -> Any:
     says = {field.name: field.says for field in fields(node["cls"]) if field.says is not None}
     others = [name for name, said in says.items() if said.others]
     elsewhere = [name for name, said in says.items() if said.elsewhere]
+    named = [name for name, said in says.items() if said.named_by]
     optional = {*others, *elsewhere, *(name for name, said in says.items() if said.older)}
     for each in node["schema"]["fields"]:
         if each["schema"]["type"] == "default" and each["name"] in says.keys() - optional:
             each["schema"] = each["schema"]["schema"]
     node["config"] = core_schema.CoreConfig(strict=True, allow_inf_nan=False)
     node["strict"] = False  # of the dataclass alone: else pydantic takes no mapping for it
-    if not others and not elsewhere:
+    if not others and not elsewhere and not named:
         return node
 
     def gather(data: Any) -> Any:
         if not isinstance(data, dict):
             return data
         found = {name: data[name] for name in data if name not in elsewhere}
+        taken = {key: name for name in named if (key := _key(node["cls"], name, data)) in data}
+        found |= {name: data[key] for key, name in taken.items()}
         for name in others:
-            found[name] = {each: data[each] for each in data if each == name or each not in node["fields"]}
+            rest = (each for each in data if each == name or (each not in node["fields"] and each not in taken))
+            found[name] = {each: data[each] for each in rest}
         return found
 
     ref = {"ref": node.pop("ref")} if "ref" in node else {}
     return core_schema.no_info_before_validator_function(gather, node) | ref
 
 
-def _in_a_line(errors: list[ErrorDetails], data: Mapping[str, Any]) -> str:
+def _key(kind: Any, name: str, data: Mapping[str, Any]) -> str:
+    """The name that a field of the dataclass `kind` has in the JSON object `data`."""
+    by = next((field.says.named_by for field in fields(kind) if field.name == name and field.says), "")
+    if not by:
+        return name
+    namer = data.get(by)
+    usual = next(field.default for field in fields(kind) if field.name == by)
+    return str(namer.get("name") if isinstance(namer, dict) else getattr(usual, "name", name))
+
+
+def _in_a_line(errors: list[ErrorDetails], data: Mapping[str, Any], kind: Any) -> str:
     """The first field that does not fit: its name, what it may be, and what it is."""
     first = errors[0]
-    same = [each for each in errors if _name(each, data) == _name(first, data)]  # a union has an error a member
+    same = [each for each in errors if _name(each, data, kind) == _name(first, data, kind)]  # one a union's member
     expected = " or ".join(dict.fromkeys(_expected(each) for each in same))
     got = "nothing" if first["type"] == "missing" else repr(first["input"])
-    return f"{_name(first, data)}: expected {expected}, got {got if len(got) <= 60 else got[:57] + '...'}"
+    return f"{_name(first, data, kind)}: expected {expected}, got {got if len(got) <= 60 else got[:57] + '...'}"
 
 
-def _name(error: ErrorDetails, data: Any) -> str:
+def _name(error: ErrorDetails, data: Any, kind: Any) -> str:
     """Where the error is, as the JSON has it: pydantic names members of unions, and the field that has the others."""
     parts = []
-    for part in error["loc"]:
-        if isinstance(data, dict) and part in data:
-            data = data[part]
-            parts.append(str(part))
-    if error["type"] == "missing":
-        parts.append(str(error["loc"][-1]))
+    for place, part in enumerate(error["loc"], 1):
+        key = part
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(data, dict):
+            key = _key(kind, str(part), data)
+            kind = next((field.kind for field in fields(kind) if field.name == part), kind)
+        last = error["type"] == "missing" and place == len(error["loc"])
+        if last or (isinstance(data, dict) and key in data):
+            data = data[key] if not last else None
+            parts.append(str(key))
     return ".".join(parts)
 
 

@@ -9,6 +9,7 @@ from sweep.criteria import Target
 from sweep.store.fields import Says, from_file, to_json
 from sweep.store.files import FORMAT, StoreError, check_format, read_json
 from sweep.store.folder import SweepFolder
+from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Score
 
 
@@ -34,7 +35,9 @@ class Manifest:
     reference_study: Annotated[str, Says("How to load it: a module, `module:name`, or the path of a file")]
     study_hash: Annotated[str, Says("Of model, data and split, loss and metrics, and the reference's training")]
     study_parts: Annotated[dict[str, str], Says("The hash of each of these")]
-    metric: Annotated[str, Says("The metric that the target is about", older=True)] = "accuracy"
+    metric: Annotated[Metric, Says("The metric that the target is about; the accuracy by its name", older=True)] = (
+        ACCURACY
+    )
     user_folder: Annotated[str, Says("The folder in which `lcsweep run` was called")]
     sweep: Annotated[str, Says("A random name")]
     repeats: Annotated[int, Says("Seeds of a configuration")]
@@ -48,11 +51,14 @@ class Manifest:
     def from_json(data: Mapping[str, Any], path: Path) -> "Manifest":
         """The manifest that JSON data hold. StoreError, which names `path` and the field, where one does not fit."""
         check_format(data, path)
+        if data.get("metric") == ACCURACY.name:
+            data = {**data, "metric": to_json(ACCURACY)}
         return from_file(Manifest, data, path)
 
     def to_json(self) -> dict[str, Any]:
         """What sweep.json holds; `from_json` is its inverse."""
-        return {"format": FORMAT} | to_json(self)
+        data = {"format": FORMAT} | to_json(self)
+        return data | {"metric": ACCURACY.name} if self.metric == ACCURACY else data
 
 
 def read_manifest(root: Path) -> Manifest:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from sweep.store.fields import Says, from_file, to_json
 from sweep.store.files import FORMAT, check_format
 from sweep.store.job import Configuration, Job, Method, label
+from sweep.store.metric import ACCURACY, Metric
 
 Status = Literal["done", "failed", "stopped"]
 Setting = int | float | str | bool | None
@@ -18,20 +19,28 @@ ALONE = "when the reference was not measured beside it"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What a model measures on a split: fractions. Metrics other than the accuracy stand beside it in the JSON."""
+    """What a model measures on a split, in the metrics' units. Further metrics stand beside the value in the JSON."""
 
-    accuracy: Annotated[float, Says("Of the examples, those that are right", unit=FRACTION)]
-    metrics: Annotated[dict[str, float], Says("Further metrics of the study, by name", unit=FRACTION, others=True)] = (
-        field(default_factory=dict)
+    value: Annotated[
+        float, Says("The study's metric, as `accuracy`; of another, `metric` says what it is", named_by="metric")
+    ]
+    metrics: Annotated[dict[str, float], Says("Further metrics of the study, by name", others=True)] = field(
+        default_factory=dict
     )
     n: Annotated[int, Says("How many examples", unit="examples")]
-    low: Annotated[float, Says("Lower end of the 95 % Wilson interval of the accuracy", unit=FRACTION)]
-    high: Annotated[float, Says("Its upper end", unit=FRACTION)]
+    low: Annotated[float, Says("Lower end of the metric's 95 % interval; of the accuracy that of Wilson")]
+    high: Annotated[float, Says("Its upper end")]
+    metric: Metric = ACCURACY
 
     @property
     def error(self) -> float:
-        """1 - accuracy."""
-        return 1 - self.accuracy
+        """The metric's error: lower is better. Of the accuracy, 1 - accuracy."""
+        return self.metric.error(self.value)
+
+    @property
+    def score(self) -> float:
+        """The metric's score: higher is better. Of the accuracy, the accuracy."""
+        return self.metric.score(self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

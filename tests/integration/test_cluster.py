@@ -157,7 +157,7 @@ def table(records: list[Record]) -> str:
     lines = ["bytes  accuracy  configuration"]
     for record in sorted(records, key=lambda record: record.artifact_bytes):
         what = f"{record.family}: {label(record.configuration)}"
-        lines.append(f"{record.artifact_bytes:5}  {record.val.accuracy:8.2%}  {what}")
+        lines.append(f"{record.artifact_bytes:5}  {record.val.value:8.2%}  {what}")
     return "\n".join(lines)
 
 

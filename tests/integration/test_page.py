@@ -107,9 +107,9 @@ ASK = """([kind, by, confident, values]) => {
 
 def thresholds(found: list[Any]) -> list[float]:
     """Accuracies that a candidate just meets, to the last bit, and the doubles just above and below."""
-    edges = {accuracy for candidate in found for accuracy in candidate.accuracies}
-    noise = pooled(candidate.accuracies for candidate in found if candidate.method == "lc")
-    edges |= {least_mean(candidate.accuracies[1:], noise) for candidate in found if len(candidate.accuracies) > 1}
+    edges = {accuracy for candidate in found for accuracy in candidate.scores}
+    noise = pooled(candidate.scores for candidate in found if candidate.method == "lc")
+    edges |= {least_mean(candidate.scores[1:], noise) for candidate in found if len(candidate.scores) > 1}
     return around(edges)
 
 
@@ -140,7 +140,7 @@ def test_the_page_picks_what_pick_picks(
     write_page(folder)
     page = open_page(folder)
     found = candidates(read_records(folder))
-    accuracy = read_manifest(folder).reference.val.accuracy
+    accuracy = read_manifest(folder).reference.val.value
     edges = thresholds(found)
     assert len(edges) > 60
     edges = sorted(draw.sample(edges, min(len(edges), 150)))
@@ -163,7 +163,7 @@ def test_the_page_picks_what_pick_picks(
                 expected = choose(
                     found,
                     target=target,
-                    reference_accuracy=accuracy,
+                    reference_score=accuracy,
                     by=by,
                     repeats=repeats,
                     confirm=confirm,
@@ -287,7 +287,7 @@ def test_the_download_has_the_rows_that_the_table_has(open_page: OpenPage, folde
     assert [row["configuration"] for row in rows] == cells(page, 2)
     for row in rows:
         candidate, record = found[row["job"]], by_id[row["job"]]
-        assert [float(text) for text in row["val_accuracies"].split()] == list(candidate.accuracies)
+        assert [float(text) for text in row["val_accuracies"].split()] == list(candidate.scores)
         assert float(row["val_error_mean"]) == pytest.approx(candidate.mean_error, rel=1e-14)
         assert (int(row["artifact_bytes"]), int(row["macs"])) == (candidate.artifact_bytes, candidate.macs)
         assert float(row["gap"]) == pytest.approx(max(by_id[job].gap for job in candidate.ids), abs=1e-6)

@@ -76,7 +76,7 @@ class Sweep:
             method=draw.choice(("lc", "lc", "dc")),
             ids=tuple(f"{name}-{seed}" for seed in range(len(accuracies))),
             seeds=tuple(range(len(accuracies))),
-            accuracies=tuple(accuracies),
+            scores=tuple(accuracies),
             lows=tuple(wilson(accuracy, n=self.n)[0] for accuracy in accuracies),
             drops=tuple(highs),
             best_id=f"{name}-{accuracies.index(max(accuracies))}",
@@ -104,8 +104,8 @@ class Sweep:
     def _edge(self) -> float:
         """An accuracy, or a bound of one, at which the verdict on a candidate turns, or the number beside it."""
         candidate = self.draw.choice(self.found)
-        noise = pooled(each.accuracies for each in self.found if each.method == "lc")
-        edges = [*candidate.accuracies, *candidate.lows, least_mean(candidate.accuracies[1:], noise)]
+        noise = pooled(each.scores for each in self.found if each.method == "lc")
+        edges = [*candidate.scores, *candidate.lows, least_mean(candidate.scores[1:], noise)]
         edge = self.draw.choice([edge for edge in edges if math.isfinite(edge)])
         return self.draw.choice((edge, math.nextafter(edge, 0), math.nextafter(edge, 1)))
 
@@ -116,7 +116,7 @@ class Sweep:
         """What rule.js is given, as rows.js would make it."""
         first = sorted(self.found, key=lambda c: (c.artifact_bytes, c.macs, c.mean_error, c.best_id))
         rows = [
-            {"method": each.method, "seeds": each.seeds, "ids": each.ids, "accuracies": each.accuracies, "n": self.n}
+            {"method": each.method, "seeds": each.seeds, "ids": each.ids, "accuracies": each.scores, "n": self.n}
             | {"bytes": each.artifact_bytes, "macs": each.macs, "latency": each.latency}
             | {"best": each.ids.index(each.best_id), "lost": self.lost[each.best_id]}
             for each in first
@@ -166,7 +166,7 @@ def test_the_pages_rule_chooses_as_python_does(browser: Browser) -> None:
     seen = dict.fromkeys(("feasible", "missed", "unconfirmed", "next_smaller", "on_the_edge", "unknown"), 0)
     for seed, (sweep, answered) in enumerate(zip(sweeps, answers, strict=True)):
         for ask, answer in zip(sweep.asks, answered, strict=True):
-            choice = choose(sweep.found, reference_accuracy=sweep.reference, **ask, **sweep.rule)
+            choice = choose(sweep.found, reference_score=sweep.reference, **ask, **sweep.rule)
             numbers = {name: float(answer[name]) for name in ("margin", "next_smaller_margin")}
             assert answer | numbers == described(choice), (seed, ask)
             seen["feasible"] += choice.feasible

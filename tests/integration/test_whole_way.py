@@ -167,7 +167,7 @@ def test_the_same_command_again_does_nothing(way: Way) -> None:
 def test_a_target_out_of_reach_exits_with_4_and_the_nearest_miss(way: Way) -> None:
     said = way.said["out of reach"]
     assert said.code == 4, said
-    best = max(record.val.accuracy for record in way.records["again"])
+    best = max(record.val.value for record in way.records["again"])
     miss = f"the nearest misses it by {100 * (1 - best):.2f} points: "
     assert f"no model meets the target, accuracy 100.00%; {miss}" in said.out
     assert f"validation accuracy {best:.2%}" in said.out.partition(miss)[2].partition("\n")[0]
@@ -207,7 +207,7 @@ def test_the_pick_is_the_smallest_file_that_meets_the_target_whoever_made_it(way
     picked = way.said["pick"].json
     records = way.records["pick"]
     threshold = way.said["status"].json["reference"]["val"]["accuracy"] - 0.03
-    meeting = [record for record in finished(records) if record.val.accuracy >= threshold]
+    meeting = [record for record in finished(records) if record.val.value >= threshold]
     assert picked["id"] == min(meeting, key=lambda record: record.artifact_bytes).id
     assert picked["meets_target"]
     assert picked["test"]["looks"] == 2
@@ -289,7 +289,7 @@ def test_a_winner_is_confirmed_on_fresh_seeds_before_it_is_announced(
     assert picked["seeds"][:4] == [0, 1, 2, 3]
     by_seed: dict[str, list[float]] = {}
     for record in read_records(root):
-        by_seed.setdefault(str(record.configuration), []).append(record.val.accuracy)
+        by_seed.setdefault(str(record.configuration), []).append(record.val.value)
     several = [np.array(found) for found in by_seed.values() if len(found) > 1]
     dof = sum(len(found) - 1 for found in several)
     sd = np.sqrt(sum(((found - found.mean()) ** 2).sum() for found in several) / dof)

@@ -81,7 +81,7 @@ def test_a_row_a_job_with_its_values_in_full(make_sweep: MakeSweep, format: str)
     for row, record in zip(rows, records, strict=True):
         for name in ("status", "family", "configuration", "seed", "artifact_bytes", "macs", "gap", "seconds", "device"):
             assert row[name] == getattr(record, name), name
-        assert row["val_accuracy"] == (record.val and record.val.accuracy)
+        assert row["val_accuracy"] == (record.val and record.val.value)
         assert row["direct_high"] == (record.direct and record.direct.high)
         assert {knob: row[f"knob.{knob}"] for knob in record.configuration} == record.configuration
         assert row["error"] == (record.error and record.error.message)

@@ -99,7 +99,7 @@ def test_the_choice_is_that_of_pick(make_sweep: MakeSweep, by: str, target: Targ
     expected = choose(
         candidates(read_records(folder)),
         target=target,
-        reference_accuracy=read_manifest(folder).reference.val.accuracy,
+        reference_score=read_manifest(folder).reference.val.value,
         by=by,  # type: ignore[arg-type]
     )
     assert expected.candidate is not None

@@ -94,7 +94,7 @@ MANIFEST = Manifest(
     repeats=1,
     target=None,
     splits={"train": 10, "val": 10, "test": 10},
-    reference=Reference(bytes=1_000, parameters=5, macs=7, val=Score(accuracy=0.93, low=0.8, high=0.95, n=10)),
+    reference=Reference(bytes=1_000, parameters=5, macs=7, val=Score(value=0.93, low=0.8, high=0.95, n=10)),
     versions={},
 )
 
@@ -166,7 +166,7 @@ def run_here(search: Search, context: RunContext, *, watch: Watch, check: Callab
 
 def done_record(job: Job, **others: Any) -> Done:
     """The record of `job` as if it were done, but for `others`."""
-    score = Score(accuracy=0.9, n=50, low=0.79, high=0.96)
+    score = Score(value=0.9, n=50, low=0.79, high=0.96)
     usual: dict[str, Any] = {
         "status": "done",
         "reference_bytes": 6400,

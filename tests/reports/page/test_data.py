@@ -35,7 +35,7 @@ def test_the_data_have_every_candidate_in_the_order_of_a_pick_exactly(tmp_path: 
         assert tuple(next(ids) for _ in range(seeds)) == candidate.ids
         sent = [next(accuracies) for _ in range(seeds)]
         read = tuple(value / synthetic.N_VAL if isinstance(value, int) else value for value in sent)
-        assert read == candidate.accuracies
+        assert read == candidate.scores
         assert candidate.ids[columns["best"][index]] == candidate.best_id
         assert (columns["bytes"][index], columns["macs"][index]) == (candidate.artifact_bytes, candidate.macs)
         series, method, knobs = content["forms"][columns["form"][index]]

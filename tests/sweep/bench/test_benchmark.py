@@ -131,7 +131,7 @@ def test_without_a_job_the_front_and_the_pick_are_measured(
     finished: Path, no_memory: None, no_onnx: None, without_onnx: None
 ) -> None:
     records = read_records(RUN)
-    costs = [(record.artifact_bytes, 1 - record.val.accuracy, record.id) for record in records]
+    costs = [(record.artifact_bytes, 1 - record.val.value, record.id) for record in records]
     front = {
         own for size, error, own in costs
         if not any(s <= size and e <= error and (s, e) != (size, error) for s, e, _ in costs)

@@ -152,7 +152,7 @@ def artifact() -> Path:
 def picked() -> Path:
     """The file that a pick would choose."""
     reference = json.loads(FOLDER.manifest.read_text())["reference"]["val"]["accuracy"]
-    meeting = [record for record in read_records(RUN) if record.val.accuracy >= reference - 0.05]
+    meeting = [record for record in read_records(RUN) if record.val.value >= reference - 0.05]
     return FOLDER.artifact(min(meeting, key=lambda record: record.artifact_bytes).id)
 
 
@@ -339,7 +339,7 @@ def test_an_interrupt_exits_with_130(finished: Path, monkeypatch: pytest.MonkeyP
 def test_a_pick_that_misses_its_target_exits_with_4_and_is_given(finished: Path) -> None:
     said = lcsweep("pick", RUN, "--min-accuracy", "1.0")
     assert (said.code, said.err) == (4, "")
-    best = max(record.val.accuracy for record in read_records(RUN))
+    best = max(record.val.value for record in read_records(RUN))
     assert f"MISSES by {100 * (1 - best):.2f} points" in said.out
     assert json.loads(FOLDER.pick.read_text())["meets_target"] is False
 

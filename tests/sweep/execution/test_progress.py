@@ -23,7 +23,7 @@ def job(seed: int = 0) -> Job:
 
 
 def done(accuracy: float, artifact_bytes: int, *, seconds: float = 2.0) -> Done:
-    val = Score(accuracy=accuracy, n=100, low=0.0, high=1.0)
+    val = Score(value=accuracy, n=100, low=0.0, high=1.0)
     return done_record(job(), val=val, artifact_bytes=artifact_bytes, reference_bytes=64_456, seconds=seconds)
 
 
@@ -74,7 +74,7 @@ def test_the_live_table_tells_counts_step_best_and_time_left(monkeypatch: pytest
     shown, terminal = pty.openpty()
     with (
         os.fdopen(terminal, "w") as stream,
-        Progress(total=8, workers=2, stream=stream, least_accuracy=0.95) as progress,
+        Progress(total=8, workers=2, stream=stream, least_score=0.95) as progress,
     ):
         progress.on_finish(job(0), done(0.9725, 4120, seconds=4.0))
         progress.on_finish(job(1), FAILED)
@@ -103,7 +103,7 @@ def test_the_time_left_counts_what_is_under_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "best", "least_accuracy", "expected"),
+    ("record", "best", "least_score", "expected"),
     [
         (done(0.94, 10), None, 0.95, False),
         (done(0.95, 10), None, 0.95, True),
@@ -116,13 +116,13 @@ def test_the_time_left_counts_what_is_under_way() -> None:
         (done(float("nan"), 9), None, None, False),
     ],
 )
-def test_best(record: Done, best: Done | None, least_accuracy: float | None, expected: bool) -> None:
-    assert better(record, best, least_accuracy=least_accuracy) is expected
+def test_best(record: Done, best: Done | None, least_score: float | None, expected: bool) -> None:
+    assert better(record, best, least_score=least_score) is expected
 
 
 def test_known_records_count_for_the_best_and_not_for_the_jobs_done() -> None:
     known = done(0.97, 4000)
-    progress = Progress(total=2, workers=1, stream=io.StringIO(), known=[FAILED, known], least_accuracy=0.95)
+    progress = Progress(total=2, workers=1, stream=io.StringIO(), known=[FAILED, known], least_score=0.95)
     assert progress.best is known
     assert (progress.done, progress.failed) == (0, 0)
     progress.on_finish(job(0), done(0.96, 3999))

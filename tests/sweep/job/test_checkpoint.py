@@ -28,7 +28,7 @@ from tests.contract.test_compressions import FAMILIES
 from tests.contract.weights import draw
 from tests.sweep.tiny import STUDY, changed, prepared, write_study
 
-SCORE = Score(accuracy=1 / 3, metrics={"hits": 0.5}, n=3, low=0.1, high=0.8)
+SCORE = Score(value=1 / 3, metrics={"hits": 0.5}, n=3, low=0.1, high=0.8)
 HERS = '''
 @dataclass(frozen=True, eq=False)
 class HerTheta:

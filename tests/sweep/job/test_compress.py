@@ -141,7 +141,7 @@ def test_the_file_is_what_the_record_says(sweep: PreparedSweep, told: Any) -> No
     assert record.artifact_sha256 == hashlib.sha256(data).hexdigest()
     info = read(sweep.folder.artifact(job.id)).info
     assert (info["job"], info["study_hash"], info["family"]) == (job.id, job.study_hash, "both")
-    assert info["val"] == {"accuracy": f"{record.val.accuracy:.17f}", "n": 90}
+    assert info["val"] == {"accuracy": f"{record.val.value:.17f}", "n": 90}
 
 
 def test_the_accuracy_is_the_files(sweep: PreparedSweep, told: Any) -> None:
@@ -153,8 +153,8 @@ def test_the_accuracy_is_the_files(sweep: PreparedSweep, told: Any) -> None:
     val = sweep.context.data.val
     with torch.no_grad():
         right = int((model(val.inputs).argmax(dim=1) == val.targets).sum())
-    assert record.val.accuracy == pytest.approx(right / 90)
-    assert (record.val.low, record.val.high) == wilson(record.val.accuracy, n=90)
+    assert record.val.value == pytest.approx(right / 90)
+    assert (record.val.low, record.val.high) == wilson(record.val.value, n=90)
     distinct = [len(tensor.unique()) for name, tensor in model.state_dict().items() if name.endswith("weight")]
     assert max(distinct) <= 1 + 4
     assert sum(int(tensor.count_nonzero()) for name, tensor in model.state_dict().items() if "weight" in name) <= 211
@@ -180,8 +180,8 @@ def test_the_diagnostics_have_a_row_an_lc_step(sweep: PreparedSweep, told: Any) 
     assert steps[0]["loss"] is None
     assert steps[0]["mu"] == 0
     assert all(later["mu"] > earlier["mu"] for earlier, later in itertools.pairwise(steps))
-    assert steps[0]["val_error"] == pytest.approx(1 - record.direct.accuracy)
-    assert steps[-1]["val_error"] == pytest.approx(1 - record.val.accuracy)
+    assert steps[0]["val_error"] == pytest.approx(1 - record.direct.value)
+    assert steps[-1]["val_error"] == pytest.approx(1 - record.val.value)
     assert steps[-1]["gap"] == record.gap < steps[0]["gap"]
     assert [report["step"] for report in reports] == list(range(21))
     assert {report["steps"] for report in reports} == {20}
@@ -384,7 +384,7 @@ def test_a_measurement_says_what_it_is_of(sweep: PreparedSweep) -> None:
     assert measured == sweep.manifest.reference.val
     assert set(to_json(measured)) == {"accuracy", "n", "low", "high"}
     each = scores(model, sweep.context.data.val, study=sweep.context.study)
-    assert float(each["accuracy"].mean()) == measured.accuracy
+    assert float(each["accuracy"].mean()) == measured.value
     assert each["accuracy"].dtype == torch.float64
     with torch.no_grad():
         next(model.parameters()).fill_(math.nan)

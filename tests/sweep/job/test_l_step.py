@@ -185,7 +185,7 @@ def test_the_packed_model_has_the_batch_norm_statistics_of_the_compressed_networ
     assert float((norm.running_mean - reference).abs().max()) > 1e-3
     val = context.data.val
     right = (predict(model, val.inputs).argmax(dim=1) == val.targets).double().mean()
-    assert record.val.accuracy == pytest.approx(float(right))
+    assert record.val.value == pytest.approx(float(right))
     steps = json.loads((sweep.folder.artifact(record.id).parent / "diagnostics.json").read_text())["steps"]
-    assert 1 - steps[-1]["val_error"] == pytest.approx(record.val.accuracy)
-    assert 1 - steps[0]["val_error"] == pytest.approx(record.direct.accuracy)
+    assert 1 - steps[-1]["val_error"] == pytest.approx(record.val.value)
+    assert 1 - steps[0]["val_error"] == pytest.approx(record.direct.value)

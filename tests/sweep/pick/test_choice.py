@@ -23,8 +23,8 @@ def record(keep: float, *, seed: int = 0, accuracy: float | None = 0.9, size: in
     facts: dict[str, Any] = {"id": f"{keep}-{seed}", "artifact_bytes": size, "macs": 7} | others
     if accuracy is None:
         return replace(failure(job, message="no", traceback=""), **others)
-    val = Score(accuracy=accuracy, n=100, low=accuracy - 0.05, high=1.0)
-    direct = Score(accuracy=0.5, n=100, low=0.4, high=0.6)
+    val = Score(value=accuracy, n=100, low=accuracy - 0.05, high=1.0)
+    direct = Score(value=0.5, n=100, low=0.4, high=0.6)
     return done_record(job, **facts, val=val, direct=direct)
 
 
@@ -85,7 +85,7 @@ def test_a_candidate_is_a_configuration_over_its_seeds() -> None:
         ]
     )
     (one,) = found
-    assert (one.seeds, one.accuracies) == ((0, 1, 2), (0.94, 0.94, 0.92))
+    assert (one.seeds, one.scores) == ((0, 1, 2), (0.94, 0.94, 0.92))
     assert one.ids == ("0.1-0", "0.1-1", "0.1-2")
     assert (one.best_id, one.artifact_bytes, one.macs) == ("0.1-1", 110, 7)
     assert one.worst_error == pytest.approx(0.08)
@@ -126,11 +126,11 @@ def test_candidates_come_smallest_first_in_any_order_of_records() -> None:
 def test_accuracies_meet_the_threshold_unrounded() -> None:
     just, under = 0.9, math.nextafter(0.9, 0)
     found = [candidate("under", under, size=1), candidate("just", just, size=2)]
-    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    choice = choose(found, target=AT_90, reference_score=1.0)
     assert choice.feasible
     assert choice.candidate is not None
     assert choice.candidate.best_id == "just"
-    alone = choose(found[:1], target=AT_90, reference_accuracy=1.0)
+    alone = choose(found[:1], target=AT_90, reference_score=1.0)
     assert not alone.feasible
     assert alone.margin == under - just < 0
 
@@ -138,7 +138,7 @@ def test_accuracies_meet_the_threshold_unrounded() -> None:
 def test_a_drop_of_exactly_the_target_meets_it() -> None:
     """One hundred examples: 97 right for the reference, 96 after."""
     target = Target(max_drop=0.97 - 0.96)
-    assert choose([candidate("a", 0.96)], target=target, reference_accuracy=0.97).feasible
+    assert choose([candidate("a", 0.96)], target=target, reference_score=0.97).feasible
 
 
 @pytest.mark.parametrize("n", [350, 5000, 10_000])
@@ -146,27 +146,27 @@ def test_a_tie_is_met_however_its_numbers_round(n: int) -> None:
     """Of the accuracies that are just at a drop of two points; one example less misses."""
     target = Target(max_drop=0.02)
     for right in range(n // 2, n + 1, n // 350):
-        tied = choose([candidate("a", (right - n * 2 // 100) / n)], target=target, reference_accuracy=right / n)
+        tied = choose([candidate("a", (right - n * 2 // 100) / n)], target=target, reference_score=right / n)
         assert tied.feasible
-        missed = choose([candidate("a", (right - n * 2 // 100 - 1) / n)], target=target, reference_accuracy=right / n)
+        missed = choose([candidate("a", (right - n * 2 // 100 - 1) / n)], target=target, reference_score=right / n)
         assert not missed.feasible
 
 
 def test_every_seed_must_meet_the_target() -> None:
     found = [candidate("lucky", 0.99, 0.89, 0.99, size=1), candidate("steady", 0.9, 0.9, 0.9, size=2)]
-    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    choice = choose(found, target=AT_90, reference_score=1.0)
     assert choice.candidate is not None
     assert choice.candidate.best_id == "steady"
 
 
 def test_a_nan_meets_nothing() -> None:
-    choice = choose([candidate("nan", math.nan, size=1)], target=Target(min_accuracy=0.0), reference_accuracy=1.0)
+    choice = choose([candidate("nan", math.nan, size=1)], target=Target(min_accuracy=0.0), reference_score=1.0)
     assert not choice.feasible
 
 
 def test_without_one_that_meets_it_the_nearest_miss_is_given_by_its_worst_seed() -> None:
     found = [candidate("a", 0.5, size=1), candidate("b", 0.89, 0.7, size=2), candidate("c", 0.8, 0.8, size=300)]
-    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    choice = choose(found, target=AT_90, reference_score=1.0)
     assert choice.candidate is not None
     assert (choice.candidate.best_id, choice.feasible) == ("c", False)
     assert choice.margin == pytest.approx(-0.1)
@@ -176,13 +176,13 @@ def test_without_one_that_meets_it_the_nearest_miss_is_given_by_its_worst_seed()
 
 def test_of_equal_misses_the_smaller_is_given() -> None:
     found = [candidate("large", 0.8, size=3), candidate("small", 0.8, size=2)]
-    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    choice = choose(found, target=AT_90, reference_score=1.0)
     assert choice.candidate is not None
     assert choice.candidate.best_id == "small"
 
 
 def test_nothing_to_choose_from() -> None:
-    choice = choose([], target=AT_90, reference_accuracy=1.0)
+    choice = choose([], target=AT_90, reference_score=1.0)
     assert (choice.candidate, choice.feasible) == (None, False)
 
 
@@ -194,7 +194,7 @@ def test_ties_go_to_fewer_macs_then_to_the_lower_error_then_to_the_name() -> Non
         candidate("a", 0.96, macs=8),
     ]
     for some, best in ((found, "a"), (found[:3], "b"), (found[:2], "c")):
-        choice = choose(some, target=AT_90, reference_accuracy=1.0)
+        choice = choose(some, target=AT_90, reference_score=1.0)
         assert choice.candidate is not None
         assert choice.candidate.best_id == best
 
@@ -206,7 +206,7 @@ def test_a_choice_by_macs_breaks_its_ties_by_bytes() -> None:
         candidate("c", 0.9, size=4, macs=3),
     ]
     for by, best in (("bytes", "tiny"), ("macs", "c")):
-        choice = choose(found, target=AT_90, reference_accuracy=1.0, by=by)  # type: ignore[arg-type]
+        choice = choose(found, target=AT_90, reference_score=1.0, by=by)  # type: ignore[arg-type]
         assert choice.candidate is not None
         assert (choice.candidate.best_id, choice.by) == (best, by)
 
@@ -224,15 +224,15 @@ def test_a_choice_is_the_least_of_those_that_meet_the_target(
     rows: list[tuple[list[float], int, int]],
 ) -> None:
     found = [candidate(str(number), *a, size=size, macs=macs) for number, (a, size, macs) in enumerate(rows)]
-    choice = choose(found, target=AT_90, reference_accuracy=1.0)
-    meeting = [one for one in found if min(one.accuracies) >= 0.9]
+    choice = choose(found, target=AT_90, reference_score=1.0)
+    meeting = [one for one in found if min(one.scores) >= 0.9]
     assert choice.feasible == bool(meeting)
     assert choice.candidate is not None
     if meeting:
         assert choice.candidate.artifact_bytes == min(one.artifact_bytes for one in meeting)
         assert choice.candidate in meeting
     else:
-        assert min(choice.candidate.accuracies) == max(min(one.accuracies) for one in found)
+        assert min(choice.candidate.scores) == max(min(one.scores) for one in found)
 
 
 # Why this one
@@ -241,17 +241,17 @@ def test_a_choice_is_the_least_of_those_that_meet_the_target(
 def test_a_choice_names_the_next_smaller_and_what_it_misses_by_and_the_runner_up() -> None:
     sizes = {"tiny": (0.5, 1), "close": (0.88, 5), "best": (0.93, 7), "next": (0.92, 9), "large": (0.99, 20)}
     found = [candidate(name, accuracy, size=size) for name, (accuracy, size) in sizes.items()]
-    choice = choose(found, target=AT_90, reference_accuracy=1.0)
+    choice = choose(found, target=AT_90, reference_score=1.0)
     assert choice.next_smaller is found[1]
     assert choice.next_smaller_margin == pytest.approx(-0.02)
     assert choice.runner_up is found[3]
-    alone = choose(found[2:3], target=AT_90, reference_accuracy=1.0)
+    alone = choose(found[2:3], target=AT_90, reference_score=1.0)
     assert (alone.next_smaller, alone.runner_up) == (None, None)
 
 
 def test_one_that_is_smaller_and_has_too_few_seeds_has_a_margin() -> None:
     found = [candidate("few", 0.95, size=5), candidate("best", 0.93, 0.92, size=7)]
-    choice = choose(found, target=AT_90, reference_accuracy=1.0, repeats=2)
+    choice = choose(found, target=AT_90, reference_score=1.0, repeats=2)
     assert (choice.candidate, choice.next_smaller) == (found[1], found[0])
     assert choice.next_smaller_margin == pytest.approx(0.05)
 
@@ -262,8 +262,8 @@ def test_one_that_is_smaller_and_has_too_few_seeds_has_a_margin() -> None:
 def test_confident_asks_that_every_seeds_bound_meets_an_accuracy() -> None:
     """Of 100 examples: 95 right are 88.8 % at least (Wilson), 97 are 91.5 %."""
     found = [candidate("a", 0.97, 0.95, size=1), candidate("b", 0.97, 0.97, size=2)]
-    assert choose(found, target=AT_90, reference_accuracy=1.0).candidate is found[0]
-    choice = choose(found, target=AT_90, reference_accuracy=1.0, confident=True)
+    assert choose(found, target=AT_90, reference_score=1.0).candidate is found[0]
+    choice = choose(found, target=AT_90, reference_score=1.0, confident=True)
     assert choice.candidate is found[1]
     assert choice.next_smaller_margin == pytest.approx(wilson(0.95, n=100)[0] - 0.9)
 
@@ -275,16 +275,16 @@ def test_confident_asks_that_the_bound_of_the_drop_meets_one() -> None:
         candidate("sure", 0.96, size=3, drops=(0.0199,)),
     ]
     target = Target(max_drop=0.02)
-    assert choose(found, target=target, reference_accuracy=0.97).candidate is found[0]
-    assert choose(found, target=target, reference_accuracy=0.97, confident=True).candidate is found[2]
+    assert choose(found, target=target, reference_score=0.97).candidate is found[0]
+    assert choose(found, target=target, reference_score=0.97, confident=True).candidate is found[2]
     relative = Target(max_drop=0.02, relative=True)  # 0.0194 of 0.97
-    assert not choose(found, target=relative, reference_accuracy=0.97, confident=True).feasible
+    assert not choose(found, target=relative, reference_score=0.97, confident=True).feasible
 
 
 def test_one_whose_bound_is_not_known_is_not_what_is_next() -> None:
     """It misses by no number: a record of an earlier version has no drop."""
     found = [candidate("unknown", 0.96, size=1), candidate("sure", 0.96, size=3, drops=(0.0199,))]
-    choice = choose(found, target=Target(max_drop=0.02), reference_accuracy=0.97, confident=True)
+    choice = choose(found, target=Target(max_drop=0.02), reference_score=0.97, confident=True)
     assert (choice.candidate, choice.next_smaller) == (found[1], None)
 
 
@@ -309,15 +309,15 @@ def test_without_a_target_the_choice_is_the_knee_of_the_front() -> None:
 
 def test_a_configuration_with_fewer_seeds_than_asked_for_is_no_answer() -> None:
     found = [candidate("small", 0.95, size=50), candidate("large", 0.91, 0.92, 0.93, size=100)]
-    picked = choose(found, target=AT_90, reference_accuracy=1.0, repeats=3)
+    picked = choose(found, target=AT_90, reference_score=1.0, repeats=3)
     assert picked.candidate is found[1]
-    assert choose(found, target=AT_90, reference_accuracy=1.0, repeats=1).candidate is found[0]
-    assert choose(found[:1], target=AT_90, reference_accuracy=1.0, repeats=3).candidate is None
+    assert choose(found, target=AT_90, reference_score=1.0, repeats=1).candidate is found[0]
+    assert choose(found[:1], target=AT_90, reference_score=1.0, repeats=3).candidate is None
 
 
 def test_one_seed_that_misses_is_a_miss_however_many_were_asked_for() -> None:
     found = [candidate("miss", 0.85, size=50)]
-    picked = choose(found, target=AT_90, reference_accuracy=1.0, repeats=3)
+    picked = choose(found, target=AT_90, reference_score=1.0, repeats=3)
     assert picked.candidate is found[0]
     assert not picked.feasible
     assert picked.margin == pytest.approx(-0.05)
@@ -325,14 +325,14 @@ def test_one_seed_that_misses_is_a_miss_however_many_were_asked_for() -> None:
 
 def test_direct_compression_needs_one_seed() -> None:
     direct = candidates([record(0.1, method="dc")])
-    assert choose(direct, target=AT_90, reference_accuracy=1.0, repeats=3).candidate is direct[0]
+    assert choose(direct, target=AT_90, reference_score=1.0, repeats=3).candidate is direct[0]
 
 
 # Winners that were confirmed
 
 
 def confirmed(*found: Candidate) -> Choice:
-    return choose(found, target=AT_90, reference_accuracy=1.0, repeats=5, confirm=3)
+    return choose(found, target=AT_90, reference_score=1.0, repeats=5, confirm=3)
 
 
 def test_a_winner_is_confirmed_by_as_many_seeds_after_the_first_as_are_asked_for() -> None:

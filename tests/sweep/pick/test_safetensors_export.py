@@ -46,7 +46,7 @@ def test_the_weights_give_the_same_outputs(job: Done) -> None:
     load(SweepFolder(Path(RUN)).artifact(job.id), packed)
     assert torch.equal(dense(inputs), packed(inputs))
     accuracy = float((dense(inputs).argmax(dim=1) == study.load_data().val.targets).double().mean())
-    assert said.json["accuracy"] == job.val.accuracy == pytest.approx(accuracy)
+    assert said.json["accuracy"] == job.val.value == pytest.approx(accuracy)
     assert said.json["bytes"] == path.stat().st_size
 
 
@@ -62,7 +62,7 @@ def test_the_card_says_what_it_is(job: Done, without_onnx: None) -> None:
     for words in (
         f"{job.artifact_bytes:,} bytes",
         f"this file | {size:,} bytes",
-        f"validation | accuracy {job.val.accuracy:.2%} (95 % interval {job.val.low:.2%} to {job.val.high:.2%}, n = 90)",
+        f"validation | accuracy {job.val.value:.2%} (95 % interval {job.val.low:.2%} to {job.val.high:.2%}, n = 90)",
         "test | not measured",
         "the reference of `tiny`",
     ):

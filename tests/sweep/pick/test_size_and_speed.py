@@ -38,7 +38,7 @@ def test_a_job_whose_file_is_larger_is_said_to_be() -> None:
     assert told(done_record(job, artifact_bytes=800, reference_bytes=1_000)) == "800 bytes"
 
 
-SCORE = Score(accuracy=0.9, low=0.8, high=0.95, n=10)
+SCORE = Score(value=0.9, low=0.8, high=0.95, n=10)
 PICK = Picked(
     id="abc",
     family="quantize",

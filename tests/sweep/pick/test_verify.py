@@ -122,7 +122,7 @@ def test_a_claim_that_does_not_hold_is_refused(
 
 
 def test_an_accuracy_on_other_examples_is_refused(folder: SweepFolder, tmp_path: Path) -> None:
-    accuracy = record_of(folder, "both").val.accuracy
+    accuracy = record_of(folder, "both").val.value
     path = claiming(folder, tmp_path / "model.lcz", val={"accuracy": f"{accuracy:.17f}", "n": 91})
     with pytest.raises(ArtifactError, match=r"on 91 examples, measures 0\.\d+ on 90"):
         verify(path, study_reference="tiny.py", user_folder=str(tmp_path))
@@ -154,7 +154,7 @@ def test_a_pick_is_the_smallest_file_that_meets_the_target(folder: SweepFolder) 
     picked = pick(folder, DROP)
     records = read_records(folder.root)
     reference = json.loads(folder.manifest.read_text())["reference"]
-    meeting = [r for r in records if r.val.accuracy >= reference["val"]["accuracy"] - 0.05]
+    meeting = [r for r in records if r.val.value >= reference["val"]["accuracy"] - 0.05]
     smallest = min(meeting, key=lambda record: record.artifact_bytes)
     assert 0 < len(meeting) < len(records)
     assert picked.id == smallest.id
@@ -238,9 +238,9 @@ def test_a_look_that_is_kept_is_what_is_told(folder: SweepFolder) -> None:
 
 def test_without_one_that_meets_the_target_the_nearest_miss_is_picked(folder: SweepFolder) -> None:
     picked = pick(folder, Target(min_accuracy=1.0))
-    best = max(record.val.accuracy for record in read_records(folder.root))
+    best = max(record.val.value for record in read_records(folder.root))
     assert not picked.meets_target
-    assert picked.val.accuracy == best
+    assert picked.val.value == best
     assert picked.margin == pytest.approx(best - 1.0)
 
 
@@ -260,8 +260,8 @@ def test_a_pick_says_what_the_next_smaller_misses_by_and_what_comes_next(folder:
     smaller = records[place - 1]
     assert place > 0
     assert picked.next_smaller.id == smaller.id
-    assert picked.next_smaller.margin == pytest.approx(smaller.val.accuracy - threshold)
-    meeting = [record.id for record in records if record.val.accuracy >= threshold]
+    assert picked.next_smaller.margin == pytest.approx(smaller.val.value - threshold)
+    meeting = [record.id for record in records if record.val.value >= threshold]
     assert (picked.id, picked.runner_up.id) == tuple(meeting[:2])
 
 

@@ -43,7 +43,7 @@ def entries(*, study: Study = STUDY, grid: bool = False, seeds: int = 1) -> list
 
 
 def done(job: Job, accuracy: float, size: int = 100) -> Done:
-    val = Score(accuracy=accuracy, n=10, low=0.0, high=1.0)
+    val = Score(value=accuracy, n=10, low=0.0, high=1.0)
     return done_record(job, seconds=0.1, val=val, artifact_bytes=size, nominal_bytes=size, macs=7)
 
 

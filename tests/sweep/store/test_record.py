@@ -14,14 +14,17 @@ from hypothesis import strategies as st
 from sweep.store.fields import Field, fields
 from sweep.store.files import StoreError
 from sweep.store.manifest import Manifest
+from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Done, Drop, Failure, Record, Score, Stopped
 
 PATH = Path("artifacts", "0123", "record.json")
 WHOLE, TEXT = st.integers(-(2**70), 2**70), st.text()
 NUMBER = st.floats(allow_nan=False, allow_infinity=False) | WHOLE
 LEVELS = st.dictionaries(TEXT, NUMBER | TEXT, max_size=3)
-METRICS = st.dictionaries(TEXT.filter(lambda name: name not in ("accuracy", "n", "low", "high")), NUMBER, max_size=2)
-SCORE = st.builds(Score, accuracy=NUMBER, metrics=METRICS, n=WHOLE, low=NUMBER, high=NUMBER)
+METRIC = st.sampled_from([ACCURACY, Metric("mse", higher_is_better=False, unit="mm2", best=0.0)])
+TAKEN = ("accuracy", "mse", "value", "n", "low", "high", "metric", "metrics")
+METRICS = st.dictionaries(TEXT.filter(lambda name: name not in TAKEN), NUMBER, max_size=2)
+SCORE = st.builds(Score, value=NUMBER, metrics=METRICS, n=WHOLE, low=NUMBER, high=NUMBER, metric=METRIC)
 DROP = st.builds(Drop, drop=NUMBER, low=NUMBER, high=NUMBER)
 JOB = {
     "id": TEXT,
@@ -59,7 +62,7 @@ UNFINISHED = st.builds(
     **{name: st.none() | strategy for name, strategy in MEASURED.items()},
     **ALSO,
 )
-SCORED = Score(accuracy=0.9, metrics={"hits": 0.8}, n=50, low=0.79, high=0.96)
+SCORED = Score(value=0.9, metrics={"hits": 0.8}, n=50, low=0.79, high=0.96)
 WHOLE_RECORD = Done(
     id="0123",
     status="done",
@@ -111,7 +114,7 @@ def places(data: Mapping[str, Any], kind: type, prefix: str = "") -> Iterator[tu
     """Every field of a dataclass: its name from the top, the JSON object that it lies in, and what is said of it."""
     for field in fields(kind):
         if field.says is not None and not field.says.elsewhere and not field.says.others:
-            yield f"{prefix}{field.name}", data, field
+            yield f"{prefix}{'accuracy' if field.says.named_by else field.name}", data, field
             if dataclasses.is_dataclass(field.kind):
                 yield from places(data[field.name], field.kind, f"{prefix}{field.name}.")
 

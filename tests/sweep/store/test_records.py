@@ -164,7 +164,7 @@ def test_a_manifest_is_read_back(tmp_path: Path, target: dict[str, Any] | None) 
     write_json(SweepFolder(tmp_path).manifest, manifest(target=target))
     found = read_manifest(tmp_path)
     assert list(found.to_json().items()) == list(manifest(target=target).items())
-    assert found.reference.val == Score(accuracy=0.9, metrics={"hits": 0.9}, n=50, low=0.79, high=0.96)
+    assert found.reference.val == Score(value=0.9, metrics={"hits": 0.9}, n=50, low=0.79, high=0.96)
     assert found.target == (Target(**target) if target else None)
 
 

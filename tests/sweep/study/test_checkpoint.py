@@ -256,9 +256,9 @@ def test_a_score_that_is_not_the_expected_one_is_said_first_and_each_time(folder
     score = plain.manifest.reference.val
     for far, words in ((0.009, 0), (-0.009, 0), (0.011, 1), (-0.2, 1)):
         name = f"far_{far}.py".replace("-", "under_")
-        reference = f'Checkpoint("weights/best.pt", expected={score.accuracy + far})'
+        reference = f'Checkpoint("weights/best.pt", expected={score.value + far})'
         for ways in (1, 0):  # when the sweep begins, and when it goes on
             said = opened(folder, name, reference=reference)[1][ways:]
             assert len(said) == words
-            for word in words * [f"measures {score.accuracy:.2%}", "(90 examples", f"{score.accuracy + far:.2%} was"]:
+            for word in words * [f"measures {score.value:.2%}", "(90 examples", f"{score.value + far:.2%} was"]:
                 assert word in said[0]

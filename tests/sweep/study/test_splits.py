@@ -123,7 +123,7 @@ MAPPING = changed(
 
 def sizes(folder: Path, text: str) -> list[tuple[int, float]]:
     sweep = prepared(write_study(folder, text=text), folder / "runs" / "tiny")
-    return [(record.artifact_bytes, record.val.accuracy) for record in run_all(sweep)]  # type: ignore[union-attr,misc]
+    return [(record.artifact_bytes, record.val.value) for record in run_all(sweep)]  # type: ignore[union-attr,misc]
 
 
 def test_a_sweep_of_a_dataset_or_a_mapping_gives_the_numbers_of_the_same_tensors(tmp_path: Path) -> None:
