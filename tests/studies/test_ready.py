@@ -76,8 +76,8 @@ def test_a_quick_form_goes_from_training_to_a_verified_file(name, tmp_path):
     assert ran.code == 0, ran.err
     jobs = read_records(folder)
     assert [job.status for job in jobs] == ["done"] * grid_jobs(quick)
-    assert read_manifest(folder).reference.val.accuracy > REFERENCES[name]
-    assert len({(job.artifact_bytes, job.val.accuracy) for job in jobs}) > len(jobs) / 2
+    assert read_manifest(folder).reference.val.value > REFERENCES[name]
+    assert len({(job.artifact_bytes, job.val.value) for job in jobs}) > len(jobs) / 2
     assert lcsweep("report", folder).code == 0
     for file in ("index.html", "front.png"):
         assert (folder / "report" / file).stat().st_size > 10_000
