@@ -56,7 +56,9 @@ def _draw_panel(axes: Axes, name: str, *, row: Row, curves: Mapping[str, Curves]
         steps, values, mu = (_array(columns[STEP.index(column)]) for column in ("step", name, "mu"))
         values = 100 * values if name == "val_error" else values
         seed = row.candidate.seeds[row.candidate.ids.index(job)]
-        axes.plot(steps, values, gid=job, **_look(index, seed, of=len(curves), exported=job == row.candidate.best_id))
+        known = np.isfinite(values)  # not every step is measured
+        look = _look(index, seed, of=len(curves), exported=job == row.candidate.best_id)
+        axes.plot(steps[known], values[known], gid=job, **look)
         beside.plot(steps, np.where(mu > 0, mu, np.nan), color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), gid="mu")
         shown.append(values)
         strengths.append(mu)

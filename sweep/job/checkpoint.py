@@ -40,7 +40,7 @@ class Checkpoint:
     Attributes:
         state: of the LC run.
         steps: the rows of diagnostics.json so far.
-        measured: what the model scored after each step so far.
+        measured: what the model scored after each measured step so far.
         draws: the states of the process's random number generators; a model's random layers and a study draw from them.
     """
 

@@ -119,14 +119,16 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     kept = _checkpoints(job, tasks, context)
     begun = kept.last()
     steps, measured = (begun.steps, begun.measured) if begun else ([], [])
+    schedule = Schedule(**job.schedule)
+    wanted = context.measured_steps(schedule)
     for state in _states(job, model, tasks, context, begun):
-        deploy(
-            compact, tasks, state, data=data.train, batch_size=int(job.schedule["batch_size"]), forward=study.forward
-        )
-        measured.append(measure(compact, data.val, study=study))
-        facts = {"gap": state.gap, "val_error": measured[-1].error}
-        steps.append({"step": state.step, "mu": state.mu, "loss": state.loss} | facts)
-        report({"step": state.step, "steps": state.steps} | facts)
+        if due := state.step in wanted:
+            deploy(compact, tasks, state, data=data.train, batch_size=schedule.batch_size, forward=study.forward)
+            measured.append(measure(compact, data.val, study=study))
+        facts = {"step": state.step, "mu": state.mu, "loss": state.loss, "gap": state.gap}
+        latest = measured[-1].error
+        steps.append(facts | {"val_error": latest if due else None})
+        report({"step": state.step, "steps": state.steps, "gap": state.gap, "val_error": latest})
         kept.offer(state, steps, measured)
     packed = encode(tasks, state.thetas, compact.state_dict(), info=_info(job, context, accuracy=measured[-1].value))
     write_whole(staged / "model.lcz", packed)

@@ -14,12 +14,15 @@ from torch import Tensor, nn
 
 from lc_core.compression import Compressed
 from lc_core.file.artifact import read
+from lc_core.schedule import Schedule
 from lc_core.structure.accounting import ModelMacs, count_macs, model_macs
 from lc_core.structure.surgery import cut_weights
 from lc_core.task import CompressionTask
 from lc_core.training.data import Split, first_inputs
+from lc_core.training.loop import STATISTICS, batch_norms
 from lc_core.training.nest import Nest, map_nest
 from sweep.job.measure import scores
+from sweep.job.measured_steps import measured_steps
 from sweep.store.folder import SweepFolder
 from sweep.study import Data, Study
 from sweep.study.loading import StudySource, load_splits, load_study
@@ -68,6 +71,14 @@ class JobContext:
     def example(self) -> Nest:
         """The inputs of the first training example. Read once: a dataset may start processes to read it."""
         return first_inputs(self.data.train, 1)
+
+    def measured_steps(self, schedule: Schedule) -> frozenset[int]:
+        """The LC steps of a job with this schedule after which its compressed model is measured."""
+        train = len(self.data.train)
+        statistics = min(train, STATISTICS) if batch_norms(self.template) else 0
+        return measured_steps(
+            schedule, train=train, val=len(self.data.val), statistics=statistics, macs=self.reference_macs
+        )
 
     @functools.cached_property
     def reference_scores(self) -> Tensor:

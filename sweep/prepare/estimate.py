@@ -1,6 +1,5 @@
 """Estimates what a run will cost, from one LC step that is timed here."""
 
-import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +68,7 @@ def _seconds_or_none(job: Job, context: JobContext) -> float | None:
 
 
 def _seconds(job: Job, context: JobContext) -> float:
-    """Seconds of `job`: of direct compression, and of one LC step divided by its share of the job's epochs."""
+    """Seconds of `job`: of direct compression, of all measuring, and of one LC step over its share of the epochs."""
     settle_process()
     study, data, schedule = context.study, context.data, Schedule(**job.schedule)
     model = study.seeded_model()
@@ -77,13 +76,16 @@ def _seconds(job: Job, context: JobContext) -> float:
     tasks = study.tasks(model, family=job.family, configuration=job.configuration)
     train, loss = training_data(study, data, model)
     states = run_lc(model, tasks, train, loss=loss, schedule=schedule, seed=job.seed, forward=study.training_forward)
-    times = [time.monotonic()]
-    epochs = 0.0
-    for state in itertools.islice(states, 1 if job.method == "dc" else 2):
-        deploy(deployed, tasks, state, data=data.train, batch_size=schedule.batch_size, forward=study.forward)
-        for _ in predictions(deployed, data.val, forward=study.forward):
-            pass
-        times.append(time.monotonic())
-        epochs = state.epochs
-    direct = times[1] - times[0]
-    return direct if not epochs else direct + (times[2] - times[1]) * schedule.epochs / epochs
+    started = time.monotonic()
+    direct = next(states)
+    compressed = time.monotonic()
+    deploy(deployed, tasks, direct, data=data.train, batch_size=schedule.batch_size, forward=study.forward)
+    for _ in predictions(deployed, data.val, forward=study.forward):
+        pass
+    measured = time.monotonic()
+    if job.method == "dc":
+        return measured - started
+    first = next(states)
+    step = time.monotonic() - measured
+    measuring = (measured - compressed) * len(context.measured_steps(schedule))
+    return compressed - started + measuring + step * schedule.epochs / first.epochs

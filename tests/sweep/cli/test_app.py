@@ -432,7 +432,7 @@ def test_a_dry_run_of_a_search_lists_all_its_jobs(finished: Path) -> None:
 
 
 def test_a_timed_step_tells_a_jobs_time(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By as many LC steps as it takes, 20 and 40, here of a second each, and one for direct compression."""
+    """A second, here, for direct compression, for each of 20 or 40 LC steps, and for each time that it is measured."""
     monkeypatch.setattr(estimate, "time", SimpleNamespace(monotonic=itertools.count(0.0).__next__))
     seconds = []
     for epochs, method in ((10, "lc"), (1000, "lc"), (1000, "dc")):
@@ -441,7 +441,7 @@ def test_a_timed_step_tells_a_jobs_time(finished: Path, monkeypatch: pytest.Monk
         found = re.search(r"time: about (.*) a job \(measured here on one LC step of prune: keep 0.5, seed 0", said)
         assert found, said
         seconds.append(as_seconds(found[1]))
-    assert seconds == [21.0, 41.0, 1.0]
+    assert seconds == [1 + 20 + 21, 1 + 40 + 41, 1 + 1]
 
 
 def as_seconds(words: str) -> float:
