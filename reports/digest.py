@@ -14,6 +14,7 @@ from reports.figures.front import draw_front
 from reports.markdown import escape, table
 from sweep.criteria import Target
 from sweep.pick.choice import By
+from sweep.store.coverage import shares
 from sweep.store.files import write_whole
 from sweep.store.folder import SweepFolder
 
@@ -47,6 +48,7 @@ def digest(findings: Findings) -> str:
     parts = [
         f"### Compressed models of {escape(findings.manifest.study)}",
         f"{_swept(findings)} {_reference(findings)}",
+        "\n".join(f"- {escape(line)}" for line in shares(findings.manifest.coverage)),
         "![Validation error against the bytes of the packed model](front.png)",
         _pick(findings),
         _front(findings),
@@ -65,7 +67,7 @@ def _reference(findings: Findings) -> str:
     reference = findings.reference
     return (
         f"Reference: {count(reference.bytes)} bytes, {count(reference.parameters)} parameters, "
-        f"{count(reference.macs)} MACs, validation error {percent(reference.val.error)} "
+        f"{count(reference.macs)} MACs{escape(reference.not_counted)}, validation error {percent(reference.val.error)} "
         f"(95 % interval {percent_range(1 - reference.val.high, 1 - reference.val.low)}, n {count(reference.val.n)})."
     )
 

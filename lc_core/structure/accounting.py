@@ -36,6 +36,7 @@ class ModelMacs:
         uses: the runs of each linear and convolutional layer, as `layer_uses` gives them.
         others: multiply-accumulates of all else.
         modules: name of a module -> multiply-accumulates of its runs, with its children's, uncompressed.
+        total: all of these, uncompressed.
         uncounted: operators that ran and that nothing counts, such as "torchvision::deform_conv2d" or "aten::_fft_r2c".
     """
 
@@ -43,6 +44,7 @@ class ModelMacs:
     others: int
     modules: Mapping[str, int]
     uncounted: tuple[str, ...]
+    total: int
 
 
 def layer_uses(model: nn.Module, example: Example) -> dict[str, list[Use]]:
@@ -60,7 +62,8 @@ def model_macs(model: nn.Module, example: Example) -> ModelMacs:
     weights = dict(model.named_parameters())
     layers = sum(dense_macs(tuple(weights[name].shape), use) for name, each in uses.items() for use in each)
     others = max(products.total - layers, 0)  # a layer of the user's own may compute less than its kind does
-    return ModelMacs(uses, others, products.within(type(model).__name__), tuple(sorted(products.uncounted)))
+    modules = products.within(type(model).__name__)
+    return ModelMacs(uses, others, modules, tuple(sorted(products.uncounted)), layers + others)
 
 
 def _run(model: nn.Module, example: Example) -> None:

@@ -66,8 +66,8 @@ COSTS: Mapping[By, Cost] = {
         title="multiply-accumulates of one example (MACs, log scale)",
         ratio="ratio (reference MACs / model MACs)",
         definition=lambda reference: (
-            "MACs are those of the linear and convolutional layers as they run: low rank and structure save some, "
-            f"zeros and codebooks none. The reference has {count(reference.macs)}."
+            "MACs are those of one example as the model runs: low rank and structure save some, "
+            f"zeros and codebooks none. The reference has {count(reference.macs)}{reference.not_counted}."
         ),
         tick=round_count,
         noun="MACs",

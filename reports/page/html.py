@@ -18,6 +18,7 @@ from reports.facts.target import rule_words, target_words
 from reports.figures.front import definitions
 from reports.figures.style import marks
 from reports.page.data import command_starts, page_data
+from sweep.store.coverage import shares
 from sweep.store.record import Record
 
 # The files of the page's script, in their order in it.
@@ -51,6 +52,7 @@ def render(findings: Findings, *, curves: Iterable[str]) -> str:
         rule=rule_words(findings),
         commands=commands(findings),
         look_of_pick=look_of_pick(findings),
+        shares=shares(findings.manifest.coverage),
         failures=by_message(findings.failures),
         percent_range=numbers.percent_range,
         best=COSTS[findings.by].best,

@@ -1,21 +1,22 @@
 """`lcsweep check`: tries a study's functions and families, before anything costly."""
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sweep.cli.console import DONE, DataFolder, Json, show, use_data
 from sweep.cli.text import table
+from sweep.store.coverage import uncovered
 from sweep.store.job import label
 
 if TYPE_CHECKING:
-    from lc_core.structure.coverage import Coverage, CoveredParameter
+    from lc_core.structure.coverage import CoveredParameter
     from sweep.prepare.check import Checked
 
-ENOUGH = 0.9
-"""Below this share of governed parameters, the largest that stay dense are listed."""
 LISTED = 3
+"""Of more families than these, the number that govern a parameter is printed, not their names."""
 
 
 def check(
@@ -31,16 +32,19 @@ def check(
     Takes seconds and trains nothing. A run begins with the same checks.
     """
     from sweep.prepare.check import check
+    from sweep.prepare.notes import notes
     from sweep.study.loading import load_splits, load_study
 
     use_data(data)
     loaded = load_study(study, user_folder=os.getcwd())
-    checked = check(loaded, load_splits(loaded))
-    show(facts(checked), words(checked), as_json=as_json)
+    said: list[str] = []
+    checked = check(loaded, load_splits(loaded, say=said.append))
+    said += notes(checked)
+    show(facts(checked, notes=said), words(checked, notes=said), as_json=as_json)
     return DONE
 
 
-def facts(checked: "Checked") -> dict[str, Any]:
+def facts(checked: "Checked", *, notes: Sequence[str]) -> dict[str, Any]:
     """What `--json` prints."""
     batch = checked.batch
     return {
@@ -49,9 +53,11 @@ def facts(checked: "Checked") -> dict[str, Any]:
         "batch": {"inputs": batch.inputs, "targets": batch.targets, "outputs": batch.outputs},
         "loss": batch.loss,
         "metrics": batch.scores,
+        "macs": {"one example": checked.macs.total, "not counted": list(checked.macs.uncounted)},
         "parameters": [
             {"name": each.name, "shape": list(each.shape), "count": each.count, "families": _families(checked, index)}
-            for index, each in enumerate(_parameters(checked))
+            | {"macs": macs}
+            for index, (each, macs) in enumerate(zip(_parameters(checked), _macs(checked), strict=True))
         ],
         "families": [
             {
@@ -63,20 +69,23 @@ def facts(checked: "Checked") -> dict[str, Any]:
             }
             for each in checked.families
         ],
+        "notes": list(notes),
     }
 
 
-def words(checked: "Checked") -> str:
+def words(checked: "Checked", *, notes: Sequence[str]) -> str:
     """The same as text."""
-    from sweep.prepare.notes import notes
+    from sweep.prepare.notes import family_coverage
 
     study, batch = checked.study, checked.batch
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in checked.data.items())
     scores = "".join(f", {name} {score:.2%}" for name, score in batch.scores.items())
+    missed = f"; not counted: {', '.join(checked.macs.uncounted)}" if checked.macs.uncounted else ""
     rows = [
         ("data", f"{sizes} examples"),
         ("batch", f"inputs {batch.inputs}, targets {batch.targets}"),
         ("outputs", batch.outputs),
+        ("MACs", f"{checked.macs.total:,} multiply-accumulates for one example{missed}"),
         ("untrained", f"loss {batch.loss:.4g}{scores}, on one batch each"),
     ]
     parts = [
@@ -86,8 +95,8 @@ def words(checked: "Checked") -> str:
         _layers(checked),
         "",
         _ends(checked),
-        *[line for each in checked.families for line in uncovered(each.family, each.coverage)],
-        *notes(checked),
+        *uncovered(family_coverage(checked)),
+        *notes,
     ]
     return "\n".join(parts)
 
@@ -101,16 +110,29 @@ def _families(checked: "Checked", index: int) -> list[str]:
     return [each.family for each in checked.families if each.coverage.parameters[index].task is not None]
 
 
+def _macs(checked: "Checked") -> list[int | None]:
+    """Of each parameter, the multiply-accumulates of the modules that hold it; None but for the largest of a module."""
+    parameters, found = _parameters(checked), {"": checked.macs.total} | dict(checked.macs.modules)
+    holders = [dict.fromkeys(name.rpartition(".")[0] for name in (each.name, *each.also)) for each in parameters]
+    largest: dict[str, int] = {}
+    for index in sorted(range(len(parameters)), key=lambda index: -parameters[index].count):
+        for holder in holders[index]:
+            largest.setdefault(holder, index)
+    counts = [[found.get(name, 0) for name in names if largest[name] == index] for index, names in enumerate(holders)]
+    return [sum(each) if each else None for each in counts]
+
+
 def _layers(checked: "Checked") -> str:
-    rows = [("parameter", "shape", "count", "share", "families")]
-    for index, each in enumerate(_parameters(checked)):
+    rows = [("parameter", "shape", "count", "share", "MACs", "families")]
+    for index, (each, macs) in enumerate(zip(_parameters(checked), _macs(checked), strict=True)):
         shape = " x ".join(map(str, each.shape)) or "one number"
         governing = _families(checked, index)
         families = len(checked.families)
         under = "; ".join(governing) if len(governing) <= LISTED else f"{len(governing)} of {families}"
         under = "all" if len(governing) == families else under or f"none: {each.why}"
-        rows.append((" = ".join((each.name, *each.also)), shape, f"{each.count:,}", f"{each.share:.1%}", under))
-    return table(rows, right={2, 3})
+        names, count = " = ".join((each.name, *each.also)), "" if macs is None else f"{macs:,}"
+        rows.append((names, shape, f"{each.count:,}", f"{each.share:.1%}", count, under))
+    return table(rows, right={2, 3, 4})
 
 
 def _ends(checked: "Checked") -> str:
@@ -120,13 +142,3 @@ def _ends(checked: "Checked") -> str:
         share = f"{each.coverage.share:.1%}"
         rows.append((each.family, share, label(each.loosest), loosest, label(each.tightest), tightest))
     return table(rows, right={1, 3, 5})
-
-
-def uncovered(family: str, coverage: "Coverage") -> list[str]:
-    """A line that lists the largest parameters that a family leaves dense; none where it governs most of them."""
-    if coverage.share >= ENOUGH:
-        return []
-    left = coverage.left()
-    named = ", ".join(f"{each.name} ({each.share:.1%}, {each.why})" for each in left[:LISTED])
-    more = f" and {len(left) - LISTED} more" if len(left) > LISTED else ""
-    return [f"{family} governs {coverage.share:.1%} of the parameters; the rest stays dense: {named}{more}"]

@@ -70,11 +70,14 @@ def pick(
         root, target=target, by=by.value, user_folder=os.getcwd(), study_reference=study, confident=confident
     )
     remote.put_back(folder, SweepFolder(root).pick, SweepFolder(root).test)
-    show(picked.to_json(), describe(picked, SweepFolder(root).report / "index.html"), as_json=as_json)
+    reference = manifest.reference
+    facts = picked.to_json() | {"uncounted": reference.uncounted}
+    words = describe(picked, SweepFolder(root).report / "index.html", not_counted=reference.not_counted)
+    show(facts, words, as_json=as_json)
     return DONE if picked.meets_target else NO_MODEL
 
 
-def describe(picked: Picked, page: Path) -> str:
+def describe(picked: Picked, page: Path, *, not_counted: str = "") -> str:
     """The picked model in words: what it is, its size, its accuracy on validation and on test."""
     test, size, speeds = picked.test, picked.artifact_bytes, picked.speed
     how = "by LC" if picked.method == "lc" else "by direct compression, untrained"
@@ -85,7 +88,7 @@ def describe(picked: Picked, page: Path) -> str:
         *_beside(picked),
         ("file", picked.artifact),
         ("size", f"{size:,} bytes, {times(size, whole)} than the reference's {whole:,}"),
-        ("MACs", f"{speeds['macs']:,} of the reference's {speeds['reference_macs']:,}"),
+        ("MACs", f"{speeds['macs']:,} of the reference's {speeds['reference_macs']:,}{not_counted}"),
         ("speed", speed(speeds)),
         *parity(picked.parity),
         ("validation", f"{accuracy(picked.val)}{_by_seed(picked.accuracies)}"),

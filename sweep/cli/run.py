@@ -25,6 +25,7 @@ from sweep.cli.console import (
 )
 from sweep.cli.text import reference, search_summary
 from sweep.store import remote
+from sweep.store.coverage import shares
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -194,6 +195,8 @@ def carry_out(
 
     sweep = prepare(options, say=say)
     say(reference(sweep.manifest))
+    for line in shares(sweep.coverage):
+        say(line)
 
     def watch(search: "SweepSearch") -> Progress:
         say(run_text.plan(search, workers=options.workers, target=sweep.target))

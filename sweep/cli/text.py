@@ -29,7 +29,7 @@ def reference(manifest: Manifest) -> str:
     model = manifest.reference
     return (
         f"{manifest.study}: the reference has {model.parameters:,} parameters, {model.bytes:,} bytes, "
-        f"{model.macs:,} multiply-accumulates (MACs), and validation {accuracy(model.val)}"
+        f"{model.macs:,} multiply-accumulates (MACs{model.not_counted}), and validation {accuracy(model.val)}"
     )
 
 

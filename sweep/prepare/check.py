@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from lc_core.file.artifact import ArtifactError, encode, load
+from lc_core.structure.accounting import ModelMacs, model_macs
 from lc_core.structure.coverage import Coverage, coverage
 from lc_core.structure.folding import fold
 from lc_core.task import CompressionTask
+from lc_core.training.data import first_inputs
 from lc_core.training.nest import Nest, leaves, map_nest, told_of
 from sweep.job.measure import checked
 from sweep.store.job import Configuration
@@ -77,6 +79,7 @@ class Checked:
     """A study that passed its checks.
 
     Attributes:
+        macs: what the model multiplies and accumulates on one example, uncompressed.
         folded: name of each weight that the model of `build_model` computes -> what computes it, as "weight_norm".
     """
 
@@ -84,6 +87,7 @@ class Checked:
     data: Data
     batch: Batch
     families: tuple[Ends, ...]
+    macs: ModelMacs
     folded: Mapping[str, str]
 
 
@@ -100,7 +104,10 @@ def check(study: Study, data: Data) -> Checked:
     check_levels(study, model)
     ends = _ends(study, model)
     batch = _check_batch(study, data, model, ends)
-    return Checked(study, data, batch, tuple(_check_families(study, model, ends)), folded)
+    families = tuple(_check_families(study, model, ends))
+    example = first_inputs(data.train, 1)
+    macs = model_macs(model, lambda model: study.forward(model, example))
+    return Checked(study, data, batch, families, macs, folded)
 
 
 def _check_batch(study: Study, data: Data, model: nn.Module, ends: Sequence[End]) -> Batch:

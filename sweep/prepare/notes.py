@@ -3,13 +3,23 @@
 from collections.abc import Iterator, Mapping
 
 from sweep.prepare.check import Checked
-
-LISTED = 3
+from sweep.store.coverage import LISTED, DenseParameter, FamilyCoverage
 
 
 def notes(checked: Checked) -> list[str]:
     """What lcsweep does to a study without being asked."""
     return list(_folded(checked.folded))
+
+
+def family_coverage(checked: Checked) -> dict[str, FamilyCoverage]:
+    """What each family governs, and the largest parameters that it leaves dense."""
+    found = {}
+    for each in checked.families:
+        left = each.coverage.left()
+        dense = [DenseParameter(name=one.name, share=one.share, why=str(one.why)) for one in left[:LISTED]]
+        others = len(left) - len(dense)
+        found[each.family] = FamilyCoverage(share=each.coverage.share, dense=dense, others=others)
+    return found
 
 
 def _folded(folded: Mapping[str, str]) -> Iterator[str]:

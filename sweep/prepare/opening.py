@@ -143,6 +143,7 @@ def _new_manifest(folder: SweepFolder, study: Study, data: Data, options: Option
             macs=context.reference_macs,
             val=measure(model, data.val, study=study),
             folded=folded,
+            uncounted=list(context.counted.uncounted),
         ),
         versions=versions(),
     )

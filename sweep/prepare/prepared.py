@@ -1,5 +1,6 @@
 """Makes a sweep ready to run from its options, or says what a run would do."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,10 +9,11 @@ from sweep.job.context import JobContext
 from sweep.prepare.check import Checked, check
 from sweep.prepare.entries import check_plans, entries_of
 from sweep.prepare.estimate import Estimate, estimate
-from sweep.prepare.notes import notes
+from sweep.prepare.notes import family_coverage, notes
 from sweep.prepare.opening import Say, check_study, open_folder
 from sweep.prepare.options import Options
 from sweep.search.protocol import Entry
+from sweep.store.coverage import FamilyCoverage
 from sweep.store.files import write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.job import content_hash
@@ -24,13 +26,18 @@ from sweep.study.loading import load_splits, load_study
 
 @dataclass(frozen=True)
 class PreparedSweep:
-    """A sweep that is ready to run: its study, its folder with the reference in it, and its configurations."""
+    """A sweep that is ready to run: its study, its folder with the reference in it, and its configurations.
+
+    Attributes:
+        coverage: what each of the study's families governs; the manifest may have earlier ones too.
+    """
 
     options: Options
     context: JobContext
     manifest: Manifest
     target: Target | None
     entries: tuple[Entry, ...]
+    coverage: Mapping[str, FamilyCoverage]
 
     @property
     def folder(self) -> SweepFolder:
@@ -48,7 +55,7 @@ def prepare(options: Options, *, say: Say) -> PreparedSweep:
     Raises:
         StudyError, StoreError, ValueError: one line each, for the user.
     """
-    checked, folder = _load(options)
+    checked, folder = _load(options, say=say)
     study, data = checked.study, checked.data
     for note in notes(checked):
         say(note)
@@ -61,11 +68,14 @@ def prepare(options: Options, *, say: Say) -> PreparedSweep:
     if left and options.aimed:
         say(f"not searched, since their sizes are not known before training: {', '.join(left)}")
     repeats, confirm = max(options.repeats, manifest.repeats), max(options.seeds[1], manifest.confirm)
-    if (repeats, confirm) != (manifest.repeats, manifest.confirm):
-        manifest = replace(manifest, repeats=repeats, confirm=confirm)
+    coverage = family_coverage(checked)
+    known, manifest = manifest, replace(manifest, repeats=repeats, confirm=confirm)
+    if (known.coverage | coverage) != known.coverage and not _all_done(entries, folder):
+        manifest = replace(manifest, coverage=known.coverage | coverage)
+    if manifest != known:
         write_json(folder.manifest, manifest.to_json())
     context = JobContext.make(study, data, folder=folder)
-    return PreparedSweep(options, context, manifest, options.target or study.target, entries)
+    return PreparedSweep(options, context, manifest, options.target or study.target, entries, coverage)
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,7 @@ def outline(options: Options) -> Outline:
     Raises:
         StudyError, StoreError, ValueError: as `prepare`.
     """
-    checked, folder = _load(options)
+    checked, folder = _load(options, say=lambda _: None)
     study, data = checked.study, checked.data
     parts = _parts(study, data, folder)
     done: list[str] = []
@@ -101,11 +111,17 @@ def outline(options: Options) -> Outline:
     return Outline(entries, done, estimate(entries, context, done=done, workers=options.workers))
 
 
-def _load(options: Options) -> tuple[Checked, SweepFolder]:
+def _load(options: Options, *, say: Say) -> tuple[Checked, SweepFolder]:
     study = load_study(options.study, user_folder=options.user_folder)
     if options.aimed and (options.target or study.target) is None:
         raise NoTargetError(f"run --search {options.search}")
-    return check(study, load_splits(study)), SweepFolder(options.out or Path("runs", study.name))
+    return check(study, load_splits(study, say=say)), SweepFolder(options.out or Path("runs", study.name))
+
+
+def _all_done(entries: Sequence[Entry], folder: SweepFolder) -> bool:
+    """Whether every job has a done record. A sweep to which nothing is added stays as it is, file by file."""
+    done = {record.id for record in finished(read_records(folder.root))}
+    return all(job.id in done for entry in entries for job in entry.jobs)
 
 
 def _parts(study: Study, data: Data, folder: SweepFolder) -> dict[str, str]:

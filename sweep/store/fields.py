@@ -111,8 +111,18 @@ def to_json(value: Any) -> dict[str, Any]:
             data |= held
         else:
             name = getattr(value, field.says.named_by).name if field.says and field.says.named_by else field.name
-            data[name] = to_json(held) if dataclasses.is_dataclass(held) else held
+            data[name] = _plain(held)
     return data
+
+
+def _plain(held: Any) -> Any:
+    """The same with dataclasses as JSON data."""
+    match held:
+        case dict():
+            return {name: _plain(each) for name, each in held.items()}
+        case list():
+            return [_plain(each) for each in held]
+    return to_json(held) if dataclasses.is_dataclass(held) else held
 
 
 @functools.cache

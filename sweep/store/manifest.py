@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from sweep.criteria import Target
+from sweep.store.coverage import FamilyCoverage
 from sweep.store.fields import Says, from_file, to_json
 from sweep.store.files import FORMAT, StoreError, check_format, read_json
 from sweep.store.folder import SweepFolder
@@ -25,6 +26,14 @@ class Reference:
         dict[str, str],
         Says("Each weight that `build_model` computes from others, and by what; here a plain parameter", older=True),
     ] = field(default_factory=dict)
+    uncounted: Annotated[
+        list[str], Says("Operators that multiply and accumulate and that `macs` leaves out", older=True)
+    ] = field(default_factory=list)
+
+    @property
+    def not_counted(self) -> str:
+        """What the MACs leave out, in words that follow the number; empty where they leave nothing out."""
+        return f"; not counted: {', '.join(self.uncounted)}" if self.uncounted else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +55,12 @@ class Manifest:
     splits: Annotated[dict[str, int], Says("How many examples `train`, `val` and `test` have")]
     reference: Annotated[Reference, Says("The reference model")]
     versions: Annotated[dict[str, str], Says("Of Python and the packages that decide numbers")]
+    coverage: Annotated[
+        dict[str, FamilyCoverage],
+        Says(
+            "Of each family, the share of the parameters that it governs, and the largest that stay dense", older=True
+        ),
+    ] = field(default_factory=dict)
 
     @staticmethod
     def from_json(data: Mapping[str, Any], path: Path) -> "Manifest":

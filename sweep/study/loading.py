@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from sweep.study.errors import StudyError, users_code
 from sweep.study.families import completed
 from sweep.study.named import UNNAMED, folder_of, script
 from sweep.study.seeds import seed_all
-from sweep.study.splits import splits_of
+from sweep.study.splits import VAL_SEED, splits_of
 
 StudySource = str | Study
 """A study: the object, or how to load it (a module, `module:name`, or a path to a .py file)."""
@@ -93,10 +94,11 @@ def lasting_reference(reference: StudySource, *, user_folder: str) -> str:
     return f"{Path(user_folder, location).resolve()}{colon}{name}" if location.endswith(".py") else reference
 
 
-def load_splits(study: Study) -> Data:
+def load_splits(study: Study, *, say: Callable[[str], None] = lambda _: None) -> Data:
     """The study's data, each split as a `lc_core.training.data.Source`.
 
-    `load_data` is called with the random seeds set, so that each process has the same splits.
+    `load_data` is called with the random seeds set, so that each process has the same splits. `say` gets a line where
+    the validation split is cut off the training split.
 
     StudyError where it cannot be loaded, or a split is empty or has unequal inputs and targets.
     """
@@ -104,9 +106,16 @@ def load_splits(study: Study) -> Data:
     with users_code(f"study {study.name}: load_data failed"):
         data = study.load_data()
     try:
-        return splits_of(data, study)
+        splits = splits_of(data, study)
     except (TypeError, ValueError) as error:
         raise StudyError(f"study {study.name}: {error}") from error
+    if data.val is None:
+        cut = len(splits.val)
+        say(
+            f"load_data gives no validation split: {cut:,} of the {len(splits.train) + cut:,} training examples, drawn "
+            f"with seed {VAL_SEED}, are kept from training and serve as one"
+        )
+    return splits
 
 
 def _import(location: str, user_folder: str) -> ModuleType:

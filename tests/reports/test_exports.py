@@ -20,6 +20,7 @@ from sweep.store.records import read_records
 from sweep.store.table import table
 from tests.reports import synthetic
 from tests.reports.conftest import MakeSweep
+from tests.reports.pages import write_page
 
 DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "records.md"
 POINT = synthetic.Point("prune", {"keep": 0.001}, 100, 0.5, None)
@@ -162,6 +163,28 @@ def test_the_page_has_the_front_the_pick_and_the_figure_beside_it(make_sweep: Ma
     assert f"Job {summary['pick']}" in html
     assert "37 configurations, 111 jobs done, 1 failed." in html
     assert "torch 2.13.0" in html
+
+
+def test_both_reports_say_what_stays_dense_and_what_no_number_counts(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid())
+    write_page(folder)
+    before = (folder / "report" / "index.html").read_text(encoding="utf-8")
+    before += digest(read_findings(folder, target=None, by="bytes"))
+    assert "of the parameters" not in before
+    assert "not counted" not in before
+    manifest = json.loads((folder / "sweep.json").read_text())
+    dense = [{"name": "lstm.weight<hh>", "share": 0.6, "why": "no pattern"}]
+    manifest["coverage"] = {"prune": {"share": 0.4, "dense": dense, "others": 1}}
+    manifest["reference"]["uncounted"] = ["aten::_fft_r2c"]
+    (folder / "sweep.json").write_text(json.dumps(manifest))
+    write_page(folder)
+    said = "prune governs 40.0% of the parameters; the rest stays dense: lstm.weight&lt;hh&gt; (60.0%, no pattern)"
+    page = (folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert f'<td class="muted">Compressed parameters</td><td class="wrap">{said} and 1 more</td>' in page
+    assert f"{synthetic.MACS:,} MACs; not counted: aten::_fft_r2c; validation accuracy" in page
+    html = rendered(digest(read_findings(folder, target=None, by="bytes")))[1]
+    assert f"<li>{said} and 1 more</li>" in html
+    assert f"{synthetic.MACS:,} MACs; not counted: aten::_fft_r2c, validation error" in html
 
 
 def test_a_miss_is_called_one_and_no_target_is_said(make_sweep: MakeSweep) -> None:

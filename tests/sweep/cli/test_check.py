@@ -19,8 +19,9 @@ def test_check_tells_data_batch_layers_and_families_and_writes_nothing(tmp_path:
         "data train 120, val 90, test 90 examples",
         "batch inputs float32 (20, 8), targets int64 (20,)",
         "outputs float32 (20, 3)",
-        "0.weight 64 x 8 512 66.4% all",
-        "2.weight 3 x 64 192 24.9% prune; quantize; both",
+        "MACs 704 multiply-accumulates for one example",
+        "0.weight 64 x 8 512 66.4% 512 all",
+        "2.weight 3 x 64 192 24.9% 192 prune; quantize; both",
         "2.bias 3 3 0.4% none: bias",
     ):
         assert expected in lines
@@ -46,7 +47,11 @@ def test_the_same_as_json(tmp_path: Path) -> None:
         "shape": [3, 64],
         "count": 192,
         "families": ["prune", "quantize", "both"],
+        "macs": 192,
     }
+    assert facts["parameters"][3]["macs"] is None
+    assert facts["macs"] == {"one example": 704, "not counted": []}
+    assert facts["notes"] == []
     assert [family["name"] for family in facts["families"]] == ["prune", "quantize", "low rank", "both"]
 
 

@@ -27,6 +27,15 @@ PLAIN = changed(
     f"model = {NORMED}\n    fold(model)\n    return model",
     text=changed("import Chain,", "import fold, Chain,"),
 )
+SPECTRAL = changed(
+    "def build_model",
+    """class Transformed(nn.Module):
+    def forward(self, x):
+        return x + 0 * torch.fft.rfft(x).abs().sum(1, keepdim=True)
+
+
+def build_model""",
+)
 FOLDED = "0.weight, 2.weight: computed by weight_norm; folded into plain parameters"
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
 
@@ -96,3 +105,52 @@ def test_a_model_without_computed_weights_has_no_line(tmp_path: Path) -> None:
     said: list[str] = []
     prepare(options(write_study(tmp_path), tmp_path / "plain"), say=said.append)
     assert said == ["training the reference of tiny: 20 epochs"]
+
+
+def test_a_validation_split_that_is_cut_off_is_said(study: Path, tmp_path: Path) -> None:
+    cut = write_study(
+        tmp_path,
+        name="cut.py",
+        text=changed(
+            "return Data(*(",
+            "train, _, test = (",
+            text=changed("in parts))", "in parts)\n    return Data(train, None, test)"),
+        ),
+    )
+    said = (
+        "load_data gives no validation split: 12 of the 120 training examples, drawn with seed 0, are kept from "
+        "training and serve as one"
+    )
+    lines: list[str] = []
+    prepare(options(cut, tmp_path / "cut"), say=lines.append)
+    assert lines[0] == said
+    assert said in lcsweep("check", "cut.py").out.splitlines()
+    assert lcsweep("check", "cut.py", "--json").json["notes"] == [said]
+
+
+def test_run_pick_and_report_say_what_is_left_dense_and_what_no_number_counts(
+    tmp_path: Path, study: Path, without_onnx: None
+) -> None:
+    text = changed("return nn.Sequential(", "return nn.Sequential(Transformed(), ", text=SPECTRAL)
+    text = changed('{"0": LowRank', '{"1": LowRank', text=text)
+    write_study(tmp_path, text=text)
+    missed = "(MACs; not counted: aten::_fft_r2c)"
+    ran = lcsweep("run", "tiny.py", "--search", "smallest", "--confirm", "0", "--workers", "1")
+    lines = ran.out.splitlines()
+    assert missed in lines[1]
+    assert lines[2] == (
+        "low rank governs 66.4% of the parameters; the rest stays dense: 3.weight (24.9%, no pattern), 1.bias (8.3%, "
+        "bias), 3.bias (0.4%, bias)"
+    )
+    assert lines[3].startswith("smallest model for")
+    (row,) = (line for line in lcsweep("pick", "runs/tiny").out.splitlines() if line.startswith("MACs"))
+    assert row.endswith("; not counted: aten::_fft_r2c")
+    assert lcsweep("pick", "runs/tiny", "--json").json["uncounted"] == ["aten::_fft_r2c"]
+    assert "not counted: aten::_fft_r2c" in lcsweep("check", "tiny.py").out
+    kept = read_manifest(Path("runs/tiny")).coverage
+    assert list(kept) == ["prune", "quantize", "low rank", "both"]
+    assert kept["low rank"].dense[0].name == "3.weight"
+    assert lcsweep("report", "runs/tiny", "--format", "md").code == 0
+    page = Path("runs/tiny/report/report.md").read_text()
+    assert "- low rank governs 66.4%" in page
+    assert "MACs; not counted: aten::" in page

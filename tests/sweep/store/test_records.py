@@ -153,8 +153,10 @@ def manifest(**others: Any) -> dict[str, Any]:
             "macs": 170,
             "val": score,
             "folded": {"0.weight": "weight_norm"},
+            "uncounted": ["aten::fft_fft"],
         },
         "versions": {"python": "3.11.7"},
+        "coverage": {"prune": {"share": 0.7, "dense": [{"name": "a", "share": 0.3, "why": "norm"}], "others": 0}},
     }
     return usual | others
 
@@ -168,7 +170,7 @@ def test_a_manifest_is_read_back(tmp_path: Path, target: dict[str, Any] | None) 
     assert found.target == (Target(**target) if target else None)
 
 
-@pytest.mark.parametrize("name", sorted(manifest().keys() - {"format", "metric", "confirm"}))
+@pytest.mark.parametrize("name", sorted(manifest().keys() - {"format", "metric", "confirm", "coverage"}))
 def test_a_manifest_without_a_field_is_named(tmp_path: Path, name: str) -> None:
     write_json(SweepFolder(tmp_path).manifest, {key: value for key, value in manifest().items() if key != name})
     with pytest.raises(StoreError, match=rf"sweep.json: {name}: expected .*, got nothing; restore it or remove it"):
