@@ -43,14 +43,16 @@ def load_cifar10() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return images, classes, *_batch(folder / "test_batch.bin")
 
 
-def load_splits() -> Data:
-    """Images (n, 3, 32, 32), scaled as for the published ResNets. The last fifth of the training images validates."""
+def load_splits(*, train: int = 40_000, others: int = 10_000) -> Data:
+    """Images (n, 3, 32, 32), scaled as for the published ResNets: the first `train` of the first four fifths of the
+    training images, the first `others` of the last fifth to validate, and the first `others` of those to test.
+    """
     images, classes, test, test_classes = load_cifar10()
-    first = round((1 - VALIDATE) * len(classes))
+    rest = round((1 - VALIDATE) * len(classes))
     return Data(
-        Split(scaled(images[:first]), classes[:first]),
-        Split(scaled(images[first:]), classes[first:]),
-        Split(scaled(test), test_classes),
+        Split(scaled(images[:rest][:train]), classes[:rest][:train]),
+        Split(scaled(images[rest:][:others]), classes[rest:][:others]),
+        Split(scaled(test[:others]), test_classes[:others]),
     )
 
 

@@ -1,8 +1,14 @@
 """CIFAR-10, a published ResNet20: 269,722 parameters, batch norm, shortcuts that subsample and pad (option A).
 
 The weights are resnet20_cifar10.safetensors in LCSWEEP_DATA, from github.com/akamaster/pytorch_resnet_cifar10: 91.7 %
-on the original test images. An epoch of an LC job on 8,000 images takes about a minute on a core.
+on the original test images. An epoch of an LC job on 8,000 images takes about a minute on a core. The quick form takes
+1,000 images to train, and 500 each to validate and to test.
+
+    lcsweep run studies.cifar10_resnet20:quick
+    lcsweep report runs/cifar10_resnet20_quick
 """
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +16,13 @@ from torch.nn import functional as F
 
 from lc_core import Schedule
 from studies.cifar10 import data_folder, load_splits
-from sweep.study import Checkpoint, Study, Target
+from studies.digits_mlp import prune, prune_quantize, quantize
+from sweep.study import Checkpoint, Data, Family, Study, Target
+
+
+def load_some_data() -> Data:
+    """1,000 images to train, 500 to validate, 500 to test."""
+    return load_splits(train=1000, others=500)
 
 
 class Block(nn.Module):
@@ -67,4 +79,16 @@ study = Study(
     reference=Checkpoint(data_folder() / "resnet20_cifar10.safetensors"),
     schedule=Schedule(epochs=20, lr=0.01, batch_size=128),
     target=Target(max_drop=0.01),
+)
+
+quick = replace(
+    study,
+    name="cifar10_resnet20_quick",
+    load_data=load_some_data,
+    schedule=replace(study.schedule, epochs=1),
+    families=(
+        Family("prune", {"keep": (0.3, 0.1)}, prune),
+        Family("quantize", {"size": (16, 4)}, quantize),
+        Family("prune, quantize", {"keep": (0.2,), "size": (16,)}, prune_quantize),
+    ),
 )

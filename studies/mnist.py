@@ -32,13 +32,13 @@ def centred(train: Tensor, val: Tensor, test: Tensor) -> tuple[Tensor, Tensor, T
     return tuple(images.sub_(mean) for images in scaled)  # type: ignore[return-value]
 
 
-def load_splits(*shape: int) -> Data:
-    """The first 55,000 training images to train, the other 5,000 to validate; images of `shape`, minus the mean."""
+def load_splits(*shape: int, train: int = 55_000) -> Data:
+    """The first `train` training images to train, the last 5,000 to validate; images of `shape`, minus the mean."""
     images, classes, test, test_classes = load_mnist()
-    inputs = centred(images[:-VAL], images[-VAL:], test)
-    targets = (classes[:-VAL], classes[-VAL:], test_classes)
-    train, val, tested = (Split(part.reshape(-1, *shape), known) for part, known in zip(inputs, targets, strict=True))
-    return Data(train, val, tested)
+    first = images[:-VAL][:train]
+    inputs = centred(first, images[-VAL:], test)
+    targets = (classes[: len(first)], classes[-VAL:], test_classes)
+    return Data(*(Split(part.reshape(-1, *shape), known) for part, known in zip(inputs, targets, strict=True)))
 
 
 def _idx(name: str, shape: tuple[int, ...]) -> Tensor:
