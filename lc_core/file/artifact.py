@@ -121,6 +121,8 @@ def read(path: str | Path) -> Artifact:
         ArtifactError: the file cannot be read, or is cut, damaged, of another format or of a later version.
     """
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise ArtifactError(f"{path}: expected a regular file, got a folder, a pipe or a device")
         data = Path(path).read_bytes()
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error

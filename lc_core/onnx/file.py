@@ -63,6 +63,8 @@ def read(path: str | Path) -> OnnxFile:
             files or to operators outside ONNX, or does not pass ONNX's checker.
     """
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise ArtifactError(f"{path}: expected a regular file, got a folder, a pipe or a device")
         data = Path(path).read_bytes()
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error

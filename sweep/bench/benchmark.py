@@ -23,6 +23,7 @@ from sweep.store.manifest import read_manifest
 from sweep.store.record import Done
 from sweep.store.records import find_job, finished, read_records
 from sweep.study import Study
+from sweep.study.trust import folder_beside
 
 REFERENCE = "reference"
 
@@ -43,12 +44,13 @@ def bench_sweep(
     settle_process()
     folder, manifest = SweepFolder(root), read_manifest(root)
     chosen = list(_chosen(root, jobs))
-    study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
+    study, data = open_study(root, study_reference=study_reference, user_folder=user_folder)
     inputs = _batch(one_tensor(study, data.val, max(BATCHES)))
     models = [_made(REFERENCE, folder.reference, study, inputs, say)]
     models += [_made(record.id, folder.artifact(record.id), study, inputs, say) for record in chosen]
-    named = study_reference or manifest.reference_study
-    facts = measured(models, Setup(inputs, named, (user_folder, manifest.user_folder), rounds, say))
+    named, beside = study_reference or manifest.reference_study, folder_beside(study_reference, user_folder=user_folder)
+    folders = (user_folder,) if beside is None else (user_folder, beside)
+    facts = measured(models, Setup(inputs, named, folders, rounds, say))
     for record in chosen:
         about = {"id": record.id, "artifact_sha256": record.artifact_sha256}
         found = facts["models"][record.id]

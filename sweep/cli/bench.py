@@ -70,7 +70,8 @@ def _measure(what: list[str], jobs: list[str], *, rounds: int, study: str | None
     files = [Path(name) for name in what]
     for file in files:
         if not file.is_file():
-            raise UsageError(f"{file}: no such file; expected a packed model (.lcz) or an ONNX file (.onnx)")
+            missing = "not a regular file" if file.exists() else "no such file"
+            raise UsageError(f"{file}: {missing}; expected a packed model (.lcz) or an ONNX file (.onnx)")
     return benchmark.bench_files(files, rounds=rounds, study_reference=study, user_folder=os.getcwd(), say=progress)
 
 

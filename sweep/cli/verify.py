@@ -23,7 +23,8 @@ def verify(
     Checks its size, hash and decoding; with --study, the outputs too. Runs no code that the file names.
     """
     if not file.is_file():
-        raise UsageError(f"{file}: no such file; expected a packed model, such as lcsweep export writes")
+        what = "not a regular file" if file.exists() else "no such file"
+        raise UsageError(f"{file}: {what}; expected a packed model, such as lcsweep export writes")
     use_data(data)
     if file.suffix == ".onnx":
         from sweep.pick import export

@@ -84,6 +84,8 @@ class Checkpoints:
 
     def last(self) -> Checkpoint | None:
         """The checkpoint to go on from; None where there is none, or the file is damaged or another job's."""
+        if not self._path.is_file():
+            return None
         try:
             line, _, content = self._path.read_bytes().partition(b"\n")
             header = json.loads(line)

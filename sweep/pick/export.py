@@ -14,9 +14,8 @@ from sweep.job.measure import measure, scores
 from sweep.pick.size_and_speed import speed_facts
 from sweep.pick.verify import EXAMPLES, one_tensor, open_study, same_study, verify_accuracy, verify_record
 from sweep.store.fields import to_json
-from sweep.store.files import read_optional, write_new
+from sweep.store.files import read_optional, sha256_of, write_new
 from sweep.store.folder import SweepFolder
-from sweep.store.manifest import read_manifest
 from sweep.store.record import Done
 from sweep.store.records import read_job
 from sweep.study import Data, Split, Study
@@ -47,8 +46,8 @@ def export_onnx(
         StudyError: the study cannot be loaded, or has changed.
         ValueError: torch cannot export the model.
     """
-    folder, manifest = SweepFolder(root), read_manifest(root)
-    study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
+    folder = SweepFolder(root)
+    study, data = open_study(root, study_reference=study_reference, user_folder=user_folder)
     verify_record(record, folder, study, data)
     packed = folder.artifact(record.id)
     artifact, model = read(packed), study.new_model()
@@ -113,7 +112,7 @@ def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_f
     """How an ONNX file compares with the packed file it was made from; empty where that is not found."""
     folder, digest = SweepFolder(Path(user_folder, "runs", study.name)), file.claims["packed_sha256"]
     for packed in (path.with_suffix(".lcz"), folder.artifact(file.claims["job"])):
-        if packed.is_file() and hashlib.sha256(packed.read_bytes()).hexdigest() == digest:
+        if packed.is_file() and sha256_of(packed) == digest:
             break
     else:
         return {}

@@ -38,7 +38,7 @@ def pick_model(
     choice = chosen(found, manifest, target=target, by=by, confident=confident)
     best = _pickable(choice, manifest, root=root, target=target, confident=confident)
     record = next(record for record in finished(records) if record.id == best.best_id)
-    study, data = open_study(manifest, study_reference=study_reference, user_folder=user_folder)
+    study, data = open_study(root, study_reference=study_reference, user_folder=user_folder)
     verify_record(record, folder, study, data)
     parity = verify_parity(read(folder.artifact(record.id)), study, data)
     picked = Picked(

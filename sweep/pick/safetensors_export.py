@@ -12,7 +12,7 @@ import safetensors.torch
 
 from lc_core.file.artifact import ArtifactError, read
 from sweep.pick.size_and_speed import times
-from sweep.store.files import StoreError, read_optional, write_whole
+from sweep.store.files import StoreError, read_optional, sha256_of, write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import Manifest, Reference, read_manifest
 from sweep.store.record import Done
@@ -60,7 +60,7 @@ def export_safetensors(root: Path, record: Done, *, out: Path) -> DenseExport:
     folder, manifest = SweepFolder(root), read_manifest(root)
     path = folder.artifact(record.id)
     artifact = read(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256_of(path)
     if digest != record.artifact_sha256:
         raise ArtifactError(f"{path}: expected SHA-256 {record.artifact_sha256}, as its record says, got {digest}")
     weights = {name: tensor.contiguous().clone() for name, tensor in artifact.weights().items()}

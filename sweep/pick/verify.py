@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,16 @@ from sweep.job.context import settle_process
 from sweep.job.measure import drop, measure, scores
 from sweep.pick.picked import OnTest
 from sweep.pick.size_and_speed import speed_facts
-from sweep.store.files import read_optional, write_json
+from sweep.store.files import read_optional, sha256_of, write_json
 from sweep.store.folder import SweepFolder
-from sweep.store.manifest import Manifest
+from sweep.store.manifest import read_manifest
 from sweep.store.record import Done, Score
 from sweep.store.records import read_job
 from sweep.study import Data, Study
 from sweep.study.earlier import has_hash
 from sweep.study.errors import StudyError
 from sweep.study.loading import StudySource, load_splits, load_study
+from sweep.study.trust import check_trusted, folder_beside
 
 EXAMPLES = 1000
 """The most examples of the validation split on which outputs are compared."""
@@ -124,7 +124,7 @@ def describe(path: Path, artifact: Artifact) -> dict[str, Any]:
         "payload_bytes": artifact.payload_bytes,
         "dense_bytes": sum(tensor.numel() * tensor.element_size() for tensor in weights.values()),
         "coded": {kind: dataclasses.asdict(sizes) for kind, sizes in coded_sizes(artifact.thetas).items()},
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256_of(path),
         "parameters": sum(tensor.numel() for tensor in weights.values()),
         "info": artifact.info,
     }
@@ -158,7 +158,7 @@ def verify_record(record: Done, folder: SweepFolder, study: Study, data: Data) -
     """ArtifactError unless the job's file has the size, the hash and the outputs that its record states."""
     path = folder.artifact(record.id)
     artifact = read(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256_of(path)
     if (artifact.file_bytes, digest) != (record.artifact_bytes, record.artifact_sha256):
         raise ArtifactError(
             f"{path}: expected {record.artifact_bytes} bytes with SHA-256 {record.artifact_sha256[:12]}..., "
@@ -167,15 +167,18 @@ def verify_record(record: Done, folder: SweepFolder, study: Study, data: Data) -
     verify_outputs(path, study, data)
 
 
-def open_study(manifest: Manifest, *, study_reference: StudySource | None, user_folder: str) -> tuple[Study, Data]:
-    """The study of a sweep and its data: `study_reference`, or what the sweep was run with.
-
-    Modules are looked for in the user's folder, then where the sweep was run.
+def open_study(root: Path, *, study_reference: StudySource | None, user_folder: str) -> tuple[Study, Data]:
+    """The study of the sweep in `root` and its data: `study_reference`, or what the sweep was run with.
 
     Raises:
-        StudyError: it cannot be loaded, or is no longer the one that the sweep ran.
+        StudyError: it cannot be loaded, is no longer the one that the sweep ran, or is not named and not to be trusted
+            (`sweep.study.trust`).
     """
-    study = load_study(study_reference or manifest.reference_study, user_folder=user_folder, also=manifest.user_folder)
+    manifest = read_manifest(root)
+    if study_reference is None:
+        check_trusted(manifest.reference_study, root=root, user_folder=user_folder)
+    beside = folder_beside(study_reference, user_folder=user_folder)
+    study = load_study(study_reference or manifest.reference_study, user_folder=user_folder, also=beside)
     data = load_splits(study)
     if not has_hash(study, data, study_hash=manifest.study_hash):
         raise StudyError(
@@ -204,7 +207,7 @@ def look_at_test(job_id: str, folder: SweepFolder, study: Study, data: Data) -> 
 
 
 def _look(job_id: str, path: Path, folder: SweepFolder, study: Study, data: Data) -> dict[str, Any]:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256_of(path)
     kept = folder.test / f"{digest}.json"
     known = read_optional(kept)
     if known is not None:

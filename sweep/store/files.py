@@ -1,5 +1,6 @@
 """How files are written, whole or not at all, and how JSON is read back."""
 
+import hashlib
 import json
 import os
 import uuid
@@ -30,7 +31,7 @@ def write_whole(path: Path, data: bytes | str) -> None:
 
 def write_new(path: Path, data: bytes) -> None:
     """As `write_whole`, but a StoreError where `path` already holds other bytes."""
-    if path.exists() and path.read_bytes() != data:
+    if path.exists() and read_regular(path) != data:
         raise StoreError(f"{path}: another file of that name exists; move it away or choose another name")
     write_whole(path, data)
 
@@ -40,22 +41,49 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     write_whole(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
-def read_optional(path: Path) -> dict[str, Any] | None:
-    """The JSON object in `path`, or None where there is no such file. StoreError where it is damaged."""
+def read_regular(path: Path) -> bytes:
+    """The content of a regular file. StoreError where it cannot be read or is another kind, such as a pipe or a device.
+
+    Reading a pipe may wait for ever, and a device may have no end.
+    """
+    content = _read(path)
+    if content is None:
+        raise StoreError(f"{path}: cannot be read: no such file")
+    return content
+
+
+def _read(path: Path) -> bytes | None:
+    """As `read_regular`; None where there is no such file."""
     try:
-        return _parsed(path, path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        if path.exists() and not path.is_file():
+            raise StoreError(f"{path}: expected a regular file, got {kind_of(path)}; remove it")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
 
 
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a regular file, in hexadecimal digits. StoreError as `read_regular`."""
+    return hashlib.sha256(read_regular(path)).hexdigest()
+
+
+def kind_of(path: Path) -> str:
+    """What lies at `path`, in words, where it is no regular file."""
+    kinds = {"a folder": path.is_dir, "a pipe": path.is_fifo, "a socket": path.is_socket}
+    return next((kind for kind, holds in kinds.items() if holds()), "a device")
+
+
+def read_optional(path: Path) -> dict[str, Any] | None:
+    """The JSON object in `path`, or None where there is no such file. StoreError where it is damaged."""
+    content = _read(path)
+    return None if content is None else _parsed(path, content)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in `path`. StoreError where there is none."""
-    try:
-        return _parsed(path, path.read_bytes())
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+    return _parsed(path, read_regular(path))
 
 
 def check_format(data: Mapping[str, Any], path: Path) -> None:

@@ -1,14 +1,22 @@
 """Every file of a sweep, named in one place."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from sweep.store.files import StoreError
 
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """Every file of a sweep, named in one place."""
+    """Every file of a sweep, named in one place. A job's id names no file outside the folder: StoreError."""
 
     root: Path
+
+    def _of(self, job_id: str) -> str:
+        if re.fullmatch(r"\w+", job_id, re.ASCII):
+            return job_id
+        raise StoreError(f"{self.root}: expected letters and digits as the id of a job, got {job_id!r}")
 
     @property
     def manifest(self) -> Path:
@@ -43,7 +51,7 @@ class SweepFolder:
         return self.root / "test"
 
     def latency(self, job_id: str) -> Path:
-        return self.root / "latency" / f"{job_id}.json"
+        return self.root / "latency" / f"{self._of(job_id)}.json"
 
     @property
     def pick(self) -> Path:
@@ -58,16 +66,16 @@ class SweepFolder:
         return self.root / "report"
 
     def record(self, job_id: str) -> Path:
-        return self.artifacts / job_id / "record.json"
+        return self.artifacts / self._of(job_id) / "record.json"
 
     def search(self, name: str, *, method: str) -> Path:
         return self.searches / (f"{name}.json" if method == "lc" else f"{name}-{method}.json")
 
     def artifact(self, job_id: str) -> Path:
-        return self.artifacts / job_id / "model.lcz"
+        return self.artifacts / self._of(job_id) / "model.lcz"
 
     def checkpoint(self, job_id: str) -> Path:
-        return self.checkpoints / job_id
+        return self.checkpoints / self._of(job_id)
 
     def diagnostics(self, job_id: str) -> Path:
-        return self.artifacts / job_id / "diagnostics.json"
+        return self.artifacts / self._of(job_id) / "diagnostics.json"

@@ -18,7 +18,7 @@ def read_records(root: Path) -> list[Record]:
     """
     folder = SweepFolder(root)
     names = sorted(p.name for p in folder.artifacts.iterdir()) if folder.artifacts.is_dir() else []
-    found = [read_record(folder.record(name)) for name in names if not name.startswith(".")]
+    found = [_of_job(folder, name) for name in names if not name.startswith(".")]
     measured = {path.stem: path for path in folder.latency("any").parent.glob("[!.]*.json")}
     records = [
         _with_latency(record, measured[record.id]) if record.id in measured else record
@@ -43,7 +43,7 @@ def find_job(records: Iterable[Record], start: str, *, root: Path) -> Done:
 
 def read_job(folder: SweepFolder, job_id: str) -> Record | None:
     """The record of a job, as `read_records` has it; None where there is none."""
-    record = read_record(folder.record(job_id))
+    record = _of_job(folder, job_id)
     return None if record is None else _with_latency(record, folder.latency(job_id))
 
 
@@ -51,6 +51,14 @@ def read_record(path: Path) -> Record | None:
     """The record in `path`, or None where there is none. StoreError where it is damaged, or not one of ours."""
     data = read_optional(path)
     return None if data is None else Record.from_json(data, path)
+
+
+def _of_job(folder: SweepFolder, job_id: str) -> Record | None:
+    """The record in the job's folder. StoreError where it is of another job: its id would name other files."""
+    record = read_record(folder.record(job_id))
+    if record is not None and record.id != job_id:
+        raise StoreError(f"{folder.record(job_id)}: expected the job {job_id}, got {record.id!r}; remove its folder")
+    return record
 
 
 def _with_latency(record: Record, path: Path) -> Record:

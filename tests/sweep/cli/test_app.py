@@ -93,7 +93,7 @@ def some_record(family: str = "both") -> str:
         ("export runs/tiny", ["--out"]),
         ("verify", ["Missing argument"]),
         ("verify nowhere.lcz", ["nowhere.lcz: no such file; expected a packed model"]),
-        ("verify runs", ["runs: no such file"]),
+        ("verify runs", ["runs: not a regular file"]),
     ],
 )
 def test_a_command_line_that_makes_no_sense_is_a_usage_error(finished: Path, line: str, words: list[str]) -> None:
@@ -234,7 +234,7 @@ BAD = {
         1,
         ["file: another file of that name exists", "move it away"],
     ),
-    "a folder there for export": (nothing, "export runs/tiny --job {job} --out runs", 1, ["runs: is a directory"]),
+    "a folder for export": (nothing, "export runs/tiny --job {job} --out runs", 1, ["regular file, got a folder"]),
     "a file that was cut for export": (
         cut(artifact),
         "export runs/tiny --job {job} --out new.lcz",

@@ -104,9 +104,8 @@ def test_what_was_measured_on_the_test_split_is_compared(file: Path, job: dict[s
     assert lcsweep("pick", RUN, "--min-accuracy", "0", "--by", "bytes").code == 0
     kept = SweepFolder(Path(RUN)).test / f"{job.artifact_sha256}.json"
     from sweep.pick.verify import look_at_test, open_study
-    from sweep.store.manifest import read_manifest
 
-    study, data = open_study(read_manifest(Path(RUN)), study_reference=None, user_folder=".")
+    study, data = open_study(Path(RUN), study_reference=None, user_folder=".")
     look_at_test(job.id, SweepFolder(Path(RUN)), study, data)
     said = lcsweep("verify", file, "--study", "tiny.py", "--json")
     assert said.json["test"] == {"accuracy": json.loads(kept.read_text())["accuracy"], "n": 90}
