@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lc_core.compression import Compressed, Compression, Dense, numel, outline_tensor
 from lc_core.compressions.cast import in_dtype
 from lc_core.compressions.chain import Chain
+from lc_core.compressions.quantization import Codebook
 from lc_core.compressions.structured import AXES, GroupPruning, Part
 from lc_core.graph import LAYERS, following_norms
 from lc_core.parameters import ModelWeight, frozen, named_weight, parameter_name, weights_of
@@ -122,7 +123,8 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
 
     A weight belongs to the first pattern that matches it. Weights that no pattern matches stay uncompressed. A pattern
     names layers (`lc_core.parameters.ModelWeight.labels`). One that is the full name of a parameter takes it, whatever
-    it is: a bias, a table of positions. A glob leaves frozen parameters out. A tied weight has one task.
+    it is: a bias, a table of positions. A glob leaves out frozen parameters. It also leaves out weights of which there
+    are fewer than the codebook has values, unless it matches only such. A tied weight has one task.
 
     Raises:
         ValueError: a pattern matches no remaining weight, or names a frozen one; a compression cannot take the shape of
@@ -140,6 +142,8 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
         if not taken:
             layers = [weight.labels[0] for weight in weights.values()]
             raise ValueError(f"plan: the pattern {pattern!r} matches no remaining layer; the layers are {layers}")
+        if is_glob(pattern):
+            taken = [weight for weight in taken if not too_small(weight.parameter.shape, compression)] or taken
         for weight in taken:
             left.pop(weight.name, None)
         if isinstance(compression, Joint):
@@ -157,6 +161,16 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
     return tuple(tasks)
 
 
+def is_glob(pattern: str) -> bool:
+    """Whether a pattern of a plan stands for more than one name."""
+    return any(character in pattern for character in "*?[")
+
+
+def too_small(shape: tuple[int, ...], compression: Compression | Joint) -> bool:
+    """Whether a layer has fewer weights than its codebook would have values. Dense weights are then smaller."""
+    return isinstance(compression, Codebook) and numel(shape) < compression.size
+
+
 def _taken(name: str, tasks: Sequence[CompressionTask]) -> bool:
     return any(name in task.governed.names for task in tasks)
 
@@ -165,7 +179,7 @@ def _trainable(matched: Sequence[ModelWeight], pattern: str) -> list[ModelWeight
     """Those of `matched` that train. ValueError where the pattern names a frozen one, or matches only such."""
     trainable = [weight for weight in matched if weight.parameter.requires_grad]
     still = [weight.name for weight in matched if not weight.parameter.requires_grad]
-    if still and (not trainable or not any(character in pattern for character in "*?[")):
+    if still and (not trainable or not is_glob(pattern)):
         raise _takes_frozen(pattern, still)
     return trainable
 

@@ -113,7 +113,10 @@ class Codebook:
 
     def check(self, shape: tuple[int, ...]) -> None:
         if self.size > numel(shape):
-            raise ValueError(f"size: expected at most {numel(shape)}, the number of weights, got {self.size}")
+            raise ValueError(
+                f"size: expected at most {numel(shape)}, the number of weights, got {self.size}; give it a smaller "
+                "codebook, or leave it out of the plan"
+            )
 
     def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Quantized:
         start = self.start(previous)

@@ -6,12 +6,12 @@ from typing import Literal
 
 from torch import nn
 
-from lc_core.parameters import DTYPES, tied_names
-from lc_core.task import CompressionTask
+from lc_core.parameters import DTYPES, tied_names, weights_of
+from lc_core.task import CompressionTask, is_glob, too_small
 
-Why = Literal["frozen", "norm", "bias", "type", "no pattern"]
+Why = Literal["frozen", "norm", "bias", "type", "too small", "no pattern"]
 """Why a parameter is under no compression: it does not train; it scales or shifts a norm; it is a bias; its type is not
-one that can be compressed; or no pattern of the plan matches it."""
+one that can be compressed; it has fewer weights than the codebook has values; or no pattern of the plan matches it."""
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
@@ -92,13 +92,13 @@ def coverage(model: nn.Module, tasks: Sequence[CompressionTask]) -> Coverage:
                 share=parameter.numel() / total if total else 0.0,
                 task=number,
                 pattern=None if number is None else tasks[number].pattern,
-                why=_why(model, parameter, names) if number is None else None,
+                why=_why(model, parameter, names, tasks) if number is None else None,
             )
         )
     return Coverage(tuple(covered))
 
 
-def _why(model: nn.Module, parameter: nn.Parameter, names: Sequence[str]) -> Why:
+def _why(model: nn.Module, parameter: nn.Parameter, names: Sequence[str], tasks: Sequence[CompressionTask]) -> Why:
     places = [name.rpartition(".") for name in names]
     if not parameter.requires_grad:
         return "frozen"
@@ -106,7 +106,11 @@ def _why(model: nn.Module, parameter: nn.Parameter, names: Sequence[str]) -> Why
         return "norm"
     if all("bias" in kind for _, _, kind in places):
         return "bias"
-    return "no pattern" if parameter.dtype in DTYPES else "type"
+    if parameter.dtype not in DTYPES:
+        return "type"
+    weight = weights_of(model).get(names[0])
+    small = [task for task in tasks if is_glob(task.pattern) and too_small(parameter.shape, task.compression)]
+    return "too small" if weight and any(weight.matches(task.pattern) for task in small) else "no pattern"
 
 
 def _is_norm(module: nn.Module, parameter: nn.Parameter) -> bool:

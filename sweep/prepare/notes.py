@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 
 from sweep.prepare.check import Checked
 from sweep.store.coverage import LISTED, DenseParameter, FamilyCoverage
+from sweep.store.job import label
 
 
 def notes(checked: Checked) -> list[str]:
     """What lcsweep does to a study without being asked."""
-    return list(_folded(checked.folded))
+    return [*_folded(checked.folded), *_too_small(checked)]
 
 
 def family_coverage(checked: Checked) -> dict[str, FamilyCoverage]:
@@ -28,6 +29,16 @@ def _folded(folded: Mapping[str, str]) -> Iterator[str]:
         names = [name for name, each in folded.items() if each == by]
         what = "a plain parameter" if len(names) == 1 else "plain parameters"
         yield f"{some(names)}: computed by {by}; folded into {what}"
+
+
+def _too_small(checked: Checked) -> Iterator[str]:
+    """The layers that a family's loosest level leaves out, since they have fewer weights than its codebook values."""
+    for each in checked.families:
+        names = [one.name for one in each.coverage.parameters if one.why == "too small"]
+        if names:
+            stay = "stays" if len(names) == 1 else "stay"
+            why = "fewer weights than the codebook has values"
+            yield f"{each.family}, {label(each.loosest)}: {some(names)} {stay} dense, with {why}"
 
 
 def some(names: list[str]) -> str:

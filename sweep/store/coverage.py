@@ -17,7 +17,7 @@ class DenseParameter:
 
     name: Annotated[str, Says("Its name in the model")]
     share: Annotated[float, Says("Of all parameters of the model", unit="fraction")]
-    why: Annotated[str, Says("Why no compression takes it: norm, bias, frozen, type, no pattern")]
+    why: Annotated[str, Says("Why no compression takes it: norm, bias, frozen, type, too small, no pattern")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

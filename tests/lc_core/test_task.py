@@ -98,7 +98,9 @@ def test_joint_weights_that_are_not_finite_are_refused_by_all_their_names():
 
 def test_check_names_the_layer():
     task = CompressionTask(Governed(("fc.weight",), ((2, 2),)), Codebook(size=5))
-    with pytest.raises(ValueError, match=r"^fc\.weight: size: expected at most 4, .* got 5$"):
+    with pytest.raises(
+        ValueError, match=r"^fc\.weight: size: expected at most 4, .* got 5; give it a smaller codebook, or leave it"
+    ):
         task.check()
 
 
@@ -218,6 +220,22 @@ def test_a_star_leaves_frozen_weights_out_and_naming_one_is_refused():
     for pattern in ("stem.0", "stem.0.weight", "stem.*"):
         with pytest.raises(ValueError, match=said):
             plan_tasks(model, {pattern: Codebook(size=2)})
+
+
+def test_a_glob_leaves_out_layers_with_fewer_weights_than_the_codebook_has_values():
+    model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 4), nn.Linear(4, 2))
+    assert names(model, {"*": Codebook(size=8)}) == [("0.weight",), ("1.weight",), ("2.weight",)]
+    assert names(model, {"*": Codebook(size=9)}) == [("0.weight",), ("1.weight",)]
+    assert names(model, {"[12]": Codebook(size=32), "*": Codebook(size=4)}) == [
+        ("1.weight",),
+        ("0.weight",),
+        ("2.weight",),
+    ]
+    assert names(model, {"*": Joint(Codebook(size=9))}) == [("0.weight", "1.weight", "2.weight")]
+    for plan in ({"2": Codebook(size=9)}, {"2.weight": Codebook(size=9)}, {"2*": Codebook(size=9)}):
+        (task,) = plan_tasks(model, plan)
+        with pytest.raises(ValueError, match=r"2\.weight: size: expected at most 8, the number of weights, got 9"):
+            task.check()
 
 
 def test_groups_that_hold_a_frozen_bias_are_refused_by_its_name():

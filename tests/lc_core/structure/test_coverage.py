@@ -87,3 +87,10 @@ def test_a_reference_and_a_model_without_parameters_are_governed_by_nothing():
     assert coverage(conv_net(), ()).share == 0
     assert coverage(nn.ReLU(), ()).share == 0
     assert {each.why for each in coverage(conv_net(), ()).parameters} == {"no pattern", "norm", "bias"}
+
+
+def test_a_layer_with_fewer_weights_than_the_codebook_has_values_is_too_small():
+    model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2), nn.Embedding(3, 2))
+    found = {each.name: each.why for each in coverage(model, plan_tasks(model, {"[01]": Codebook(size=20)})).parameters}
+    expected = {"0.weight": None, "0.bias": "bias", "1.weight": "too small", "1.bias": "bias", "2.weight": "no pattern"}
+    assert found == expected

@@ -154,3 +154,14 @@ def test_run_pick_and_report_say_what_is_left_dense_and_what_no_number_counts(
     page = Path("runs/tiny/report/report.md").read_text()
     assert "- low rank governs 66.4%" in page
     assert "MACs; not counted: aten::" in page
+
+
+def test_a_layer_that_is_too_small_for_a_codebook_stays_dense_and_that_is_said(study: Path, tmp_path: Path) -> None:
+    write_study(tmp_path, text=changed('{"size": (16,', '{"size": (200, 16,'))
+    said = "quantize, size 200: 2.weight stays dense, with fewer weights than the codebook has values"
+    out = lcsweep("check", "tiny.py").out
+    assert said in out.splitlines()
+    assert "quantize governs 66.4% of the parameters; the rest stays dense: 2.weight (24.9%, too small)" in out
+    ran = lcsweep("run", "tiny.py", "--search", "smallest", "--confirm", "0", "--workers", "1")
+    assert ran.code == 0
+    assert said in ran.out.splitlines()

@@ -47,7 +47,7 @@ def family(kind: str, levels: Mapping[str, tuple[Level, ...]], grid: Mapping[str
         ("prune each", {"keep": (0.5, 0.05)}, ["keep=0.05", "1.weight", "of 8 stays"]),
         ("quantize", {"size": (2, 0)}, ["family quantize, size=0", "at least 1 value, got 0"]),
         ("quantize", {"size": (2, -3)}, ["family quantize, size=-3", "got -3"]),
-        ("quantize", {"size": (9, 2)}, ["family quantize, size=9", "1.weight: size: expected at most 8", "got 9"]),
+        ("quantize", {"size": (13, 2)}, ["family quantize, size=13", "0.weight: size: expected at most 12", "got 13"]),
         ("low rank", {"rank": (1, 0)}, ["family low rank, rank=0", "expected at least 1, got 0"]),
         ("chain", {"keep": (0.5,), "size": (4, 11)}, ["keep=0.5, size=11", "expected at most 10", "got 11"]),
         ("chain", {"keep": (0.5, 0.0), "size": (4,)}, ["keep=0.0, size=4", "expected above 0"]),
