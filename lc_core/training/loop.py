@@ -243,6 +243,8 @@ def reestimate_batch_norm(model: nn.Module, data: Source, *, batch_size: int, fo
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]
+    laid = [(parameter, parameter.data) for parameter in model.parameters()]
+    lay_out(model)
     model.eval()
     for layer in layers:
         layer.reset_running_stats()
@@ -253,4 +255,6 @@ def reestimate_batch_norm(model: nn.Module, data: Source, *, batch_size: int, fo
             forward(model, inputs)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
+    for parameter, own in laid:
+        parameter.data = own  # in its own layout: outputs keep every bit
     model.eval()

@@ -25,6 +25,7 @@ def measured_steps(schedule: Schedule, *, train: int, val: int, statistics: int,
     last, each = schedule.steps, val + statistics
     if each * macs <= CHEAP:
         return frozenset(range(last + 1))
-    affordable = SHARE * PASSES * schedule.epochs * train - (2 * each + val)  # the packed file is measured once more
+    trained = PASSES * schedule.plan(train)[-1].epochs * train
+    affordable = SHARE * trained - (2 * each + val)  # the packed file is measured once more
     between = min(max(int(affordable / each), 0), last - 1)
     return frozenset({0, last} | {round(number * last / (between + 1)) for number in range(1, between + 1)})

@@ -19,7 +19,7 @@ NAMES = {
     "c_steps": "codebook-2-cold codebook-4-cold codebook-16-cold codebook-64-cold codebook-16-warm codebook-64-warm "
     "codebook-256-warm topk-10M lowrank-300x784-warm lowrank-1024-warm sum-sparse-codebook",
     "l_step": "gemm-share plain-loop",
-    "whole_job": "training-share evaluation-share peak-memory",
+    "whole_job": "training-share evaluation-share resnet20-evaluation-share peak-memory",
     "lenet300_table": "quantize-all quantize-1-3 prune-5 sum-k2-1pct mixed rank-selection",
     "search": "smallest-jobs smallest-hit smallest-noisy-jobs smallest-noisy-hit smallest-false-winners bisection-jobs "
     "tpe-jobs tpe-alone-hit nsga-false-winners grid-jobs smallest-2-rounds smallest-8-jobs smallest-64-rounds",

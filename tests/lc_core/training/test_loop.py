@@ -268,7 +268,9 @@ def test_re_estimation_touches_nothing_but_the_statistics():
     model = conv_net().train()
     model.stem[1].momentum = 0.3
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    held = [(parameter, parameter.data_ptr(), parameter.stride()) for parameter in model.parameters()]
     reestimate_batch_norm(model, Split(randn(33, 2, 6, 6), None), batch_size=16)
+    assert held == [(parameter, parameter.data_ptr(), parameter.stride()) for parameter in model.parameters()]
     assert model.stem[1].momentum == 0.3
     assert not any(module.training for module in model.modules())
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}

@@ -58,7 +58,7 @@ def begin(folder: Path, text: str) -> PreparedSweep:
 def make_costly(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the tiny network were a large one: some steps between the ends are measured."""
     monkeypatch.setattr(module, "CHEAP", 0)
-    monkeypatch.setattr(module, "SHARE", 2.0)
+    monkeypatch.setattr(module, "SHARE", 1.2)
 
 
 def run(sweep: PreparedSweep) -> tuple[Any, list[Any], list[Any]]:
