@@ -72,7 +72,7 @@ def _figures(findings: Findings, curves: Mapping[str, Curves], files: SweepFolde
     if findings.pick is not None:
         of_pick = {job: curves[job] for job in findings.pick.candidate.ids if job in curves}
         if of_pick:
-            figures["run"] = draw_run(findings.pick, of_pick)
+            figures["run"] = draw_run(findings.pick, of_pick, units=findings.units)
         layers = read_layers(files, findings.pick.candidate.best_id)
         if layers:
             look = marks(findings.series, size=7.0)[findings.pick.series]
@@ -122,7 +122,7 @@ def _choice(findings: Findings) -> dict[str, Any] | None:
         "compression_ratio": row.compression_ratio,
         "macs": row.candidate.macs,
         "val": {
-            "accuracy": row.best.val.value,
+            findings.manifest.metric.name: row.best.val.value,
             "low": row.best.val.low,
             "high": row.best.val.high,
             "n": row.best.val.n,

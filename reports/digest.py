@@ -6,9 +6,10 @@ from typing import Any
 from reports.facts.columns import NONE
 from reports.facts.costs import COSTS, amount
 from reports.facts.findings import Findings, read_findings
-from reports.facts.numbers import count, counted, mean_percent, percent, percent_range, points, ratio
+from reports.facts.numbers import count, counted, ratio
 from reports.facts.rows import Row
 from reports.facts.target import target_words
+from reports.facts.units import capital
 from reports.figures.formats import encode
 from reports.figures.front import draw_front
 from reports.markdown import escape, table
@@ -17,10 +18,6 @@ from sweep.pick.choice import By
 from sweep.store.coverage import shares
 from sweep.store.files import write_whole
 from sweep.store.folder import SweepFolder
-
-_COLUMNS = (
-    *("", "Family", "Configuration", "Bytes", "Ratio", "Error", "95 % interval", "n", "Seeds", "MACs", "DC error"),
-)
 
 
 def write_digest(folder: Path, *, target: Target | None = None, by: By = "bytes") -> dict[str, Any]:
@@ -49,7 +46,7 @@ def digest(findings: Findings) -> str:
         f"### Compressed models of {escape(findings.manifest.study)}",
         f"{_swept(findings)} {_reference(findings)}",
         "\n".join(f"- {escape(line)}" for line in shares(findings.manifest.coverage)),
-        "![Validation error against the bytes of the packed model](front.png)",
+        f"![Validation {findings.units.noun} against the bytes of the packed model](front.png)",
         _pick(findings),
         _front(findings),
         _meanings(findings),
@@ -64,29 +61,30 @@ def _swept(findings: Findings) -> str:
 
 
 def _reference(findings: Findings) -> str:
-    reference = findings.reference
+    reference, units = findings.reference, findings.units
     return (
         f"Reference: {count(reference.bytes)} bytes, {count(reference.parameters)} parameters, "
-        f"{count(reference.macs)} MACs{escape(reference.not_counted)}, validation error {percent(reference.val.error)} "
-        f"(95 % interval {percent_range(1 - reference.val.high, 1 - reference.val.low)}, n {count(reference.val.n)})."
+        f"{count(reference.macs)} MACs{escape(reference.not_counted)}, "
+        f"validation {units.noun} {units.error(reference.val.error)} "
+        f"(95 % interval {units.interval(reference.val)}, n {count(reference.val.n)})."
     )
 
 
 def _pick(findings: Findings) -> str:
-    words = target_words(findings)
+    words, units = target_words(findings), findings.units
     if not words:
         return "No target was given, so nothing is picked."
     row, choice = findings.pick, findings.choice
     if row is None or choice is None:
         return f"**Target:** {words}. No model has enough seeds yet to meet or to miss it."
-    verdict = "meets it" if choice.feasible else f"misses it by {points(-choice.margin)}"
+    verdict = "meets it" if choice.feasible else f"misses it by {units.change(-choice.margin)}"
     name = f"**{escape(row.series)}: {escape(row.candidate.label)}**"
     size = f"{count(row.candidate.artifact_bytes)} bytes, {ratio(row.compression_ratio)} smaller"
     cost = "" if choice.by == "bytes" else f", {amount(COSTS[choice.by], row.candidate.cost(choice.by))}"
     cost += ", not faster than the reference" if row.faster is False else ""
     return (
         f"**Target:** {words}.\n\n**{'Pick' if choice.feasible else 'Nearest miss'}** ({_least(choice.by)}): "
-        f"{name}, {size}{cost}, validation error {mean_percent(row.candidate.errors)}; {verdict}. "
+        f"{name}, {size}{cost}, validation {units.noun} {units.errors(row.candidate.errors)}; {verdict}. "
         f"Job {escape(row.candidate.best_id)}."
     )
 
@@ -101,11 +99,25 @@ def _front(findings: Findings) -> str:
     )
     if not rows:
         return "No configuration has finished."
-    return table(_COLUMNS, [_cells(row, findings) for row in rows], right=set(range(3, len(_COLUMNS))))
+    noun = findings.units.noun
+    columns = [
+        "",
+        "Family",
+        "Configuration",
+        "Bytes",
+        "Ratio",
+        findings.units.head,
+        "95 % interval",
+        "n",
+        "Seeds",
+        "MACs",
+    ]
+    columns.append(f"DC {noun}")
+    return table(columns, [_cells(row, findings) for row in rows], right=set(range(3, len(columns))))
 
 
 def _cells(row: Row, findings: Findings) -> list[str]:
-    candidate = row.candidate
+    candidate, units = row.candidate, findings.units.bare
     met = findings.choice is not None and findings.choice.feasible
     return [
         ("pick" if met else "miss") if row.picked else "",
@@ -113,23 +125,25 @@ def _cells(row: Row, findings: Findings) -> list[str]:
         escape(candidate.label),
         count(candidate.artifact_bytes),
         ratio(row.compression_ratio),
-        mean_percent(row.candidate.errors),
-        percent_range(1 - row.best.val.high, 1 - row.best.val.low),
+        units.errors(candidate.errors),
+        units.interval(row.best.val),
         count(row.best.val.n),
         count(len(candidate.seeds)),
         count(candidate.macs),
-        NONE if candidate.direct_error is None else percent(candidate.direct_error),
+        NONE if candidate.direct_error is None else units.error(candidate.direct_error),
     ]
 
 
 def _meanings(findings: Findings) -> str:
     beside = " and, not on it, the pick" if any(row.picked and not row.on_front for row in findings.rows) else ""
+    units = findings.units
+    what = "Error is 1 − accuracy" if units.by_error else f"{capital(units.noun)} is measured"
     said = [
-        f"The rows are the Pareto front{beside}: no other configuration has both a smaller file and a lower error.",
-        "Error is 1 − accuracy on the validation split, the mean over the seeds (least to largest). The interval is "
-        "that of the exported model, of the best seed, on n examples.",
+        f"The rows are the Pareto front{beside}: no other configuration has both a smaller file and a {units.better}.",
+        f"{what} on the validation split, the mean over the seeds (least to largest). The interval is that of the "
+        "exported model, of the best seed, on n examples.",
         "Bytes are those of the exported file. The ratio is the size of the reference's packed file over that.",
-        "DC error is that of direct compression, the same configuration before any training.",
+        f"DC {units.noun} is that of direct compression, the same configuration before any training.",
     ]
     if findings.left_out:
         jobs = counted(findings.left_out, "finished job")

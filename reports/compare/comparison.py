@@ -9,16 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from reports.facts.rows import series_of
+from reports.facts.units import Units
 from sweep.criteria import Target
 from sweep.pick.choice import Candidate, candidates
 from sweep.pick.pareto import Costs, front, hypervolume
 from sweep.store.manifest import Reference, read_manifest
+from sweep.store.metric import Metric
 from sweep.store.record import Record
 from sweep.store.records import finished, read_records
 
 _PART = {"model": "model", "loss": "loss, metric or augmentation", "reference": "training of the reference"}
 POINTS = (0.0, 0.005, 0.01, 0.02, 0.05)
-"""Sizes are compared at the first reference's error plus each of these."""
+"""Sizes are compared at the first reference's error plus each of these, where the largest error is 1."""
+PARTS = (0.0, 0.01, 0.02, 0.05, 0.1)
+"""Without a largest error: plus each of these parts of the first reference's value."""
 _ROUNDING = 1e-12  # of a mean over seeds: no split has 1e12 examples
 
 
@@ -31,6 +35,7 @@ class Side:
         study: its name.
         parts: part of the study (model, data, loss, reference) -> hash.
         reference: the reference model.
+        metric: what was measured.
         target: the study's own; None without one.
         found: the candidates, the smallest first.
         front: the candidates on its front of bytes against mean error.
@@ -41,13 +46,14 @@ class Side:
     study: str
     parts: Mapping[str, str]
     reference: Reference
+    metric: Metric
     target: Target | None
     found: tuple[Candidate, ...]
     front: tuple[Candidate, ...]
     jobs_done: int
 
     def smallest(self, threshold: float) -> Candidate | None:
-        """The candidate with the fewest bytes whose mean accuracy is `threshold` or more; None without one."""
+        """The candidate with the fewest bytes whose mean score is `threshold` or more; None without one."""
         return next(
             (c for c in self.found if math.fsum(a - threshold for a in c.scores) / len(c.seeds) >= -_ROUNDING), None
         )
@@ -91,7 +97,7 @@ class Comparison:
         sides: in the order given.
         levels: the errors at which sizes are compared, the least first.
         corner: the reference point of the hypervolumes: bytes of the largest reference, error of the last level.
-        hypervolumes: of each side, in decades of bytes times points of error.
+        hypervolumes: of each side, in decades of bytes times the unit of the error: points of a fraction.
         joint: how many of each side's candidates are on the front of all sides together.
         notes: a sentence for each thing in which the sides differ.
     """
@@ -102,6 +108,11 @@ class Comparison:
     hypervolumes: tuple[float, ...]
     joint: tuple[int, ...]
     notes: tuple[str, ...]
+
+    @property
+    def units(self) -> Units:
+        """How errors are written: all sides have one metric."""
+        return Units(self.sides[0].metric)
 
     @property
     def short_names(self) -> tuple[str, ...]:
@@ -131,6 +142,11 @@ def compare(given: Sequence[str], *, target: Target | None = None) -> Comparison
         )
     sides = tuple(read_side(name) for name in given)
     for side in sides[1:]:
+        if side.metric != sides[0].metric:
+            raise ValueError(
+                f"{side.name} and {sides[0].name}: expected sweeps of one metric, got {side.metric.label} and "
+                f"{sides[0].metric.label}"
+            )
         if side.parts.get("data") != sides[0].parts.get("data"):
             raise ValueError(
                 f"{side.name} and {sides[0].name}: their errors are on different data or splits; expected sweeps of "
@@ -142,7 +158,7 @@ def compare(given: Sequence[str], *, target: Target | None = None) -> Comparison
         sides=sides,
         levels=levels,
         corner=corner,
-        hypervolumes=tuple(_hypervolume(side.front, corner) for side in sides),
+        hypervolumes=tuple(_hypervolume(side.front, corner, side.metric) for side in sides),
         joint=_joint(sides),
         notes=_notes(sides),
     )
@@ -164,6 +180,7 @@ def read_side(given: str) -> Side:
         study=manifest.study,
         parts=manifest.study_parts,
         reference=manifest.reference,
+        metric=manifest.metric,
         target=manifest.target,
         found=tuple(found),
         front=tuple(c for c, best in zip(found, front(_costs(found)), strict=True) if best),
@@ -185,32 +202,37 @@ def _names(record: Record) -> set[str]:
 
 
 def _levels(sides: Sequence[Side], *, target: Target | None) -> tuple[Level, ...]:
-    accuracy = sides[0].reference.val.score
-    named = {accuracy - drop: _above(drop) for drop in POINTS}
+    score, metric = sides[0].reference.val.score, sides[0].metric
+    drops = {drop: drop for drop in POINTS} if metric.fraction else {part * abs(score): part for part in PARTS}
+    named = {score - drop: _above(given, Units(metric)) for drop, given in drops.items()}
     aim = target or next((side.target for side in sides if side.target), None)
     if aim is not None:
-        threshold = aim.threshold(accuracy)
+        threshold = aim.threshold(score)
         same = next((known for known in named if abs(known - threshold) < _ROUNDING), threshold)
         named[same] = f"{named[same]}, target" if same in named else "target"
-    return tuple(
-        Level(name, 1 - threshold, tuple(side.smallest(threshold) for side in sides))
+    levels = (
+        Level(name, metric.error(metric.value(threshold)), tuple(side.smallest(threshold) for side in sides))
         for threshold, name in sorted(named.items(), reverse=True)
-        if threshold > 0
     )
+    return tuple(level for level in levels if level.error < 1 or not metric.fraction)
 
 
-def _above(drop: float) -> str:
-    return f"reference + {100 * drop:g} point{'s' if drop != 0.01 else ''}" if drop else "reference"
+def _above(drop: float, units: Units) -> str:
+    """The name of a level: "reference + 1 point" of a fraction, "reference + 5 %" of another value."""
+    sign = "+" if units.rises else "\u2212"
+    unit = "%" if not units.metric.fraction else "point" if drop == 0.01 else "points"
+    return f"reference {sign} {100 * drop:g} {unit}" if drop else "reference"
 
 
 def _costs(found: Sequence[Candidate]) -> Costs:
     return np.array([[c.artifact_bytes, c.mean_error] for c in found], dtype=np.float64).reshape(-1, 2)
 
 
-def _hypervolume(found: Sequence[Candidate], corner: tuple[int, float]) -> float:
-    scaled = [[math.log10(c.artifact_bytes), 100 * c.mean_error] for c in found]
+def _hypervolume(found: Sequence[Candidate], corner: tuple[int, float], metric: Metric) -> float:
+    scale = 100 if metric.fraction else 1
+    scaled = [[math.log10(c.artifact_bytes), scale * c.mean_error] for c in found]
     return hypervolume(
-        np.array(scaled, dtype=np.float64).reshape(-1, 2), np.array([math.log10(corner[0]), 100 * corner[1]])
+        np.array(scaled, dtype=np.float64).reshape(-1, 2), np.array([math.log10(corner[0]), scale * corner[1]])
     )
 
 

@@ -1,5 +1,6 @@
 """The figure of a comparison: the candidates and the front of every side on one plot, each front with its name."""
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from reports.compare.comparison import Comparison, Side
 from reports.facts.costs import COSTS
-from reports.facts.numbers import count, percent
+from reports.facts.numbers import count
 from reports.facts.printable import printable
 from reports.figures.annotations import name_levels
 from reports.figures.axes import draw_axes
@@ -35,7 +36,7 @@ def draw_comparison(comparison: Comparison) -> Figure:
         axes = figure.add_axes((0, 0, 1, 1), label="compare")
         looks = marks((side.name for side in comparison.sides), size=6.5)
         size, error = _windows(comparison)
-        draw_axes(axes, cost=COSTS["bytes"], size=size, error=error)
+        draw_axes(axes, units=comparison.units, cost=COSTS["bytes"], size=size, error=error)
         _draw_levels(axes, comparison)
         for index, side in enumerate(comparison.sides):
             _draw_side(axes, side, look=looks[side.name], index=index, edge=size.high)
@@ -53,7 +54,9 @@ def _windows(comparison: Comparison) -> tuple[Window, Window]:
     extremes = [error for side in comparison.sides for c in side.front for error in (min(c.errors), c.worst_error)]
     # The window reaches to three times a landmark: for the last level, that would be mostly models beyond it.
     landmarks = [error / 2 if error == comparison.corner[1] else error for error in landmarks]
-    return size_window(sizes), error_window([c.mean_error for c in found], landmarks=landmarks, extras=extremes)
+    most = 1.0 if comparison.units.metric.fraction else math.inf
+    errors = error_window([c.mean_error for c in found], landmarks=landmarks, extras=extremes, most=most)
+    return size_window(sizes), errors
 
 
 def _draw_levels(axes: Axes, comparison: Comparison) -> None:
@@ -122,7 +125,8 @@ def _steps(side: Side, *, edge: float) -> Points:
 
 def _level_names(comparison: Comparison) -> list[tuple[float, str, str]]:
     levels = [comparison.levels[0], *(level for level in comparison.levels[1:] if "target" in level.name)]
-    return [(level.error, f"{level.name.split(', ')[-1]}\n{percent(level.error)}", MUTED) for level in levels]
+    told = comparison.units.bare.error
+    return [(level.error, f"{level.name.split(', ')[-1]}\n{told(level.error)}", MUTED) for level in levels]
 
 
 def _name_sides(figure: Figure, axes: Axes, comparison: Comparison, *, looks: Mapping[str, Mark]) -> None:
@@ -194,17 +198,16 @@ def _lead(figure: Figure, box: Box, anchor: Points, *, colour: str) -> None:
 
 
 def _footer(comparison: Comparison, *, error: Window) -> str:
-    size, corner = comparison.corner
-    n = count(comparison.sides[0].reference.val.n)
+    (size, corner), units = comparison.corner, comparison.units
     names = [printable(name, most=44) for name in comparison.short_names]
     volumes = (f"{name} {volume:.3f}" for name, volume in zip(names, comparison.hypervolumes, strict=True))
     notes = [printable(note, most=200) for note in comparison.notes]
     said = [
-        f"Error is 1 \u2212 accuracy on the validation split (n = {n}). A point is one configuration: the mean over "
+        f"{units.definition(comparison.sides[0].reference.val.n)} A point is one configuration: the mean over "
         "its seeds, with a bar from least to largest. Lines are fronts; pale points are on no front; a "
         "star is a reference. Size is that of the exported file (1\u00a0kB = 1000\u00a0bytes). Dotted: the "
-        "errors at which sizes are compared. Hypervolume, the area below "
-        f"{count(size)} bytes and error {percent(corner)}, in decades of bytes times points: {'; '.join(volumes)}."
+        f"{units.nouns} at which sizes are compared. Hypervolume, the area below {count(size)} bytes and "
+        f"{units.noun} {units.error(corner)}, in decades of bytes times {units.step}: {'; '.join(volumes)}."
     ]
     beyond = sum(c.mean_error > (error.bend or error.high) for side in comparison.sides for c in side.found)
     if beyond:

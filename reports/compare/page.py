@@ -6,8 +6,9 @@ from pathlib import Path
 from reports.compare.comparison import Comparison, Level, Side
 from reports.compare.figure import draw_comparison
 from reports.facts.columns import NONE
-from reports.facts.numbers import count, mean_percent, percent, ratio
+from reports.facts.numbers import count, percent, ratio
 from reports.facts.rows import series_of
+from reports.facts.units import Units, capital
 from reports.figures.formats import FORMATS, encode
 from reports.markdown import escape, table
 from sweep.pick.choice import Candidate
@@ -44,7 +45,7 @@ def page(comparison: Comparison) -> str:
     names = " and ".join(escape(side.name) for side in comparison.sides)
     parts = [
         f"### Fronts of {names}",
-        "![Validation error against bytes, a front for each sweep](compare.png)",
+        f"![Validation {comparison.units.noun} against bytes, a front for each sweep](compare.png)",
         *(
             table(shown.headers, [[escape(cell) for cell in row] for row in shown.rows], right=set(shown.right))
             for shown in (sides_table(comparison), levels_table(comparison))
@@ -56,7 +57,7 @@ def page(comparison: Comparison) -> str:
 
 def sides_table(comparison: Comparison) -> Table:
     """A row for each side: its candidates, its front and its hypervolume."""
-    fewest = _fewest(comparison)
+    fewest, units = _fewest(comparison), comparison.units
     rows = tuple(
         (
             side.name,
@@ -66,7 +67,7 @@ def sides_table(comparison: Comparison) -> Table:
             count(comparison.joint[index]),
             f"{comparison.hypervolumes[index]:.3f}",
             f"{fewest[index]} of {len(comparison.levels)}",
-            f"{count(side.reference.bytes)} bytes, error {percent(side.reference.val.error)}",
+            f"{count(side.reference.bytes)} bytes, {units.noun} {units.error(side.reference.val.error)}",
         )
         for index, side in enumerate(comparison.sides)
     )
@@ -76,41 +77,55 @@ def sides_table(comparison: Comparison) -> Table:
 
 def levels_table(comparison: Comparison) -> Table:
     """A row for each level and side: the smallest model whose error is at most that of the level."""
-    rows = []
+    rows, units = [], comparison.units
     for level in comparison.levels:
-        title = f"{percent(level.error)} ({level.name})"
+        title = f"{units.error(level.error)} ({level.name})"
         for index, (side, found) in enumerate(zip(comparison.sides, level.reached, strict=True)):
-            rows.append(("" if index else title, side.name, *_smallest(level, side, found)))
-    headers = ("error at most", "sweep", "bytes", "to the first", "ratio", "error", "seeds", "model")
+            rows.append(("" if index else title, side.name, *_smallest(level, side, found, units)))
+    headers = (
+        f"{units.noun} at {'most' if units.rises else 'least'}",
+        "sweep",
+        "bytes",
+        "to the first",
+        "ratio",
+        units.noun,
+        "seeds",
+        "model",
+    )
     return Table(headers, tuple(rows), frozenset(range(2, 7)))
 
 
 def meanings(comparison: Comparison) -> tuple[str, ...]:
     """What the numbers mean, then how the sides differ."""
-    size, error = comparison.corner
+    (size, error), units = comparison.corner, comparison.units
     n = comparison.sides[0].reference.val.n
+    what, more = "Error: 1 \u2212 accuracy", f": one example is {percent(1 / n)}"
+    if not units.by_error:
+        what, more = f"{capital(units.noun)}: that", f"; {'lower' if units.rises else 'higher'} is better"
     return (
-        f"Error: 1 \u2212 accuracy on the validation split (n {count(n)}: one example is {percent(1 / n)}), the mean "
-        "over seeds (least to largest). A front is the best of many results on that split, so it is a little too good.",
-        f"Hypervolume: the area between a front and the point {count(size)} bytes, error {percent(error)}, in decades "
-        "of bytes (log10) times points of error. Larger is better. Models beyond that point add nothing.",
-        "Smallest at: the number of errors at which no other sweep has a smaller model. These are mean errors; a pick "
-        "may need every seed to meet the target.",
+        f"{what} on the validation split (n {count(n)}{more}), the mean over seeds (least to largest). A front is the "
+        "best of many results on that split, so it is a little too good.",
+        f"Hypervolume: the area between a front and the point {count(size)} bytes, {units.noun} {units.error(error)}, "
+        f"in decades of bytes (log10) times {units.step} of {units.noun}. Larger is better. Models beyond that point "
+        "add nothing.",
+        f"Smallest at: the number of {units.nouns} at which no other sweep has a smaller model. These are mean "
+        f"{units.nouns}; a pick may need every seed to meet the target.",
         *comparison.notes,
     )
 
 
-def _smallest(level: Level, side: Side, found: Candidate | None) -> tuple[str, ...]:
+def _smallest(level: Level, side: Side, found: Candidate | None, units: Units) -> tuple[str, ...]:
     if found is None:
         best = side.best
-        nearest = "no candidate" if best is None else f"not reached; its least error is {percent(best.mean_error)}"
+        least = f"{'least' if units.rises else 'greatest'} {units.noun}"
+        nearest = "no candidate" if best is None else f"not reached; its {least} is {units.error(best.mean_error)}"
         return (NONE, NONE, NONE, NONE, NONE, nearest)
     to_first = level.to_first(found)
     return (
         count(found.artifact_bytes),
         NONE if to_first is None else f"{to_first:.3f}",
         ratio(side.reference.bytes / found.artifact_bytes),
-        mean_percent(found.errors),
+        units.errors(found.errors),
         count(len(found.seeds)),
         f"{series_of(found)}: {found.label}",
     )

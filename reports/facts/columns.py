@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reports.facts.findings import Findings
-from reports.facts.numbers import count, mean_percent, percent, ratio, seconds
+from reports.facts.numbers import count, percent, ratio, seconds
 from reports.facts.rows import Row
+from reports.facts.units import Units
 
 NONE = "\u2013"
 YES = "\u2713"
@@ -30,24 +31,40 @@ class Column:
     text: Callable[[Row], str]
 
 
-COLUMNS: Sequence[Column] = (
+MADE: Sequence[Column] = (
     Column("family", "Family", "how the model was compressed", "", lambda row: row.series),
     Column("configuration", "Configuration", "the family's knobs", "", lambda row: row.candidate.label),
     Column("seeds", "Seeds", "how many seeds were trained", "n", lambda row: count(len(row.candidate.seeds))),
-    Column(
-        "error",
-        "Error",
-        "validation error, mean over the seeds (least to most)",
-        "n",
-        lambda row: mean_percent(row.candidate.errors),
-    ),
-    Column(
-        "direct",
-        "DC error",
-        "validation error of direct compression: the same configuration before any training",
-        "n",
-        lambda row: NONE if row.candidate.direct_error is None else percent(row.candidate.direct_error),
-    ),
+)
+
+
+def measured(units: Units) -> tuple[Column, Column]:
+    """The columns of what was measured on validation: of the model, and of direct compression."""
+
+    cells = units.bare
+
+    def direct(row: Row) -> str:
+        return NONE if row.candidate.direct_error is None else cells.error(row.candidate.direct_error)
+
+    return (
+        Column(
+            "error",
+            units.head,
+            f"validation {units.noun}, mean over the seeds (least to most)",
+            "n",
+            lambda row: cells.errors(row.candidate.errors),
+        ),
+        Column(
+            "direct",
+            f"DC {units.noun}",
+            f"validation {units.noun} of direct compression: the same configuration before any training",
+            "n",
+            direct,
+        ),
+    )
+
+
+SIZES: Sequence[Column] = (
     Column(
         "nominal",
         "Nominal bytes",
@@ -70,6 +87,17 @@ COLUMNS: Sequence[Column] = (
         lambda row: ratio(row.compression_ratio),
     ),
     Column("macs", "MACs", "multiply-accumulates of one example", "n", lambda row: count(row.candidate.macs)),
+)
+
+LATENCY = Column(
+    "latency",
+    "Latency",
+    "as a fraction of the reference's, in ONNX Runtime, for one example on one thread",
+    "n",
+    lambda row: NONE if row.candidate.latency is None else f"{row.candidate.latency:.2f}",
+)
+
+VERDICTS: Sequence[Column] = (
     Column(
         "gap",
         "Gap",
@@ -95,17 +123,7 @@ COLUMNS: Sequence[Column] = (
 )
 
 
-LATENCY = Column(
-    "latency",
-    "Latency",
-    "as a fraction of the reference's, in ONNX Runtime, for one example on one thread",
-    "n",
-    lambda row: NONE if row.candidate.latency is None else f"{row.candidate.latency:.2f}",
-)
-
-
 def columns_of(findings: Findings) -> list[Column]:
     """The columns of the table, with the latency's only where it was measured."""
-    place = [column.key for column in COLUMNS].index("macs") + 1
-    measured = any(row.candidate.latency is not None for row in findings.rows)
-    return [*COLUMNS[:place], *([LATENCY] if measured else []), *COLUMNS[place:]]
+    latency = [LATENCY] if any(row.candidate.latency is not None for row in findings.rows) else []
+    return [*MADE, *measured(findings.units), *SIZES, *latency, *VERDICTS]

@@ -4,12 +4,13 @@ It reads files only: the records, and the JSON that searches and `pick` leave be
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from reports.facts.rows import Row, rows_of, series_of
+from reports.facts.units import Units
 from sweep.criteria import Target
 from sweep.pick.choice import By, Choice, candidates, check_known, chosen
 from sweep.pick.pareto import knee
@@ -18,6 +19,7 @@ from sweep.store.fields import from_file
 from sweep.store.files import read_optional
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import Manifest, Reference, read_manifest
+from sweep.store.metric import Metric
 from sweep.store.record import Done, Record
 from sweep.store.records import finished, read_records
 
@@ -31,7 +33,7 @@ class Measurement:
     Attributes:
         id: the job, or "reference".
         artifact_sha256: of the file that was measured.
-        accuracy: on the test split, a fraction.
+        value: of the metric, on the test split.
         low: lower end of its 95 % interval.
         high: upper end of it.
         n: how many examples.
@@ -41,7 +43,7 @@ class Measurement:
 
     id: str
     artifact_sha256: str
-    accuracy: float
+    value: float
     low: float
     high: float
     n: int
@@ -89,9 +91,20 @@ class Findings:
         return self.manifest.reference
 
     @property
+    def units(self) -> Units:
+        """How the metric's values are written."""
+        return Units(self.manifest.metric)
+
+    @property
     def threshold(self) -> float | None:
-        """The least accuracy that meets the target; None without a target."""
+        """The least score that meets the target; None without a target."""
         return None if self.target is None else self.target.threshold(self.reference.val.score)
+
+    @property
+    def limit(self) -> float | None:
+        """The largest error that meets the target; None without a target."""
+        metric = self.manifest.metric
+        return None if self.threshold is None else metric.error(metric.value(self.threshold))
 
     @property
     def left_out(self) -> int:
@@ -152,16 +165,17 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
         jobs=tuple(sorted(done, key=lambda job: (job.finished, job.id))),
         failures=tuple(record for record in records if record.status == "failed"),
         searches=tuple(_read_all(files.searches, SearchSummary)),
-        measurements=_measurements(files, records),
+        measurements=_measurements(files, records, manifest.metric),
         versions=_versions([manifest.versions, *(record.versions for record in records)]),
         devices=tuple(sorted({record.device for record in records if record.device})),
         finished=max((record.finished for record in records), default=None),
     )
 
 
-def _measurements(files: SweepFolder, records: Sequence[Record]) -> tuple[Measurement, ...]:
+def _measurements(files: SweepFolder, records: Sequence[Record], metric: Metric) -> tuple[Measurement, ...]:
     names = {record.id: f"{series_of(record)} {record.label}, seed {record.seed}" for record in records}
-    found = [replace(look, name=names.get(look.id, look.id)) for look in _read_all(files.test, Measurement)]
+    read = _read_all(files.test, Measurement, of=lambda data: {"value": data.get(metric.name), **data})
+    found = [replace(look, name=names.get(look.id, look.id)) for look in read]
     return tuple(sorted(found, key=lambda look: (look.finished, look.id)))
 
 
@@ -174,11 +188,13 @@ def _versions(sources: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, ...]
     return {package: tuple(sorted(seen[package])) for package in sorted(seen)}
 
 
-def _read_all(folder: Path, kind: type[Kind]) -> list[Kind]:
+def _read_all(
+    folder: Path, kind: type[Kind], *, of: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+) -> list[Kind]:
     """What each JSON file of a folder holds, in the order of their names; nothing where there is no such folder."""
     found = []
     for path in sorted(folder.glob("[!.]*.json")):
         data = read_optional(path)
         if data is not None:
-            found.append(from_file(kind, data, path))
+            found.append(from_file(kind, of(data), path))
     return found

@@ -1,7 +1,5 @@
 """Numbers as the reports write them. Figures, page and summary all use these, so that they agree."""
 
-from collections.abc import Sequence
-
 NO_BREAK = "\u00a0"
 TIMES = "\u00d7"
 DASH = "\u2013"
@@ -27,16 +25,31 @@ def percent_range(low: float, high: float, *, digits: int = 2) -> str:
     return f"{100 * low:.{digits}f}{DASH}{percent(high, digits=digits)}"
 
 
-def mean_percent(errors: Sequence[float]) -> str:
-    """The mean of fractions, one at least, with their range where there are several: 2.51 % (2.23-2.79 %)."""
-    mean = percent(sum(errors) / len(errors))
-    return mean if len(errors) == 1 else f"{mean} ({percent_range(min(errors), max(errors))})"
-
-
 def points(fraction: float) -> str:
     """A difference of two accuracies in percentage points: 0.0042 is 0.42 points; below a hundredth, two figures."""
     shown = 100 * fraction
     return f"{shown:.2f}{NO_BREAK}points" if shown == 0 or abs(shown) >= 0.01 else f"{shown:.2g}{NO_BREAK}points"
+
+
+def figures(number: float) -> str:
+    """A number with four figures: 12.30, 0.8710, 12,346, 1.230e-5."""
+    if number == 0:
+        return "0"
+    if abs(number) >= 9999.5:
+        return f"{number:,.0f}" if abs(number) < 1e9 else _power(f"{number:.3e}")
+    return f"{number:#.4g}".removesuffix(".") if abs(number) >= 1e-4 else _power(f"{number:.3e}")
+
+
+def plain(number: float) -> str:
+    """The same without zeros at its end: 12.3, 0.871, 12,346, 1.23e-5."""
+    digits, power, exponent = figures(number).partition("e")
+    return (digits.rstrip("0").rstrip(".") if "." in digits else digits) + power + exponent
+
+
+def _power(written: str) -> str:
+    """A number with an exponent as JavaScript writes it: 1.230e-5 for 1.230e-05."""
+    digits, _, exponent = written.partition("e")
+    return f"{digits}e{int(exponent)}"
 
 
 def ratio(value: float) -> str:

@@ -1,7 +1,8 @@
 """The target, and what a candidate must show to meet it, in words."""
 
 from reports.facts.findings import Findings
-from reports.facts.numbers import NO_BREAK, percent
+from reports.facts.numbers import NO_BREAK, plain
+from reports.facts.units import Units
 from sweep.intervals import CONFIDENCE
 
 
@@ -10,12 +11,35 @@ def target_words(findings: Findings) -> str:
     target, threshold = findings.target, findings.threshold
     if target is None or threshold is None:
         return ""
-    words = f"validation accuracy of at least {percent(threshold)}"
-    if target.min_accuracy is None and target.max_drop is not None:
-        from_reference = percent(findings.reference.val.value)
-        drop = f"{100 * target.allowed(findings.reference.val.score):.4g}"
-        words += f" (the reference's {from_reference} less {drop} point{'' if drop == '1' else 's'})"
+    words = f"validation {threshold_words(findings.units, threshold)}"
+    if target.max_drop is not None:
+        reference = findings.reference.val
+        allowed = _allowed(findings.units, target.allowed(reference.score))
+        words += f" (the reference's {findings.units.limit(reference.value)} {allowed})"
     return words
+
+
+def threshold_words(units: Units, threshold: float) -> str:
+    """The least score that meets a target: `accuracy of at least 96.49 %`, `MSE of at most 12.3 mm2`."""
+    bound = "least" if units.metric.higher_is_better else "most"
+    return f"{units.metric.label} of at {bound} {units.limit(units.metric.value(threshold))}"
+
+
+def limit_words(findings: Findings) -> str:
+    """The same within a sentence: `an accuracy of at least 96.49 %`."""
+    assert findings.threshold is not None
+    article = "an " if findings.units.by_error else ""
+    return article + threshold_words(findings.units, findings.threshold)
+
+
+def _allowed(units: Units, drop: float) -> str:
+    """How far below the reference's score a target allows: `less 1 point`, `plus 0.5 mm2`."""
+    unit = units.metric.unit
+    if units.metric.fraction:
+        drop, unit = 100 * drop, "point" if f"{100 * drop:.4g}" == "1" else "points"
+    sign = "less" if units.metric.higher_is_better else "plus"
+    shown = f"{drop:.4g}" if units.metric.fraction else plain(drop)
+    return f"{sign} {shown} {unit}".rstrip()
 
 
 def rule_words(findings: Findings) -> str:

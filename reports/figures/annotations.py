@@ -10,7 +10,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from reports.facts.costs import Cost, amount
 from reports.facts.findings import Findings
-from reports.facts.numbers import count, percent, percent_range, points, ratio
+from reports.facts.numbers import count, ratio
 from reports.facts.printable import printable
 from reports.facts.rows import Row
 from reports.figures.placement import Box, Points, along, lattice, place
@@ -36,9 +36,10 @@ def annotate(figure: Figure, axes: Axes, findings: Findings, *, cost: Cost, look
         )
         taken.append(called)
         obstacles = np.concatenate([obstacles, leader])
-    levels = [(findings.reference.val.error, f"reference\n{percent(findings.reference.val.error)}", INK)]
-    if findings.threshold is not None:
-        levels.append((1 - findings.threshold, f"target\n\u2264 {percent(1 - findings.threshold)}", FEASIBLE))
+    units, reference = findings.units.bare, findings.reference.val.error
+    levels = [(reference, f"reference\n{units.error(reference)}", INK)]
+    if findings.limit is not None:
+        levels.append((findings.limit, f"target\n{units.at_most(findings.limit)}", FEASIBLE))
     name_levels(figure, axes, levels)
     obstacles = np.concatenate([obstacles, *(_level_line(axes, error, area) for error, _, _ in levels)])
     name_points(figure, axes, findings, cost=cost, looks=looks, area=area, obstacles=obstacles, taken=taken)
@@ -104,9 +105,10 @@ def _call_out(
         zorder=7,
         gid="pick",
     )
-    error = f"error {percent(candidate.mean_error)}"
+    units = findings.units
+    error = f"{units.noun} {units.error(candidate.mean_error)}"
     if len(candidate.seeds) > 1:
-        error += f" ({percent_range(min(candidate.errors), candidate.worst_error)}, {len(candidate.seeds)} seeds)"
+        error += f" ({units.error_range(min(candidate.errors), candidate.worst_error)}, {len(candidate.seeds)} seeds)"
     smaller = f"{ratio(pick.compression_ratio)} smaller"
     if cost.key != "bytes":
         smaller += f", {amount(cost, cost.of(pick))}"
@@ -116,7 +118,7 @@ def _call_out(
     if findings.knees.get(cost.key) is pick:
         lines.append("at the knee of the front")
     if not findings.choice.feasible:
-        lines.append(f"misses the target by {points(-findings.choice.margin)}")
+        lines.append(f"misses the target by {units.change(-findings.choice.margin)}")
     head = write(figure, printable(f"{pick.series}: {candidate.label}", most=46), size=9.2, weight="bold")
     body = [write(figure, line, size=8.8) for line in lines]
     # Bold text is wider in print than at the screen's resolution, at which it is measured.

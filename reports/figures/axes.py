@@ -8,7 +8,8 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from reports.facts.costs import Cost
 from reports.facts.findings import Findings
-from reports.facts.numbers import percent, round_ratio
+from reports.facts.numbers import percent, plain, round_ratio
+from reports.facts.units import Units
 from reports.figures.scales import Window, error_window, round_values, size_window, small_values
 from reports.figures.style import GRID, MUTED
 
@@ -20,20 +21,37 @@ def size_range(findings: Findings, *, cost: Cost) -> Window:
 
 
 def error_range(findings: Findings) -> Window:
-    """The range of the error axis (fractions): the same whatever the horizontal axis is."""
+    """The range of the error axis: the same whatever the horizontal axis is."""
     landmarks = [findings.reference.val.error]
-    if findings.threshold is not None:
-        landmarks.append(1 - findings.threshold)
+    if findings.limit is not None:
+        landmarks.append(findings.limit)
     if findings.pick is not None:
         landmarks.append(findings.pick.candidate.worst_error)
     errors = [row.candidate.mean_error for row in findings.rows]
     extras = [row.candidate.direct_error for row in findings.rows if row.fronts]
     extras += [error for row in findings.rows for error in (min(row.candidate.errors), row.candidate.worst_error)]
     seen = [error for error in extras if error is not None]
-    return error_window(errors, landmarks=landmarks, extras=seen)
+    return error_window(
+        errors, landmarks=landmarks, extras=seen, most=1.0 if findings.manifest.metric.fraction else math.inf
+    )
 
 
-def draw_axes(axes: Axes, *, cost: Cost, size: Window, error: Window) -> None:
+def error_title(units: Units, error: Window) -> str:
+    """The title of the error axis: "validation error (%, log scale)", "validation F1 (log scale of 1 - F1)"."""
+    scale = "log scale" if error.log else "linear scale"
+    if error.log and not units.rises:
+        scale += f" of {plain(units.metric.best)} \u2212 {units.noun}"
+    return f"validation {units.noun} ({', '.join(filter(None, (units.metric.unit, scale)))})"
+
+
+def bend_words(units: Units, bend: float) -> str:
+    """Where the scale is compressed: "above 20 %", "below 0.5"."""
+    shown = units.shown(bend)
+    limit = percent(shown, digits=0) if units.metric.fraction else units.limit(float(f"{shown:.2g}"))
+    return f"{'above' if units.rises else 'below'} {limit}"
+
+
+def draw_axes(axes: Axes, *, units: Units, cost: Cost, size: Window, error: Window) -> None:
     """Draws ticks, grid and titles of the two axes, and shades the part of the error axis that is compressed."""
     axes.set_facecolor("none")
     axes.set_xscale("log")
@@ -43,7 +61,7 @@ def draw_axes(axes: Axes, *, cost: Cost, size: Window, error: Window) -> None:
     xs, ys = round_values(size, most=9), round_values(error, most=9)
     axes.xaxis.set_major_locator(FixedLocator(xs))
     axes.set_xticks(xs, [cost.tick(x) for x in xs])
-    axes.set_yticks(ys, [f"{100 * y:.4g}" for y in ys])
+    axes.set_yticks(ys, [units.tick(y) for y in ys])
     axes.xaxis.set_minor_locator(FixedLocator(small_values(size)))
     axes.yaxis.set_minor_locator(FixedLocator(small_values(error)))
     # Without it, Matplotlib labels the small ticks of a log axis that spans less than a decade.
@@ -55,13 +73,12 @@ def draw_axes(axes: Axes, *, cost: Cost, size: Window, error: Window) -> None:
     axes.set_axisbelow(True)
     axes.spines["right"].set_visible(False)
     axes.set_xlabel(cost.title, fontsize=9.5, labelpad=5)
-    scale = "log scale" if error.log else "linear scale"
-    axes.set_ylabel(f"validation error (%, {scale})", fontsize=9.5, labelpad=5)
+    axes.set_ylabel(error_title(units, error), fontsize=9.5, labelpad=5)
     if error.bend is not None:
         axes.axhspan(error.bend, error.high, facecolor=GRID, alpha=0.45, linewidth=0, zorder=0.2)
         axes.axhline(error.bend, color=MUTED, linewidth=0.7, zorder=1, gid="bend")
         axes.annotate(
-            f"scale\ncompressed\nabove {percent(error.bend, digits=0)}",
+            f"scale\ncompressed\n{bend_words(units.bare, error.bend)}",
             (1, (1 + _share(error)) / 2),
             xycoords="axes fraction",
             xytext=(4.5, 0),
@@ -75,7 +92,7 @@ def draw_axes(axes: Axes, *, cost: Cost, size: Window, error: Window) -> None:
 
 def draw_scales(axes: Axes, findings: Findings, *, cost: Cost, size: Window, error: Window) -> None:
     """Draws the axes, and on top the ratio to the reference, which belongs to the horizontal axis."""
-    draw_axes(axes, cost=cost, size=size, error=error)
+    draw_axes(axes, units=findings.units, cost=cost, size=size, error=error)
     top = axes.twiny()
     top.set_facecolor("none")
     top.set_xscale("log")

@@ -8,11 +8,11 @@ from matplotlib.legend import Legend
 
 from reports.facts.costs import COSTS
 from reports.facts.findings import Findings
-from reports.facts.numbers import count, counted, percent
+from reports.facts.numbers import count, counted
 from reports.facts.printable import printable
-from reports.facts.target import rule_words
+from reports.facts.target import limit_words, rule_words
 from reports.figures.annotations import annotate
-from reports.figures.axes import draw_scales, error_range, size_range
+from reports.figures.axes import bend_words, draw_scales, error_range, size_range
 from reports.figures.legend import draw_legends
 from reports.figures.points import draw_direct, draw_knee, draw_levels, draw_points, draw_staircase
 from reports.figures.style import CARD, MUTED, marks, settings
@@ -49,7 +49,7 @@ def definitions(findings: Findings, *, by: By) -> str:
     cost, error = COSTS[by], error_range(findings)
     low, high = findings.seeds_range
     seeds = counted(high, "seed") if low == high else f"{low} to {high} seeds"
-    said = [f"Error is 1 \u2212 accuracy on the validation split (n = {count(findings.reference.val.n)})."]
+    said = [findings.units.definition(findings.reference.val.n)]
     if findings.rows:
         spread = "." if high <= 1 else ": the mean, with a bar from the least to the largest."
         said.append(f"A point is one configuration, {seeds}{spread}")
@@ -69,8 +69,8 @@ def definitions(findings: Findings, *, by: By) -> str:
     above = sum(row.candidate.mean_error > (error.bend or error.high) for row in findings.rows)
     if above:
         lies = "lies" if above == 1 else "lie"
-        said.append(f"{counted(above, 'configuration')} {lies} above {percent(error.bend or error.high, digits=0)}, ")
-        said[-1] += "where the scale is compressed."
+        beyond = bend_words(findings.units, error.bend or error.high)
+        said.append(f"{counted(above, 'configuration')} {lies} {beyond}, where the scale is compressed.")
     return " ".join(said)
 
 
@@ -78,7 +78,7 @@ def _footer(findings: Findings, *, by: By) -> str:
     """The definitions and the target, wrapped."""
     words = definitions(findings, by=by)
     if findings.threshold is not None:
-        words += f" Target: an accuracy of at least {percent(findings.threshold)}, {rule_words(findings)}."
+        words += f" Target: {limit_words(findings)}, {rule_words(findings)}."
     return "\n".join(textwrap.wrap(words, width=150))
 
 
@@ -100,5 +100,5 @@ def _lay_out(figure: Figure, *, legends: list[tuple[Legend, float]], below: str,
     done = f"{counted(len(findings.rows), 'configuration')}, {counted(len(findings.jobs), 'job')}"
     if findings.failures:
         done += f", {count(len(findings.failures))} failed"
-    done += f"; reference error {percent(findings.reference.val.error)}"
+    done += f"; reference {findings.units.noun} {findings.units.error(findings.reference.val.error)}"
     figure.text(LEFT / WIDTH, 1 - 0.5 / height, done, fontsize=9, color=MUTED, va="baseline")

@@ -14,8 +14,7 @@ from reports.figures.style import CARD, FEASIBLE, INK, MUTED, Mark
 
 def draw_levels(axes: Axes, findings: Findings, *, cost: Cost, error: Window) -> None:
     """Draws the target's line, shades the side that meets it, and draws the reference as a star on a dotted line."""
-    if findings.threshold is not None:
-        limit = 1 - findings.threshold
+    if (limit := findings.limit) is not None:
         axes.axhspan(error.low, limit, facecolor=FEASIBLE, alpha=0.08, linewidth=0, zorder=0.5, gid="feasible")
         axes.axhline(limit, color=FEASIBLE, linewidth=1.3, linestyle=(0, (6, 3)), zorder=2, gid="target")
     level = findings.reference.val.error

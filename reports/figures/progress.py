@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from reports.facts.findings import Findings
-from reports.facts.numbers import count, counted, percent
+from reports.facts.numbers import count, counted
 from reports.facts.printable import printable
-from reports.facts.target import rule_words
+from reports.facts.target import limit_words, rule_words
 from reports.figures.axes import error_range
 from reports.figures.style import CARD, FEASIBLE, GRID, INK, MUTED, SERIES, settings
 from sweep.pick.pareto import front, hypervolume
@@ -53,21 +53,22 @@ def draw_progress(findings: Findings) -> Figure:
     return figure
 
 
-def hypervolumes(jobs: Sequence[Done], *, box: tuple[float, float]) -> list[float]:
-    """After each job, the share of the box (bytes, error) that the front of the jobs so far dominates.
+def hypervolumes(jobs: Sequence[Done], *, box: tuple[float, float], least: float = 0.0) -> list[float]:
+    """After each job, the share of the box that the front of the jobs so far dominates.
 
-    Cost: O(n f log f) for n jobs and fronts of at most f.
+    The box is from 0 bytes and the error `least` to the bytes and the error in `box`. Cost: O(n f log f) for n jobs and
+    fronts of at most f.
     """
-    kept, shares = np.empty((0, 2)), []
+    kept, shares, corner = np.empty((0, 2)), [], np.array([box[0], box[1] - least])
     for job in jobs:
-        kept = np.vstack([kept, [job.artifact_bytes, job.val.error]])
+        kept = np.vstack([kept, [job.artifact_bytes, job.val.error - least]])
         kept = kept[front(kept)]
-        shares.append(hypervolume(kept, np.array(box)) / (box[0] * box[1]))
+        shares.append(hypervolume(kept, corner) / float(corner.prod()))
     return shares
 
 
 def smallest_so_far(jobs: Sequence[Done], *, threshold: float) -> list[float]:
-    """After each job, the bytes of the smallest with an accuracy of `threshold` or more so far; NaN before one."""
+    """After each job, the bytes of the smallest with a score of `threshold` or more so far; NaN before one."""
     least, sizes = math.inf, []
     for job in jobs:
         if job.val.score >= threshold:
@@ -89,7 +90,13 @@ def reasons_of(findings: Findings) -> list[tuple[str, int, str]]:
 
 def _box(findings: Findings) -> tuple[float, float]:
     window = error_range(findings)
-    return findings.reference.bytes, min(window.bend or window.high, 1.0)
+    high = window.bend or window.high
+    return findings.reference.bytes, min(high, 1.0) if findings.manifest.metric.fraction else high
+
+
+def _least(findings: Findings) -> float:
+    """The error at which the box begins: 0, or the least where that is lower."""
+    return min([0.0, *(job.val.error for job in findings.jobs)])
 
 
 def _settle(axes: Axes, *, title: str) -> None:
@@ -103,7 +110,7 @@ def _settle(axes: Axes, *, title: str) -> None:
 
 
 def _draw_volume(axes: Axes, findings: Findings) -> None:
-    shares = hypervolumes(findings.jobs, box=_box(findings))
+    shares = hypervolumes(findings.jobs, box=_box(findings), least=_least(findings))
     axes.step(range(1, len(shares) + 1), shares, where="post", color=INK, linewidth=1.3, gid="hypervolume")
     axes.set_ylim(0, 1)
     axes.set_ylabel("share of the box", fontsize=9)
@@ -122,7 +129,7 @@ def _draw_smallest(axes: Axes, findings: Findings) -> None:
         axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", fontsize=9, color=MUTED)
         axes.set_yticks([])
         return
-    met = [(k, job) for k, job in enumerate(findings.jobs, 1) if job.val.score >= (findings.threshold or 0)]
+    met = [(k, job) for k, job in enumerate(findings.jobs, 1) if job.val.score >= (findings.threshold or 0.0)]
     xs, ys = [k for k, _ in met], [job.artifact_bytes for _, job in met]
     axes.plot(
         xs, ys, linestyle="none", marker="o", markersize=4, color=FEASIBLE, alpha=0.35, markeredgewidth=0, gid="met"
@@ -153,13 +160,15 @@ def _draw_reasons(axes: Axes, reasons: Sequence[tuple[str, int, str]]) -> None:
 
 
 def _footer(findings: Findings) -> str:
-    size, error = _box(findings)
+    (size, error), units = _box(findings), findings.units
+    begin = "0" if units.by_error else f"0 bytes and {units.noun} {units.limit(units.shown(_least(findings)))}"
+    end = f"{units.error(error)} error" if units.by_error else f"{units.noun} {units.error(error)}"
     words = (
         "Jobs in the order in which they finished. Each is one seed of one configuration, measured on the validation "
         f"split (n = {count(findings.reference.val.n)}). Hypervolume: the share that the front dominates of the box "
-        f"from 0 to the reference's {count(int(size))} bytes and {percent(error)} error, both linear."
+        f"from {begin} to the reference's {count(int(size))} bytes and {end}, both linear."
     )
     if findings.threshold is not None:
-        words += f" Dots: jobs with an accuracy of at least {percent(findings.threshold)}. A pick needs that "
+        words += f" Dots: jobs with {limit_words(findings)}. A pick needs that "
         words += f"{rule_words(findings)}."
     return "\n".join(textwrap.wrap(words, width=150))

@@ -10,26 +10,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from reports.facts.diagnostics import STEP, Curves
-from reports.facts.numbers import count
 from reports.facts.printable import printable
 from reports.facts.rows import Row
+from reports.facts.units import Units
 from reports.figures.scales import Values, Window, round_values
 from reports.figures.style import CARD, GRID, INK, MUTED, SERIES, settings
 
 WIDTH, HEIGHT = 9.6, 3.1  # inches
-PANELS = {"val_error": "validation error (%)", "loss": "training loss of the L step"} | {
-    "gap": "gap: \u2016w \u2212 \u0394(\u0398)\u2016 / \u2016\u0394(\u0398)\u2016"
+PANELS = {
+    "val_error": "",  # its title is that of the metric
+    "loss": "training loss of the L step",
+    "gap": "gap: \u2016w \u2212 \u0394(\u0398)\u2016 / \u2016\u0394(\u0398)\u2016",
 }
 
 
-def draw_run(row: Row, curves: Mapping[str, Curves]) -> Figure:
+def draw_run(row: Row, curves: Mapping[str, Curves], *, units: Units) -> Figure:
     """The figure of one candidate. `curves` holds those of its jobs that left any."""
     with settings():
         figure = Figure(figsize=(WIDTH, HEIGHT), dpi=100, facecolor=CARD)
         FigureCanvasAgg(figure)
         for place, name in enumerate(PANELS):
             axes = figure.add_axes((0.07 + 0.318 * place, 0.22, 0.225, 0.515), label=name)
-            _draw_panel(axes, name, row=row, curves=curves)
+            _draw_panel(axes, name, row=row, curves=curves, units=units)
         names = {str(line.get_label()): line for line in figure.axes[0].get_lines()}
         figure.legend(
             list(names.values()),
@@ -42,19 +44,18 @@ def draw_run(row: Row, curves: Mapping[str, Curves]) -> Figure:
         )
         title = f"{row.series}: {printable(row.candidate.label, most=45)}"
         figure.text(0.07, 0.91, title, fontsize=12, fontweight="bold", va="baseline")
-        n = count(row.best.val.n)
-        words = f"Error is 1 \u2212 accuracy on the validation split (n = {n}). Dotted: \u03bc, on the right."
+        words = f"{units.definition(row.best.val.n)} Dotted: \u03bc, on the right."
         figure.text(0.07, 0.03, words, fontsize=7.6, color=MUTED, va="bottom")
     return figure
 
 
-def _draw_panel(axes: Axes, name: str, *, row: Row, curves: Mapping[str, Curves]) -> None:
+def _draw_panel(axes: Axes, name: str, *, row: Row, curves: Mapping[str, Curves], units: Units) -> None:
     """Draws one column over the steps, a line for each seed, and mu dotted on an axis of its own."""
     beside = axes.twinx()
     shown, strengths = [], []
     for index, (job, columns) in enumerate(curves.items()):
         steps, values, mu = (_array(columns[STEP.index(column)]) for column in ("step", name, "mu"))
-        values = 100 * values if name == "val_error" else values
+        values = units.drawn(values) if name == "val_error" else values
         seed = row.candidate.seeds[row.candidate.ids.index(job)]
         known = np.isfinite(values)  # not every step is measured
         look = _look(index, seed, of=len(curves), exported=job == row.candidate.best_id)
@@ -72,7 +73,7 @@ def _draw_panel(axes: Axes, name: str, *, row: Row, curves: Mapping[str, Curves]
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_zorder(beside.get_zorder() + 1)
     axes.set_facecolor("none")
-    axes.set_title(PANELS[name], fontsize=9.2, loc="left")
+    axes.set_title(PANELS[name] or units.title, fontsize=9.2, loc="left")
     axes.set_xlabel("LC step (0: direct compression)", fontsize=8.5)
 
 

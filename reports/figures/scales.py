@@ -22,18 +22,29 @@ _STEPS = (
 # The share of an axis above its bend; and the least ratio of the top of the range to the bend, for a bend at all.
 _STRIP = 0.22
 _BEND_FROM = 1.3
-# Errors below this come from rounding: no split has 1e12 examples.
+# Of the lower end of a logarithmic axis: values below that, as 0, are placed there.
+LEAST = 1e-6
+# Errors below this part of the largest come from rounding: no split has 1e12 examples.
 _ZERO = 1e-12
 
 
 @dataclass(frozen=True)
 class Window:
-    """The range of an axis, whether it is logarithmic, and its bend: the value above which its scale is compressed."""
+    """The range of an axis.
+
+    Attributes:
+        low: its lower end.
+        high: its upper end.
+        log: whether it is logarithmic.
+        bend: the value above which its scale is compressed.
+        floor: no value is less, so no tick stands below it.
+    """
 
     low: float
     high: float
     log: bool
     bend: float | None = None
+    floor: float = 0.0
 
     def forward(self, values: Values) -> Values:
         """Where values stand on the axis, in units of its lower part (decades when log)."""
@@ -53,7 +64,7 @@ class Window:
 
     def _straight(self, values: Values) -> Values:
         shown = np.asarray(values, dtype=np.float64)
-        return np.log10(np.maximum(shown, 1e-9)) if self.log else shown
+        return np.log10(np.maximum(shown, LEAST * self.low)) if self.log else shown
 
     def slope(self) -> float:
         """The length of a unit above the bend, in units below it."""
@@ -69,33 +80,42 @@ def size_window(sizes_bytes: Sequence[float]) -> Window:
     return Window(low / margin, high * margin, log=True)
 
 
-def error_window(errors: Sequence[float], *, landmarks: Sequence[float], extras: Sequence[float]) -> Window:
-    """The range of the error axis, which shows everything. All errors are fractions.
+def error_window(
+    errors: Sequence[float], *, landmarks: Sequence[float], extras: Sequence[float], most: float = math.inf
+) -> Window:
+    """The range of the error axis, which shows everything.
 
     The scale is compressed above three times the largest landmark, or above 60 % of the candidates where that is more:
     models that lost all accuracy stay visible and leave most of the height to the others. It is logarithmic where the
-    part below spans a factor of two or more and holds no 0.
+    part below spans a factor of two or more and holds no 0. Neither is possible with errors below 0.
 
     Args:
         errors: of the candidates.
         landmarks: of the reference, the target and the pick.
         extras: what else is drawn: the ranges over seeds, direct compression.
+        most: the largest error that there can be, 1 for a fraction.
     """
-    bottom, most = min(*landmarks, *errors, *extras, 1.0), max(*landmarks, *errors, *extras, 0.0)
+    seen = [*landmarks, *errors, *extras]
+    bottom, highest = min(seen), max(seen)
+    if bottom < 0:
+        margin = 0.06 * (highest - bottom) or 0.1 * -bottom
+        return Window(bottom - 3 * margin, highest + margin, log=False, floor=-math.inf)
     ranked = sorted(errors)
     majority = ranked[math.ceil(0.6 * len(ranked)) - 1] if ranked else 0.0
     bend = max(3 * max(landmarks), 1.1 * majority)
-    top = min(bend, most)
-    if bottom > _ZERO and top / bottom >= 2:
+    top = min(bend, highest)
+    zero = _ZERO * (highest if most == math.inf else most)
+    if bottom > zero and top / bottom >= 2:
         margin = (top / bottom) ** 0.06
-        low, high, log = bottom / margin**3.5, most * margin, True
+        low, high, log = bottom / margin**3.5, highest * margin, True
     else:
-        margin = 0.06 * (top - bottom) or max(0.1 * top, 0.005)
-        low, high, log = max(bottom - 3 * margin, -margin), most + margin, False
+        margin = 0.06 * (top - bottom) or max(0.1 * top, 0.0 if most == math.inf else 0.005 * most) or 1.0
+        low, high, log = max(bottom - 3 * margin, -margin), highest + margin, False
     window = Window(low, high, log)
-    if not max(low, _ZERO) < bend <= high / _BEND_FROM:
+    if not max(low, zero) < bend <= high / _BEND_FROM:
         return window
-    bent = Window(low, max(high, 1.05 if log else 1.0), log, bend)
+    whole = high if most == math.inf else max(high, (1.05 if log else 1.0) * most)
+    bent = Window(low, whole, log, bend)
     return bent if bent.slope() < 1 else window
 
 
@@ -105,7 +125,7 @@ def round_values(window: Window, *, most: int) -> list[float]:
         lower = round_values(Window(window.low, window.bend, window.log), most=most - 2)
         return [*lower, *_strip_values(window.bend, window.high)]
     if not window.log:
-        return _linear_values(max(window.low, 0.0), window.high, most=most)
+        return _linear_values(max(window.low, window.floor), window.high, most=most)
     best: list[float] = []
     for steps in _STEPS:
         values = _decade_values(window, steps)
@@ -123,7 +143,9 @@ def small_values(window: Window) -> list[float]:
 
 
 def _strip_values(low: float, high: float) -> list[float]:
-    return [value for value in (0.2, 0.5, 1.0) if low * 1.25 <= value <= high]
+    """At most three, well above the bend: the last of 1, 2 and 5 in each decade, or powers of ten over many decades."""
+    steps = (1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)
+    return _decade_values(Window(1.25 * low, high, log=True), steps)[-3:]
 
 
 def _decade_values(window: Window, steps: Sequence[float]) -> list[float]:

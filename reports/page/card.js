@@ -10,6 +10,7 @@ const BOUND = "by the 95\u00a0% bound of every seed";
 
 function makeCard({ data }) {
   const card = document.getElementById("choice");
+  const { metric } = data;
   const costOf = (by) => data.costs.find((cost) => cost.key === by);
   const put = (name, words) => {
     card.querySelector(`[data-part="${name}"]`).textContent = words;
@@ -26,7 +27,7 @@ function makeCard({ data }) {
     const smaller = choice.nextSmaller;
     if (smaller) {
       const margin = choice.margins.get(smaller);
-      const missed = margin >= 0 ? "has too few seeds yet" : `misses the target by ${points(-margin)}`;
+      const missed = margin >= 0 ? "has too few seeds yet" : `misses the target by ${metric.change(-margin)}`;
       words.push(`Next smaller: ${smaller.name}, ${amount(smaller, costOf(by))}, ${missed}.`);
     }
     if (choice.runnerUp) words.push(`Runner-up: ${choice.runnerUp.name}, ${amount(choice.runnerUp, costOf(by))}.`);
@@ -34,35 +35,35 @@ function makeCard({ data }) {
     return words.join(" ");
   }
 
-  const interval = (low, high, n) => `95\u00a0% interval ${percentRange(low, high)}, n\u00a0=\u00a0${count(n)}`;
+  const interval = (low, high, n) => `95\u00a0% interval ${metric.range(low, high)}, n\u00a0=\u00a0${count(n)}`;
 
   function facts(choice, { target, confident }) {
     const row = choice.row;
     const test = data.tests[row.ids[row.best]];
     const several = row.seeds.length > 1;
-    const range = percentRange(Math.min(...row.accuracies), Math.max(...row.accuracies));
+    const range = metric.range(Math.min(...row.values), Math.max(...row.values));
     const bent = target.kind === "knee";
-    const words = bent ? "" : targetWords(target, choice.threshold, data.reference.accuracy);
+    const words = bent ? "" : targetWords(target, choice.threshold, data);
     const asked = bent ? "no target" : `${words}, ${data.rule.words}${confident ? `, ${BOUND}` : ""}`;
-    const short = Number.isFinite(choice.margin) ? `short by ${points(-choice.margin)}` : "not known yet";
+    const short = Number.isFinite(choice.margin) ? `short by ${metric.change(-choice.margin)}` : "not known yet";
     return {
       name: row.name,
       bytes: `${count(row.bytes)} bytes`,
       macs: `${count(row.macs)} MACs${row.speed}`,
       ratio: ratio(row.ratio),
-      accuracy: percent(row.accuracies[row.best]),
+      value: metric.value(row.values[row.best]),
       interval: interval(row.low, row.high, row.n),
       seeds: several ? `seed ${row.seeds[row.best]} is exported; ${row.seeds.length} seeds: ${range}` : "",
       verdict: bent ? "knee" : choice.feasible ? "met" : "missed",
       asked: choice.feasible ? asked : `${short}; asked: ${asked}`,
-      test: test ? percent(test[0]) : "",
+      test: test ? metric.value(test[0]) : "",
       "test-interval": test ? interval(test[1], test[2], test[3]) : "",
     };
   }
 
   function optionsOf({ target, by, confident }) {
     const smallest = by === "bytes" ? "" : ` --by ${by}`;
-    if (target === null) return `--max-drop 0.01${smallest}`;
+    if (target === null) return `${data.commands.default}${smallest}`;
     if (target.kind === "knee") return `--knee${smallest}`;
     return `--${target.kind.replace("_", "-")} ${target.value}${smallest}${confident ? " --confident" : ""}`;
   }

@@ -11,11 +11,13 @@ from reports.facts.findings import Findings
 from reports.facts.numbers import round_ratio
 from reports.facts.rows import Row
 from reports.facts.target import rule_words
-from reports.figures.axes import error_range, size_range
+from reports.facts.units import Units
+from reports.figures.axes import bend_words, error_range, error_title, size_range
 from reports.figures.scales import Window, round_values
 from reports.figures.style import marks
-from sweep.intervals import CONFIDENCE, Z95, paired_drop, student, wilson
-from sweep.store.manifest import Reference
+from reports.page.bounds import bounds
+from sweep.intervals import CONFIDENCE, Z95, student
+from sweep.store.metric import ACCURACY, Metric
 
 # Values that the page only shows, as whole numbers of these parts of 1: finer than the page writes them.
 SHOWN: Mapping[str, tuple[int, Callable[[Row], float | None]]] = {
@@ -31,20 +33,20 @@ def page_data(findings: Findings, *, curves: Iterable[str]) -> str:
     """The data, safe inside a `script` element: ASCII, and without `<`, `>` and `&`.
 
     Rows are ordered by bytes, MACs, mean error and job, so that a pick by bytes is the first that meets the target.
-    Accuracies are exact; values that the page only shows are rounded. `curves` names the scripts beside the page.
+    Values of the metric are exact; what the page only shows is rounded. `curves` names the scripts beside the page.
     """
     rows = sorted(findings.rows, key=_order)
-    lost = lost_answers(rows, findings.reference)
     content = {
         "n": findings.reference.val.n,
         "reference": {"bytes": findings.reference.bytes, "macs": findings.reference.macs}
-        | {"accuracy": findings.reference.val.value, "latency": 1},
+        | {"value": findings.reference.val.value, "latency": 1},
+        "metric": _metric(findings.units),
         "rule": {
             "repeats": findings.manifest.repeats,
             "confirm": findings.manifest.confirm,
             "student": _student(findings),
         }
-        | {"words": rule_words(findings), "z": Z95, "square": Z95**2, "bounds": lost is not None},
+        | {"words": rule_words(findings), "z": Z95, "square": Z95**2},
         "target": _target(findings),
         "by": findings.by,
         "commands": command_starts(findings),
@@ -52,8 +54,8 @@ def page_data(findings: Findings, *, curves: Iterable[str]) -> str:
         "costs": [_cost_axis(findings, cost, rows=rows) for cost in costs_of(rows)],
         "series": _series(findings),
         **_columns(rows, findings),
-        "lost": lost,
-        "tests": {look.id: [look.accuracy, look.low, look.high, look.n] for look in findings.measurements},
+        **bounds(rows, findings.reference),
+        "tests": {look.id: [look.value, look.low, look.high, look.n] for look in findings.measurements},
         "curves": list(curves),
     }
     written = json.dumps(content, separators=(",", ":"), allow_nan=False)
@@ -67,15 +69,40 @@ def command_starts(findings: Findings) -> dict[str, str]:
         "pick": shlex.join(["lcsweep", "pick", findings.folder]),
         "export": shlex.join(["lcsweep", "export", findings.folder]),
         "out": shlex.join(["--out", f"{name}.lcz"]),
+        "default": f"--max-drop 0.01{'' if findings.manifest.metric.fraction else ' --relative'}",
+    }
+
+
+def bound_kind(metric: Metric) -> str:
+    """The target, beside `max_drop`, that fits the metric, as the option of `lcsweep pick` is called."""
+    if metric == ACCURACY:
+        return "min_accuracy"
+    return "at_least" if metric.higher_is_better else "at_most"
+
+
+def _metric(units: Units) -> dict[str, Any]:
+    """The metric, for the functions that the page's script makes of it."""
+    metric = units.metric
+    return {
+        "name": metric.name,
+        "label": metric.label,
+        "noun": units.noun,
+        "unit": metric.unit,
+        "best": metric.best,
+    } | {
+        "fraction": metric.fraction,
+        "higher": metric.higher_is_better,
+        "by_error": units.by_error,
+        "kind": bound_kind(metric),
     }
 
 
 def error_axis(findings: Findings) -> dict[str, Any]:
     """The vertical axis: range, scale and labelled ticks, as in the figure."""
-    window = error_range(findings)
-    scale = "log scale" if window.log else "linear scale"
-    ticks = [[value, f"{100 * value:.4g}"] for value in round_values(window, most=9)]
-    return _window(window) | {"title": f"validation error (%, {scale})", "ticks": ticks}
+    window, units = error_range(findings), findings.units
+    ticks = [[value, units.tick(value)] for value in round_values(window, most=9)]
+    beyond = "" if window.bend is None else bend_words(units.bare, window.bend)
+    return _window(window) | {"title": error_title(units, window), "ticks": ticks, "beyond": beyond}
 
 
 def _cost_axis(findings: Findings, cost: Cost, *, rows: Sequence[Row]) -> dict[str, Any]:
@@ -115,6 +142,7 @@ def _columns(rows: Sequence[Row], findings: Findings) -> dict[str, Any]:
     order = {form: index for index, form in enumerate(forms)}
     series = {name: index for index, name in enumerate(findings.series)}
     seeds = [len(row.candidate.seeds) for row in rows]
+    shares = all(0 <= value <= 1 for row in rows for value in row.candidate.values)
 
     def column(value: Callable[[Row], Any]) -> Any:
         return _column([value(row) for row in rows])
@@ -137,7 +165,10 @@ def _columns(rows: Sequence[Row], findings: Findings) -> dict[str, Any]:
         "parts": {name: parts for name, (parts, _) in SHOWN.items()},
         # One value for each knob or job, row after row.
         "levels": [_level(level) for row in rows for level in row.candidate.configuration.values()],
-        "accuracies": [_accuracy(accuracy, row.best.val.n) for row in rows for accuracy in row.candidate.scores],
+        "values": [
+            _right_answers(value, row.best.val.n) if shares else value for row in rows for value in row.candidate.values
+        ],
+        "shares": shares,
         "seeds": _column([seed for row in rows for seed in row.candidate.seeds]),
         "ids": [job for row in rows for job in row.candidate.ids],
     }
@@ -162,38 +193,10 @@ def _parts(value: float | None, parts: int) -> int | None:
     return None if value is None else round(value * parts)
 
 
-def _accuracy(accuracy: float, n: int) -> float | int:
-    """The number of right answers where that over n is exactly the accuracy; else the accuracy."""
-    right = round(accuracy * n)
-    return right if right / n == accuracy else accuracy
-
-
-def lost_answers(rows: Sequence[Row], reference: Reference) -> list[float | int | None] | None:
-    """For each job, how many of the reference's right answers it loses.
-
-    From that and the accuracy, the page's script computes exactly the bound of the drop. Where that is not so, it is
-    the bound itself; None where there is no bound. None in place of the list where the script cannot compute the bounds
-    of accuracies.
-    """
-    found: list[float | int | None] = []
-    for row in rows:
-        candidate, n = row.candidate, row.best.val.n
-        if any(low != wilson(right, n=n)[0] for right, low in zip(candidate.scores, candidate.lows, strict=True)):
-            return None
-        found += [_lost(a, high, reference, n) for a, high in zip(candidate.scores, candidate.drops, strict=True)]
-    return found
-
-
-def _lost(accuracy: float, high: float | None, reference: Reference, n: int) -> float | int | None:
-    """The number of lost answers: the inverse of sweep.intervals.paired_drop."""
-    if high is None:
-        return None
-    less = round(reference.val.value * n) - round(accuracy * n)
-    half = high - less / (n + 2)
-    apart = (half * (n + 2) / Z95) ** 2 + less**2 / (n + 2)  # lost + won + 1
-    lost = round((apart - 1 + less) / 2)
-    fits = lost >= max(less, 0) and paired_drop(lost, lost - less, n=n)[1] == high
-    return lost if fits else high
+def _right_answers(share: float, n: int) -> float | int:
+    """The number of right answers where that over n is exactly their share; else the share."""
+    right = round(share * n)
+    return right if right / n == share else share
 
 
 def _level(level: object) -> int | float | str:
@@ -218,8 +221,7 @@ def _target(findings: Findings) -> dict[str, Any] | None:
     target = findings.target
     if target is None:
         return None
-    if target.min_accuracy is not None:
-        kind, value = "min_accuracy", target.min_accuracy
-    else:
-        kind, value = "max_drop", target.allowed(findings.reference.val.score)
-    return {"kind": kind, "value": value}
+    if target.max_drop is not None:
+        return {"kind": "max_drop", "value": target.allowed(findings.reference.val.score)}
+    metric = findings.manifest.metric
+    return {"kind": bound_kind(metric), "value": metric.value(target.threshold(findings.reference.val.score))}

@@ -30,8 +30,8 @@ function rangeOf(values) {
 }
 
 // A small chart of one column over the LC steps, with a line for each seed.
-function drawCurve(title, write, column, jobs, colour) {
-  const pairs = (job) => job[CURVES.step].map((step, k) => [step, job[column][k]]);
+function drawCurve({ title, write, column, of = (value) => value }, jobs, colour) {
+  const pairs = (job) => job[CURVES.step].map((step, k) => [step, job[column][k] === null ? null : of(job[column][k])]);
   const points = jobs.map((job) => pairs(job).filter(([, value]) => value !== null));
   const values = points.flat().map(([, value]) => value);
   const node = svg("svg", { viewBox: "0 0 300 170", role: "img", "aria-label": `${title} over the LC steps` });
@@ -79,19 +79,19 @@ function makeDetails({ data }) {
     part("no-curves").hidden = jobs.length > 0;
     if (jobs.length === 0) return;
     const colour = data.series[row.series].colour;
-    place.append(
-      drawCurve("validation error, %", (v) => (100 * v).toFixed(2), CURVES.error, jobs, colour),
-      drawCurve("training loss of the L step", short, CURVES.loss, jobs, colour),
-      drawCurve("gap: \u2016w \u2212 \u0394(\u0398)\u2016 / \u2016\u0394(\u0398)\u2016", short, CURVES.gap, jobs, colour),
-      drawCurve("\u03bc", short, CURVES.mu, jobs, colour),
-    );
+    const { noun, unit, fraction, shown } = data.metric;
+    const write = fraction ? (v) => (100 * v).toFixed(2) : short;
+    const measured = { title: `validation ${noun}${unit && `, ${unit}`}`, write, column: CURVES.error, of: shown };
+    const gap = "gap: \u2016w \u2212 \u0394(\u0398)\u2016 / \u2016\u0394(\u0398)\u2016";
+    const others = { loss: "training loss of the L step", gap, mu: "\u03bc" };
+    const panels = Object.entries(others).map(([name, title]) => ({ title, write: short, column: CURVES[name] }));
+    place.append(...[measured, ...panels].map((panel) => drawCurve(panel, jobs, colour)));
   }
 
   function seedLine(row, place, threshold) {
-    const accuracy = row.accuracies[place];
-    const meets = threshold === null ? "" : accuracy - threshold >= 0 ? YES : "";
+    const meets = threshold === null ? "" : row.scores[place] - threshold >= 0 ? YES : "";
     const exported = place === row.best ? YES : "";
-    const cells = [String(row.seeds[place]), percent(accuracy), meets, exported, row.ids[place]];
+    const cells = [String(row.seeds[place]), data.metric.value(row.values[place]), meets, exported, row.ids[place]];
     const looks = ["n", "n", "c", "c", "code"];
     return element("tr", {}, ...cells.map((words, k) => element("td", { class: looks[k] }, words)));
   }
@@ -104,9 +104,9 @@ function makeDetails({ data }) {
     const facts = [
       `${count(row.bytes)} bytes, ${ratio(row.ratio)} smaller than the reference's ${count(data.reference.bytes)}`,
       `${count(row.macs)} MACs${row.speed}`,
-      `validation error ${errorWords(row)}, n = ${count(row.n)}`,
+      `validation ${data.metric.noun} ${data.metric.ofRow(row)}, n = ${count(row.n)}`,
     ];
-    if (row.direct !== null) facts.push(`direct compression, before any training: ${percent(row.direct)}`);
+    if (row.direct !== null) facts.push(`direct compression, before any training: ${data.metric.ofError(row.direct)}`);
     if (row.gap !== null) facts.push(`gap at the end ${percent(row.gap)}`);
     if (row.seconds !== null) facts.push(`${duration(row.seconds)} of work`);
     part("facts").textContent = `${facts.join("; ")}.`;

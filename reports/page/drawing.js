@@ -28,7 +28,7 @@ function svg(tag, attributes, ...children) {
 
 // A function from a value to its place on an axis, from 0 to 1, as reports/figures/scales.py has it.
 function placer(axis) {
-  const straight = (v) => (axis.log ? Math.log10(Math.max(v, 1e-9)) : v);
+  const straight = (v) => (axis.log ? Math.log10(Math.max(v, 1e-6 * axis.low)) : v);
   const bend = axis.bend === null ? Infinity : straight(axis.bend);
   const bent = (v) => (v > bend ? bend + axis.slope * (v - bend) : v);
   const low = bent(straight(axis.low));
@@ -75,9 +75,8 @@ function drawFrame(layer, { cost, error, scales, whole }) {
     layer.append(svg("rect", { x: left, y: top, width: right - left, height: height - top, class: "bent" }));
     layer.append(svg("path", { d: `M${left} ${height}H${right}`, class: "bend" }));
     const centre = (top + height) / 2;
-    const limit = `above ${(100 * error.bend).toFixed(0)} %`;
     layer.append(text(right + 7, centre - 4, "compressed", { class: "quiet" }));
-    layer.append(text(right + 7, centre + 11, limit, { class: "quiet" }));
+    layer.append(text(right + 7, centre + 11, error.beyond, { class: "quiet" }));
   }
 }
 
@@ -125,15 +124,18 @@ function drawFront(layer, rows, { data, cost, scales, hidden }) {
 }
 
 // The target, the side that meets it, and the reference's error. Their names stand right of the plot and do not overlap.
-function drawLevels({ under, over }, { threshold, reference, scales, cost }) {
+function drawLevels({ under, over }, { threshold, data, scales, cost }) {
+  const { reference, metric } = data;
+  const { ofError, atMost } = metric.bare;
   const { left, right, top, bottom } = PLOT;
-  const level = scales.y(1 - reference.accuracy);
-  const names = [[level, "reference", percent(1 - reference.accuracy), "ink"]];
+  const level = scales.y(metric.error(reference.value));
+  const names = [[level, "reference", ofError(metric.error(reference.value)), "ink"]];
   if (threshold !== null) {
-    const asked = Math.min(Math.max(scales.y(1 - threshold), top), bottom);
+    const limit = metric.error(metric.score(threshold));
+    const asked = Math.min(Math.max(scales.y(limit), top), bottom);
     under.append(svg("rect", { x: left, y: asked, width: right - left, height: bottom - asked, class: "feasible" }));
     under.append(svg("path", { d: `M${left} ${asked}H${right}`, class: "target" }));
-    names.push([asked, "target", `\u2264 ${percent(1 - threshold)}`, "feasible-text"]);
+    names.push([asked, "target", atMost(limit), "feasible-text"]);
   }
   under.append(svg("path", { d: `M${left} ${level}H${right}`, class: "reference" }));
   over.append(svg("path", { d: STAR, transform: `translate(${scales.x(reference[cost.key])} ${level})`, class: "star" }));

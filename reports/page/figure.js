@@ -34,7 +34,7 @@ function makeFigure({ data, rows, open }) {
     const threshold = choice === null ? null : choice.threshold;
     under.replaceChildren();
     over.replaceChildren();
-    drawLevels({ under, over }, { ...view, threshold, reference: data.reference });
+    drawLevels({ under, over }, { ...view, threshold });
     const row = choice === null ? null : choice.row;
     if (row === null) return;
     const [x, y] = placeOf(row);
@@ -56,9 +56,9 @@ function makeFigure({ data, rows, open }) {
     const lines = [
       row.name,
       `${count(row.bytes)} bytes, ${ratio(row.ratio)} smaller; ${count(row.macs)} MACs${row.speed}`,
-      `validation error ${errorWords(row)}${range}, n = ${count(row.n)}`,
+      `validation ${data.metric.noun} ${data.metric.ofRow(row)}${range}, n = ${count(row.n)}`,
     ];
-    if (row.direct !== null) lines.push(`direct compression ${percent(row.direct)}`);
+    if (row.direct !== null) lines.push(`direct compression ${data.metric.ofError(row.direct)}`);
     tip.replaceChildren(...lines.map((words) => Object.assign(document.createElement("div"), { textContent: words })));
     const side = x > WIDTH / 2 ? "right" : "left";
     const inside = (100 * (side === "left" ? x + 14 : WIDTH - x + 14)) / WIDTH;

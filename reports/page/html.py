@@ -15,9 +15,10 @@ from reports.facts.costs import COSTS, costs_of
 from reports.facts.findings import Findings, Measurement
 from reports.facts.rows import Row, series_of
 from reports.facts.target import rule_words, target_words
+from reports.facts.units import capital
 from reports.figures.front import definitions
 from reports.figures.style import marks
-from reports.page.data import command_starts, page_data
+from reports.page.data import bound_kind, command_starts, page_data
 from sweep.store.coverage import shares
 from sweep.store.record import Record
 
@@ -34,8 +35,6 @@ def render(findings: Findings, *, curves: Iterable[str]) -> str:
     environment.filters |= {
         "count": numbers.count,
         "counted": numbers.counted,
-        "percent": numbers.percent,
-        "points": numbers.points,
         "ratio": numbers.ratio,
         "duration": numbers.seconds,
     }
@@ -54,7 +53,9 @@ def render(findings: Findings, *, curves: Iterable[str]) -> str:
         look_of_pick=look_of_pick(findings),
         shares=shares(findings.manifest.coverage),
         failures=by_message(findings.failures),
-        percent_range=numbers.percent_range,
+        units=findings.units,
+        capital=capital,
+        bound_kind=bound_kind(findings.manifest.metric),
         best=COSTS[findings.by].best,
         speed=speed,
         series_of=series_of,
@@ -110,17 +111,18 @@ def look_of_pick(findings: Findings) -> Measurement | None:
 def describe_figure(findings: Findings) -> str:
     """The figure in a few sentences, for readers who cannot see it."""
     front = [row for row in findings.rows if row.on_front]
-    words = [f"Validation error against artifact size of {numbers.count(len(findings.rows))} configurations."]
+    units = findings.units
+    words = [f"Validation {units.noun} against artifact size of {numbers.count(len(findings.rows))} configurations."]
     if front:
         small, large = front[0], front[-1]
         words.append(
             f"The Pareto front has {len(front)}, from {numbers.count(small.candidate.artifact_bytes)} bytes at "
-            f"{numbers.percent(small.candidate.mean_error)} error to {numbers.count(large.candidate.artifact_bytes)} "
-            f"bytes at {numbers.percent(large.candidate.mean_error)}."
+            f"{units.error(small.candidate.mean_error)} {units.noun} to "
+            f"{numbers.count(large.candidate.artifact_bytes)} bytes at {units.error(large.candidate.mean_error)}."
         )
     words.append(
         f"The reference has {numbers.count(findings.reference.bytes)} bytes and "
-        f"{numbers.percent(findings.reference.val.error)} error."
+        f"{units.error(findings.reference.val.error)} {units.noun}."
     )
     if findings.pick is not None:
         chosen = findings.pick.candidate
@@ -133,9 +135,11 @@ def describe_figure(findings: Findings) -> str:
 def _target_options(findings: Findings) -> list[str]:
     target = findings.target
     if target is None:
-        return ["--max-drop", "0.01"]
-    if target.min_accuracy is not None:
-        return ["--min-accuracy", repr(target.min_accuracy)]
+        return command_starts(findings)["default"].split()
+    if target.max_drop is None:
+        metric = findings.manifest.metric
+        limit = metric.value(target.threshold(findings.reference.val.score))
+        return [f"--{bound_kind(metric).replace('_', '-')}", repr(limit)]
     return ["--max-drop", repr(target.max_drop), *(["--relative"] if target.relative else [])]
 
 

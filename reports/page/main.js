@@ -31,7 +31,8 @@ function copyButtons() {
   }
 }
 
-function start(data) {
+function start(content) {
+  const data = { ...content, metric: makeMetric(content.metric) };
   const rows = readRows(data);
   const costOf = (by) => data.costs.find((cost) => cost.key === by);
   const orders = Object.fromEntries(data.costs.map((cost) => [cost.key, cheapestFirst(rows, cost.key)]));
@@ -69,7 +70,8 @@ function start(data) {
   function decide() {
     const { target, by, confident } = state;
     const order = orders[by];
-    const asked = { rows, target, by, confident, rule: data.rule, referenceAccuracy: data.reference.accuracy };
+    const { rule, metric, reference } = data;
+    const asked = { rows, target, by, confident, rule, metric, referenceScore: metric.score(reference.value) };
     if (target === null) choice = null;
     else if (target.kind === "knee") choice = kneeChoice(rows[costOf(by).knee]);
     else choice = choose(order, asked);

@@ -12,8 +12,9 @@ function readRows(data) {
     const [series, method, knobs] = data.forms[row.form];
     row.levels = data.levels.slice(level, (level += knobs.length));
     const last = seed + row.seeds;
-    row.accuracies = data.accuracies.slice(seed, last).map((v) => (Number.isInteger(v) ? v / row.n : v));
-    row.lost = data.rule.bounds ? data.lost.slice(seed, last) : [];
+    row.values = data.values.slice(seed, last).map((v) => (data.shares && Number.isInteger(v) ? v / row.n : v));
+    row.scores = row.values.map(data.metric.score);
+    for (const name of ["lost", "lows", "drops"]) row[name] = data[name]?.slice(seed, last);
     row.ids = data.ids.slice(seed, last);
     row.seeds = row.ids.map((_, offset) => at(data.seeds, seed + offset));
     seed = last;
@@ -22,10 +23,10 @@ function readRows(data) {
     row.family = data.series[series].name;
     row.label = knobs.map((knob, place) => `${knob} ${row.levels[place]}`).join(", ");
     row.name = `${row.family}: ${row.label}`;
-    row.errors = row.accuracies.map((accuracy) => 1 - accuracy);
-    row.mean = row.errors.reduce((sum, error) => sum + error, 0) / row.errors.length;
-    row.least = Math.min(...row.errors);
-    row.most = Math.max(...row.errors);
+    const errors = row.values.map(data.metric.error);
+    row.mean = errors.reduce((sum, error) => sum + error, 0) / errors.length;
+    row.least = Math.min(...errors);
+    row.most = Math.max(...errors);
     row.ratio = data.reference.bytes / row.bytes;
     row.fronts = new Set();
     row.speed = speedOf(row);

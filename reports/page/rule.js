@@ -32,9 +32,10 @@ function fsum(values) {
   return high;
 }
 
-// The least accuracy that meets the target: Target.threshold.
-function thresholdOf(target, referenceAccuracy) {
-  return target.kind === "min_accuracy" ? target.value : referenceAccuracy - target.value - 1e-12;
+// The least score that meets the target: Target.threshold.
+function thresholdOf(target, { metric, referenceScore }) {
+  if (target.kind === "max_drop") return referenceScore - target.value - 1e-12;
+  return metric.higher ? target.value : -target.value;
 }
 
 // The standard deviation of one result about its candidate's mean, pooled over the trained candidates; null where no
@@ -43,9 +44,9 @@ function pooledNoise(rows, threshold) {
   const squares = [];
   let dof = 0;
   for (const row of rows) {
-    const n = row.accuracies.length;
+    const n = row.scores.length;
     if (row.method !== "lc" || n < 2) continue;
-    const margins = row.accuracies.map((accuracy) => accuracy - threshold);
+    const margins = row.scores.map((score) => score - threshold);
     const mean = fsum(margins) / n;
     for (const margin of margins) squares.push((margin - mean) * (margin - mean));
     dof += n - 1;
@@ -73,24 +74,27 @@ function dropOf(lost, less, n, { z }) {
   return (away - back) / total + (z * Math.sqrt(spread)) / total;
 }
 
-// The margin of each seed's 95 % bound; none unless they are asked for.
+// The margin of each seed's 95 % bound; none unless they are asked for. Where the score is a share of right answers, the
+// bounds follow from counts; else the data have them.
 function marginsOfBounds(row, criteria) {
   if (!criteria.confident) return [];
-  if (criteria.target.kind === "min_accuracy") {
-    return row.accuracies.map((accuracy) => lowOf(accuracy, row.n, criteria) - criteria.threshold);
+  if (criteria.target.kind !== "max_drop") {
+    const lows = row.lows ?? row.scores.map((share) => lowOf(share, row.n, criteria));
+    return lows.map((low) => low - criteria.threshold);
   }
-  const right = Math.round(criteria.referenceAccuracy * row.n);
-  return row.accuracies.map((accuracy, place) => {
+  if (row.drops) return row.drops.map((drop) => (drop === null ? -Infinity : criteria.target.value - drop));
+  const right = Math.round(criteria.referenceScore * row.n);
+  return row.scores.map((share, place) => {
     const lost = row.lost[place];
     if (lost === null) return -Infinity;
-    const less = right - Math.round(accuracy * row.n);
+    const less = right - Math.round(share * row.n);
     return criteria.target.value - (Number.isInteger(lost) ? dropOf(lost, less, row.n, criteria) : lost);
   });
 }
 
 // The margin of a row, whether or not it has enough seeds: Criteria.margin_of.
 function marginOf(row, criteria) {
-  const margins = row.accuracies.map((accuracy) => accuracy - criteria.threshold);
+  const margins = row.scores.map((score) => score - criteria.threshold);
   const bounds = marginsOfBounds(row, criteria);
   if (!criteria.confirm || row.method === "dc" || !enoughSeeds(row, criteria)) return Math.min(...margins, ...bounds);
   const fresh = margins.slice(1);
@@ -113,10 +117,10 @@ function kneeChoice(row) {
 
 // The row of least `by` that meets the target, else the nearest miss. `order` holds those of `rows` that can be chosen,
 // the cheapest first.
-function choose(order, { rows, target, by, rule, referenceAccuracy, confident }) {
-  const threshold = thresholdOf(target, referenceAccuracy);
+function choose(order, { rows, target, by, rule, metric, referenceScore, confident }) {
+  const threshold = thresholdOf(target, { metric, referenceScore });
   const noise = rule.confirm ? pooledNoise(rows, threshold) : null;
-  const criteria = { ...rule, threshold, noise, target, referenceAccuracy, confident };
+  const criteria = { ...rule, threshold, noise, target, referenceScore, confident };
   const margins = new Map(order.map((row) => [row, marginOf(row, criteria)]));
   const meeting = order.filter((row) => enoughSeeds(row, criteria) && margins.get(row) >= 0);
   const found = { threshold, margins, meeting: new Set(meeting), feasible: meeting.length > 0 };

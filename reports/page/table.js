@@ -3,12 +3,12 @@
 const PAGE = 100;
 
 // Key of a column -> the value by which it sorts, and its text. The page has the titles.
-const COLUMNS = {
+const columnsOf = (metric) => ({
   family: [(row) => row.family, (row) => row.family],
   configuration: [(row) => row.label, (row) => row.label],
   seeds: [(row) => row.seeds.length, (row) => count(row.seeds.length)],
-  error: [(row) => row.mean, errorWords],
-  direct: [(row) => row.direct, (row) => percent(row.direct)],
+  error: [(row) => row.mean, metric.ofRow],
+  direct: [(row) => row.direct, (row) => metric.ofError(row.direct)],
   nominal: [(row) => row.nominal, (row) => count(row.nominal)],
   bytes: [(row) => row.bytes, (row) => count(row.bytes)],
   ratio: [(row) => row.ratio, (row) => ratio(row.ratio)],
@@ -18,7 +18,7 @@ const COLUMNS = {
   time: [(row) => row.seconds, (row) => duration(row.seconds)],
   front: [(row, view) => Number(row.fronts.has(view.by)), (row, view) => (row.fronts.has(view.by) ? YES : "")],
   target: [(row, view) => Number(view.meets(row)), (row, view) => (view.meets(row) ? YES : "")],
-};
+});
 
 function compare(one, other) {
   if (typeof one === "string") return one.localeCompare(other, "en", { numeric: true });
@@ -26,7 +26,7 @@ function compare(one, other) {
 }
 
 // The rows that a view shows, in its order. Rows without a value come last; ties stay in the order of `rows`.
-function rowsShown(rows, view) {
+function rowsShown(rows, view, columns) {
   const wanted = view.filter.toLowerCase().split(/\s+/).filter(Boolean);
   const kept = rows.filter((row) => {
     if (view.hidden.has(row.series)) return false;
@@ -35,7 +35,7 @@ function rowsShown(rows, view) {
     const words = row.name.toLowerCase();
     return wanted.every((word) => words.includes(word));
   });
-  const value = COLUMNS[view.sort.key][0];
+  const value = columns[view.sort.key][0];
   const turn = view.sort.down ? -1 : 1;
   const keyed = kept.map((row) => [value(row, view), row]);
   keyed.sort(([one], [other]) => {
@@ -61,6 +61,7 @@ function makeTable({ data, rows, open, change }) {
   const heads = [...document.querySelectorAll("#candidates th[data-key]")];
   const body = document.querySelector("#candidates tbody");
   const told = document.getElementById("shown");
+  const columns = columnsOf(data.metric.bare);
   let limit = PAGE;
   let shown = [];
 
@@ -74,13 +75,13 @@ function makeTable({ data, rows, open, change }) {
   }
   document.getElementById("more").addEventListener("click", () => fill({ ...fill.view }, (limit += PAGE)));
   document.getElementById("all").addEventListener("click", () => fill({ ...fill.view }, (limit = Infinity)));
-  document.getElementById("csv").addEventListener("click", () => download(csvOf(shown, fill.view)));
+  document.getElementById("csv").addEventListener("click", () => download(csvOf(shown, fill.view, data.metric)));
 
   function line(row, view) {
     const kind = row.fronts.has(view.by) ? "front" : "dominated";
     const node = element("tr", { class: row === view.picked ? `${kind} ${view.feasible ? "picked" : "missed"}` : kind });
     for (const head of heads) {
-      const [value, words] = COLUMNS[head.dataset.key];
+      const [value, words] = columns[head.dataset.key];
       const written = value(row, view) === null ? NONE : words(row, view);
       const cell = element("td", head.className ? { class: head.className } : {});
       if (head.dataset.key === "family") cell.append(glyphOf(row, data), written);
@@ -97,7 +98,7 @@ function makeTable({ data, rows, open, change }) {
 
   function fill(view) {
     fill.view = view;
-    shown = rowsShown(rows, view);
+    shown = rowsShown(rows, view, columns);
     for (const head of heads) {
       const sorted = head.dataset.key === view.sort.key;
       if (sorted) head.setAttribute("aria-sort", view.sort.down ? "descending" : "ascending");
@@ -113,17 +114,24 @@ function makeTable({ data, rows, open, change }) {
   return fill;
 }
 
+// What was measured, under the metric's name: of the accuracy the mean error, else the mean value.
+function measuredColumns({ by_error, name, shown }) {
+  const mean = by_error ? "val_error_mean" : `val_${name}_mean`;
+  const values = (row) => row.values.join(" ");
+  return { [by_error ? "val_accuracies" : `val_${name}`]: values, [mean]: (row) => shown(row.mean) };
+}
+
 // Every row that fits the filter, in the order of the table, with numbers in full.
-function csvOf(rows, view) {
+function csvOf(rows, view, metric) {
+  const direct = metric.by_error ? "direct_error" : `direct_${metric.name}`;
   const columns = {
     job: (row) => row.ids[row.best],
     family: (row) => row.family,
     configuration: (row) => row.label,
     seeds: (row) => row.seeds.join(" "),
-    val_accuracies: (row) => row.accuracies.join(" "),
-    val_error_mean: (row) => row.mean,
+    ...measuredColumns(metric),
     n_val: (row) => row.n,
-    direct_error: (row) => row.direct,
+    [direct]: (row) => (row.direct === null ? null : metric.shown(row.direct)),
     nominal_bytes: (row) => row.nominal,
     artifact_bytes: (row) => row.bytes,
     compression_ratio: (row) => row.ratio,
@@ -137,7 +145,7 @@ function csvOf(rows, view) {
   };
   const quoted = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
   const written = rows.map((row) => Object.values(columns).map((value) => quoted(String(value(row) ?? ""))));
-  return [Object.keys(columns), ...written].map((cells) => `${cells.join(",")}\r\n`).join("");
+  return [Object.keys(columns).map(quoted), ...written].map((cells) => `${cells.join(",")}\r\n`).join("");
 }
 
 function download(words) {

@@ -1,34 +1,61 @@
 // The target that the reader sets by a kind, a number and a slider. The command holds exactly its value.
 
-// The slider's range in hundredths of a point. `edge` is the error above which the figure's scale is compressed.
-function sliderRange(kind, { referenceAccuracy, edge }) {
-  if (kind === "min_accuracy") return [Math.floor(1e4 * (1 - edge)), 1e4];
-  return [0, Math.min(Math.max(Math.ceil(2e2 * (edge - 1 + referenceAccuracy)) * 50, 100), 1e4)];
+// The slider's steps: whole numbers of a power of ten, a hundredth of a point of a fraction, else a thousandth of the
+// figure's range or so. A whole number over a power of ten is the same double as its decimals read by the command line.
+function makeSteps({ metric, error, edge }) {
+  const digits = metric.fraction ? 4 : 3 - Math.floor(Math.log10(edge - Math.min(error.low, 0)));
+  return {
+    of: (value) => (digits < 0 ? value / 10 ** -digits : value * 10 ** digits),
+    value: (steps) => (digits < 0 ? steps * 10 ** -digits : steps / 10 ** digits),
+  };
+}
+
+// The slider's range, in steps. `edge` is the error above which the figure's scale is compressed.
+function sliderRange(kind, { data, steps, edge }) {
+  const { metric, error, reference } = data;
+  if (kind === "max_drop") {
+    const most = Math.max(Math.ceil(steps.of(edge - metric.error(reference.value)) / 50) * 50, 100);
+    return [0, metric.fraction ? Math.min(most, steps.of(1)) : most];
+  }
+  const ends = [edge, Math.min(error.low, 0)].map((e) => steps.of(metric.error(e)));
+  return [Math.floor(Math.min(...ends)), Math.ceil(Math.max(...ends))];
+}
+
+// The value that a text holds; NaN where it is none. Percent are divided by moving the decimal point in the text, so that
+// 1.23 points are exactly the double 0.0123.
+function readValue(words, kind, { fraction }) {
+  const number = fraction ? /^(\d*\.?\d+|\d+\.)$/ : /^-?(\d*\.?\d+|\d+\.)(e[-+]?\d+)?$/i;
+  const value = number.test(words) ? Number(fraction ? `${words}e-2` : words) : NaN;
+  const fits = fraction ? value >= 0 && value <= 1 : Number.isFinite(value) && (kind !== "max_drop" || value >= 0);
+  return fits ? value : NaN;
 }
 
 function makeTarget({ data, change }) {
   const [kind, number, slider, unit] = ["kind", "number", "slider", "unit"].map((id) => document.getElementById(id));
   const bound = document.getElementById("bound");
-  const referenceAccuracy = data.reference.accuracy;
-  const edge = Math.min(data.error.bend ?? data.error.high, 1);
+  const { metric } = data;
+  const referenceScore = metric.score(data.reference.value);
+  const high = data.error.bend ?? data.error.high;
+  const edge = metric.fraction ? Math.min(high, 1) : high;
+  const steps = makeSteps({ metric, error: data.error, edge });
   let target = data.target;
 
   function show() {
     kind.value = target?.kind ?? "none";
     const asked = target !== null && target.kind !== "knee";
-    for (const node of [number, slider, unit]) node.hidden = !asked;
-    bound.hidden = !asked || !data.rule.bounds;
+    for (const node of [number, slider, unit, bound]) node.hidden = !asked;
     if (!asked) return;
-    const [least, most] = sliderRange(target.kind, { referenceAccuracy, edge });
+    const [least, most] = sliderRange(target.kind, { data, steps, edge });
     slider.min = least;
     slider.max = most;
-    slider.value = Math.round(1e4 * target.value);
+    slider.value = Math.round(steps.of(target.value));
     slider.setAttribute("aria-valuetext", `${number.value} ${unit.textContent}`);
-    unit.textContent = target.kind === "min_accuracy" ? "%" : "points";
+    unit.textContent = metric.fraction && target.kind === "max_drop" ? "points" : metric.unit;
   }
 
   function write() {
-    if (target !== null && target.kind !== "knee") number.value = String(Number((100 * target.value).toPrecision(12)));
+    if (target === null || target.kind === "knee") return;
+    number.value = String(Number(((metric.fraction ? 100 : 1) * target.value).toPrecision(12)));
   }
 
   function set(next) {
@@ -39,25 +66,24 @@ function makeTarget({ data, change }) {
 
   kind.addEventListener("change", () => {
     const known = target !== null && target.kind !== "knee";
-    const accuracy = known ? thresholdOf(target, referenceAccuracy) : referenceAccuracy - 0.01;
-    const near = (value) => Math.min(Math.max(Math.round(1e4 * value), 0), 1e4) / 1e4;
-    const values = { max_drop: near(referenceAccuracy - accuracy), min_accuracy: near(accuracy) };
+    const usual = metric.fraction ? 0.01 : 0.01 * Math.abs(referenceScore);
+    const score = known ? thresholdOf(target, { metric, referenceScore }) : referenceScore - usual;
+    const near = (value) => steps.value(Math.round(steps.of(metric.fraction ? Math.min(Math.max(value, 0), 1) : value)));
+    const values = { max_drop: near(Math.max(referenceScore - score, 0)), [metric.kind]: near(metric.score(score)) };
     set(kind.value === "none" ? null : { kind: kind.value, value: values[kind.value] ?? null });
     write();
   });
   slider.addEventListener("input", () => {
-    // A whole number divided by 10,000 is the same double as its decimals read by the command line.
-    target = { kind: target.kind, value: Number(slider.value) / 1e4 };
+    target = { kind: target.kind, value: steps.value(Number(slider.value)) };
     write();
     set(target);
   });
   number.addEventListener("input", () => {
-    // Moves the decimal point in the text, so that 1.23 points are exactly the double 0.0123.
-    const value = /^\d*\.?\d+$|^\d+\.$/.test(number.value) ? Number(`${number.value}e-2`) : NaN;
-    const valid = value >= 0 && value <= 1;
-    number.setCustomValidity(valid ? "" : "expected a number from 0 to 100");
+    const value = readValue(number.value, target.kind, metric);
+    const asked = metric.fraction ? " from 0 to 100" : target.kind === "max_drop" ? " of 0 or more" : "";
+    number.setCustomValidity(Number.isNaN(value) ? `expected a number${asked}` : "");
     number.reportValidity();
-    if (valid) set({ kind: target.kind, value });
+    if (!Number.isNaN(value)) set({ kind: target.kind, value });
   });
   write();
   show();

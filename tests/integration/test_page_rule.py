@@ -116,7 +116,7 @@ class Sweep:
         """What rule.js is given, as rows.js would make it."""
         first = sorted(self.found, key=lambda c: (c.artifact_bytes, c.macs, c.mean_error, c.best_id))
         rows = [
-            {"method": each.method, "seeds": each.seeds, "ids": each.ids, "accuracies": each.scores, "n": self.n}
+            {"method": each.method, "seeds": each.seeds, "ids": each.ids, "scores": each.scores, "n": self.n}
             | {"bytes": each.artifact_bytes, "macs": each.macs, "latency": each.latency}
             | {"best": each.ids.index(each.best_id), "lost": self.lost[each.best_id]}
             for each in first
@@ -126,7 +126,8 @@ class Sweep:
         return {
             "rows": rows,
             "rule": self.rule | {"student": quantile, "z": Z95, "square": Z95**2},
-            "referenceAccuracy": self.reference,
+            "metric": {"higher": True},
+            "referenceScore": self.reference,
             "asks": [ask | {"target": self._target(ask["target"])} for ask in self.asks],
         }
 

@@ -12,6 +12,7 @@ import reports
 from reports.facts.findings import Findings, read_findings
 from reports.figures.front import draw_front
 from sweep.pick.choice import By
+from sweep.store.metric import ACCURACY, Metric
 from tests.reports import synthetic
 
 MakeSweep = Callable[..., Path]
@@ -31,6 +32,7 @@ def make_in(
     target: dict[str, float] | None = None,
     failures: tuple[dict[str, object], ...] = (),
     study: str = "digits_mlp",
+    metric: Metric = ACCURACY,
 ) -> Path:
     """Writes a sweep of these points, one record for each point and seed; its folder."""
     records = [
@@ -38,7 +40,7 @@ def make_in(
         for point in points
         for seed in range(seeds)
     ]
-    return synthetic.write_sweep(folder, [*records, *failures], target=target, study=study)
+    return synthetic.write_sweep(folder, [*records, *failures], target=target, study=study, metric=metric)
 
 
 @pytest.fixture

@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from sweep import intervals
+from sweep.store.fields import to_json
+from sweep.store.metric import ACCURACY, Metric
 
 REFERENCE_BYTES = 64_000
 PARAMETERS = 17_226
 MACS = 17_024
 N_VAL = 359
+MSE = Metric("mse", higher_is_better=False, unit="mm2", best=0.0)
+R2 = Metric("r2", higher_is_better=True, unit="", best=1.0)
+TOP_5 = Metric("top_5", higher_is_better=True, unit="%", best=1.0)
+SCALES = {MSE: 400.0, R2: 3.0, TOP_5: 0.5}
+"""The error of such a metric in a synthetic sweep, for an error of 1 of the accuracy."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +151,10 @@ def write_sweep(
     study: str = "digits_mlp",
     repeats: int = 1,
     confirm: int = 0,
+    metric: Metric = ACCURACY,
 ) -> Path:
-    """A sweep's folder with its manifest and these records; the folder."""
+    """A sweep's folder with its manifest and these records, whose accuracies become values of `metric`; the folder."""
+    reference = wilson(1 - 9 / N_VAL, N_VAL)
     manifest = {
         "format": 1,
         "study": study,
@@ -156,21 +165,40 @@ def write_sweep(
         "confirm": confirm,
         "study_parts": {},
         "study_hash": "0123456789abcdef",
-        "metric": "accuracy",
+        "metric": "accuracy" if metric == ACCURACY else to_json(metric),
         "target": target,
         "splits": {"train": 1078, "val": N_VAL, "test": 360},
         "reference": {
             "bytes": REFERENCE_BYTES,
             "parameters": PARAMETERS,
             "macs": MACS,
-            "val": wilson(1 - 9 / N_VAL, N_VAL),
+            "val": measured(reference, metric),
         },
         "versions": {"python": "3.11.9", "torch": "2.13.0", "optuna": "5.0.0"},
     }
     write(folder / "sweep.json", manifest)
     for made in records:
-        write(folder / "artifacts" / made["id"] / "record.json", made)
+        write(folder / "artifacts" / made["id"] / "record.json", remeasured(made, metric))
     return folder
+
+
+def remeasured(record: dict[str, Any], metric: Metric) -> dict[str, Any]:
+    """The record with values of another metric in place of its accuracies."""
+    if metric == ACCURACY:
+        return record
+    scores = {name: measured(record[name], metric) for name in ("val", "direct") if record[name]}
+    drop = record.get("drop") and {name: SCALES[metric] * value for name, value in record["drop"].items()}
+    return record | scores | {"drop": drop}
+
+
+def measured(score: dict[str, Any], metric: Metric) -> dict[str, Any]:
+    """A score with values of another metric: its error is that of the accuracy times the metric's scale."""
+    if metric == ACCURACY:
+        return score
+    values = {name: metric.value_of_error(SCALES[metric] * (1 - score[name])) for name in ("accuracy", "low", "high")}
+    ends = sorted((values["low"], values["high"]))
+    ends_by_name = dict(zip(("low", "high"), ends, strict=True))
+    return {metric.name: values["accuracy"], "n": score["n"], **ends_by_name, "metric": to_json(metric)}
 
 
 def write_searches(folder: Path) -> None:
@@ -194,9 +222,14 @@ def write_searches(folder: Path) -> None:
     )
 
 
-def write_test(folder: Path, *, id: str, sha256: str, accuracy: float) -> None:
+def write_test(folder: Path, *, id: str, sha256: str, accuracy: float, metric: Metric = ACCURACY) -> None:
     """One look at the test split, as `pick` leaves it."""
-    content = {"id": id, "artifact_sha256": sha256, **wilson(accuracy, 360), "finished": "2026-03-01T12:05:00+00:00"}
+    content = {
+        "id": id,
+        "artifact_sha256": sha256,
+        **measured(wilson(accuracy, 360), metric),
+        "finished": "2026-03-01T12:05:00+00:00",
+    }
     write(folder / "test" / f"{sha256}.json", content)
 
 

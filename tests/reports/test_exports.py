@@ -195,6 +195,20 @@ def test_a_miss_is_called_one_and_no_target_is_said(make_sweep: MakeSweep) -> No
     assert "No target was given" in rendered(digest(read_findings(folder, target=None, by="bytes")))[1]
 
 
+def test_a_regression_is_told_in_its_unit(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid(), seeds=2, target={"max_drop": 0.5}, metric=synthetic.MSE)
+    (header, *rows), html = rendered(digest(read_findings(folder, target=None, by="bytes")))
+    assert header[5:7] == ["MSE (mm2)", "95 % interval"]
+    assert header[-1] == "DC MSE"
+    (pick,) = (row for row in rows if row[0] == "pick")
+    assert pick[5] == "9.471 (8.914\u201310.03)"
+    told = html.replace("\u00a0", " ")
+    assert "validation MSE of at most 10.53 mm2 (the reference's 10.03 mm2 plus 0.5 mm2)" in told
+    assert "neither" not in told
+    assert "error" not in told
+    assert "accuracy" not in told
+
+
 def test_an_empty_sweep_has_a_page(make_sweep: MakeSweep) -> None:
     page = digest(read_findings(make_sweep([], target={"max_drop": 0.01}), target=None, by="bytes"))
     assert "No configuration has finished." in rendered(page)[1]

@@ -150,6 +150,37 @@ def test_page_says_what_was_found(make_sweep: MakeSweep) -> None:
     assert "Test split" not in text
 
 
+def test_a_page_tells_a_regression_in_its_unit(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid(), seeds=2, target={"max_drop": 0.5}, metric=synthetic.MSE)
+    findings = write_page(folder)
+    assert findings.pick is not None
+    synthetic.write_test(
+        folder, id=findings.pick.candidate.best_id, sha256="cd" * 32, accuracy=0.97, metric=synthetic.MSE
+    )
+    text = (write_page(folder), read_page(folder).text)[1]
+    for words in (
+        "Reference: 64,000 bytes, validation MSE 10.03 mm2.",
+        "Validation MSE 8.914 mm2 95 % interval 4.534\u201317.34 mm2, n = 359",
+        "validation MSE of at most 10.53 mm2 (the reference's 10.03 mm2 plus 0.5 mm2), in every seed",
+        "its validation MSE is a little too low on average",
+        "Test MSE 12.00 mm2",
+        "MSE (mm2) DC MSE",
+        "validation rise at most",
+        "validation MSE at most",
+        "MSE is measured on the validation split",
+        "lcsweep pick",
+    ):
+        assert words in text.replace("\u00a0", " "), words
+    assert "accuracy" not in text
+    assert " error" not in text.replace("front (error", "")
+
+
+def test_a_page_without_a_target_asks_for_a_relative_one_of_a_regression(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid()[:2], metric=synthetic.MSE)
+    write_page(folder)
+    assert f"lcsweep pick {folder} --max-drop 0.01 --relative" in read_page(folder).text
+
+
 def test_measurements_on_the_test_split_are_named_so_and_kept_apart(make_sweep: MakeSweep) -> None:
     folder = make_sweep(synthetic.grid(), target={"max_drop": 0.01})
     before = read_findings(folder, target=None, by="bytes")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from reports.compare.comparison import Comparison, compare
 from reports.compare.figure import draw_comparison
@@ -189,6 +190,35 @@ def test_other_data_are_refused(pair: list[str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="different data or splits") as refused:
         compare([*pair, other])
     assert other in str(refused.value)
+
+
+def test_other_metrics_are_refused_in_a_line(pair: list[str], tmp_path: Path) -> None:
+    other = synthetic.write_sweep(tmp_path / "mse", [], target=None, metric=synthetic.MSE)
+    with pytest.raises(ValueError, match="expected sweeps of one metric, got MSE and accuracy") as caught:
+        compare([*pair, str(other)])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_regression_is_compared_in_its_unit(tmp_path: Path) -> None:
+    names = []
+    for name in "ab":
+        records = [synthetic.record(p, seed=0, seeds=1, n_val=synthetic.N_VAL) for p in synthetic.grid()]
+        made = synthetic.write_sweep(tmp_path / name, records, target={"max_drop": 0.25}, metric=synthetic.MSE)
+        names.append(str(made))
+    comparison = compare(names)
+    assert [level.name for level in comparison.levels][:3] == ["reference", "reference + 1 %", "reference + 2 %"]
+    assert [level.error for level in comparison.levels if "target" in level.name] == [pytest.approx(400 * ERROR + 0.25)]
+    for level in comparison.levels:
+        errors = [candidate.mean_error for side in comparison.sides for candidate in side.found]
+        assert all(found is not None and found.mean_error <= level.error for found in level.reached)
+        assert min(errors) <= level.error
+    told = page(comparison)
+    assert "MSE at most" in told
+    assert "10.28 mm2 (target)" in told
+    assert "error" not in told
+    words = " ".join(text.get_text() for text in draw_comparison(comparison).findobj(Text))
+    assert "validation MSE (mm2" in words
+    assert "error" not in words.lower()
 
 
 @pytest.mark.parametrize("parts", [{"model": "x"}, {"loss": "x"}, {"model": "x", "reference": "x"}])

@@ -15,6 +15,7 @@ from reports.figures.style import marks
 from sweep.criteria import Target
 from sweep.pick import pareto
 from sweep.pick.choice import By
+from sweep.store.metric import Metric
 from sweep.store.records import read_records
 from tests.reports import synthetic
 from tests.reports.conftest import Drawn, MakeSweep
@@ -83,6 +84,31 @@ def test_the_error_axis_is_labelled_in_percent(drawn: Drawn, by: By) -> None:
     labels = [float(label.get_text()) for label in axes.get_yticklabels()]
     assert len(labels) > 2
     assert labels == pytest.approx([100 * float(tick) for tick in axes.get_yticks()], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("metric", "title", "target", "reference"),
+    [
+        (synthetic.MSE, "validation MSE (mm2, log scale)", "\u2264 11.03", "10.03"),
+        (synthetic.R2, "validation R2 (log scale of 1 \u2212 R2)", "\u2265 0.8948", "0.9248"),
+        (synthetic.TOP_5, "validation top 5 (%, log scale of 1 \u2212 top 5)", "\u2265 98.25\u00a0%", "98.75\u00a0%"),
+    ],
+)
+def test_the_axis_is_laid_out_by_errors_and_labelled_with_values(
+    make_sweep: MakeSweep, metric: Metric, title: str, target: str, reference: str
+) -> None:
+    drop = {synthetic.MSE: 1.0, synthetic.R2: 0.03, synthetic.TOP_5: 0.005}[metric]
+    findings = findings_of(make_sweep, synthetic.grid(), target={"max_drop": drop}, metric=metric)
+    figure = draw_front(findings)
+    axes = front_axes(figure)
+    assert axes.get_ylabel() == title
+    scale = 100 if metric.fraction else 1
+    ticks = zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
+    assert all(float(text.get_text()) == pytest.approx(scale * metric.value_of_error(y)) for y, text in ticks)
+    assert line(figure, "target")[0][1] == pytest.approx(metric.error(findings.reference.val.value) + drop)
+    words = [text.get_text() for text in figure.findobj(Text)]
+    assert {f"target\n{target}", f"reference\n{reference}"} <= set(words)
+    assert not any(" error" in each for each in words)
 
 
 @pytest.mark.parametrize("target", [0.001, 0.01, 0.05])

@@ -95,7 +95,7 @@ def test_a_run_is_drawn_as_it_was_a_line_for_each_seed(make_sweep: MakeSweep) ->
         path.write_text(json.dumps(written))
     curves = read_curves(SweepFolder(folder), findings.pick.candidate.ids)
     assert tuple(curves) == jobs
-    figure = draw_run(findings.pick, curves)
+    figure = draw_run(findings.pick, curves, units=findings.units)
     for name in ("val_error", "loss", "gap"):
         columns = dict(zip(STEP, curves[jobs[1]], strict=True))
         drawn = line(panel(figure, name), jobs[1])

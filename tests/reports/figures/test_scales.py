@@ -55,6 +55,31 @@ def test_a_zero_error_gives_a_linear_axis_from_zero() -> None:
     assert window.low < 0 < window.high
 
 
+VALUES = st.floats(min_value=-1e9, max_value=1e9)
+"""Of a metric without limits."""
+
+
+@given(errors=st.lists(VALUES, max_size=30), landmarks=st.lists(VALUES, min_size=1, max_size=3))
+def test_errors_without_limits_are_shown_too(errors: list[float], landmarks: list[float]) -> None:
+    window = error_window(errors, landmarks=landmarks, extras=[])
+    places = window.forward(np.array([*errors, *landmarks]))
+    low, high = window.forward(np.array([window.low, window.high]))
+    assert np.isfinite([low, high]).all()
+    assert ((low <= places) & (places <= high)).all()
+    ticks = round_values(window, most=9)
+    assert all(window.low <= tick <= window.high for tick in ticks)
+    assert ticks == sorted(set(ticks))
+
+
+@given(scale=st.sampled_from([1e-6, 0.01, 3.0, 400.0, 1e7]))
+def test_an_axis_does_not_depend_on_the_unit(scale: float) -> None:
+    errors, landmarks = np.array([0.026, 0.03, 0.04, 0.05, 0.9]), np.array([0.025, 0.035])
+    one = error_window(list(errors), landmarks=list(landmarks), extras=[])
+    other = error_window(list(scale * errors), landmarks=list(scale * landmarks), extras=[])
+    assert (one.log, one.bend is None) == (other.log, other.bend is None) == (True, False)
+    np.testing.assert_allclose([other.low, other.high], [scale * one.low, scale * one.high])
+
+
 def test_majority_is_never_in_the_compressed_part() -> None:
     errors = [0.02, 0.03, *[0.3] * 8]
     window = error_window(errors, landmarks=[0.02], extras=[0.9])

@@ -28,12 +28,12 @@ def test_the_data_have_every_candidate_in_the_order_of_a_pick_exactly(tmp_path: 
     expected = sorted(
         candidates(read_records(tmp_path)), key=lambda c: (c.artifact_bytes, c.macs, c.mean_error, c.best_id)
     )
-    columns, ids, accuracies = content["columns"], iter(content["ids"]), iter(content["accuracies"])
+    columns, ids, values = content["columns"], iter(content["ids"]), iter(content["values"])
     assert content["count"] == len(expected)
     for index, candidate in enumerate(expected):
         seeds = columns["seeds"][index]
         assert tuple(next(ids) for _ in range(seeds)) == candidate.ids
-        sent = [next(accuracies) for _ in range(seeds)]
+        sent = [next(values) for _ in range(seeds)]
         read = tuple(value / synthetic.N_VAL if isinstance(value, int) else value for value in sent)
         assert read == candidate.scores
         assert candidate.ids[columns["best"][index]] == candidate.best_id
