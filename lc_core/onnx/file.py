@@ -112,13 +112,17 @@ class Runtime(nn.Module):
         )
 
 
+class RuntimeLacksError(ArtifactError):
+    """ONNX Runtime cannot run a model: it lacks an operator for the model's types, say."""
+
+
 def _attempt(call: Callable[[], Any]) -> Any:
-    """The result of `call`. ArtifactError where ONNX Runtime fails."""
+    """The result of `call`. RuntimeLacksError where ONNX Runtime fails."""
     try:
         return call()
     except Exception as error:  # ONNX Runtime's own kinds, which have no other base
         reason = " ".join(str(error).split())[:300]
-        raise ArtifactError(f"ONNX Runtime: expected a model that it can run, got: {reason}") from error
+        raise RuntimeLacksError(f"ONNX Runtime: expected a model that it can run, got: {reason}") from error
 
 
 def folded(data: bytes) -> ModelProto:

@@ -23,6 +23,7 @@ class CoveredParameter:
         name: the first of its names.
         also: its other names, where it is tied.
         shape: its shape.
+        dtype: of its values, as "float32".
         count: the number of its values.
         share: `count` as a fraction of all parameters of the model.
         task: the number of the task that governs it; None where none does.
@@ -33,6 +34,7 @@ class CoveredParameter:
     name: str
     also: tuple[str, ...]
     shape: tuple[int, ...]
+    dtype: str
     count: int
     share: float
     task: int | None
@@ -88,6 +90,7 @@ def coverage(model: nn.Module, tasks: Sequence[CompressionTask]) -> Coverage:
                 name=name,
                 also=names[1:],
                 shape=tuple(parameter.shape),
+                dtype=str(parameter.dtype).removeprefix("torch."),
                 count=parameter.numel(),
                 share=parameter.numel() / total if total else 0.0,
                 task=number,

@@ -126,6 +126,7 @@ def _layers(checked: "Checked") -> str:
     rows = [("parameter", "shape", "count", "share", "MACs", "families")]
     for index, (each, macs) in enumerate(zip(_parameters(checked), _macs(checked), strict=True)):
         shape = " x ".join(map(str, each.shape)) or "one number"
+        shape += "" if each.dtype == "float32" else f", {each.dtype}"
         governing = _families(checked, index)
         families = len(checked.families)
         under = "; ".join(governing) if len(governing) <= LISTED else f"{len(governing)} of {families}"

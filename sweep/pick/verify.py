@@ -81,7 +81,7 @@ def _known(path: Path, digest: str, job_id: str, study: Study, data: Data, *, us
 def verify_parity(artifact: Artifact, study: Study, data: Data) -> dict[str, Any]:
     """How far ONNX Runtime's outputs of a packed model are from torch's, as "parity"; nothing without the extra `onnx`.
 
-    A model that torch cannot export has none, and the reason as "no_parity".
+    A model that torch cannot export, or ONNX Runtime cannot run, has none, and the reason as "no_parity".
 
     Raises:
         ArtifactError: they are further than `lc_core.onnx.build.TOLERANCE`.
@@ -89,15 +89,15 @@ def verify_parity(artifact: Artifact, study: Study, data: Data) -> dict[str, Any
     if not has_onnx():
         return {}
     from lc_core.onnx.build import build, parity
-    from lc_core.onnx.file import seal
+    from lc_core.onnx.file import RuntimeLacksError, seal
     from lc_core.onnx.graph import ExportError
 
     model = study.new_model()
     try:
         made = build(artifact, model, one_tensor(study, data.train, 2))
-    except (ExportError, StructureError) as error:
+        return {"parity": parity(seal(made, {}), artifact, model, one_tensor(study, data.val, EXAMPLES))}
+    except (ExportError, StructureError, RuntimeLacksError) as error:
         return {"parity": None, "no_parity": " ".join(str(error).split())}
-    return {"parity": parity(seal(made, {}), artifact, model, one_tensor(study, data.val, EXAMPLES))}
 
 
 def one_tensor(study: Study, split: Source, n: int) -> Tensor:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
+from lc_core.parameters import DTYPES
 from lc_core.schedule import Schedule
 from lc_core.structure.folding import fold
 from lc_core.task import CompressionTask, Plan, plan_tasks
@@ -213,14 +213,12 @@ def check_levels(study: Study, model: nn.Module) -> None:
     """Checks every level of `study` against `model`.
 
     Raises:
-        ValueError: a parameter is not float32, levels are not distinct numbers or strings, a grid names an unknown knob
-            or level, or a level does not fit the model.
+        ValueError: a parameter holds no real numbers, levels are not distinct numbers or strings, a grid names an
+            unknown knob or level, or a level does not fit the model.
     """
     for name, parameter in model.named_parameters():
-        if parameter.dtype != torch.float32:
-            raise ValueError(
-                f"study {study.name}: {name}: expected float32, got {parameter.dtype}; build it in .float()"
-            )
+        if parameter.dtype not in DTYPES:
+            raise ValueError(f"study {study.name}: {name}: expected real numbers, got {parameter.dtype}")
     for family in study.families:
         for knob, levels in family.knobs.items():
             plain = all(type(level) in (int, float, str) for level in levels)

@@ -461,8 +461,8 @@ def test_a_second_metric_that_turns_nan_is_a_failed_record(tmp_path: Path) -> No
         ('{"rank": (6, 4, 2, 1)}', '{"rank": ()}', "family low rank: expected distinct numbers or strings"),
         (
             "    return nn.Sequential(",
-            "    return nn.Sequential(nn.Linear(8, 8).double(), ",
-            "expected float32, got torch.float64",
+            "    return nn.Sequential(nn.Linear(8, 8, dtype=torch.complex64), ",
+            "expected real numbers, got torch.complex64",
         ),
     ],
 )
