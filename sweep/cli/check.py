@@ -10,6 +10,7 @@ from sweep.cli.console import DONE, DataFolder, Json, show, use_data
 from sweep.cli.text import table
 from sweep.store.coverage import uncovered
 from sweep.store.job import label
+from sweep.store.manifest import not_counted
 
 if TYPE_CHECKING:
     from lc_core.structure.coverage import CoveredParameter
@@ -80,12 +81,11 @@ def words(checked: "Checked", *, notes: Sequence[str]) -> str:
     study, batch = checked.study, checked.batch
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in checked.data.items())
     scores = "".join(f", {name} {score:.2%}" for name, score in batch.scores.items())
-    missed = f"; not counted: {', '.join(checked.macs.uncounted)}" if checked.macs.uncounted else ""
     rows = [
         ("data", f"{sizes} examples"),
         ("batch", f"inputs {batch.inputs}, targets {batch.targets}"),
         ("outputs", batch.outputs),
-        ("MACs", f"{checked.macs.total:,} multiply-accumulates for one example{missed}"),
+        ("MACs", f"{checked.macs.total:,} multiply-accumulates for one example{not_counted(checked.macs.uncounted)}"),
         ("untrained", f"loss {batch.loss:.4g}{scores}, on one batch each"),
     ]
     parts = [

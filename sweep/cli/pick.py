@@ -31,7 +31,7 @@ from sweep.pick.size_and_speed import speed, times
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
 from sweep.store.job import label
-from sweep.store.manifest import read_manifest
+from sweep.store.manifest import not_counted, read_manifest
 
 
 def pick(
@@ -70,14 +70,11 @@ def pick(
         root, target=target, by=by.value, user_folder=os.getcwd(), study_reference=study, confident=confident
     )
     remote.put_back(folder, SweepFolder(root).pick, SweepFolder(root).test)
-    reference = manifest.reference
-    facts = picked.to_json() | {"uncounted": reference.uncounted}
-    words = describe(picked, SweepFolder(root).report / "index.html", not_counted=reference.not_counted)
-    show(facts, words, as_json=as_json)
+    show(picked.to_json(), describe(picked, SweepFolder(root).report / "index.html"), as_json=as_json)
     return DONE if picked.meets_target else NO_MODEL
 
 
-def describe(picked: Picked, page: Path, *, not_counted: str = "") -> str:
+def describe(picked: Picked, page: Path) -> str:
     """The picked model in words: what it is, its size, its accuracy on validation and on test."""
     test, size, speeds = picked.test, picked.artifact_bytes, picked.speed
     how = "by LC" if picked.method == "lc" else "by direct compression, untrained"
@@ -88,7 +85,7 @@ def describe(picked: Picked, page: Path, *, not_counted: str = "") -> str:
         *_beside(picked),
         ("file", picked.artifact),
         ("size", f"{size:,} bytes, {times(size, whole)} than the reference's {whole:,}"),
-        ("MACs", f"{speeds['macs']:,} of the reference's {speeds['reference_macs']:,}{not_counted}"),
+        ("MACs", f"{speeds['macs']:,} of the reference's {speeds['reference_macs']:,}{not_counted(picked.uncounted)}"),
         ("speed", speed(speeds)),
         *parity(picked.parity),
         ("validation", f"{accuracy(picked.val)}{_by_seed(picked.accuracies)}"),

@@ -90,6 +90,7 @@ class Picked:
         compression_ratio: the reference's bytes over the file's.
         speed: MACs, the reference's MACs and bytes, and the latency where it was measured.
         parity: how far ONNX Runtime's outputs are from torch's; empty where they were not compared.
+        uncounted: operators that multiply and accumulate and that the MACs leave out.
     """
 
     id: str
@@ -114,6 +115,7 @@ class Picked:
     test: OnTest
     speed: dict[str, Any]
     parity: dict[str, Any]
+    uncounted: tuple[str, ...] = ()
 
     def with_speed_of(self, record: Done) -> "Picked":
         """The same, with what is known by now of the speed of the job with this record."""
@@ -156,7 +158,7 @@ class Picked:
             "speed": {name: data[name] for name in speed if name in data},
             "parity": {name: data[name] for name in ("parity", "no_parity") if name in data},
         }
-        lists = [name for name in ("seeds", "accuracies", "measured") if isinstance(made.get(name), list)]
+        lists = [name for name in ("seeds", "accuracies", "measured", "uncounted") if isinstance(made.get(name), list)]
         return from_json(Picked, made | {name: tuple(made[name]) for name in lists})
 
 

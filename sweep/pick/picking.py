@@ -64,6 +64,7 @@ def pick_model(
         test=look_at_test(record.id, folder, study, data),
         speed=speed_facts(record),
         parity=parity,
+        uncounted=tuple(manifest.reference.uncounted),
     )
     write_json(folder.pick, picked.to_json())
     return picked

@@ -1,6 +1,6 @@
 """What sweep.json holds of a sweep."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +12,11 @@ from sweep.store.files import FORMAT, StoreError, check_format, read_json
 from sweep.store.folder import SweepFolder
 from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Score
+
+
+def not_counted(operators: Sequence[str]) -> str:
+    """The operators that MACs leave out, in words that follow the number; empty where there are none."""
+    return f"; not counted: {', '.join(operators)}" if operators else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +37,8 @@ class Reference:
 
     @property
     def not_counted(self) -> str:
-        """What the MACs leave out, in words that follow the number; empty where they leave nothing out."""
-        return f"; not counted: {', '.join(self.uncounted)}" if self.uncounted else ""
+        """What `not_counted` says of the MACs."""
+        return not_counted(self.uncounted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -142,14 +142,26 @@ def _state_dict(found: Any, *, where: str) -> Mapping[str, Tensor]:
 
 
 def _plain_names(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """`state` without the prefixes of DataParallel and `torch.compile` that the model's own names do not have."""
+    """`state` under the model's names: without the prefixes of DataParallel and `torch.compile` that these do not have,
+    and with weight_norm's tensors as the newer weight_norm calls them.
+    """
     wanted = model.state_dict().keys()
     plain = dict(state)
     if not any(COMPILED in name for name in wanted):
         plain = {name.replace(COMPILED, ""): tensor for name, tensor in plain.items()}
     while plain and wanted.isdisjoint(plain) and all(name.startswith(PARALLEL) for name in plain):
         plain = {name.removeprefix(PARALLEL): tensor for name, tensor in plain.items()}
-    return plain
+    return {name if name in wanted else _newer(name, wanted): tensor for name, tensor in plain.items()}
+
+
+def _newer(name: str, wanted: Collection[str]) -> str:
+    """What the newer weight_norm of torch calls a tensor of the older one, if the model has that; else `name`."""
+    for end, place in (("_g", 0), ("_v", 1)):
+        layer, dot, kind = name.removesuffix(end).rpartition(".")
+        newer = f"{layer}{dot}parametrizations.{kind}.original{place}"
+        if name.endswith(end) and newer in wanted:
+            return newer
+    return name
 
 
 def _check_fit(state: Mapping[str, Tensor], model: nn.Module, *, where: str) -> None:

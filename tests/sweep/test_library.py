@@ -1,6 +1,7 @@
 """lcsweep as a library: what `run` and `load_sweep` return, of studies by name, from scripts and from notebooks."""
 
 import functools
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -74,11 +75,14 @@ def test_a_sweep_that_is_loaded_says_what_the_commands_say(finished: Path, witho
 
 def test_a_pick_is_the_commands_pick(finished: Path, without_onnx: None) -> None:
     found = sweep.load_sweep(RUN)
-    threads, state = torch.get_num_threads(), torch.random.get_rng_state()
+    threads, state, drawn = torch.get_num_threads(), torch.random.get_rng_state(), random.getstate()
+    numpy = np.random.get_state()[1].tolist()  # noqa: NPY002
     picked = found.pick(max_drop=0.05)
     assert torch.get_num_threads() == threads
     assert float(torch.tensor(1e-39) / 2) > 0, "denormal numbers are what they were"
     assert torch.equal(torch.random.get_rng_state(), state)
+    assert random.getstate() == drawn
+    assert np.random.get_state()[1].tolist() == numpy  # noqa: NPY002
     said = lcsweep("pick", RUN, "--max-drop", "0.05", "--json").json
     assert picked.to_json() == said
     assert found.pick().id == picked.id, "the study's own target"

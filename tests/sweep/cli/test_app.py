@@ -168,7 +168,7 @@ BAD = {
     "keep of 0": (level("0.05, 0.01)}", "0.05, 0.01, 0.0)}"), "run bad.py", 1, ["family prune, keep=0.0:", "above 0"]),
     "keep over 1": (level("(0.8, 0.5", "(1.01, 0.5"), "run bad.py", 1, ["family prune, keep=1.01:", "[0, 1]"]),
     "size of 0": (level("3, 2)}, q", "3, 2, 0)}, q"), "run bad.py", 1, ["family quantize, size=0:", "at least 1"]),
-    "size over the layer": (level("(16, 8,", "(193, 8,"), "run bad.py", 1, ["size=193:", "2.weight", "at most 192"]),
+    "size over all layers": (level("(16, 8,", "(513, 8,"), "run bad.py", 1, ["size=513:", "0.weight", "at most 512"]),
     "size over what is kept": (level("(8, 4, 2)", "(80, 4, 2)"), "run bad.py", 1, ["keep=0.1, size=80:", "at most 70"]),
     "rank of 0": (level("4, 2, 1)", "4, 2, 1, 0)"), "run bad.py", 1, ["family low rank, rank=0:", "at least 1"]),
     "a grid's level": (level('"rank": (2,)', '"rank": (3,)'), "run bad.py", 1, ["grid's rank 3 is not one of"]),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from lc_core import fold
 from lc_core.file.artifact import read
@@ -14,8 +15,9 @@ from sweep.prepare.notes import some
 from sweep.prepare.prepared import prepare
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
+from sweep.study import Checkpoint
 from sweep.study.loading import load_study
-from tests.sweep.tiny import changed, lcsweep, options, run_here, write_study
+from tests.sweep.tiny import changed, edit, lcsweep, options, run_here, write_study
 
 MODEL = "nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 3))"
 NORMED = (
@@ -94,6 +96,27 @@ def test_a_checkpoint_may_hold_the_computed_weights_or_plain_ones(
     expected = trained.state_dict()
     assert sweep.context.reference.keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in sweep.context.reference.items())
+
+
+def test_a_checkpoint_of_the_older_weight_norm_fits_the_newer_one() -> None:
+    older = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 4)), nn.utils.weight_norm(nn.Linear(4, 2)))
+    weight_norm = nn.utils.parametrizations.weight_norm
+    newer = nn.Sequential(weight_norm(nn.Linear(3, 4)), weight_norm(nn.Linear(4, 2)))
+    Checkpoint(older.state_dict).load_into(newer)
+    fold(older)
+    fold(newer)
+    assert newer.state_dict().keys() == older.state_dict().keys()
+    assert all(torch.equal(tensor, older.state_dict()[name]) for name, tensor in newer.state_dict().items())
+
+
+def test_an_earlier_sweep_holds_the_shares_from_when_it_goes_on(finished: Path) -> None:
+    folder = finished / "runs" / "tiny"
+    edit(folder / "sweep.json", coverage={})
+    sweep = prepare(options(finished / "tiny.py", folder), say=lambda _: None)
+    assert list(sweep.coverage) == ["prune", "quantize", "low rank", "both"]
+    assert read_manifest(folder).coverage == {}  # nothing is left to run: no file changes
+    sweep = prepare(options(finished / "tiny.py", folder, repeats=2), say=lambda _: None)
+    assert read_manifest(folder).coverage == sweep.coverage
 
 
 def test_of_many_weights_the_first_are_named() -> None:
