@@ -194,7 +194,7 @@ def _of(network: str, sweep: PreparedSweep) -> list[Exported]:
         if (row["runs"], row["denormals"]) == ("onnx", "flushed")
     }
     files = {model.name: model.onnx or b"" for model in models}
-    before = context.reference_scores.mean().item()
+    before = context.reference_points.value
     inputs = data.val.inputs[:EXAMPLES]
     return [
         Exported(

@@ -3,56 +3,114 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypedDict, Unpack
 
 from sweep.intervals import UNKNOWN, Noise, least_mean, pooled
+from sweep.store.metric import Metric
 
-ROUNDING = 1e-12  # 0.97 - 0.01 may come out just above 0.96; one example more or less changes an accuracy by far more
+ROUNDING = 1e-12
+"""0.97 - 0.01 may come out just above 0.96; one example more or less changes an accuracy by far more. Of scores beyond
+1, a part of the score."""
+BOUNDS = ("max_drop", "min_accuracy", "at_least", "at_most")
+
+
+class Asked(TypedDict, total=False):
+    """A target as keywords: the fields of `Target`, each None where it is not asked for."""
+
+    max_drop: float | None
+    min_accuracy: float | None
+    relative: bool
+    at_least: float | None
+    at_most: float | None
 
 
 class NoTargetError(ValueError):
     """A command needs a target, and neither the user nor the study gives one."""
 
     def __init__(self, command: str) -> None:
-        super().__init__(f"{command}: expected a target, --max-drop or --min-accuracy; the study has none either")
+        super().__init__(
+            f"{command}: expected a target, --max-drop, --at-least or --at-most; the study has none either"
+        )
 
 
 @dataclass(frozen=True)
 class Target:
-    """The accuracy that a model must have. Exactly one of `max_drop` and `min_accuracy` is set.
+    """What a model's metric must come to. Exactly one of the first four is set.
 
     Attributes:
-        max_drop: the largest drop from the reference's accuracy, a fraction: 0.01 is one point.
-        min_accuracy: the least accuracy, a fraction.
-        relative: `max_drop` is a fraction of the reference's accuracy.
+        max_drop: the most by which the metric may be worse than the reference's, in its units; of a fraction, 0.01 is
+            one point.
+        min_accuracy: as `at_least`, by its older name.
+        relative: `max_drop` is a fraction of the reference's value.
+        at_least: the least value, where higher is better.
+        at_most: the largest value, where lower is better.
 
     Raises:
-        ValueError: both or neither is set, a value is outside [0, 1], or `relative` is set without `max_drop`.
+        ValueError: none or several are set, a value is not finite, `max_drop` is negative, `min_accuracy` is outside
+            [0, 1], or `relative` is set without a `max_drop` in [0, 1].
     """
 
     max_drop: float | None = None
     min_accuracy: float | None = None
     relative: bool = False
+    at_least: float | None = None
+    at_most: float | None = None
 
     def __post_init__(self) -> None:
-        given = {k: v for k, v in (("max_drop", self.max_drop), ("min_accuracy", self.min_accuracy)) if v is not None}
+        given = {name: getattr(self, name) for name in BOUNDS if getattr(self, name) is not None}
         if len(given) != 1:
-            raise ValueError(f"target: expected one of max_drop and min_accuracy, got {given or 'neither'}")
-        for name, value in given.items():
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name}: expected a fraction in [0, 1] (0.01 is one point), got {value}")
+            raise ValueError(f"target: expected one of {', '.join(BOUNDS)}, got {given or 'none'}")
+        [(name, value)] = given.items()
+        if not math.isfinite(value) or (name == "max_drop" and value < 0):
+            raise ValueError(f"{name}: expected a number{' from 0 up' * (name == 'max_drop')}, got {value}")
         if self.relative and self.max_drop is None:
-            raise ValueError("relative: expected max_drop, to which it applies, got min_accuracy")
+            raise ValueError(f"relative: expected max_drop, to which it applies, got {name}")
+        if name == "min_accuracy" or self.relative:
+            self._check_fraction(name, value)
+
+    @property
+    def bound(self) -> float | None:
+        """The value that the metric must reach, in the user's units; None where the target is a drop."""
+        return next((b for b in (self.at_least, self.min_accuracy, self.at_most) if b is not None), None)
+
+    @staticmethod
+    def of(**asked: Unpack[Asked]) -> "Target | None":
+        """The target that was asked for; None where nothing was. ValueError as for a `Target`."""
+        return Target(**asked) if any(value is not None and value is not False for value in asked.values()) else None
+
+    def check(self, metric: Metric) -> None:
+        """ValueError where the target makes no sense for `metric`: its direction is another, or its units are."""
+        at_least = self.at_least if self.at_least is not None else self.min_accuracy
+        if at_least is not None and not metric.higher_is_better:
+            raise ValueError(
+                f"target: expected at_most or max_drop, since a lower {metric.label} is better, got at_least {at_least}"
+            )
+        if self.at_most is not None and metric.higher_is_better:
+            raise ValueError(
+                f"target: expected at_least or max_drop, since a higher {metric.label} is better, got at_most "
+                f"{self.at_most}"
+            )
+        for name in BOUNDS:
+            value = getattr(self, name)
+            if value is not None and metric.fraction:
+                self._check_fraction(name, value)
+        if at_least is not None and metric.higher_is_better and at_least > metric.best:
+            raise ValueError(f"at_least: expected at most {metric.best:g}, the best {metric.label}, got {at_least}")
+
+    @staticmethod
+    def _check_fraction(name: str, value: float) -> None:
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name}: expected a fraction in [0, 1] (0.01 is one point), got {value}")
 
     def threshold(self, reference_score: float) -> float:
         """The least score that meets the target; of a drop, less `ROUNDING`."""
-        if self.min_accuracy is not None:
-            return self.min_accuracy
-        return reference_score - self.allowed(reference_score) - ROUNDING
+        if self.bound is not None:
+            return -self.bound if self.at_most is not None else self.bound
+        return reference_score - self.allowed(reference_score) - ROUNDING * max(1.0, abs(reference_score))
 
     def allowed(self, reference_score: float) -> float:
         """The largest drop that meets the target, in the metric's units; 0 where the target is no drop."""
-        return (self.max_drop or 0.0) * (reference_score if self.relative else 1.0)
+        return (self.max_drop or 0.0) * (abs(reference_score) if self.relative else 1.0)
 
     def criteria(
         self, reference_score: float, *, repeats: int = 1, confirm: int = 0, confident: bool = False
@@ -69,8 +127,8 @@ class Target:
 
     def as_dict(self) -> dict[str, float]:
         """The values that are set, by name."""
-        pairs = {"max_drop": self.max_drop, "min_accuracy": self.min_accuracy, "relative": self.relative or None}
-        return {name: value for name, value in pairs.items() if value is not None}
+        pairs = {name: getattr(self, name) for name in ("max_drop", "min_accuracy", "relative", "at_least", "at_most")}
+        return {name: value for name, value in pairs.items() if value is not None and value is not False}
 
 
 class Results(Protocol):

@@ -35,6 +35,30 @@ def paired_drop(lost: float, won: float, *, n: int) -> tuple[float, float]:
     return drop - half, drop + half
 
 
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % normal interval of the mean of independent `values`, one or more; of one, that value twice."""
+    n, mean = len(values), math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1) if n > 1 else 0.0
+    half = Z95 * math.sqrt(variance / n)
+    return mean - half, mean + half
+
+
+def percentile_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 2.5 and the 97.5 % quantile of a bootstrap's values, one finite one at least; NaN and infinity are left out.
+
+    The percentile interval of Efron and Tibshirani (1993, chapter 13), with linear interpolation.
+    """
+    known = sorted(value for value in values if math.isfinite(value))
+    return _quantile(known, 0.025), _quantile(known, 0.975)
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    place = share * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
 CONFIDENCE = 0.985
 """One-sided, of the bound by which a winner's mean must meet the target."""
 

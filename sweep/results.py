@@ -8,13 +8,13 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import pandas as pd
 import torch
 
-from sweep.criteria import Target
+from sweep.criteria import Asked, Target
 from sweep.pick.choice import By, candidates, check_known
 from sweep.pick.picked import Picked
 from sweep.pick.picking import pick_model
@@ -28,7 +28,7 @@ from sweep.study.loading import StudySource
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SHOWN = ("family", "label", "artifact_bytes", "compression_ratio", "mean_accuracy", "seeds", "macs")
+SHOWN = ("family", "label", "artifact_bytes", "compression_ratio", "mean_{metric}", "seeds", "macs")
 """The columns of the front that a notebook shows of a sweep."""
 
 
@@ -57,7 +57,8 @@ class Sweep:
         """The Pareto front of validation error against bytes, MACs or latency, the cheapest first.
 
         Each row is the job whose file would be exported, as in `table`. `seeds` counts the seeds of its configuration,
-        and `mean_accuracy` is their mean accuracy on validation, by which the front is drawn.
+        and `mean_accuracy`, with the metric's name in place of "accuracy", is their mean on validation, by which the
+        front is drawn.
 
         Raises:
             ValueError: `by` is "latency", and none was measured.
@@ -71,48 +72,48 @@ class Sweep:
             (each for each, kept in zip(known, front(costs), strict=True) if kept), key=lambda each: each.cost(by)
         )
         found = rows.loc[[each.best_id for each in on_front]].reset_index(drop=True)
-        found.insert(0, "mean_accuracy", [each.mean_value for each in on_front])
+        metric = read_manifest(self.folder).metric
+        found.insert(0, f"mean_{metric.name}", [each.mean_value for each in on_front])
         found.insert(0, "seeds", [len(each.seeds) for each in on_front])
         return found
 
     def pick(
         self,
         *,
-        max_drop: float | None = None,
-        min_accuracy: float | None = None,
-        relative: bool = False,
         by: By = "bytes",
         confident: bool = False,
         knee: bool = False,
+        **target: Unpack[Asked],
     ) -> Picked:
         """The model to deploy: its file verified, then measured once on the test split, as `lcsweep pick` does.
 
         Args:
-            max_drop: the target: at most this far below the reference's accuracy (0.01 is one point).
-            min_accuracy: the target: at least this accuracy. Without either, the study's own target counts.
-            relative: `max_drop` is a fraction of the reference's accuracy instead.
             by: what to minimise. Latency is known only of models that `lcsweep bench` measured.
             confident: every seed's 95 % bound must meet the target too.
             knee: use no target; pick the knee (bend) of the front.
+            target: max_drop, at_least or at_most, as `sweep.criteria.Target` describes them, and relative. Without one,
+                the study's own target counts.
 
         Raises:
-            ValueError: there is no target, or one beside `knee`; or nothing can be picked.
+            ValueError: there is no target, one beside `knee`, or one that makes no sense for the metric; or nothing can
+                be picked.
             ArtifactError: the file is not what its record says.
             StudyError: the study cannot be loaded, or has changed.
         """
         folder = SweepFolder(self.folder)
-        target = _target(max_drop, min_accuracy, relative=relative)
-        if knee and (target is not None or confident):
-            raise ValueError("knee: expected no target beside it, got max_drop, min_accuracy or confident")
-        target = None if knee else target or read_manifest(folder.root).target
-        if target is None and not knee:
+        asked = Target.of(**target)
+        if knee and (asked is not None or confident):
+            raise ValueError("knee: expected no target beside it, got one, or confident")
+        aim = None if knee else asked or read_manifest(folder.root).target
+        if aim is None and not knee:
             raise ValueError(
-                "pick: expected max_drop or min_accuracy, since the study has no target; or knee=True to do without one"
+                "pick: expected max_drop, at_least or at_most, since the study has no target; or knee=True to do "
+                "without one"
             )
         with unchanged():
             picked = pick_model(
                 folder.root,
-                target=target,
+                target=aim,
                 by=by,
                 user_folder=os.getcwd(),
                 study_reference=self.study,
@@ -121,7 +122,7 @@ class Sweep:
         remote.put_back(self.location, folder.pick, folder.test)
         return picked
 
-    def figure(self, *, max_drop: float | None = None, min_accuracy: float | None = None, by: By = "bytes") -> "Figure":
+    def figure(self, *, by: By = "bytes", **target: Unpack[Asked]) -> "Figure":
         """The Pareto figure, with the target and the choice; a notebook shows it. Without a target, the study's own.
 
         Raises:
@@ -131,34 +132,43 @@ class Sweep:
         from reports.figures.formats import encode
         from reports.figures.front import draw_front
 
-        target = _target(max_drop, min_accuracy)
-        figure = draw_front(read_findings(self.folder, target=target, by=by), by=by)
+        figure = draw_front(read_findings(self.folder, target=self._aim(target), by=by), by=by)
         # A notebook asks each object for this; Matplotlib's figures answer only where pyplot made them.
         setattr(figure, "_repr_png_", functools.partial(encode, figure, format="png"))  # noqa: B010
         return figure
 
-    def report(self, *, max_drop: float | None = None, min_accuracy: float | None = None, by: By = "bytes") -> Path:
+    def report(self, *, by: By = "bytes", **target: Unpack[Asked]) -> Path:
         """Writes the report, as `lcsweep report` does, and returns the path of its page."""
         from reports import write_report
 
         folder = SweepFolder(self.folder)
-        summary = write_report(folder.root, target=_target(max_drop, min_accuracy), by=by)
+        summary = write_report(folder.root, target=self._aim(target), by=by)
         remote.put_back(self.location, folder.report)
         return Path(summary["paths"]["html"])
+
+    def _aim(self, target: Asked) -> Target | None:
+        """The target that was asked for; ValueError where it makes no sense for the metric."""
+        aim = Target.of(**target)
+        if aim is not None:
+            aim.check(read_manifest(self.folder).metric)
+        return aim
 
     def __repr__(self) -> str:
         manifest, records = read_manifest(self.folder), read_records(self.folder)
         done, whole = len(finished(records)), manifest.reference
         failed = f", {len(records) - done} failed" if len(records) > done else ""
+        metric = whole.val.metric
         return (
             f"Sweep({self.location!r}): study {manifest.study}, {done} jobs done{failed}; "
-            f"reference {whole.bytes:,} bytes, accuracy {whole.val.value:.2%}"
+            f"reference {whole.bytes:,} bytes, {metric.label} {metric.told(whole.val.value, gap='')}"
         )
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the sweep in a line, and its front."""
-        front = self.front()
-        shown = front[list(SHOWN)].to_html(index=False, float_format=lambda number: f"{number:.4g}")
+        front, metric = self.front(), read_manifest(self.folder).metric
+        shown = front[[name.format(metric=metric.name) for name in SHOWN]].to_html(
+            index=False, float_format=lambda number: f"{number:.4g}"
+        )
         return f"<p>{html.escape(repr(self))}</p>" + (shown if len(front) else "")
 
 
@@ -175,10 +185,3 @@ def unchanged() -> Iterator[None]:
         torch.set_flush_denormal(flushes)
         random.setstate(drawn[0])
         np.random.set_state(drawn[1])  # noqa: NPY002
-
-
-def _target(max_drop: float | None, min_accuracy: float | None, *, relative: bool = False) -> Target | None:
-    """The target; None where neither is given."""
-    if max_drop is None and min_accuracy is None and not relative:
-        return None
-    return Target(max_drop=max_drop, min_accuracy=min_accuracy, relative=relative)

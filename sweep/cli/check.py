@@ -77,10 +77,13 @@ def facts(checked: "Checked", *, notes: Sequence[str]) -> dict[str, Any]:
 def words(checked: "Checked", *, notes: Sequence[str]) -> str:
     """The same as text."""
     from sweep.prepare.notes import family_coverage
+    from sweep.study.measure import described
 
     study, batch = checked.study, checked.batch
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in checked.data.items())
-    scores = "".join(f", {name} {score:.2%}" for name, score in batch.scores.items())
+    scores = "".join(
+        f", {name} {described(name, study.metrics[name]).told(value, gap='')}" for name, value in batch.scores.items()
+    )
     rows = [
         ("data", f"{sizes} examples"),
         ("batch", f"inputs {batch.inputs}, targets {batch.targets}"),

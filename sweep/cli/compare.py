@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli.console import DONE, Json, MaxDrop, MinAccuracy, Relative, UsageError, show, target_of
+from sweep.cli.console import DONE, AtLeast, AtMost, Json, MaxDrop, MinAccuracy, Relative, UsageError, show, target_of
 from sweep.cli.text import table
 
 
@@ -19,6 +19,8 @@ def compare(
     ],
     max_drop: MaxDrop = None,
     relative: Relative = False,
+    at_least: AtLeast = None,
+    at_most: AtMost = None,
     min_accuracy: MinAccuracy = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write compare.md, .png, .svg and .pdf there.")
@@ -36,7 +38,12 @@ def compare(
     from reports.compare.comparison import compare as compare_sweeps
     from reports.compare.summary import summary
 
-    comparison = compare_sweeps(sweeps, target=target_of(max_drop, min_accuracy, relative=relative))
+    comparison = compare_sweeps(
+        sweeps,
+        target=target_of(
+            max_drop=max_drop, min_accuracy=min_accuracy, at_least=at_least, at_most=at_most, relative=relative
+        ),
+    )
     paths = {} if out is None else compare_page.write_comparison(comparison, out)
     tables = (compare_page.sides_table(comparison), compare_page.levels_table(comparison))
     parts = [table(each.lines, right=set(each.right)) for each in tables]

@@ -2,14 +2,15 @@
 
 import json
 import os
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import typer
 
-from sweep.criteria import Target
+from sweep.criteria import Asked, Target
 
 DONE, ERROR, USAGE, SOME_FAILED, NO_MODEL, NOT_VERIFIED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
@@ -22,18 +23,28 @@ MaxDrop = Annotated[
     typer.Option(
         metavar="F",
         rich_help_panel=TARGET,
-        help="Target: at most this far below the reference's accuracy (0.01 is one point).",
+        help="Target: at most this much worse than the reference, in the metric's units (0.01: one point).",
     ),
 ]
 Relative = Annotated[
     bool,
     typer.Option(
-        "--relative", rich_help_panel=TARGET, help="--max-drop is a fraction of the reference's accuracy instead."
+        "--relative", rich_help_panel=TARGET, help="--max-drop is a fraction of the reference's value instead."
     ),
 ]
 MinAccuracy = Annotated[
     float | None,
-    typer.Option(metavar="F", rich_help_panel=TARGET, help="Target: at least this accuracy, as a fraction (0.97)."),
+    typer.Option(metavar="F", rich_help_panel=TARGET, help="The same as --at-least, for accuracy."),
+]
+AtLeast = Annotated[
+    float | None,
+    typer.Option(
+        metavar="F", rich_help_panel=TARGET, help="Target: the metric at least this, such as an accuracy of 0.97."
+    ),
+]
+AtMost = Annotated[
+    float | None,
+    typer.Option(metavar="F", rich_help_panel=TARGET, help="Target: the metric at most this, where lower is better."),
 ]
 
 DATA = "LCSWEEP_DATA"
@@ -66,18 +77,15 @@ class ByName(StrEnum):
     latency = "latency"
 
 
-def target_of(max_drop: float | None, min_accuracy: float | None, *, relative: bool) -> Target | None:
+def target_of(**asked: Unpack[Asked]) -> Target | None:
     """The target that the options give; None if they give none."""
-    if max_drop is None and min_accuracy is None:
-        if relative:
-            raise UsageError("--relative: expected --max-drop beside it")
-        return None
     try:
-        return Target(max_drop=max_drop, min_accuracy=min_accuracy, relative=relative)
+        return Target.of(**asked)
     except ValueError as error:
-        raise UsageError(
-            str(error).replace("max_drop", "--max-drop").replace("min_accuracy", "--min-accuracy")
-        ) from error
+        said = str(error)
+        for name in asked:
+            said = re.sub(rf"\b{name}\b", f"--{name.replace('_', '-')}", said)
+        raise UsageError(said) from error
 
 
 def use_data(folder: Path | None) -> None:

@@ -1,7 +1,6 @@
 """`lcsweep export`: copies a model out of a sweep."""
 
 import os
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -96,7 +95,7 @@ def export(
         if study is not None:
             raise UsageError("--study: expected --format lcz or onnx; dense weights are written without the study")
         dense = export_safetensors(root, record, out=out)
-        facts, words = asdict(dense), file_text.dense_folder(dense)
+        facts, words = dense.to_json(), file_text.dense_folder(dense)
     else:
         facts = _export_packed(root, record, out, study)
         words = file_text.packed_file(facts)

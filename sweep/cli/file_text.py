@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.cli.text import outputs_apart, parity, table
 from sweep.pick.size_and_speed import speed, times
+from sweep.store.claims import Claim, read_claim
 from sweep.store.job import label
+from sweep.store.metric import ACCURACY, Metric
 
 if TYPE_CHECKING:
     from sweep.pick.safetensors_export import DenseExport
@@ -28,11 +30,11 @@ def packed_file(facts: Facts) -> str:
     ]
     if "configuration" in info:
         rows.append(("made by", _made_by(info)))
-    if "val" in info and "accuracy" in info["val"]:
-        rows.append(("validation", _validation(info["val"], facts)))
+    if (claimed := read_claim(info)) is not None:
+        rows.append(("validation", _validation(claimed, facts)))
     rows += parity(facts)
     if "test" in facts:
-        rows.append(("test", f"{_accuracy(facts['test'])}, as measured before"))
+        rows.append(("test", f"{_on_test(facts['test'], info)}, as measured before"))
     if "macs" in facts:
         rows.append(("speed", speed(facts)))
     return table(rows, right=set())
@@ -44,7 +46,7 @@ def dense_folder(found: "DenseExport") -> str:
         ("folder", f"{found.folder}: model.safetensors, README.md"),
         ("weights", f"{found.bytes:,} bytes, {found.parameters:,} numbers; packed they take {found.packed_bytes:,}"),
         ("sha256", found.sha256),
-        ("validation", f"accuracy {found.accuracy:.2%} on {found.n} examples, as its record says"),
+        ("validation", f"{_told(found.val.metric, found.val.value)} on {found.val.n} examples, as its record says"),
     ]
     return table(rows, right=set())
 
@@ -63,11 +65,12 @@ def onnx_file(facts: Facts) -> str:
     if "parity" in facts:
         words = outputs_apart(facts["parity"])
         rows.append(("ONNX Runtime", words if claims["weights"] == "as packed" else f"{words}, before int8"))
-    if "val" in claims:
-        before = f"; packed model {facts['packed_val']['accuracy']:.2%}" if "packed_val" in facts else ""
-        rows.append(("validation", _validation(claims["val"], facts) + before))
+    if (claimed := read_claim(claims)) is not None:
+        packed, metric = facts.get("packed_val"), claimed.metric
+        before = f"; packed model {metric.told(packed[metric.name], gap='')}" if packed else ""
+        rows.append(("validation", _validation(claimed, facts) + before))
     if "test" in facts:
-        rows.append(("test", f"{_accuracy(facts['test'])}, the same as the packed model's"))
+        rows.append(("test", f"{_on_test(facts['test'], claims)}, the same as the packed model's"))
     if "macs" in facts and claims["weights"] == "as packed":
         rows.append(("speed", speed(facts)))
     return table(rows, right=set())
@@ -77,14 +80,21 @@ def _made_by(claims: Facts) -> str:
     return f"{claims['study']}, {claims['family']}: {label(claims['configuration'])} (job {claims['job']})"
 
 
-def _validation(claimed: Facts, facts: Facts) -> str:
-    """The accuracy that a file claims, and whether it was measured again."""
+def _validation(claimed: Claim, facts: Facts) -> str:
+    """What a file claims of validation, and whether it was measured again."""
     known = "verified" if "outputs" in facts else "as the file claims; --study STUDY verifies it"
-    return f"accuracy {float(claimed['accuracy']):.2%} on {claimed.get('n', '?')} examples, {known}"
+    n = "?" if claimed.n is None else claimed.n
+    return f"{_told(claimed.metric, claimed.value)} on {n} examples, {known}"
 
 
-def _accuracy(measured: Facts) -> str:
-    return f"accuracy {measured['accuracy']:.2%} on {measured['n']} examples"
+def _on_test(measured: Facts, info: Facts) -> str:
+    claimed = read_claim(info)
+    metric = ACCURACY if claimed is None else claimed.metric
+    return f"{_told(metric, measured[metric.name])} on {measured['n']} examples"
+
+
+def _told(metric: Metric, value: float) -> str:
+    return f"{metric.label} {metric.told(value, gap='')}"
 
 
 def _coded(sizes: Facts) -> str:

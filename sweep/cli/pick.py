@@ -1,7 +1,6 @@
 """`lcsweep pick`: chooses the model to deploy."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,8 @@ import typer
 from sweep.cli.console import (
     DONE,
     NO_MODEL,
+    AtLeast,
+    AtMost,
     ByName,
     DataFolder,
     Folder,
@@ -23,10 +24,10 @@ from sweep.cli.console import (
     target_of,
     use_data,
 )
-from sweep.cli.text import accuracy, in_seeds, parity, points, table, verdict
+from sweep.cli.text import in_seeds, measured, parity, table, verdict
 from sweep.criteria import NoTargetError
 from sweep.pick.choice import By
-from sweep.pick.picked import Alternative, Picked
+from sweep.pick.picked import Alternative, OnTest, Picked
 from sweep.pick.size_and_speed import speed, times
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
@@ -38,6 +39,8 @@ def pick(
     folder: Folder,
     max_drop: MaxDrop = None,
     relative: Relative = False,
+    at_least: AtLeast = None,
+    at_most: AtMost = None,
     min_accuracy: MinAccuracy = None,
     by: Annotated[
         ByName, typer.Option(help="What to minimise; latency only of models that lcsweep bench measured.")
@@ -60,9 +63,11 @@ def pick(
     use_data(data)
     root = remote.local(folder)
     manifest = read_manifest(root)
-    target = target_of(max_drop, min_accuracy, relative=relative)
+    target = target_of(
+        max_drop=max_drop, min_accuracy=min_accuracy, at_least=at_least, at_most=at_most, relative=relative
+    )
     if knee and (target is not None or confident):
-        raise UsageError("--knee: expected no target beside it, got --max-drop, --min-accuracy or --confident")
+        raise UsageError("--knee: expected no target beside it, got one, or --confident")
     target = None if knee else target or manifest.target
     if target is None and not knee:
         raise NoTargetError("pick")
@@ -75,8 +80,8 @@ def pick(
 
 
 def describe(picked: Picked, page: Path) -> str:
-    """The picked model in words: what it is, its size, its accuracy on validation and on test."""
-    test, size, speeds = picked.test, picked.artifact_bytes, picked.speed
+    """The picked model in words: what it is, its size, its metric on validation and on test."""
+    test, size, speeds, metric = picked.test, picked.artifact_bytes, picked.speed, picked.val.metric
     how = "by LC" if picked.method == "lc" else "by direct compression, untrained"
     whole = speeds["reference_bytes"]
     rows = [
@@ -88,12 +93,9 @@ def describe(picked: Picked, page: Path) -> str:
         ("MACs", f"{speeds['macs']:,} of the reference's {speeds['reference_macs']:,}{not_counted(picked.uncounted)}"),
         ("speed", speed(speeds)),
         *parity(picked.parity),
-        ("validation", f"{accuracy(picked.val)}{_by_seed(picked.accuracies)}"),
-        ("test", f"{accuracy(test)}; reference {test.reference_accuracy:.2%}"),
-        (
-            "test drop",
-            f"{points(test.drop)} (paired 95 % interval {100 * test.drop_low:.2f} to {100 * test.drop_high:.2f})",
-        ),
+        ("validation", f"{measured(picked.val)}{_by_seed(picked)}"),
+        ("test", f"{measured(test)}; reference {metric.told(test.reference_value, gap='')}"),
+        ("test drop" if metric.higher_is_better else "test rise", _change(test)),
         ("test split", f"{test.looks} models measured on it so far, the reference included"),
     ]
     if page.exists():
@@ -108,7 +110,11 @@ def _beside(picked: Picked) -> list[tuple[str, str]]:
         smaller, (known, of) = "next faster", picked.measured
         rows.append(("measured", f"{known} of {of} candidates; to measure others: lcsweep bench DIR --job ID"))
     if other := picked.next_smaller:
-        why = "meets it, but on too few seeds" if other.margin >= 0 else f"misses by {points(-other.margin)}"
+        why = (
+            "meets it, but on too few seeds"
+            if other.margin >= 0
+            else f"misses by {picked.val.metric.told_change(-other.margin)}"
+        )
         rows.append((smaller, f"{_other(other, picked.by)}: {why}, {in_seeds(other.seeds)}"))
     if picked.runner_up:
         rows.append(("runner-up", _other(picked.runner_up, picked.by)))
@@ -126,5 +132,14 @@ def _other(other: Alternative, by: By) -> str:
     return f"{other.family}: {label(other.configuration)}, {cost}"
 
 
-def _by_seed(accuracies: Sequence[float]) -> str:
-    return f"; by seed {', '.join(f'{each:.2%}' for each in accuracies)}" if len(accuracies) > 1 else ""
+def _change(test: OnTest) -> str:
+    """By how much the test split's value is worse than the reference's."""
+    scale, digits = (100, ".2f") if test.metric.fraction else (1, ".4g")
+    low, high = f"{scale * test.drop_low:{digits}}", f"{scale * test.drop_high:{digits}}"
+    return f"{test.metric.told_change(test.drop)} (paired 95 % interval {low} to {high})"
+
+
+def _by_seed(picked: Picked) -> str:
+    if len(picked.values) < 2:
+        return ""
+    return f"; by seed {', '.join(picked.val.metric.told(each, gap='') for each in picked.values)}"

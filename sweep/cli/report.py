@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli.console import DONE, ByName, Folder, Json, MaxDrop, MinAccuracy, Relative, show, target_of
+from sweep.cli.console import (
+    DONE,
+    AtLeast,
+    AtMost,
+    ByName,
+    Folder,
+    Json,
+    MaxDrop,
+    MinAccuracy,
+    Relative,
+    show,
+    target_of,
+)
 from sweep.cli.text import table
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
@@ -26,6 +38,8 @@ def report(
     folder: Folder,
     max_drop: MaxDrop = None,
     relative: Relative = False,
+    at_least: AtLeast = None,
+    at_most: AtMost = None,
     min_accuracy: MinAccuracy = None,
     by: Annotated[ByName, typer.Option(help="What the pick in the report minimises.")] = ByName.bytes,
     format: Annotated[
@@ -43,7 +57,12 @@ def report(
     """
     root = remote.local(folder)
     manifest = read_manifest(root)
-    target = target_of(max_drop, min_accuracy, relative=relative) or manifest.target
+    target = (
+        target_of(max_drop=max_drop, min_accuracy=min_accuracy, at_least=at_least, at_most=at_most, relative=relative)
+        or manifest.target
+    )
+    if target is not None:
+        target.check(manifest.metric)
     match format:
         case FormatName.html:
             from reports import write_report

@@ -14,6 +14,8 @@ from sweep.cli.console import (
     DONE,
     NO_MODEL,
     SOME_FAILED,
+    AtLeast,
+    AtMost,
     DataFolder,
     MaxDrop,
     MinAccuracy,
@@ -79,6 +81,8 @@ def run(
     ] = SearchName.grid,
     max_drop: MaxDrop = None,
     relative: Relative = False,
+    at_least: AtLeast = None,
+    at_most: AtMost = None,
     min_accuracy: MinAccuracy = None,
     trials: Annotated[
         int | None, typer.Option(rich_help_panel=SEARCH, min=1, metavar="N", help="Start at most N jobs.")
@@ -153,7 +157,9 @@ def run(
         out=out,
         workers=workers,
         search=search.value,
-        target=target_of(max_drop, min_accuracy, relative=relative),
+        target=target_of(
+            max_drop=max_drop, min_accuracy=min_accuracy, at_least=at_least, at_most=at_most, relative=relative
+        ),
         trials=trials,
         repeats=repeats,
         seed=seed,
@@ -199,7 +205,7 @@ def carry_out(
         say(line)
 
     def watch(search: "SweepSearch") -> Progress:
-        say(run_text.plan(search, workers=options.workers, target=sweep.target))
+        say(run_text.plan(search, workers=options.workers, target=sweep.target, metric=sweep.manifest.metric))
         return Progress(
             total=search.left(),
             workers=options.workers,

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweep.cli.text import count_jobs, describe_target, in_seeds, points, table
+from sweep.cli.text import count_jobs, describe_target, in_seeds, table
 from sweep.criteria import Target
 from sweep.execution.progress import duration
 from sweep.pick.choice import Choice
 from sweep.pick.size_and_speed import speed, times
 from sweep.store.job import label
 from sweep.store.manifest import Manifest
+from sweep.store.metric import Metric
 
 if TYPE_CHECKING:
     from sweep.prepare.estimate import Estimate
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
     from sweep.search.open import SweepSearch
 
 
-def plan(search: "SweepSearch", *, workers: int, target: Target | None) -> str:
+def plan(search: "SweepSearch", *, workers: int, target: Target | None, metric: Metric) -> str:
     """What a run is about to do, in a line."""
     what = str(search.plan.name)
     if search.plan.criteria is not None and target:
-        what = f"smallest model for {describe_target(target)}" + (" by TPE" if what == "tpe" else "")
+        what = f"smallest model for {describe_target(target, metric)}" + (" by TPE" if what == "tpe" else "")
     count, configurations = search.left(), len(search.plan.entries)
     to_run = f"{count_jobs(count)} to run" if count is not None else "jobs chosen as results come in"
     return f"{what}: {configurations:,} configurations, {search.known:,} results known, {to_run}, {workers} at a time"
@@ -38,27 +39,26 @@ def chosen(choice: Choice, manifest: Manifest) -> str:
     found = choice.candidate if choice.feasible else choice.unconfirmed or choice.candidate
     if found is None:
         return "no job is done, so there is no model to choose"
-    reference = manifest.reference
+    reference, metric = manifest.reference, manifest.metric
+    worst = "lowest" if metric.higher_is_better else "highest"
     size = f"{found.artifact_bytes:,} bytes ({times(found.artifact_bytes, reference.bytes)})"
-    seeds, mean, least = len(found.seeds), found.mean_value, min(found.scores)
-    over = f", mean of {seeds} seeds (lowest {least:.2%})" if seeds > 1 else ""
-    what = f"{found.family}: {found.label}, {size}, validation accuracy {mean:.2%}{over}"
+    seeds, mean, least = len(found.seeds), found.mean_value, found.metric.value(min(found.scores))
+    over = f", mean of {seeds} seeds ({worst} {metric.told(least, gap='')})" if seeds > 1 else ""
+    what = f"{found.family}: {found.label}, {size}, validation {metric.label} {metric.told(mean, gap='')}{over}"
     criteria = choice.criteria
     if choice.feasible:
         further = f", confirmed on {seeds - 1} further seeds" if criteria and criteria.confirm and seeds > 1 else ""
         known = {"macs": found.macs, "reference_macs": reference.macs}
         return f"smallest that meets the target: {what}{further}; speed: {speed(known)}"
     assert criteria is not None, "only a choice with a target can miss it"
+    aim = f"{metric.label} {metric.told(metric.value(criteria.threshold), gap='')}"
     if choice.unconfirmed:
         needed = 1 + criteria.confirm if criteria.confirm else criteria.repeats
         return (
-            f"no model is confirmed to meet the target, accuracy {criteria.threshold:.2%}; one meets it so far "
+            f"no model is confirmed to meet the target, {aim}; one meets it so far "
             f"{in_seeds(seeds)}, and {needed} or more are needed: {what}"
         )
-    return (
-        f"no model meets the target, accuracy {criteria.threshold:.2%}; the nearest misses it by "
-        f"{points(-choice.margin)}: {what}"
-    )
+    return f"no model meets the target, {aim}; the nearest misses it by {metric.told_change(-choice.margin)}: {what}"
 
 
 def outline(outline: "Outline", *, limit: int | None, aimed: bool) -> str:

@@ -7,13 +7,16 @@ from sweep.criteria import Target
 from sweep.pick.picked import Picked
 from sweep.search.summary import SearchSummary
 from sweep.store.manifest import Manifest
+from sweep.store.metric import Metric
 
 Facts = Mapping[str, Any]
 
 
 class Measured(Protocol):
-    """An accuracy that was measured on `n` examples, and its 95 % interval; fractions."""
+    """A metric that was measured on `n` examples, and its 95 % interval."""
 
+    @property
+    def metric(self) -> Metric: ...
     @property
     def value(self) -> float: ...
     @property
@@ -29,7 +32,7 @@ def reference(manifest: Manifest) -> str:
     model = manifest.reference
     return (
         f"{manifest.study}: the reference has {model.parameters:,} parameters, {model.bytes:,} bytes, "
-        f"{model.macs:,} multiply-accumulates (MACs{model.not_counted}), and validation {accuracy(model.val)}"
+        f"{model.macs:,} multiply-accumulates (MACs{model.not_counted}), and validation {measured(model.val)}"
     )
 
 
@@ -51,18 +54,22 @@ def verdict(picked: Picked) -> str:
     seeds = in_seeds(len(picked.seeds))
     if picked.target is None:
         return f"none: the knee of the front, on validation, {seeds}"
-    met = "meets" if picked.meets_target else f"MISSES by {points(-picked.margin)}"
+    metric = picked.val.metric
+    met = "meets" if picked.meets_target else f"MISSES by {metric.told_change(-picked.margin)}"
     bound = " with its 95 % bound" if picked.confident else ""
-    return f"{met}{bound}: {describe_target(picked.target)}, on validation, {seeds}"
+    return f"{met}{bound}: {describe_target(picked.target, metric)}, on validation, {seeds}"
 
 
-def describe_target(target: Target) -> str:
+def describe_target(target: Target, metric: Metric) -> str:
     """A target in words."""
+    change = "a drop" if metric.higher_is_better else "a rise"
     if target.max_drop is not None and target.relative:
-        return f"a drop of at most {target.max_drop:.2%} of the reference's accuracy"
+        return f"{change} of at most {target.max_drop:.2%} of the reference's {metric.label}"
     if target.max_drop is not None:
-        return f"a drop of at most {points(target.max_drop)}"
-    return f"an accuracy of at least {target.min_accuracy:.2%}"
+        return f"{change} of at most {metric.told_change(target.max_drop)}"
+    assert target.bound is not None
+    what = "an accuracy" if metric.label == "accuracy" else metric.label
+    return f"{what} of at {'most' if target.at_most is not None else 'least'} {metric.told(target.bound, gap='')}"
 
 
 def parity(facts: Facts) -> list[tuple[str, str]]:
@@ -77,15 +84,10 @@ def outputs_apart(difference: float) -> str:
     return f"outputs differ from torch's by at most {difference:.1e} of the largest"
 
 
-def accuracy(measured: Measured) -> str:
-    """An accuracy with its interval and its number of examples."""
-    interval = f"95 % interval {measured.low:.2%} to {measured.high:.2%}"
-    return f"accuracy {measured.value:.2%} ({interval}, {measured.n:,} examples)"
-
-
-def points(difference: float) -> str:
-    """A difference of accuracies in points: "%" could mean a part of either."""
-    return f"{100 * difference:.2f} points"
+def measured(found: Measured) -> str:
+    """A metric with its interval and its number of examples."""
+    value, low, high = (found.metric.told(each, gap="") for each in (found.value, found.low, found.high))
+    return f"{found.metric.label} {value} (95 % interval {low} to {high}, {found.n:,} examples)"
 
 
 def in_seeds(count: int) -> str:

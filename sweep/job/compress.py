@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lc_core.algorithm import LCState, deploy, run_lc
 from lc_core.file.artifact import Artifact, ArtifactError, encode, load, nominal_bytes
@@ -24,14 +24,16 @@ from lc_core.training.data import Source, Split
 from lc_core.training.loop import Loss, predict
 from sweep.job.checkpoint import Checkpoint, Checkpoints
 from sweep.job.context import JobContext
-from sweep.job.measure import drop, measure, scores, summary
+from sweep.job.evidence import Evidence, drop
+from sweep.job.measure import evidence, measure, summary
+from sweep.store.claims import claim
 from sweep.store.files import write_json, write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job, content_hash, versions
 from sweep.store.record import Done, Failure, Record, Score
 from sweep.store.staging import new_staging, publish
 from sweep.study import Data, Study
-from sweep.study.definition import logits_of
+from sweep.study.measure import logits_of
 from sweep.study.seeds import seed_all
 
 Progress = Callable[[dict[str, Any]], None]
@@ -105,7 +107,7 @@ def job_sizes(job: Job, context: JobContext) -> Sizes:
     """What is known of `job` before training."""
     weights = context.reference
     tasks = context.study.tasks(context.template, family=job.family, configuration=job.configuration)
-    size = nominal_bytes(tasks, weights, info=_info(job, context, accuracy=0.0))
+    size = nominal_bytes(tasks, weights, info=_info(job, context, value=0.0))
     macs = context.macs(tasks, [task.outline_or_dense() for task in tasks])
     return Sizes(size, macs, fixed=all(task.outline() is not None for task in tasks), plan=_plan_hash(tasks))
 
@@ -124,20 +126,20 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     for state in _states(job, model, tasks, context, begun):
         if due := state.step in wanted:
             deploy(compact, tasks, state, data=data.train, batch_size=schedule.batch_size, forward=study.forward)
-            measured.append(measure(compact, data.val, study=study))
+            measured.append(measure(compact, data.val, study=study, interval=not measured))
         facts = {"step": state.step, "mu": state.mu, "loss": state.loss, "gap": state.gap}
         latest = measured[-1].error
         steps.append(facts | {"val_error": latest if due else None})
         report({"step": state.step, "steps": state.steps, "gap": state.gap, "val_error": latest})
         kept.offer(state, steps, measured)
-    packed = encode(tasks, state.thetas, compact.state_dict(), info=_info(job, context, accuracy=measured[-1].value))
+    packed = encode(tasks, state.thetas, compact.state_dict(), info=_info(job, context, value=measured[-1].value))
     write_whole(staged / "model.lcz", packed)
-    artifact, right = _verified(staged / "model.lcz", context, claimed=measured[-1])
+    artifact, found = _verified(staged / "model.lcz", context, claimed=measured[-1])
     layers = layer_contents([task.governed for task in tasks], state.thetas, context.reference)
     write_json(staged / "diagnostics.json", {"steps": steps, "layers": layers})
     sizes = job_sizes(job, context)
-    expected, found = sizes.nominal_bytes, artifact.payload_bytes
-    assert found == expected if sizes.fixed else found <= expected, f"{expected} nominal bytes, {found} before zstd"
+    expected, size = sizes.nominal_bytes, artifact.payload_bytes
+    assert size == expected if sizes.fixed else size <= expected, f"{expected} nominal bytes, {size} before zstd"
     return Done(
         status="done",
         seconds=0.0,  # run_job sets it when all is done
@@ -149,8 +151,8 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
         artifact_bytes=len(packed),
         artifact_sha256=hashlib.sha256(packed).hexdigest(),
         macs=context.macs(tasks, state.thetas),
-        val=measured[-1],
-        drop=drop(context.reference_scores, right),
+        val=summary(found),
+        drop=drop(study.metric, context.reference_points, found[study.metric.name].points),
         direct=measured[0],
         gap=state.gap,
         epochs=state.epochs,
@@ -205,22 +207,23 @@ def training_data(study: Study, data: Data, reference: nn.Module) -> tuple[Sourc
     return Split(study.augment(train.inputs) if study.augment else train.inputs, targets), loss
 
 
-def _verified(path: Path, context: JobContext, *, claimed: Score) -> tuple[Artifact, Tensor]:
-    """The packed file, read back from the disk into a new model, and the accuracy on each validation example.
+def _verified(path: Path, context: JobContext, *, claimed: Score) -> tuple[Artifact, dict[str, Evidence]]:
+    """The packed file, read back from the disk into a new model, and what that measures on validation.
 
     Raises:
         ArtifactError: it does not measure what the model measured that it was made from.
     """
     model = context.build_model()
     artifact = load(path, model)
-    right = scores(model, context.data.val, study=context.study)
-    found = summary(right)
-    if found != claimed:
-        raise ArtifactError(f"the packed file measures {found}, the model that it was made from {claimed}")
-    return artifact, right["accuracy"]
+    found = evidence(model, context.data.val, study=context.study)
+    values = {name: each.value for name, each in found.items()}
+    before = {claimed.metric.name: claimed.value} | claimed.metrics
+    if values != before:
+        raise ArtifactError(f"the packed file measures {values}, the model that it was made from {before}")
+    return artifact, found
 
 
-def _info(job: Job, context: JobContext, *, accuracy: float) -> dict[str, Any]:
+def _info(job: Job, context: JobContext, *, value: float) -> dict[str, Any]:
     """What a packed file says of its model. Its JSON has the same length before training as after."""
     return {
         "study": context.study.name,
@@ -229,7 +232,7 @@ def _info(job: Job, context: JobContext, *, accuracy: float) -> dict[str, Any]:
         "family": job.family,
         "configuration": job.configuration,
         "input_shape": context.input_shape,
-        "val": {"accuracy": f"{accuracy:.17f}", "n": len(context.data.val)},
+        "val": claim(context.study.metric, value, n=len(context.data.val)),
     }
 
 

@@ -21,7 +21,8 @@ from lc_core.task import CompressionTask
 from lc_core.training.data import Split, first_inputs
 from lc_core.training.loop import STATISTICS, batch_norms
 from lc_core.training.nest import Nest, map_nest
-from sweep.job.measure import scores
+from sweep.job.evidence import Points
+from sweep.job.measure import evidence
 from sweep.job.measured_steps import measured_steps
 from sweep.store.folder import SweepFolder
 from sweep.study import Data, Study
@@ -81,11 +82,11 @@ class JobContext:
         )
 
     @functools.cached_property
-    def reference_scores(self) -> Tensor:
-        """The reference's accuracy on each example of the validation split, float64 (n,)."""
+    def reference_points(self) -> Points:
+        """What the interval of the reference's metric on the validation split is computed from."""
         model = self.build_model()
         model.load_state_dict(self.reference)
-        return scores(model, self.data.val, study=self.study)["accuracy"]
+        return evidence(model, self.data.val, study=self.study)[self.study.metric.name].points
 
     def build_model(self) -> nn.Module:
         """An untrained model on the context's device."""

@@ -1,64 +1,50 @@
 """What a model scores on a split."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from lc_core.training.data import Source
 from lc_core.training.loop import DivergedError, predictions
-from lc_core.training.nest import leaves, told_of
-from sweep.intervals import paired_drop, wilson
-from sweep.store.record import Drop, Score
+from lc_core.training.nest import Nest, joined, leaves
+from sweep.job.evidence import Evidence, rows_of
+from sweep.store.record import Score
 from sweep.study import Study
+from sweep.study.measure import described
 
 
-def measure(model: nn.Module, split: Source, *, study: Study) -> Score:
-    """The study's metrics of `model` on `split`, n, and the 95 % interval of the accuracy.
+def measure(model: nn.Module, split: Source, *, study: Study, interval: bool = True) -> Score:
+    """The study's metrics of `model` on `split`, n, and the 95 % interval of the first.
+
+    Without `interval`, a metric that needs a bootstrap has its value alone, as both ends.
 
     Raises:
         DivergedError: an output is NaN or infinite.
+        ValueError: a metric's function gave something else than it should.
     """
-    return summary(scores(model, split, study=study))
+    return summary(evidence(model, split, study=study), interval=interval)
 
 
-def summary(found: dict[str, Tensor]) -> Score:
-    """The same, from scores that were computed before."""
-    means = {name: float(score.mean()) for name, score in found.items()}
-    value, n = means.pop("accuracy"), len(found["accuracy"])
-    low, high = wilson(value, n=n)
-    return Score(value=value, metrics=means, n=n, low=low, high=high)
+def summary(found: dict[str, Evidence], *, interval: bool = True) -> Score:
+    """The same, from what was computed before."""
+    values = {name: each.value for name, each in found.items()}
+    first = next(iter(found.values()))
+    value = values.pop(first.metric.name)
+    low, high = first.interval() if interval or first.measure.per_example else (value, value)
+    return Score(value=value, metrics=values, n=first.n, low=low, high=high, metric=first.metric)
 
 
-def scores(model: nn.Module, split: Source, *, study: Study) -> dict[str, Tensor]:
-    """Metric -> its score of each example of `split`, float64 (n,). DivergedError as `measure`."""
-    found: dict[str, list[Tensor]] = {name: [] for name in study.metrics}
+def evidence(model: nn.Module, split: Source, *, study: Study) -> dict[str, Evidence]:
+    """What each metric is computed from, by name, in the study's order. Errors as `measure`."""
+    measures, n = study.measures, 0
+    found: dict[str, list[Nest]] = {name: [] for name in measures}
     for outputs, targets in predictions(model, split, forward=study.forward):
         if not all(bool(torch.isfinite(leaf).all()) for leaf in leaves(outputs) if isinstance(leaf, Tensor)):
             raise DivergedError("the model's outputs hold NaN or infinity")
-        n = len(next(leaves(targets)))
-        for name, metric in study.metrics.items():
-            found[name].append(checked(name, metric(outputs, targets), n))
-    return {name: torch.cat(parts) for name, parts in found.items()}
-
-
-def drop(reference: Tensor, found: Tensor) -> Drop:
-    """From scores `reference` (n,) to `found` (n,) on the same examples: the drop of their mean, its 95 % interval."""
-    change = reference - found
-    lost, won = float(change.clamp(min=0).sum()), float((-change).clamp(min=0).sum())
-    low, high = paired_drop(lost, won, n=len(change))
-    return Drop(drop=(lost - won) / len(change), low=low, high=high)
-
-
-def checked(name: str, score: Any, n: int) -> Tensor:
-    """What the metric of this name gave for `n` examples, as float64 (n,). ValueError unless each is in [0, 1]."""
-    if not isinstance(score, Tensor) or tuple(score.shape) != (n,):
-        raise ValueError(
-            f"metric {name!r}: expected a score for each of {n} examples, a tensor of shape ({n},), got "
-            f"{told_of(score)}"
-        )
-    exact = score.double()
-    if not bool(((exact >= 0) & (exact <= 1)).all()):  # NaN too
-        low, high = float(exact.min()), float(exact.max())
-        raise ValueError(f"metric {name!r}: expected scores in [0, 1], got {low:g} to {high:g}")
-    return exact
+        count = len(next(leaves(targets)))
+        n += count
+        for name, each in measures.items():
+            found[name].append(rows_of(name, each, outputs, targets, n=count))
+    return {
+        name: Evidence(described(name, study.metrics[name]), each, n, joined(found[name]))
+        for name, each in measures.items()
+    }

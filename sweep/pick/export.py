@@ -10,9 +10,10 @@ from lc_core.onnx.build import build, decoded_at_run, parity
 from lc_core.onnx.file import OnnxFile, Runtime, seal
 from lc_core.onnx.int8 import Int8, quantized
 from sweep.job.context import settle_process
-from sweep.job.measure import measure, scores
+from sweep.job.measure import measure
 from sweep.pick.size_and_speed import speed_facts
-from sweep.pick.verify import EXAMPLES, one_tensor, open_study, same_study, verify_accuracy, verify_record
+from sweep.pick.verify import EXAMPLES, one_tensor, open_study, same_on_test, same_study, verify_claim, verify_record
+from sweep.store.claims import claim
 from sweep.store.fields import to_json
 from sweep.store.files import read_optional, sha256_of, write_new
 from sweep.store.folder import SweepFolder
@@ -29,8 +30,8 @@ def export_onnx(
 ) -> dict[str, Any]:
     """Writes the model of a job of the sweep in `root` as the ONNX file `out`; returns what was measured of it.
 
-    First it verifies the packed file. Then it compares ONNX Runtime's outputs with torch's, and measures the accuracy
-    on validation with ONNX Runtime: the file states that accuracy.
+    First it verifies the packed file. Then it compares ONNX Runtime's outputs with torch's, and measures the metric
+    on validation with ONNX Runtime: the file states it.
 
     Args:
         root: the sweep's folder.
@@ -66,7 +67,7 @@ def export_onnx(
     claims = {name: artifact.info[name] for name in copied} | {
         "weights": "as packed" if int8 is None else f"int8, {int8}",
         "packed_sha256": record.artifact_sha256,
-        "val": {"accuracy": f"{found.value:.17f}", "n": found.n},
+        "val": claim(found.metric, found.value, n=found.n),
     }
     sealed = seal(made, claims)
     write_new(out, sealed)
@@ -78,9 +79,9 @@ def export_onnx(
 def verify_onnx(path: Path, *, study_reference: str | None, user_folder: str) -> dict[str, Any]:
     """Verifies an ONNX file and returns what it holds: its bytes, its hash, and that ONNX Runtime runs it.
 
-    With a study, its accuracy on validation is measured again. Where the packed file that it was made from is found
+    With a study, its metric on validation is measured again. Where the packed file that it was made from is found
     (beside it under the same name, or in that study's sweep in the user's folder), the outputs are compared, and so is
-    the accuracy on the test split if that was measured before.
+    the metric on the test split if that was measured before.
 
     Raises:
         ArtifactError: the file is damaged, or measures something else than it claims.
@@ -94,7 +95,7 @@ def verify_onnx(path: Path, *, study_reference: str | None, user_folder: str) ->
     if study_reference is None:
         return facts | {"output_shape": list(runtime(runtime.example(2, *shape)).shape[1:])}
     study, data = same_study(file.claims, path=path, study_reference=study_reference, user_folder=user_folder)
-    found = verify_accuracy(path, runtime, file.claims["val"], study, data, who="ONNX Runtime ")
+    found = verify_claim(path, runtime, file.claims, study, data, who="ONNX Runtime ")
     return (
         facts | {"val": to_json(found), "outputs": "as claimed"} | _against_packed(path, file, study, data, user_folder)
     )
@@ -126,12 +127,7 @@ def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_f
     known = read_optional(folder.test / f"{digest}.json")
     if known is None:
         return facts
-    accuracy = float(scores(Runtime(file.data), data.test, study=study)["accuracy"].mean())
-    if accuracy != known["accuracy"]:
-        raise ArtifactError(
-            f"{path}: the packed model's test accuracy is {known['accuracy']:.6f}, ONNX Runtime measures {accuracy:.6f}"
-        )
-    return facts | {"test": {"accuracy": accuracy, "n": known["n"]}}
+    return facts | {"test": same_on_test(path, Runtime(file.data), known, study, data)}
 
 
 def _described(path: Path, file: OnnxFile) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from sweep.pick.size_and_speed import speed_facts
 from sweep.store.fields import Unfit, from_json, to_json
 from sweep.store.files import StoreError, read_optional
 from sweep.store.folder import SweepFolder
+from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Done, Score
 
 
@@ -45,19 +46,21 @@ class Alternative:
 
 @dataclass(frozen=True, kw_only=True)
 class OnTest:
-    """What a file's model measures on the test split: accuracies and drops are fractions, intervals 95 %.
+    """What a file's model measures on the test split, in the metric's units; intervals are of 95 %.
 
     Attributes:
         id: the job.
         n: examples.
         finished: when it was measured; ISO 8601, UTC.
-        drop: from the reference's accuracy, on the same examples.
+        value: JSON holds it under the metric's name, as "accuracy".
+        drop: from the reference's value, on the same examples.
+        reference_value: JSON holds it as "reference_accuracy", or with the metric's name likewise.
         looks: how many models of the sweep have been measured on the test split so far.
     """
 
     id: str
     artifact_sha256: str
-    accuracy: float
+    value: float
     n: int
     low: float
     high: float
@@ -65,12 +68,14 @@ class OnTest:
     drop: float
     drop_low: float
     drop_high: float
-    reference_accuracy: float
+    reference_value: float
     looks: int
+    metric: Metric = ACCURACY
 
-    @property
-    def value(self) -> float:
-        return self.accuracy
+    def to_json(self) -> dict[str, Any]:
+        """What pick.json holds of it; the metric is that of "val" there."""
+        names = {"value": self.metric.name, "reference_value": f"reference_{self.metric.name}"}
+        return {names.get(name, name): value for name, value in asdict(self).items() if name != "metric"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +84,8 @@ class Picked:
 
     Attributes:
         id: the job whose file is exported. `artifact_bytes`, `artifact_sha256` and `val` are of that file.
-        seeds: of all jobs of the configuration, like `accuracies`.
+        seeds: of all jobs of the configuration, like `values`.
+        values: of the metric, unrounded. JSON holds those of the accuracy as "accuracies".
         margin: 0 or more meets the target. JSON holds it as "shortfall", which is 0 there.
         target: None for a pick at the knee of the front.
         confident: whether the 95 % bounds had to meet the target too.
@@ -101,7 +107,7 @@ class Picked:
     artifact_sha256: str
     val: Score
     seeds: tuple[int, ...]
-    accuracies: tuple[float, ...]
+    values: tuple[float, ...]
     meets_target: bool
     margin: float
     target: Target | None
@@ -138,7 +144,9 @@ class Picked:
                 case "val":
                     data[name] = to_json(value)
                 case "test":
-                    data[name] = asdict(value)
+                    data[name] = value.to_json()
+                case "values":
+                    data["accuracies" if self.val.metric == ACCURACY else name] = list(value)
                 case _:
                     data[name] = list(value) if isinstance(value, tuple) else value
         return data
@@ -151,14 +159,19 @@ class Picked:
             Unfit: a field is missing or of another type.
         """
         speed = ("macs", "reference_macs", "reference_bytes", "latency", "faster")
-        made = _with_margin(data) | {
+        metric = _metric_of(data)
+        values = "accuracies" if metric == ACCURACY else "values"
+        named = {"values" if name == values else name: value for name, value in data.items()}
+        made = _with_margin(named) | {
             "target": data.get("target") or None,
             "runner_up": _with_margin(data.get("runner_up")),
             "next_smaller": _with_margin(data.get("next_smaller")),
             "speed": {name: data[name] for name in speed if name in data},
             "parity": {name: data[name] for name in ("parity", "no_parity") if name in data},
         }
-        lists = [name for name in ("seeds", "accuracies", "measured", "uncounted") if isinstance(made.get(name), list)]
+        if "test" in data:
+            made["test"] = _with_value(data["test"], metric)
+        lists = [name for name in ("seeds", "values", "measured", "uncounted") if isinstance(made.get(name), list)]
         return from_json(Picked, made | {name: tuple(made[name]) for name in lists})
 
 
@@ -171,6 +184,21 @@ def read_picked(folder: SweepFolder) -> Picked | None:
         return Picked.from_json(data)
     except Unfit as error:
         raise StoreError(f"{folder.pick}: {error}; run lcsweep pick again") from None
+
+
+def _metric_of(data: Mapping[str, Any]) -> Metric:
+    """What the pick was scored by; Unfit where it is damaged."""
+    val = data.get("val")
+    found = val.get("metric") if isinstance(val, Mapping) else None
+    return from_json(Metric, found) if isinstance(found, Mapping) else ACCURACY
+
+
+def _with_value(test: Any, metric: Metric) -> Any:
+    """JSON data of `OnTest` with the names of its fields."""
+    if not isinstance(test, Mapping):
+        return test
+    names = {metric.name: "value", f"reference_{metric.name}": "reference_value"}
+    return {names.get(name, name): value for name, value in test.items()} | {"metric": to_json(metric)}
 
 
 def _with_shortfall(other: Alternative | None) -> dict[str, Any] | None:

@@ -35,6 +35,8 @@ def pick_model(
     """
     folder, manifest, records = SweepFolder(root), read_manifest(root), read_records(root)
     found = candidates(records)
+    if target is not None:
+        target.check(manifest.metric)
     choice = chosen(found, manifest, target=target, by=by, confident=confident)
     best = _pickable(choice, manifest, root=root, target=target, confident=confident)
     record = next(record for record in finished(records) if record.id == best.best_id)
@@ -50,7 +52,7 @@ def pick_model(
         artifact_sha256=record.artifact_sha256,
         val=record.val,
         seeds=best.seeds,
-        accuracies=best.values,
+        values=best.values,
         meets_target=choice.feasible,
         margin=choice.margin,
         target=target,

@@ -5,17 +5,20 @@ import json
 import os
 import shutil
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 
 from lc_core.file.artifact import ArtifactError, read
 from sweep.pick.size_and_speed import times
+from sweep.store.fields import to_json
 from sweep.store.files import StoreError, read_optional, sha256_of, write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import Manifest, Reference, read_manifest
-from sweep.store.record import Done
+from sweep.store.metric import Metric
+from sweep.store.record import Done, Score
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
 
@@ -29,10 +32,8 @@ class DenseExport:
         sha256: of it.
         packed_bytes: of the packed file that it was made from.
         parameters: numbers in it, those of buffers too.
-        accuracy: on the validation split, of `n` examples.
-        low: lower end of its 95 % interval.
-        high: upper end of it.
-        tested: whether the card states the accuracy on the test split too.
+        val: on the validation split, as the record has it.
+        tested: whether the card states the test split's too.
     """
 
     folder: str
@@ -40,11 +41,14 @@ class DenseExport:
     sha256: str
     packed_bytes: int
     parameters: int
-    accuracy: float
-    n: int
-    low: float
-    high: float
+    val: Score
     tested: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name, those of `val` among them."""
+        names = ("folder", "bytes", "sha256", "packed_bytes", "parameters")
+        facts = {name: getattr(self, name) for name in names}
+        return facts | to_json(replace(self.val, metrics={})) | {"tested": self.tested}
 
 
 def export_safetensors(root: Path, record: Done, *, out: Path) -> DenseExport:
@@ -72,25 +76,24 @@ def export_safetensors(root: Path, record: Done, *, out: Path) -> DenseExport:
         sha256=hashlib.sha256(dense).hexdigest(),
         packed_bytes=record.artifact_bytes,
         parameters=sum(tensor.numel() for tensor in weights.values()),
-        accuracy=record.val.value,
-        n=record.val.n,
-        low=record.val.low,
-        high=record.val.high,
+        val=record.val,
         tested=test is not None,
     )
-    tested = None if test is None else _accuracy(test["accuracy"], test["low"], test["high"], test["n"])
+    metric = record.val.metric
+    tested = None if test is None else _measured(metric, test[metric.name], test["low"], test["high"], test["n"])
     card = model_card(exported, record, manifest, tested=tested)
     _publish(out, {WEIGHTS: dense, CARD: card.encode()})
     return exported
 
 
 def model_card(exported: DenseExport, record: Done, manifest: Manifest, *, tested: str | None) -> str:
-    """The card, with the YAML that Hugging Face reads at its head. `tested` says the accuracy on the test split."""
+    """The card, with the YAML that Hugging Face reads at its head. `tested` says what the test split gave."""
     how = "the learning-compression algorithm" if record.method == "lc" else "direct compression, without training"
     what = " ".join(f"{record.family}: {record.label}".split())
     reference = manifest.reference
     imported, called = ("from lc_core import fold\n", "fold(model)\n") if reference.folded else ("", "")
-    validation = _accuracy(exported.accuracy, exported.low, exported.high, exported.n)
+    val = exported.val
+    validation = _measured(val.metric, val.value, val.low, val.high, val.n)
     return f"""---
 library_name: pytorch
 tags:
@@ -98,7 +101,7 @@ tags:
 - {json.dumps("lcsweep")}
 - {json.dumps(" ".join(record.family.split()))}
 metrics:
-- accuracy
+- {val.metric.name if val.metric.name == "accuracy" else json.dumps(val.metric.name)}
 model_name: {json.dumps(f"{manifest.study}, {what}")}
 ---
 
@@ -110,7 +113,7 @@ The network of the study `{manifest.study}`, compressed by {how} (`{what}`, job 
 | | |
 | --- | --- |
 | base model | the reference of `{manifest.study}` ({manifest.reference_study}): {reference.parameters:,} parameters, \
-validation accuracy {reference.val.value:.2%} |
+validation {val.metric.label} {val.metric.told(reference.val.value, gap="")} |
 | packed file | {record.artifact_bytes:,} bytes, {times(record.artifact_bytes, record.reference_bytes)} than the \
 reference's {record.reference_bytes:,} (SHA-256 `{record.artifact_sha256}`) |
 | this file | {exported.bytes:,} bytes |
@@ -137,8 +140,9 @@ def _folding(reference: Reference) -> str:
     return f"\nIt computes weights by {by}; `fold` makes them plain parameters, as this file has them." if by else ""
 
 
-def _accuracy(accuracy: float, low: float, high: float, n: int) -> str:
-    return f"accuracy {accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, n = {n:,})"
+def _measured(metric: Metric, value: float, low: float, high: float, n: int) -> str:
+    what, least, most = (metric.told(each, gap="") for each in (value, low, high))
+    return f"{metric.label} {what} (95 % interval {least} to {most}, n = {n:,})"
 
 
 def _publish(out: Path, files: dict[str, bytes]) -> None:

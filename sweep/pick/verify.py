@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from lc_core.file.entropy import coded_sizes
 from lc_core.onnx import has_onnx
 from lc_core.structure.surgery import StructureError
 from lc_core.training.data import Source, call, first_inputs
-from sweep.intervals import wilson
 from sweep.job.context import settle_process
-from sweep.job.measure import drop, measure, scores
+from sweep.job.evidence import Points, drop
+from sweep.job.measure import evidence, measure, summary
 from sweep.pick.picked import OnTest
 from sweep.pick.size_and_speed import speed_facts
+from sweep.store.claims import read_claim
 from sweep.store.files import read_optional, sha256_of, write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
+from sweep.store.metric import Metric
 from sweep.store.record import Done, Score
 from sweep.store.records import read_job
 from sweep.study import Data, Study
@@ -37,9 +40,9 @@ EXAMPLES = 1000
 def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict[str, Any]:
     """Verifies a packed file and returns what it holds: its bytes, its hash, and that it decodes.
 
-    With a study, its accuracy on validation is measured again and, if the extra `onnx` is installed, ONNX Runtime's
+    With a study, its metric on validation is measured again and, if the extra `onnx` is installed, ONNX Runtime's
     outputs are compared with torch's. For the file of a job (in its sweep's folder, or of that study's sweep in the
-    user's folder), the accuracy on the test split is measured again if it was measured before, and what `lcsweep bench`
+    user's folder), the metric on the test split is measured again if it was measured before, and what `lcsweep bench`
     found is returned too.
 
     Raises:
@@ -57,7 +60,7 @@ def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict
 
 
 def _known(path: Path, digest: str, job_id: str, study: Study, data: Data, *, user_folder: str) -> dict[str, Any]:
-    """What a sweep knows of a job's file: its latency, and its test accuracy, which is measured again."""
+    """What a sweep knows of a job's file: its latency, and its metric on test, which is measured again."""
     facts: dict[str, Any] = {}
     roots = [*path.resolve().parents[2:3], Path(user_folder, "runs", study.name)]
     for folder in (SweepFolder(root) for root in roots if SweepFolder(root).manifest.is_file()):
@@ -67,15 +70,25 @@ def _known(path: Path, digest: str, job_id: str, study: Study, data: Data, *, us
         known = read_optional(folder.test / f"{digest}.json")
         if known is not None:
             model, _ = _model(path, study)
-            accuracy = float(scores(model, data.test, study=study)["accuracy"].mean())
-            if accuracy != known["accuracy"]:
-                raise ArtifactError(
-                    f"{path}: its sweep says a test accuracy of {known['accuracy']:.6f}, it measures {accuracy:.6f}"
-                )
-            facts["test"] = {"accuracy": accuracy, "n": known["n"]}
+            facts["test"] = same_on_test(path, model, known, study, data)
         if facts:
             break
     return facts
+
+
+def same_on_test(path: Path, model: nn.Module, known: Mapping[str, Any], study: Study, data: Data) -> dict[str, Any]:
+    """What the model in `path` measures on the test split. ArtifactError unless that is what is `known` of it.
+
+    A metric that is no share of examples may differ in its fifth digit: ONNX Runtime's outputs are not torch's to the
+    last bit.
+    """
+    metric = study.metric
+    value = evidence(model, data.test, study=study)[metric.name].value
+    same = value == known[metric.name] if metric.fraction else math.isclose(value, known[metric.name], rel_tol=1e-4)
+    if not same:
+        before, now = metric.told_exactly(known[metric.name]), metric.told_exactly(value)
+        raise ArtifactError(f"{path}: its sweep says a test {metric.label} of {before}, it measures {now}")
+    return {metric.name: value, "n": known["n"]}
 
 
 def verify_parity(artifact: Artifact, study: Study, data: Data) -> dict[str, Any]:
@@ -131,25 +144,25 @@ def describe(path: Path, artifact: Artifact) -> dict[str, Any]:
 
 
 def verify_outputs(path: Path, study: Study, data: Data) -> None:
-    """ArtifactError unless the file, loaded into the study's model, has the validation accuracy that it claims."""
+    """ArtifactError unless the file, loaded into the study's model, measures on validation what it claims."""
     model, artifact = _model(path, study)
-    claimed = artifact.info.get("val")
+    verify_claim(path, model, artifact.info, study, data)
+
+
+def verify_claim(
+    path: Path, model: nn.Module, info: Mapping[str, Any], study: Study, data: Data, *, who: str = ""
+) -> Score:
+    """What the model in `path`, run by `who`, measures on validation. ArtifactError unless its `info` claims that."""
+    metric, claimed = study.metric, read_claim(info)
     if claimed is None:
         raise ArtifactError(
-            f"{path}: claims no validation accuracy, so there is nothing to verify (is it a reference?)"
+            f"{path}: claims no validation {metric.label}, so there is nothing to verify (is it a reference?)"
         )
-    verify_accuracy(path, model, claimed, study, data)
-
-
-def verify_accuracy(
-    path: Path, model: nn.Module, claimed: Mapping[str, Any], study: Study, data: Data, *, who: str = ""
-) -> Score:
-    """What the model in `path`, run by `who`, measures on validation. ArtifactError unless that is what it claims."""
     found = measure(model, data.val, study=study)
-    if found.n != claimed["n"] or f"{found.value:.17f}" != claimed["accuracy"]:
+    if (found.n, metric, metric.exact(found.value)) != (claimed.n, claimed.metric, claimed.exact):
         raise ArtifactError(
-            f"{path}: claims validation accuracy {float(claimed['accuracy']):.6f} on {claimed['n']} examples, "
-            f"{who}measures {found.value:.6f} on {found.n}"
+            f"{path}: claims validation {claimed.metric.label} {claimed.metric.told_exactly(claimed.value)} on "
+            f"{claimed.n} examples, {who}measures {metric.told_exactly(found.value)} on {found.n}"
         )
     return found
 
@@ -189,21 +202,31 @@ def open_study(root: Path, *, study_reference: StudySource | None, user_folder: 
 
 
 def look_at_test(job_id: str, folder: SweepFolder, study: Study, data: Data) -> OnTest:
-    """The accuracy of a job's file on the test split and its drop from the reference's, with 95 % intervals.
+    """What a job's file measures on the test split and its drop from the reference's, with 95 % intervals.
 
     Each file is measured once, and what was measured is kept.
     """
     reference = _look("reference", folder.reference, folder, study, data)
     found = _look(job_id, folder.artifact(job_id), folder, study, data)
-    change = drop(torch.tensor(reference["scores"]).double(), torch.tensor(found["scores"]).double())
+    metric = study.metric
+    change = drop(metric, _points(reference, metric), _points(found, metric))
     return OnTest(
-        **{key: value for key, value in found.items() if key != "scores"},
+        **{key: found[key] for key in ("id", "artifact_sha256", "n", "low", "high", "finished")},
+        value=found[metric.name],
         drop=change.drop,
         drop_low=change.low,
         drop_high=change.high,
-        reference_accuracy=reference["accuracy"],
+        reference_value=reference[metric.name],
         looks=len(list(folder.test.glob("*.json"))),
+        metric=metric,
     )
+
+
+def _points(look: Mapping[str, Any], metric: Metric) -> Points:
+    """What was kept of a look at the test split for the interval of a drop."""
+    resampled = "resampled" in look
+    points = [math.nan if value is None else value for value in look["resampled" if resampled else "scores"]]
+    return Points(look[metric.name], torch.tensor(points).double(), resampled=resampled)
 
 
 def _look(job_id: str, path: Path, folder: SweepFolder, study: Study, data: Data) -> dict[str, Any]:
@@ -213,18 +236,19 @@ def _look(job_id: str, path: Path, folder: SweepFolder, study: Study, data: Data
     if known is not None:
         return known
     model, _ = _model(path, study)
-    right = scores(model, data.test, study=study)["accuracy"]
-    accuracy = float(right.mean())
-    low, high = wilson(accuracy, n=len(right))
+    all_found = evidence(model, data.test, study=study)
+    points, score = all_found[study.metric.name].points, summary(all_found)
     found = {
         "id": job_id,
         "artifact_sha256": digest,
-        "accuracy": accuracy,
-        "n": len(right),
-        "low": low,
-        "high": high,
+        score.metric.name: score.value,
+        "n": score.n,
+        "low": score.low,
+        "high": score.high,
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "scores": right.tolist(),
+        "resampled" if points.resampled else "scores": [
+            value if math.isfinite(value) else None for value in points.points.tolist()
+        ],
     }
     write_json(kept, found)
     return found

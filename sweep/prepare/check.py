@@ -20,8 +20,8 @@ from lc_core.structure.coverage import Coverage, coverage
 from lc_core.structure.folding import fold
 from lc_core.task import CompressionTask
 from lc_core.training.data import first_inputs
-from lc_core.training.nest import Nest, leaves, map_nest, told_of
-from sweep.job.measure import checked
+from lc_core.training.nest import Nest, leaves, told_of
+from sweep.prepare.check_metrics import check_metric, wanted_examples
 from sweep.store.job import Configuration
 from sweep.study import Data, Study, check_levels
 from sweep.study.errors import StudyError, users_code
@@ -39,7 +39,7 @@ class Batch:
         targets: likewise.
         outputs: likewise.
         loss: of the model as it is.
-        scores: metric -> its mean over one batch of validation.
+        scores: metric -> its value on the first examples of validation.
     """
 
     inputs: str
@@ -166,30 +166,13 @@ def _check_gradients(study: Study, model: nn.Module, ends: Sequence[End]) -> Non
 
 @torch.no_grad()
 def _scores(study: Study, data: Data, model: nn.Module) -> dict[str, float]:
-    """The mean of each metric over one validation batch. A metric must score each example by itself."""
+    """Each metric of the first examples of validation."""
     with _calls(study, "load_data", "reading a validation batch"):
-        inputs, targets = next(data.val.parts(study.schedule.batch_size))
+        inputs, targets = next(data.val.parts(wanted_examples(study)))
     with _calls(study, "forward", f"the model in evaluation mode, of inputs {told_of(inputs)}"):
         outputs = study.forward(model.eval(), inputs)
     n = len(next(leaves(targets)))
-    half, found = (n + 1) // 2, {}
-    for name, metric in study.metrics.items():
-        what = f"metric {name!r}"
-        with _calls(study, what, f"outputs {told_of(outputs)} and targets {told_of(targets)}"):
-            score = metric(outputs, targets)
-        try:
-            score = checked(name, score, n)
-        except ValueError as error:
-            raise StudyError(f"study {study.name}: {error}") from error
-        with _calls(study, what, "half of the batch"):
-            first = checked(name, metric(*_rows((outputs, targets), n, half)), half)
-        if not torch.equal(first, score[:half]):
-            raise StudyError(
-                f"study {study.name}: {what}: expected the score of an example to depend on that example alone, got "
-                "other scores for half of the batch"
-            )
-        found[name] = float(score.mean())
-    return found
+    return {name: check_metric(study, name, outputs, targets, n) for name in study.metrics}
 
 
 def _check_families(study: Study, model: nn.Module, ends: Sequence[End]) -> Iterator[Ends]:
@@ -241,11 +224,6 @@ def _ends(study: Study, model: nn.Module) -> list[End]:
 
 def _numbers(task: CompressionTask) -> int:
     return sum(torch.Size(shape).numel() for shape in task.governed.shapes)
-
-
-def _rows(nest: Nest, n: int, most: int) -> Nest:
-    """The first rows of the tensors that have one for each of `n` examples; anything else as it is."""
-    return map_nest(lambda leaf: leaf[:most] if isinstance(leaf, Tensor) and leaf.shape[:1] == (n,) else leaf, nest)
 
 
 def _tensors(nest: Nest) -> list[Tensor]:

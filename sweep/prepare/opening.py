@@ -22,7 +22,7 @@ from sweep.study.loading import lasting_reference
 
 Say = Callable[[str], None]
 EXPECTED_WITHIN = 0.01
-"""A measured score this far from the expected one is nothing to mention: one point."""
+"""A value this far from the expected one is nothing to mention: one point, or that part of an error."""
 
 
 def open_folder(
@@ -113,10 +113,14 @@ def _what_is_done(name: str, recipe: Recipe) -> str:
 
 def _compare(found: Score, expected: float, *, say: Say) -> None:
     """Says so where the reference's score is not the one that the user knows."""
-    if abs(found.value - expected) > EXPECTED_WITHIN:
+    metric = found.metric
+    if abs(found.value - expected) > EXPECTED_WITHIN * (1.0 if metric.higher_is_better else abs(expected)):
+        value, low, high, wanted = (
+            metric.told(each, gap="") for each in (found.value, found.low, found.high, expected)
+        )
         say(
-            f"WARNING: the checkpoint measures {found.value:.2%} on validation ({found.n:,} examples, 95 % interval "
-            f"{found.low:.2%} to {found.high:.2%}), and {expected:.2%} was expected. Does load_data prepare inputs as "
+            f"WARNING: the checkpoint measures {value} on validation ({found.n:,} examples, 95 % interval "
+            f"{low} to {high}), and {wanted} was expected. Does load_data prepare inputs as "
             "in training (scale, mean and deviation, size, order of channels)? Is the expected score of this split?"
         )
 
@@ -132,6 +136,7 @@ def _new_manifest(folder: SweepFolder, study: Study, data: Data, options: Option
         study_hash=content_hash(parts),
         study_parts=parts,
         user_folder=options.user_folder,
+        metric=study.metric,
         sweep=uuid.uuid4().hex,
         repeats=options.repeats,
         confirm=options.seeds[1],

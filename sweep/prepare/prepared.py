@@ -115,6 +115,8 @@ def _load(options: Options, *, say: Say) -> tuple[Checked, SweepFolder]:
     study = load_study(options.study, user_folder=options.user_folder)
     if options.aimed and (options.target or study.target) is None:
         raise NoTargetError(f"run --search {options.search}")
+    if options.target is not None:
+        options.target.check(study.metric)
     return check(study, load_splits(study, say=say)), SweepFolder(options.out or Path("runs", study.name))
 
 

@@ -29,7 +29,7 @@ TRIES = 30  # draws of a proposer; where all are ruled out, the version space ch
 class SmallestSampler(BaseSampler):
     """Minimises a size that is known before a trial, under one constraint that only the trial can tell.
 
-    The constraint is a shortfall, threshold minus accuracy, met at 0 or less. Within a family it grows as any knob
+    The constraint is a shortfall, threshold minus score, met at 0 or less. Within a family it grows as any knob
     tightens, up to noise. A trial has the parameter "family" and one parameter "<family>.<knob>" for each of its knobs.
     Trials with equal parameters are repeats: train them with different seeds (`trial.number` will do).
 

@@ -1,6 +1,6 @@
 """What the results so far say about the smallest configuration that meets a target, and what should run next.
 
-Pure: no Optuna, no Ray, no files. Two facts are used. Within a family, accuracy falls as knobs tighten. And sizes are
+Pure: no Optuna, no Ray, no files. Two facts are used. Within a family, the score falls as knobs tighten. And sizes are
 known before training. So a configuration that misses the target rules out all that are tighter. One that meets the
 target rules out all that are no smaller, in every family. What is left is the version space. The next job is the one
 that rules out most of it in the worse of its two outcomes.
@@ -8,7 +8,7 @@ that rules out most of it in the worse of its two outcomes.
 Once nothing is left, a few configurations that only the order ruled out run too, to test the order. Then the smallest
 one that meets the target runs on fresh seeds. It is confirmed, or it is given up and the next smallest takes its place.
 
-Results are margins: accuracy minus threshold. A margin of 0 or more meets the target. A configuration truly meets it
+Results are margins: score minus threshold. A margin of 0 or more meets the target. A configuration truly meets it
 when the mean of its margins over seeds is at least 0.
 """
 

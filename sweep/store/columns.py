@@ -59,8 +59,12 @@ def _measured(prefix: str, part: str, of: str) -> Iterator[Column]:
         return Column(f"{prefix}_{name}", "Float64", FRACTION, meaning, NOT_DONE, of_record)
 
     yield column("accuracy", of, lambda score: score.value)
-    yield column("error", f"1 - `{prefix}_accuracy`", lambda score: score.error)
-    yield column("low", f"Lower end of the 95 % Wilson interval of `{prefix}_accuracy`", lambda score: score.low)
+    yield column(
+        "error",
+        f"1 - `{prefix}_accuracy`; of another metric how far it is below the best, or itself where lower is better",
+        lambda score: score.error,
+    )
+    yield column("low", f"Lower end of the 95 % interval of `{prefix}_accuracy` (Wilson)", lambda score: score.low)
     yield column("high", "Its upper end", lambda score: score.high)
 
 
@@ -105,7 +109,11 @@ COLUMNS: Mapping[str, Column] = {
         COMPRESSION,
         _field("macs"),
         LATENCY,
-        *_measured("val", "val", "Accuracy of the packed file on the validation split"),
+        *_measured(
+            "val",
+            "val",
+            "Accuracy of the packed file on the validation split; of another metric its value, as `val_mse`",
+        ),
         N_VAL,
         *_measured(
             "direct",

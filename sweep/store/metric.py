@@ -53,6 +53,14 @@ class Metric:
         """A value in words: "96.68 %", "12.3 mm2", "0.871". `gap` stands before the percent sign."""
         return f"{value:.2%}".replace("%", f"{gap}%") if self.fraction else f"{value:.4g} {self.unit}".strip()
 
+    def told_exactly(self, value: float) -> str:
+        """A value with six digits, a fraction as such: "0.966812", "12.3456 mm2"."""
+        return f"{value:.6f}" if self.fraction else f"{value:.6g} {self.unit}".strip()
+
+    def exact(self, value: float) -> str:
+        """A value as a packed file states it: the same number when it is read back, and the same length for all."""
+        return f"{value:.17f}" if self.fraction else f"{value:>24.16e}"
+
     def told_error(self, error: float, *, gap: str = " ") -> str:
         """An error in words: of a fraction the error itself, else the value."""
         return self.told(error if self.fraction else self.value_of_error(error), gap=gap)

@@ -45,11 +45,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drop:
-    """How far the accuracy is below the reference's, on the same validation examples."""
+    """By how much the metric is worse than the reference's, on the same validation examples; in its units."""
 
-    drop: Annotated[float, Says("The reference's accuracy less the model's", unit=FRACTION)]
-    low: Annotated[float, Says("Lower end of its paired 95 % interval", unit=FRACTION)]
-    high: Annotated[float, Says("Its upper end", unit=FRACTION)]
+    drop: Annotated[float, Says("The reference's accuracy less the model's; where lower is better, the reverse")]
+    low: Annotated[float, Says("Lower end of its paired 95 % interval")]
+    high: Annotated[float, Says("Its upper end")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +169,7 @@ class Record:
     val: Annotated[Score | None, Says("What the packed file measures on the validation split", null=NOT_DONE)] = None
     drop: Annotated[
         Drop | None,
-        Says("The drop of its accuracy from the reference's on the same examples", null=NOT_DONE, older=True),
+        Says("The drop of its metric from the reference's on the same examples", null=NOT_DONE, older=True),
     ] = None
     direct: Annotated[
         Score | None,

@@ -16,15 +16,19 @@ def table(root: str | Path) -> "pd.DataFrame":
 
     Columns: those of COLUMNS, then one "knob.<name>" a knob, one "schedule.<name>" a setting of the schedule and one
     "version.<name>" a package. docs/records.md says what each holds, in which unit, and when it is NA.
+    Of another metric than the accuracy, `val_accuracy` and `direct_accuracy` have its name: `val_mse`.
     """
     import pandas as pd
 
-    rows = [_row(record) for record in read_records(Path(root))]
+    records = read_records(Path(root))
+    rows = [_row(record) for record in records]
     names = {name: None for row in rows for name in row if name not in COLUMNS}
     opened = [name for prefix in OPEN_COLUMNS for name in names if name.startswith(f"{prefix}.")]
     columns = {name: pd.Series([row[name] for row in rows], dtype=column.dtype) for name, column in COLUMNS.items()}
     columns |= {name: _open_column([row.get(name) for row in rows]) for name in opened}
-    return pd.DataFrame(columns)
+    measured = {record.val.metric.name for record in records if record.val is not None} or {"accuracy"}
+    named = {f"{part}_accuracy": f"{part}_{name}" for part in ("val", "direct") for name in measured}
+    return pd.DataFrame(columns).rename(columns=named)
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from lc_core.training.data import Split
 from sweep.criteria import Target
 from sweep.store.job import Configuration, Level
 from sweep.study.checkpoint import Checkpoint
-from sweep.study.definition import Data, Family, Metric, Study, accuracy, check_levels
+from sweep.study.definition import Data, Family, Study, check_levels
+from sweep.study.measure import Measure, Metric, accuracy
 
 __all__ = [
     "Checkpoint",
@@ -12,6 +13,7 @@ __all__ = [
     "Data",
     "Family",
     "Level",
+    "Measure",
     "Metric",
     "Split",
     "Study",

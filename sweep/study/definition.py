@@ -20,50 +20,13 @@ from lc_core.training.loop import Loss, Recipe
 from lc_core.training.reading import Separate, separate
 from sweep.criteria import Target
 from sweep.store.job import Configuration, Level
+from sweep.store.metric import Metric as Description
 from sweep.study.checkpoint import Checkpoint
+from sweep.study.measure import Measure, Metric, accuracy, described, measure_of
 from sweep.study.seeds import seed_all
 
-Metric = Callable[[Any, Any], Tensor]
-"""(outputs, targets) -> a score in [0, 1] for each example (n,); its mean is the metric, higher is better."""
-
-
-def accuracy(outputs: Any, targets: Any) -> Tensor:
-    """1 for each example whose largest output is its target class, else 0: (n,).
-
-    Args:
-        outputs: logits (n, classes) of two classes or more, or an object, mapping or tuple that holds such `logits`,
-            in a tuple as its first member.
-        targets: the classes, whole numbers (n,).
-
-    Raises:
-        ValueError: outputs or targets are none of these.
-    """
-    logits = logits_of(outputs)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
-        raise ValueError(
-            f"metric accuracy: expected outputs of shape (n, classes), two classes or more, got {_told(logits)}; give "
-            "the study a metric of its own"
-        )
-    if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.shape != logits.shape[:1]:
-        raise ValueError(
-            f"metric accuracy: expected classes as targets, whole numbers of shape ({len(logits)},), got "
-            f"{_told(targets)}; give the study a metric of its own"
-        )
-    return (logits.argmax(dim=1) == targets).float()
-
-
-def logits_of(outputs: Any) -> Any:
-    """The logits among a model's outputs: a tensor itself, what is called "logits", or the first of a tuple."""
-    match outputs:
-        case Mapping() if "logits" in outputs:
-            return outputs["logits"]
-        case tuple() | list() if outputs:
-            return outputs[0]
-    return getattr(outputs, "logits", outputs)
-
-
-def _told(value: Any) -> str:
-    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+RESERVED = frozenset(("value", "metrics", "n", "low", "high", "metric"))
+"""Names that a score has for something else than a further metric."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +89,7 @@ class Study:
         families: the compressions to try; none for the standard ones of the model
             (`sweep.study.families.standard`).
         schedule: of each LC job.
-        metrics: name -> metric. Targets, fronts and picks use the one called "accuracy".
+        metrics: name -> metric (`sweep.study.measure`). Targets, fronts and picks use the first.
         target: what a model must meet, unless the command names a target.
         augment: the training inputs -> the augmented examples that LC jobs train on; None for no augmentation. The
             reference is trained without it.
@@ -159,8 +122,12 @@ class Study:
         names = [family.name for family in self.families]
         if len(set(names)) < len(names):
             raise ValueError(f"families: expected a name of its own for each, got {names}")
-        if "accuracy" not in self.metrics:
-            raise ValueError(f"metrics: expected one named 'accuracy', got {sorted(self.metrics)}")
+        if not self.metrics:
+            raise ValueError("metrics: expected one at least, got none")
+        if taken := RESERVED.intersection(self.metrics):
+            raise ValueError(f"metrics: expected another name than {min(taken)!r}, which records use otherwise")
+        if self.target is not None:
+            self.target.check(self.metric)
         if self.autocast not in (None, "bfloat16"):
             raise ValueError(f"autocast: expected 'bfloat16' or None, got {self.autocast!r}")
         if not re.fullmatch(r"\w[\w.-]*", self.name):
@@ -170,6 +137,16 @@ class Study:
     def training_forward(self) -> Forward:
         """`forward` as training runs it."""
         return in_bfloat16(self.forward) if self.autocast else self.forward
+
+    @property
+    def metric(self) -> Description:
+        """What decides: the first of the metrics, without its function."""
+        return described(*next(iter(self.metrics.items())))
+
+    @property
+    def measures(self) -> dict[str, Measure]:
+        """How each metric is measured, by name."""
+        return {name: measure_of(metric) for name, metric in self.metrics.items()}
 
     def family(self, name: str) -> Family:
         """The family called `name`."""

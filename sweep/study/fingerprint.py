@@ -72,7 +72,8 @@ def study_parts(study: Study, data: Data, *, names: Names = PUBLIC) -> dict[str,
     norm = sum(float(tensor.double().square().sum()) for tensor in state.values()) ** 0.5
     layers = sorted({_code(type(module), names) for module in model.modules()})
     metrics = [(name, _code(metric, names)) for name, metric in sorted(study.metrics.items())]
-    followed: list[Any] = []
+    first = next(iter(study.metrics))  # it decides
+    followed: list[Any] = [] if first == "accuracy" else [first]
     for part, default in ((study.separate, separate), (study.forward, call)):
         if part is not default:
             followed.append(_code(part, names))

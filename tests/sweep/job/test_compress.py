@@ -20,7 +20,7 @@ from sweep.intervals import wilson
 from sweep.job import checkpoint, compress
 from sweep.job.compress import Sizes, job_sizes, run_job
 from sweep.job.context import open_context, split_arrays
-from sweep.job.measure import measure, scores
+from sweep.job.measure import evidence, measure
 from sweep.prepare.prepared import PreparedSweep
 from sweep.search.index import index_url, open_index
 from sweep.store.fields import to_json
@@ -383,9 +383,9 @@ def test_a_measurement_says_what_it_is_of(sweep: PreparedSweep) -> None:
     measured = measure(model, sweep.context.data.val, study=sweep.context.study)
     assert measured == sweep.manifest.reference.val
     assert set(to_json(measured)) == {"accuracy", "n", "low", "high"}
-    each = scores(model, sweep.context.data.val, study=sweep.context.study)
-    assert float(each["accuracy"].mean()) == measured.value
-    assert each["accuracy"].dtype == torch.float64
+    each = evidence(model, sweep.context.data.val, study=sweep.context.study)["accuracy"].rows
+    assert float(each.mean()) == measured.value
+    assert each.dtype == torch.float64
     with torch.no_grad():
         next(model.parameters()).fill_(math.nan)
     with pytest.raises(DivergedError, match="NaN"):

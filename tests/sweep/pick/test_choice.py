@@ -13,6 +13,7 @@ from sweep.intervals import wilson
 from sweep.job.compress import failure
 from sweep.pick.choice import Candidate, Choice, candidates, choose, chosen
 from sweep.store.job import Job
+from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Record, Score
 from tests.sweep.tiny import MANIFEST, done_record
 
@@ -46,10 +47,11 @@ AT_90 = Target(min_accuracy=0.9)
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "expected one of max_drop and min_accuracy, got neither"),
-        ({"max_drop": 0.01, "min_accuracy": 0.9}, "expected one of max_drop and min_accuracy, got .*0.01.*0.9"),
-        ({"max_drop": -0.01}, r"max_drop: expected a fraction in \[0, 1\] \(0.01 is one point\), got -0.01"),
-        ({"max_drop": 1.5}, r"max_drop: .* got 1.5"),
+        ({}, "target: expected one of max_drop, min_accuracy, at_least, at_most, got none"),
+        ({"max_drop": 0.01, "min_accuracy": 0.9}, "expected one of max_drop, .*, got .*0.01.*0.9"),
+        ({"max_drop": -0.01}, "max_drop: expected a number from 0 up, got -0.01"),
+        ({"max_drop": 1.5, "relative": True}, r"max_drop: expected a fraction in \[0, 1\] .* got 1.5"),
+        ({"at_most": math.inf}, "at_most: expected a number, got inf"),
         ({"min_accuracy": 97.5}, r"min_accuracy: .* got 97.5"),
         ({"min_accuracy": math.nan}, r"min_accuracy: .* got nan"),
         ({"min_accuracy": 0.9, "relative": True}, "relative: expected max_drop, to which it applies, got min_accuracy"),
@@ -57,7 +59,45 @@ AT_90 = Target(min_accuracy=0.9)
 )
 def test_a_target_that_makes_no_sense_is_refused(given: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Target(**given)
+        Target(**given)  # type: ignore[arg-type]
+
+
+MSE, R2 = Metric("mse", higher_is_better=False, unit="mm2", best=0.0), Metric("r2", unit="")
+
+
+@pytest.mark.parametrize(
+    ("given", "metric", "message"),
+    [
+        ({"max_drop": 1.5}, ACCURACY, r"max_drop: expected a fraction in \[0, 1\] \(0.01 is one point\), got 1.5"),
+        ({"at_least": 97.0}, ACCURACY, "at_least: expected a fraction .* got 97"),
+        (
+            {"at_most": 0.9},
+            ACCURACY,
+            "expected at_least or max_drop, since a higher accuracy is better, got at_most 0.9",
+        ),
+        ({"at_least": 3.0}, MSE, "expected at_most or max_drop, since a lower MSE is better, got at_least 3"),
+        ({"min_accuracy": 0.9}, MSE, "expected at_most or max_drop"),
+        ({"at_least": 1.2}, R2, "at_least: expected at most 1, the best R2, got 1.2"),
+    ],
+)
+def test_a_target_must_fit_the_metric(given: dict[str, float], metric: Metric, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Target(**given).check(metric)  # type: ignore[arg-type]
+
+
+def test_a_target_in_the_metrics_units_is_fine() -> None:
+    Target(max_drop=25.0).check(MSE)
+    Target(at_most=25.0).check(MSE)
+    Target(at_least=-3.0).check(R2)
+    Target(at_least=0.97).check(ACCURACY)
+
+
+def test_thresholds_are_scores() -> None:
+    assert Target(at_most=25.0).threshold(-10.0) == -25.0
+    assert Target(at_least=0.8).threshold(0.9) == 0.8
+    assert Target(max_drop=2.5).threshold(-10.0) == pytest.approx(-12.5)
+    assert Target(max_drop=0.1, relative=True).threshold(-10.0) == pytest.approx(-11.0)
+    assert Target(max_drop=0.0).threshold(-1e9) < -1e9  # rounding is a part of the score
 
 
 def test_a_targets_threshold() -> None:
@@ -358,3 +398,42 @@ def test_where_winners_are_confirmed_the_bound_of_the_mean_decides_and_the_first
     assert missed.unconfirmed is single
     assert confirmed(single).candidate is None
     assert choice.unconfirmed is None
+
+
+# The metric's direction
+
+
+@given(
+    values=st.lists(st.lists(st.floats(-50, 50), min_size=1, max_size=4), min_size=1, max_size=8),
+    reference=st.floats(-50, 50),
+    most=st.floats(0, 20),
+    confirm=st.integers(0, 2),
+)
+def test_where_lower_is_better_the_same_models_are_picked_as_of_the_negated_values(
+    values: list[list[float]], reference: float, most: float, confirm: int
+) -> None:
+    higher = Metric("plus", unit="", best=0.0)
+    lower = replace(higher, name="minus", higher_is_better=False)
+    records: dict[str, list[Record]] = {"plus": [], "minus": []}
+    for place, seeds in enumerate(values):
+        for seed, value in enumerate(seeds):
+            plus = Score(value=value, n=100, low=value - 1, high=value + 2, metric=higher)
+            minus = Score(value=-value, n=100, low=-value - 2, high=-value + 1, metric=lower)
+            for name, score in (("plus", plus), ("minus", minus)):
+                of = record(0.1 * place, seed=seed, size=100 + 7 * place % 5)
+                records[name].append(replace(of, val=score, direct=score))
+    plus, minus = (candidates(each) for each in records.values())
+    assert [(c.ids, c.scores, c.lows, c.errors) for c in plus] == [(c.ids, c.scores, c.lows, c.errors) for c in minus]
+    assert [c.values for c in plus] == [tuple(-value for value in c.values) for c in minus]
+    for one, other in (
+        (Target(max_drop=most), Target(max_drop=most)),
+        (Target(at_least=reference - most), Target(at_most=most - reference)),
+    ):
+        found, mirrored = (
+            choose(some, target=target, reference_score=reference, confirm=confirm, confident=target.bound is not None)
+            for some, target in ((plus, one), (minus, other))
+        )
+        assert found.feasible == mirrored.feasible
+        assert found.margin == mirrored.margin
+        assert (found.candidate and found.candidate.best_id) == (mirrored.candidate and mirrored.candidate.best_id)
+        assert [c.best_id for c in found.meeting] == [c.best_id for c in mirrored.meeting]

@@ -209,11 +209,11 @@ def test_the_test_accuracy_is_the_files(folder: SweepFolder) -> None:
             right.append(model(test.inputs).argmax(dim=1) == test.targets)
     measured = picked.test
     assert (measured.n, measured.id) == (90, picked.id)
-    assert measured.accuracy == pytest.approx(float(right[1].float().mean()))
-    assert measured.reference_accuracy == pytest.approx(float(right[0].float().mean()))
-    assert measured.drop == pytest.approx(measured.reference_accuracy - measured.accuracy)
+    assert measured.value == pytest.approx(float(right[1].float().mean()))
+    assert measured.reference_value == pytest.approx(float(right[0].float().mean()))
+    assert measured.drop == pytest.approx(measured.reference_value - measured.value)
     assert measured.drop_low < measured.drop < measured.drop_high
-    assert measured.low < measured.accuracy < measured.high
+    assert measured.low < measured.value < measured.high
 
 
 def test_a_file_is_looked_at_on_the_test_split_once(folder: SweepFolder) -> None:
@@ -233,7 +233,7 @@ def test_a_look_that_is_kept_is_what_is_told(folder: SweepFolder) -> None:
     first = pick(folder, DROP)
     kept = next(path for path in folder.test.iterdir() if first.artifact_sha256 in path.name)
     edit(kept, accuracy=0.125)
-    assert pick(folder, DROP).test.accuracy == 0.125
+    assert pick(folder, DROP).test.value == 0.125
 
 
 def test_without_one_that_meets_the_target_the_nearest_miss_is_picked(folder: SweepFolder) -> None:

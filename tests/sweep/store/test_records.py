@@ -178,10 +178,10 @@ def test_a_manifest_without_a_field_is_named(tmp_path: Path, name: str) -> None:
 
 
 def test_a_manifest_whose_target_makes_no_sense_is_named(tmp_path: Path) -> None:
-    write_json(SweepFolder(tmp_path).manifest, manifest(target={"max_drop": 2.0}))
+    write_json(SweepFolder(tmp_path).manifest, manifest(target={"max_drop": -2.0}))
     with pytest.raises(
         StoreError,
-        match=r"sweep.json: target: expected values that make sense .max_drop: expected a fraction in \[0, 1\]",
+        match=r"sweep.json: target: expected values that make sense .max_drop: expected a number from 0 up, got -2.0",
     ):
         read_manifest(tmp_path)
 
