@@ -24,6 +24,10 @@ class Asked(TypedDict, total=False):
     at_most: float | None
 
 
+class TargetError(ValueError):
+    """A target makes no sense, in itself or for the metric."""
+
+
 class NoTargetError(ValueError):
     """A command needs a target, and neither the user nor the study gives one."""
 
@@ -46,7 +50,7 @@ class Target:
         at_most: the largest value, where lower is better.
 
     Raises:
-        ValueError: none or several are set, a value is not finite, `max_drop` is negative, `min_accuracy` is outside
+        TargetError: none or several are set, a value is not finite, `max_drop` is negative, `min_accuracy` is outside
             [0, 1], or `relative` is set without a `max_drop` in [0, 1].
     """
 
@@ -58,13 +62,15 @@ class Target:
 
     def __post_init__(self) -> None:
         given = {name: getattr(self, name) for name in BOUNDS if getattr(self, name) is not None}
+        if not given and self.relative:
+            raise TargetError("relative: expected max_drop beside it")
         if len(given) != 1:
-            raise ValueError(f"target: expected one of {', '.join(BOUNDS)}, got {given or 'none'}")
+            raise TargetError(f"target: expected one of {', '.join(BOUNDS)}, got {given or 'none'}")
         [(name, value)] = given.items()
         if not math.isfinite(value) or (name == "max_drop" and value < 0):
-            raise ValueError(f"{name}: expected a number{' from 0 up' * (name == 'max_drop')}, got {value}")
+            raise TargetError(f"{name}: expected a number{' from 0 up' * (name == 'max_drop')}, got {value}")
         if self.relative and self.max_drop is None:
-            raise ValueError(f"relative: expected max_drop, to which it applies, got {name}")
+            raise TargetError(f"relative: expected max_drop, to which it applies, got {name}")
         if name == "min_accuracy" or self.relative:
             self._check_fraction(name, value)
 
@@ -75,18 +81,18 @@ class Target:
 
     @staticmethod
     def of(**asked: Unpack[Asked]) -> "Target | None":
-        """The target that was asked for; None where nothing was. ValueError as for a `Target`."""
+        """The target that was asked for; None where nothing was. TargetError as for a `Target`."""
         return Target(**asked) if any(value is not None and value is not False for value in asked.values()) else None
 
     def check(self, metric: Metric) -> None:
-        """ValueError where the target makes no sense for `metric`: its direction is another, or its units are."""
+        """TargetError where the target makes no sense for `metric`: its direction is another, or its units are."""
         at_least = self.at_least if self.at_least is not None else self.min_accuracy
         if at_least is not None and not metric.higher_is_better:
-            raise ValueError(
+            raise TargetError(
                 f"target: expected at_most or max_drop, since a lower {metric.label} is better, got at_least {at_least}"
             )
         if self.at_most is not None and metric.higher_is_better:
-            raise ValueError(
+            raise TargetError(
                 f"target: expected at_least or max_drop, since a higher {metric.label} is better, got at_most "
                 f"{self.at_most}"
             )
@@ -95,12 +101,12 @@ class Target:
             if value is not None and metric.fraction:
                 self._check_fraction(name, value)
         if at_least is not None and metric.higher_is_better and at_least > metric.best:
-            raise ValueError(f"at_least: expected at most {metric.best:g}, the best {metric.label}, got {at_least}")
+            raise TargetError(f"at_least: expected at most {metric.best:g}, the best {metric.label}, got {at_least}")
 
     @staticmethod
     def _check_fraction(name: str, value: float) -> None:
         if not 0 <= value <= 1:
-            raise ValueError(f"{name}: expected a fraction in [0, 1] (0.01 is one point), got {value}")
+            raise TargetError(f"{name}: expected a fraction in [0, 1] (0.01 is one point), got {value}")
 
     def threshold(self, reference_score: float) -> float:
         """The least score that meets the target; of a drop, less `ROUNDING`."""

@@ -5,6 +5,7 @@ Commands import heavy libraries inside their functions: `--help` and `status` lo
 
 import importlib.metadata
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from sweep.cli.report import report
 from sweep.cli.run import run
 from sweep.cli.status import status
 from sweep.cli.verify import verify
-from sweep.criteria import NoTargetError
+from sweep.criteria import BOUNDS, NoTargetError, TargetError
 
 EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx"}
 """Library -> the extra that installs it."""
@@ -63,6 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = app(args=given or ["--help"], standalone_mode=False, prog_name="lcsweep")
     except (UsageError, NoTargetError) as error:
         return fail(str(error), USAGE)
+    except TargetError as error:
+        names = rf"\b({'|'.join((*BOUNDS, 'relative'))})\b"
+        said = re.sub(names, lambda name: f"--{name[0].replace('_', '-')}", str(error))
+        return fail(said, USAGE)
     except CommandLineError as error:
         return fail(error.format_message().replace("Value error, ", ""), USAGE)
     except ModuleNotFoundError as error:

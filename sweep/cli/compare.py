@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli.console import DONE, AtLeast, AtMost, Json, MaxDrop, MinAccuracy, Relative, UsageError, show, target_of
+from sweep.cli.console import DONE, AtLeast, AtMost, Json, MaxDrop, MinAccuracy, Relative, UsageError, show
 from sweep.cli.text import table
+from sweep.criteria import Target
 
 
 def compare(
@@ -40,7 +41,7 @@ def compare(
 
     comparison = compare_sweeps(
         sweeps,
-        target=target_of(
+        target=Target.of(
             max_drop=max_drop, min_accuracy=min_accuracy, at_least=at_least, at_most=at_most, relative=relative
         ),
     )

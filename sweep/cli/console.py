@@ -2,15 +2,12 @@
 
 import json
 import os
-import re
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Any
 
 import typer
-
-from sweep.criteria import Asked, Target
 
 DONE, ERROR, USAGE, SOME_FAILED, NO_MODEL, NOT_VERIFIED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
@@ -75,17 +72,6 @@ class ByName(StrEnum):
     bytes = "bytes"
     macs = "macs"
     latency = "latency"
-
-
-def target_of(**asked: Unpack[Asked]) -> Target | None:
-    """The target that the options give; None if they give none."""
-    try:
-        return Target.of(**asked)
-    except ValueError as error:
-        said = str(error)
-        for name in asked:
-            said = re.sub(rf"\b{name}\b", f"--{name.replace('_', '-')}", said)
-        raise UsageError(said) from error
 
 
 def use_data(folder: Path | None) -> None:

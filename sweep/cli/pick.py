@@ -21,11 +21,10 @@ from sweep.cli.console import (
     Relative,
     UsageError,
     show,
-    target_of,
     use_data,
 )
 from sweep.cli.text import in_seeds, measured, parity, table, verdict
-from sweep.criteria import NoTargetError
+from sweep.criteria import NoTargetError, Target
 from sweep.pick.choice import By
 from sweep.pick.picked import Alternative, OnTest, Picked
 from sweep.pick.size_and_speed import speed, times
@@ -63,7 +62,7 @@ def pick(
     use_data(data)
     root = remote.local(folder)
     manifest = read_manifest(root)
-    target = target_of(
+    target = Target.of(
         max_drop=max_drop, min_accuracy=min_accuracy, at_least=at_least, at_most=at_most, relative=relative
     )
     if knee and (target is not None or confident):

@@ -16,9 +16,9 @@ from sweep.cli.console import (
     MinAccuracy,
     Relative,
     show,
-    target_of,
 )
 from sweep.cli.text import table
+from sweep.criteria import Target
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
@@ -58,7 +58,7 @@ def report(
     root = remote.local(folder)
     manifest = read_manifest(root)
     target = (
-        target_of(max_drop=max_drop, min_accuracy=min_accuracy, at_least=at_least, at_most=at_most, relative=relative)
+        Target.of(max_drop=max_drop, min_accuracy=min_accuracy, at_least=at_least, at_most=at_most, relative=relative)
         or manifest.target
     )
     if target is not None:

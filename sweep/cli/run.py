@@ -22,10 +22,10 @@ from sweep.cli.console import (
     Relative,
     UsageError,
     say,
-    target_of,
     use_data,
 )
 from sweep.cli.text import reference, search_summary
+from sweep.criteria import Target
 from sweep.store import remote
 from sweep.store.coverage import shares
 
@@ -157,7 +157,7 @@ def run(
         out=out,
         workers=workers,
         search=search.value,
-        target=target_of(
+        target=Target.of(
             max_drop=max_drop, min_accuracy=min_accuracy, at_least=at_least, at_most=at_most, relative=relative
         ),
         trials=trials,

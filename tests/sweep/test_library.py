@@ -96,7 +96,9 @@ def test_a_pick_is_the_commands_pick(finished: Path, without_onnx: None) -> None
 
 def test_a_pick_wants_a_target(finished: Path) -> None:
     edit(Path(RUN, "sweep.json"), target=None)
-    with pytest.raises(ValueError, match="expected max_drop or min_accuracy, since the study has no target; or knee"):
+    with pytest.raises(
+        ValueError, match="expected max_drop, at_least or at_most, since the study has no target; or knee"
+    ):
         sweep.load_sweep(RUN).pick()
 
 

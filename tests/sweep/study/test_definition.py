@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank, Recipe, Schedule
-from sweep.study import Data, Family, Level, Split, Study, accuracy, check_levels
+from sweep.store.metric import ACCURACY, Metric
+from sweep.study import Data, Family, Level, Split, Study, Target, accuracy, check_levels
+from sweep.study.metrics import mse
 
 
 def make_study(*families: Family, **others: Any) -> Study:
@@ -111,7 +113,13 @@ def test_configurations_come_loosest_first_and_a_grid_takes_the_levels_it_names(
     ("others", "families", "message"),
     [
         ({}, ["prune", "prune"], r"families: .* got \['prune', 'prune'\]"),
-        ({"metrics": {"loss": accuracy}}, ["prune"], r"metrics: expected one named 'accuracy', got \['loss'\]"),
+        ({"metrics": {}}, ["prune"], "metrics: expected one at least, got none"),
+        ({"metrics": {"n": accuracy}}, ["prune"], "metrics: expected another name than 'n'"),
+        (
+            {"metrics": {"mse": mse()}, "target": Target(at_least=0.9)},
+            ["prune"],
+            "target: expected at_most or max_drop, since a lower MSE is better",
+        ),
         ({"name": ""}, ["prune"], "name: expected letters"),
         ({"name": "../up"}, ["prune"], r"name: .* got '../up'"),
     ],
@@ -131,3 +139,9 @@ def test_a_seeded_model_is_the_same_each_time() -> None:
 def test_accuracy_scores_each_example() -> None:
     outputs = torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 0.5]])
     assert accuracy(outputs, torch.tensor([1, 1, 0])).tolist() == [1, 0, 0]
+
+
+def test_the_first_metric_decides() -> None:
+    study = make_study(family("prune", {"keep": (0.5,)}, {}), metrics={"mse": mse("m2"), "accuracy": accuracy})
+    assert study.metric == Metric("mse", higher_is_better=False, unit="m2", best=0.0)
+    assert make_study(family("prune", {"keep": (0.5,)}, {})).metric == ACCURACY
