@@ -96,13 +96,13 @@ def shares(
             (Optimizer, "zero_grad", "optimizer"),
             (compress, "deploy", "evaluation"),
             (compress, "measure", "evaluation"),
-            (compress, "scores", "evaluation"),
+            (compress, "evidence", "evaluation"),
             (measure, "predictions", "forward in evaluation"),
         ):
             whole = getattr(holder, name)
             timing.enter_context(mock.patch.object(holder, name, timed(whole, spent, kind)))
         place = dataclasses.replace(place, study=dataclasses.replace(study, loss=timed(study.loss, spent, "forward")))
-        _ = place.reference_scores  # once for all jobs of a worker
+        _ = place.reference_points  # once for all jobs of a worker
         planned = Job("benchmark", *job, "lc", 0, dataclasses.asdict(schedule))
         start = time.process_time()
         record = compress.run_job(planned, place, report=lambda _: None)
