@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypedDict, Unpack
 
 from sweep.intervals import UNKNOWN, Noise, least_mean, pooled
-from sweep.store.metric import Metric
 
 ROUNDING = 1e-12
 """0.97 - 0.01 may come out just above 0.96; one example more or less changes an accuracy by far more. Of scores beyond
@@ -22,6 +21,19 @@ class Asked(TypedDict, total=False):
     relative: bool
     at_least: float | None
     at_most: float | None
+
+
+class Bounded(Protocol):
+    """What a target must know of a metric; a `sweep.store.metric.Metric` is one."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def higher_is_better(self) -> bool: ...
+    @property
+    def fraction(self) -> bool: ...
+    @property
+    def best(self) -> float: ...
 
 
 class TargetError(ValueError):
@@ -84,7 +96,7 @@ class Target:
         """The target that was asked for; None where nothing was. TargetError as for a `Target`."""
         return Target(**asked) if any(value is not None and value is not False for value in asked.values()) else None
 
-    def check(self, metric: Metric) -> None:
+    def check(self, metric: Bounded) -> None:
         """TargetError where the target makes no sense for `metric`: its direction is another, or its units are."""
         at_least = self.at_least if self.at_least is not None else self.min_accuracy
         if at_least is not None and not metric.higher_is_better:
