@@ -108,7 +108,7 @@ study = Study(
         Family("low rank", {"rank": (12, 10, 8, 6, 4, 3, 2)}, low_rank),
         Family("prune, quantize", {"keep": (0.3, 0.2, 0.1, 0.05), "size": (16, 8, 4)}, prune_quantize),
     ),
-    metrics={"accuracy": mean_iou},
+    metrics={"mean_iou": mean_iou},
     target=Target(max_drop=0.01),
 )
 

@@ -114,7 +114,7 @@ study = Study(
     schedule=Schedule({budget}),  # of each job; begin with what trained the reference
     target=Target(max_drop=0.01),  # at most one point less validation accuracy than the reference
     # families=(...): which compressions to try; without them, the standard ones (docs/families.md)
-    # metrics={{"accuracy": ...}}: (outputs, targets) -> a score in [0, 1] for each example; without it, right classes
+    # metrics={{"r2": r2()}}: of sweep.study.metrics (mse, f1, ...) or your own (docs/study.md); without it, accuracy
 )
 '''
 
