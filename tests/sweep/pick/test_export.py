@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 
+import lc_core
 from lc_core.file.artifact import load
 from lc_core.onnx.file import Runtime, read, seal
 from sweep.store.fields import to_json
@@ -172,6 +173,7 @@ def test_a_missing_extra_is_a_line(missing: str, job: dict[str, Any], monkeypatc
     for name in [name for name in sys.modules if name == "sweep.pick.export" or name.startswith("lc_core.onnx")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("sweep.pick.export", raising=False)
+    monkeypatch.setattr("lc_core.onnx", lc_core.onnx)  # importing it again gives lc_core another one
     monkeypatch.setitem(sys.modules, missing, None)
     said = lcsweep("export", RUN, "--job", job.id, "--format", "onnx", "--out", "m.onnx")
     assert (said.code, said.out) == (1, "")
