@@ -61,6 +61,8 @@ class Evidence:
             found = _number(self.metric.name, self.measure.function(*self.rows))
         elif self.measure.of_means is not None:
             found = float(self.measure.of_means(self.rows.mean(dim=0)[None])[0])
+        elif self.measure.of_weights is not None:
+            found = float(self.measure.of_weights(self.rows, self.rows.new_ones(1, self.n))[0])
         else:
             found = float(self.rows.mean())
         if not math.isfinite(found) or (self.metric.fraction and not 0 <= found <= 1):
@@ -94,14 +96,18 @@ class Evidence:
         return torch.cat(found)
 
     def _of_draws(self, drawn: Tensor) -> Tensor:
-        if self.measure.of_means is None:
+        if self.measure.aggregate:
             device = next(each.device for each in leaves(self.rows) if isinstance(each, Tensor))
             values = [self._of_rows(row.to(device)) for row in drawn]
             return torch.tensor(values, dtype=torch.float64)
         weights = torch.zeros(drawn.shape, dtype=torch.float64).scatter_add_(
             1, drawn, torch.ones(drawn.shape, dtype=torch.float64)
         )
-        means = weights.to(self.rows.device) @ self.rows.flatten(1) / self.n
+        weights = weights.to(self.rows.device)
+        if self.measure.of_weights is not None:
+            return self.measure.of_weights(self.rows, weights).cpu()
+        assert self.measure.of_means is not None
+        means = weights @ self.rows.flatten(1) / self.n
         return self.measure.of_means(means.reshape(-1, *self.rows.shape[1:])).cpu()
 
     def _of_rows(self, row: Tensor) -> float:
@@ -132,7 +138,7 @@ def rows_of(name: str, measure: Measure, outputs: Any, targets: Any, *, n: int) 
     if measure.aggregate:
         return outputs, targets
     found = measure.function(outputs, targets)
-    if measure.of_means is None:
+    if measure.per_example:
         return checked(name, found, n, fraction=measure.unit == "%")
     if not isinstance(found, Tensor) or found.shape[:1] != (n,) or not bool(found.isfinite().all()):
         raise MetricError(

@@ -24,6 +24,8 @@ class Measure:
         best: the best value that there can be, where higher is better.
         of_means: for a metric that is computed from means: `function` then gives what is averaged (n, ...), and this
             makes the metric (k,) of k means (k, ...).
+        of_weights: as `of_means`, but it makes the metric (k,) of what `function` gave (n, ...) and of k weights (k, n)
+            of each example.
         aggregate: `function` gives one number, the metric of all examples that it is called with. What it needs of a
             split is held in memory. torchmetrics' functional forms are such functions.
     """
@@ -34,15 +36,16 @@ class Measure:
     best: float = 1.0
     of_means: Callable[[Tensor], Tensor] | None = None
     aggregate: bool = False
+    of_weights: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
-        if self.aggregate and self.of_means is not None:
-            raise ValueError("Measure: expected aggregate or of_means, got both")
+        if self.aggregate + (self.of_means is not None) + (self.of_weights is not None) > 1:
+            raise ValueError("Measure: expected one of aggregate, of_means and of_weights, got several")
 
     @property
     def per_example(self) -> bool:
         """Whether each example has a value of its own."""
-        return not self.aggregate and self.of_means is None
+        return not self.aggregate and self.of_means is None and self.of_weights is None
 
 
 Metric = Callable[[Any, Any], Any] | Measure

@@ -1,7 +1,7 @@
 """Ready metrics: top_k, mse, r2, f1, mean_iou and auroc. The accuracy is in `sweep.study.measure`.
 
-All but auroc are functions of means over the examples, so that a bootstrap of a thousand resamples is one product of
-matrices.
+All are functions of means over the examples, or (auroc) of their weights, so that a thousand resamples of a bootstrap
+are computed together.
 """
 
 import functools
@@ -53,9 +53,9 @@ def mean_iou(ignore: int | None = None) -> Measure:
 def auroc() -> Measure:
     """The area under the ROC curve; of several classes the mean of each one's against the rest.
 
-    Of the same shapes as `f1`. ValueError where no class has examples both in it and outside.
+    Of the same shapes as `f1`. It is NaN, which is refused, where no class has examples both in it and outside.
     """
-    return Measure(_auroc, aggregate=True)
+    return Measure(_scores_and_truth, of_weights=_auroc_of)
 
 
 def _refused(name: str, expected: str, outputs: Any, targets: Any) -> ValueError:
@@ -164,28 +164,34 @@ def _iou_of(means: Tensor) -> Tensor:
     return (right / (said + true - right)).nanmean(dim=1)
 
 
-def _auroc(outputs: Any, targets: Any) -> float:
+def _scores_and_truth(outputs: Any, targets: Any) -> Tensor:
+    """(n, 2, classes): the score of each class, and 1 for the true one."""
     logits = logits_of(outputs)
     if isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[1] > 1 and _classes(targets, 1):
-        one_hot = torch.nn.functional.one_hot(targets.long(), logits.shape[1]).bool()
-        scores = logits.double().softmax(dim=1)
-        pair = (scores[:, 1:], one_hot[:, 1:]) if logits.shape[1] == 2 else (scores, one_hot)
-    else:
-        found = _yes_or_no(logits, targets) if isinstance(logits, Tensor) else None
-        if found is None:
-            expected = "logits (n, classes) and classes (n,), or a logit and a target 0 or 1 a label"
-            raise _refused("auroc", expected, logits, targets)
-        pair = found
-    areas = [_area(scores, true) for scores, true in zip(pair[0].T, pair[1].T, strict=True)]
-    return float(torch.tensor([area for area in areas if area is not None], dtype=torch.float64).mean())
+        truth = torch.nn.functional.one_hot(targets.long(), logits.shape[1]).double()
+        both = torch.stack([logits.double().softmax(dim=1), truth], dim=1)
+        return both[:, :, 1:] if logits.shape[1] == 2 else both
+    pair = _yes_or_no(logits, targets) if isinstance(logits, Tensor) else None
+    if pair is None:
+        expected = "logits (n, classes) and classes (n,), or a logit and a target 0 or 1 a label"
+        raise _refused("auroc", expected, logits, targets)
+    return torch.stack([pair[0].double(), pair[1].double()], dim=1)
 
 
-def _area(scores: Tensor, true: Tensor) -> float | None:
-    """The share of pairs of a true and another example in which the true one has the larger score; ties count half."""
-    yes = int(true.sum())
-    no = len(true) - yes
-    if not yes or not no:
-        return None
-    _, place, count = scores.unique(return_inverse=True, return_counts=True)
-    rank = (count.cumsum(0) - (count - 1) / 2)[place]
-    return (float(rank[true].double().sum()) - yes * (yes + 1) / 2) / (yes * no)
+def _auroc_of(rows: Tensor, weights: Tensor) -> Tensor:
+    return torch.stack([_area(score, true, weights) for score, true in rows.permute(2, 1, 0)]).nanmean(dim=0)
+
+
+def _area(scores: Tensor, true: Tensor, weights: Tensor) -> Tensor:
+    """The share of pairs of a true and another example in which the true one has the larger score; ties count half.
+
+    Of scores (n,), true (n,) 0 or 1, and weights (k, n); NaN where there are no such pairs.
+    """
+    order = scores.argsort()
+    yes, no = weights[:, order] * true[order], weights[:, order] * (1 - true[order])
+    _, count = scores.unique(return_counts=True)
+    last = count.cumsum(0).repeat_interleave(count) - 1
+    first = last + 1 - count.repeat_interleave(count)
+    up_to = no.cumsum(dim=1)
+    below, with_ties = up_to[:, first] - no[:, first], up_to[:, last]
+    return (yes * (below + with_ties) / 2).sum(dim=1) / (yes.sum(dim=1) * no.sum(dim=1))

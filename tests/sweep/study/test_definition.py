@@ -10,7 +10,8 @@ from torch import nn
 from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank, Recipe, Schedule
 from sweep.store.metric import ACCURACY, Metric
 from sweep.study import Data, Family, Level, Split, Study, Target, accuracy, check_levels
-from sweep.study.metrics import mse
+from sweep.study.fingerprint import study_parts
+from sweep.study.metrics import mse, r2
 
 
 def make_study(*families: Family, **others: Any) -> Study:
@@ -145,3 +146,18 @@ def test_the_first_metric_decides() -> None:
     study = make_study(family("prune", {"keep": (0.5,)}, {}), metrics={"mse": mse("m2"), "accuracy": accuracy})
     assert study.metric == Metric("mse", higher_is_better=False, unit="m2", best=0.0)
     assert make_study(family("prune", {"keep": (0.5,)}, {})).metric == ACCURACY
+
+
+def test_the_metrics_and_which_is_first_are_part_of_the_studys_hash() -> None:
+    split = Split(torch.zeros(3, 3), torch.zeros(3))
+    data = Data(split, split, split)
+    ways: list[dict[str, Any]] = [
+        {"mse": mse("m2"), "accuracy": accuracy},
+        {"accuracy": accuracy, "mse": mse("m2")},
+        {"accuracy": accuracy, "mse": mse("cm2")},
+        {"accuracy": accuracy, "mse": r2()},
+        {"accuracy": accuracy},
+    ]
+    studies = [make_study(family("prune", {"keep": (0.5,)}, {}), metrics=metrics) for metrics in ways]
+    assert len({study_parts(study, data)["loss"] for study in studies}) == len(ways)
+    assert study_parts(make_study(), data) == study_parts(studies[-1], data)

@@ -178,3 +178,18 @@ def test_the_interval_of_an_aggregate_holds_the_truth() -> None:
         held += low <= truth <= high
     assert 0.9 <= held / 200 <= 0.99
     assert np.isfinite(truth)
+
+
+def test_auroc_of_weights_is_that_of_repeated_examples() -> None:
+    generator = torch.Generator().manual_seed(11)
+    drawn = torch.randint(N, (N,), generator=generator)
+    found = evidence(auroc(), LOGITS, CLASSES)
+    weights = torch.bincount(drawn, minlength=N).double()[None]
+    assert found.measure.of_weights is not None
+    whole = evidence(auroc(), LOGITS[drawn], CLASSES[drawn]).value
+    assert float(found.measure.of_weights(found.rows, weights)[0]) == pytest.approx(whole, abs=1e-12)
+
+
+def test_auroc_of_one_class_alone_has_no_value() -> None:
+    with pytest.raises(MetricError, match="metric 'it': expected a finite number for 203 examples, got nan"):
+        _ = evidence(auroc(), LOGIT, torch.ones_like(YES)).value
