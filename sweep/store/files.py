@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,7 +56,7 @@ def read_regular(path: Path) -> bytes:
 def _read(path: Path) -> bytes | None:
     """As `read_regular`; None where there is no such file."""
     try:
-        if path.exists() and not path.is_file():
+        if not stat.S_ISREG(path.stat().st_mode):  # one look: another process may remove the file between two
             raise StoreError(f"{path}: expected a regular file, got {kind_of(path)}; remove it")
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
