@@ -10,7 +10,7 @@ import numpy as np
 
 from reports.facts.rows import series_of
 from reports.facts.units import Units
-from sweep.criteria import Target
+from sweep.criteria import ROUNDING, Target
 from sweep.pick.choice import Candidate, candidates
 from sweep.pick.pareto import Costs, front, hypervolume
 from sweep.store.manifest import Reference, read_manifest
@@ -23,7 +23,6 @@ POINTS = (0.0, 0.005, 0.01, 0.02, 0.05)
 """Sizes are compared at the first reference's error plus each of these, where the largest error is 1."""
 PARTS = (0.0, 0.01, 0.02, 0.05, 0.1)
 """Without a largest error: plus each of these parts of the first reference's value."""
-_ROUNDING = 1e-12  # of a mean over seeds: no split has 1e12 examples
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,8 @@ class Side:
 
     def smallest(self, threshold: float) -> Candidate | None:
         """The candidate with the fewest bytes whose mean score is `threshold` or more; None without one."""
-        return next(
-            (c for c in self.found if math.fsum(a - threshold for a in c.scores) / len(c.seeds) >= -_ROUNDING), None
-        )
+        least = -_rounding(threshold)
+        return next((c for c in self.found if math.fsum(a - threshold for a in c.scores) / len(c.seeds) >= least), None)
 
     @property
     def best(self) -> Candidate | None:
@@ -208,13 +206,19 @@ def _levels(sides: Sequence[Side], *, target: Target | None) -> tuple[Level, ...
     aim = target or next((side.target for side in sides if side.target), None)
     if aim is not None:
         threshold = aim.threshold(score)
-        same = next((known for known in named if abs(known - threshold) < _ROUNDING), threshold)
+        # The threshold of a drop is less by as much as a rounding error.
+        same = next((known for known in named if abs(known - threshold) < 2 * _rounding(score)), threshold)
         named[same] = f"{named[same]}, target" if same in named else "target"
     levels = (
         Level(name, metric.error(metric.value(threshold)), tuple(side.smallest(threshold) for side in sides))
         for threshold, name in sorted(named.items(), reverse=True)
     )
     return tuple(level for level in levels if level.error < 1 or not metric.fraction)
+
+
+def _rounding(score: float) -> float:
+    """The rounding error that a mean over seeds may have: no split has 1e12 examples."""
+    return ROUNDING * max(1.0, abs(score))
 
 
 def _above(drop: float, units: Units) -> str:

@@ -21,11 +21,14 @@ from sweep.store.metric import ACCURACY, Metric
 
 # Values that the page only shows, as whole numbers of these parts of 1: finer than the page writes them.
 SHOWN: Mapping[str, tuple[int, Callable[[Row], float | None]]] = {
+    "gap": (10**6, lambda row: row.gap),
+    "seconds": (10, lambda row: row.seconds),
+}
+# The same of the metric, where its values are fractions.
+MEASURED: Mapping[str, tuple[int, Callable[[Row], float | None]]] = {
     "low": (10**5, lambda row: row.best.val.low),
     "high": (10**5, lambda row: row.best.val.high),
     "direct": (10**6, lambda row: row.candidate.direct_error),
-    "gap": (10**6, lambda row: row.gap),
-    "seconds": (10, lambda row: row.seconds),
 }
 
 
@@ -142,6 +145,8 @@ def _columns(rows: Sequence[Row], findings: Findings) -> dict[str, Any]:
     order = {form: index for index, form in enumerate(forms)}
     series = {name: index for index, name in enumerate(findings.series)}
     seeds = [len(row.candidate.seeds) for row in rows]
+    fraction = findings.manifest.metric.fraction
+    rounded, exact = {**SHOWN, **(MEASURED if fraction else {})}, {} if fraction else MEASURED
     shares = all(0 <= value <= 1 for row in rows for value in row.candidate.values)
 
     def column(value: Callable[[Row], Any]) -> Any:
@@ -161,8 +166,9 @@ def _columns(rows: Sequence[Row], findings: Findings) -> dict[str, Any]:
             "best": column(lambda row: row.candidate.ids.index(row.candidate.best_id)),
             "n": column(lambda row: row.best.val.n),
         }
-        | {name: _column([_parts(of(row), parts) for row in rows]) for name, (parts, of) in SHOWN.items()},
-        "parts": {name: parts for name, (parts, _) in SHOWN.items()},
+        | {name: _column([_parts(of(row), parts) for row in rows]) for name, (parts, of) in rounded.items()}
+        | {name: column(of) for name, (_, of) in exact.items()},
+        "parts": {name: parts for name, (parts, _) in rounded.items()},
         # One value for each knob or job, row after row.
         "levels": [_level(level) for row in rows for level in row.candidate.configuration.values()],
         "values": [

@@ -139,8 +139,13 @@ def _target_options(findings: Findings) -> list[str]:
     if target.max_drop is None:
         metric = findings.manifest.metric
         limit = metric.value(target.threshold(findings.reference.val.score))
-        return [f"--{bound_kind(metric).replace('_', '-')}", repr(limit)]
-    return ["--max-drop", repr(target.max_drop), *(["--relative"] if target.relative else [])]
+        return [f"--{bound_kind(metric).replace('_', '-')}", _typed(limit)]
+    return ["--max-drop", _typed(target.max_drop), *(["--relative"] if target.relative else [])]
+
+
+def _typed(number: float) -> str:
+    """A number as the page's script writes it."""
+    return repr(number).removesuffix(".0")
 
 
 def _asset(name: str) -> str:

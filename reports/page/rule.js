@@ -34,7 +34,7 @@ function fsum(values) {
 
 // The least score that meets the target: Target.threshold.
 function thresholdOf(target, { metric, referenceScore }) {
-  if (target.kind === "max_drop") return referenceScore - target.value - 1e-12;
+  if (target.kind === "max_drop") return referenceScore - target.value - 1e-12 * Math.max(1, Math.abs(referenceScore));
   return metric.higher ? target.value : -target.value;
 }
 

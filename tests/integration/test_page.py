@@ -16,11 +16,13 @@ from playwright.sync_api import Browser, Page
 from reports.facts.findings import read_findings
 from reports.figures.formats import encode
 from reports.figures.front import draw_front
+from reports.page.data import bound_kind
 from sweep.criteria import Target
 from sweep.intervals import least_mean, pooled
 from sweep.pick.choice import candidates, choose, chosen
 from sweep.store.files import write_whole
 from sweep.store.manifest import read_manifest
+from sweep.store.metric import Metric
 from sweep.store.records import read_records
 from tests.reports import pages, synthetic
 
@@ -184,6 +186,85 @@ def test_the_page_picks_what_pick_picks(
     for answered in seen.values():
         assert len(answered) > 3
         assert {feasible for _, feasible in answered} == {True, False}
+
+
+@pytest.mark.parametrize("metric", [synthetic.MSE, synthetic.R2], ids=lambda metric: metric.name)
+def test_the_page_picks_what_pick_picks_in_the_metrics_units(
+    open_page: OpenPage, tmp_path: Path, metric: Metric
+) -> None:
+    records = synthetic.tied(seeds=(1, 2, 4), draw=random.Random(metric.name))
+    folder = synthetic.write_sweep(tmp_path / "tied", records, target=None, confirm=1, metric=metric)
+    write_page(folder)
+    page = open_page(folder)
+    found, score = candidates(read_records(folder)), read_manifest(folder).reference.val.score
+    at, less = bound_kind(metric), -math.inf
+    scores = {score for each in found for score in (*each.scores, *each.lows)}
+    drops = {score - each for each in scores} | {drop for each in found for drop in each.drops if drop is not None}
+    answers = {
+        at: sorted(metric.value(f) for each in scores for f in (each, math.nextafter(each, less))),
+        "max_drop": sorted(f for each in drops if each > 0 for f in (each, math.nextafter(each, less))),
+    }
+    seen = set()
+    for confident, (kind, values) in itertools.product((False, True), answers.items()):
+        values = random.Random(kind).sample(values, min(len(values), 120))
+        said = page.evaluate(ASK, [kind, "bytes", confident, [repr(value) for value in values]])
+        for value, (pick, export, verdict, told) in zip(values, said, strict=True):
+            expected = choose(
+                found, target=Target(**{kind: value}), reference_score=score, confirm=1, confident=confident
+            )
+            case = f"{kind} {value!r}: {told}"
+            assert float(pick.split(f"--{kind.replace('_', '-')} ")[1].split()[0]) == value, case
+            if expected.candidate is not None:
+                assert f"--job {expected.candidate.best_id} " in export, case
+                assert (verdict == "met") == expected.feasible, case
+                seen.add((expected.candidate.best_id, confident, expected.feasible))
+    assert len(seen) > 3
+    assert {(confident, feasible) for _, confident, feasible in seen} == set(itertools.product((False, True), repeat=2))
+
+
+@pytest.mark.parametrize(
+    ("metric", "drop", "bounds"),
+    [(synthetic.MSE, 0.5, (1.0, 12.3)), (synthetic.R2, 0.03, (0.9999, 0.85)), (synthetic.TOP_5, 0.005, (0.9999, 0.9))],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_all_words_and_controls_are_in_the_metrics_units(
+    open_page: OpenPage, tmp_path: Path, metric: Metric, drop: float, bounds: tuple[float, float]
+) -> None:
+    records = [
+        synthetic.record(point, seed=seed, seeds=2, n_val=synthetic.N_VAL)
+        for point in synthetic.grid()
+        for seed in range(2)
+    ]
+    folder = synthetic.write_sweep(tmp_path / "a sweep", records, target={"max_drop": drop}, metric=metric)
+    kind = bound_kind(metric)
+    for target in (None, *(Target(**{kind: bound}) for bound in bounds)):
+        write_page(folder, target=target)
+        plain, live = open_page(folder, java_script_enabled=False), open_page(folder)
+        for part in ("badge", "name", "facts", "chosen", "pick-command", "export-command"):
+            assert words(plain, part) == words(live, part)
+        front = "#candidates tr.front td"
+        assert plain.locator(front).all_inner_texts()[:26] == live.locator(front).all_inner_texts()[:26]
+    write_page(folder)
+    page = open_page(folder)
+    scale = 100 if metric.fraction else 1
+    assert float(page.locator("#number").input_value()) == pytest.approx(scale * drop)
+    assert page.locator("#unit").inner_text() == ("points" if metric.fraction else metric.unit)
+    page.locator("#kind").select_option(kind)
+    assert page.locator("#unit").inner_text() == metric.unit
+    value = page.locator("#number").input_value()
+    limit = metric.value(read_manifest(folder).reference.val.score - drop)
+    assert float(value) / scale == pytest.approx(limit, rel=1e-3)
+    page.locator("#slider").press("ArrowRight")
+    assert page.locator("#number").input_value() != value
+    assert float(page.locator("#number").input_value()) == pytest.approx(float(value), rel=0.02)
+    typed = words(page, "pick-command").split(f"--{kind.replace('_', '-')} ")[1]
+    assert float(typed) == pytest.approx(float(page.locator("#number").input_value()) / scale)
+    with page.expect_download() as download:
+        page.locator("#csv").click()
+    header = Path(download.value.path()).read_text(encoding="utf-8").splitlines()[0].split(",")
+    assert {f"val_{metric.name}", f"val_{metric.name}_mean", f"direct_{metric.name}"} <= set(header)
+    page.locator("#number").fill("a lot")
+    assert not page.locator("#number").evaluate("node => node.checkValidity()")
 
 
 def test_without_a_target_the_page_picks_the_knee_that_pick_picks(open_page: OpenPage, folder: Path) -> None:

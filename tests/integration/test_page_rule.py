@@ -10,9 +10,11 @@ import pytest
 from playwright.sync_api import Browser
 
 import reports.page
+from reports.page.data import bound_kind
 from sweep.criteria import Target
 from sweep.intervals import CONFIDENCE, Z95, least_mean, paired_drop, pooled, student, wilson
 from sweep.pick.choice import By, Candidate, Choice, among, choose
+from sweep.store.metric import ACCURACY, Metric
 
 pytestmark = pytest.mark.slow
 
@@ -41,13 +43,21 @@ ANSWER = """(sweeps) => {
 }"""
 
 
+HIGHER = Metric("psnr", higher_is_better=True, unit="dB", best=60.0)
+LOWER = Metric("mse", higher_is_better=False, unit="mm2", best=0.0)
+
+
 class Sweep:
     """Random candidates, and what is asked of each: the arguments of `choose`, and the same for the page."""
 
     def __init__(self, draw: random.Random) -> None:
         self.n = draw.choice((40, 359, 1000))
         self.draw, self.right = draw, round(self.n * draw.uniform(0.8, 1))
-        self.reference = self.right / self.n
+        self.metric = draw.choice((ACCURACY, ACCURACY, HIGHER, LOWER))
+        self.scale, self.shift = 1.0, 0.0
+        if self.metric != ACCURACY:  # scores that are no shares: above 1, below 0, very small
+            self.scale, self.shift = draw.choice((1e-4, 7.3, 5e4)), draw.choice((0.0, -31.7, -1e5))
+        self.reference = self._score(self.right / self.n)
         self.rule = {"repeats": draw.randint(1, 3), "confirm": draw.choice((0, 0, 2, 3))}
         made = [self._candidate(str(index)) for index in range(draw.randint(1, 9))]
         self.found, self.lost = [candidate for candidate, _ in made], {each.best_id: lost for each, lost in made}
@@ -68,18 +78,20 @@ class Sweep:
             away = max(less, 0) + draw.randrange(4)
             high = paired_drop(away, away - less, n=self.n)[1] + (0 if counts else draw.random() / 100)
             known = draw.random() > 0.05
-            highs.append(high if known else None)
+            highs.append(self.scale * high if known else None)
             lost.append((away if counts else high) if known else None)
+        scores = tuple(self._score(accuracy) for accuracy in accuracies)
+        lows = tuple(wilson(accuracy, n=self.n)[0] for accuracy in accuracies)
         candidate = Candidate(
             family="prune",
             configuration={"keep": name},
             method=draw.choice(("lc", "lc", "dc")),
             ids=tuple(f"{name}-{seed}" for seed in range(len(accuracies))),
             seeds=tuple(range(len(accuracies))),
-            scores=tuple(accuracies),
-            lows=tuple(wilson(accuracy, n=self.n)[0] for accuracy in accuracies),
+            scores=scores,
+            lows=tuple(self._score(low) for low in lows),
             drops=tuple(highs),
-            best_id=f"{name}-{accuracies.index(max(accuracies))}",
+            best_id=f"{name}-{scores.index(max(scores))}",
             artifact_bytes=draw.randint(1, 4),
             macs=draw.randint(1, 3),
             direct_error=None,
@@ -87,17 +99,20 @@ class Sweep:
         )
         return candidate, lost
 
+    def _score(self, accuracy: float) -> float:
+        return accuracy if self.metric == ACCURACY else self.scale * accuracy + self.shift
+
     def _ask(self) -> list[dict[str, Any]]:
         """Each cost, with and without bounds, at a target that a candidate meets or misses by the last bit."""
-        by_kind = {
-            "min_accuracy": Target(min_accuracy=self._fraction(self._edge())),
-            "max_drop": Target(max_drop=self._fraction(self.reference - self._edge())),
-            "bound": Target(
-                max_drop=self._fraction(self.draw.choice([d for c in self.found for d in c.drops]) or 0.01)
-            ),
-            "relative": Target(max_drop=self._fraction(1 - self._edge() / self.reference), relative=True),
-        }
-        target = self.draw.choice(list(by_kind.values()))
+        drop = self.draw.choice([drop for candidate in self.found for drop in candidate.drops])
+        target = self.draw.choice(
+            (
+                self._bound(self._edge()),
+                Target(max_drop=max(self.reference - self._edge(), 0.0)),
+                Target(max_drop=max(drop or 0.01, 0.0)),
+                Target(max_drop=self._fraction((self.reference - self._edge()) / abs(self.reference)), relative=True),
+            )
+        )
         known = [by for by in get_args(By) if among(self.found, by)]
         return [{"target": target, "by": by, "confident": confident} for by in known for confident in (False, True)]
 
@@ -107,7 +122,13 @@ class Sweep:
         noise = pooled(each.scores for each in self.found if each.method == "lc")
         edges = [*candidate.scores, *candidate.lows, least_mean(candidate.scores[1:], noise)]
         edge = self.draw.choice([edge for edge in edges if math.isfinite(edge)])
-        return self.draw.choice((edge, math.nextafter(edge, 0), math.nextafter(edge, 1)))
+        return self.draw.choice((edge, math.nextafter(edge, -math.inf), math.nextafter(edge, math.inf)))
+
+    def _bound(self, score: float) -> Target:
+        """The target of a value that is at least, or at most, that of a score."""
+        if self.metric == ACCURACY:
+            return Target(min_accuracy=self._fraction(score))
+        return Target(at_least=score) if self.metric.higher_is_better else Target(at_most=-score)
 
     def _fraction(self, value: float) -> float:
         return min(max(value, 0.0), 1.0)
@@ -118,7 +139,12 @@ class Sweep:
         rows = [
             {"method": each.method, "seeds": each.seeds, "ids": each.ids, "scores": each.scores, "n": self.n}
             | {"bytes": each.artifact_bytes, "macs": each.macs, "latency": each.latency}
-            | {"best": each.ids.index(each.best_id), "lost": self.lost[each.best_id]}
+            | {"best": each.ids.index(each.best_id)}
+            | (
+                {"lost": self.lost[each.best_id]}
+                if self.metric == ACCURACY
+                else {"lows": each.lows, "drops": each.drops}
+            )
             for each in first
         ]
         dof = sum(len(each.seeds) - 1 for each in self.found if each.method == "lc")
@@ -126,15 +152,15 @@ class Sweep:
         return {
             "rows": rows,
             "rule": self.rule | {"student": quantile, "z": Z95, "square": Z95**2},
-            "metric": {"higher": True},
+            "metric": {"higher": self.metric.higher_is_better},
             "referenceScore": self.reference,
             "asks": [ask | {"target": self._target(ask["target"])} for ask in self.asks],
         }
 
     def _target(self, target: Target) -> dict[str, Any]:
-        if target.min_accuracy is not None:
-            return {"kind": "min_accuracy", "value": target.min_accuracy}
-        return {"kind": "max_drop", "value": target.allowed(self.reference)}
+        if target.bound is None:
+            return {"kind": "max_drop", "value": target.allowed(self.reference)}
+        return {"kind": bound_kind(self.metric), "value": target.bound}
 
 
 def described(choice: Choice) -> dict[str, Any]:
@@ -164,13 +190,16 @@ def test_the_pages_rule_chooses_as_python_does(browser: Browser) -> None:
         page.add_script_tag(path=SCRIPTS / script)
     answers = json.loads(page.evaluate(ANSWER, json.dumps([sweep.for_page() for sweep in sweeps])))
     page.close()
-    seen = dict.fromkeys(("feasible", "missed", "unconfirmed", "next_smaller", "on_the_edge", "unknown"), 0)
+    seen: dict[str, int] = dict.fromkeys(
+        ("feasible", "missed", "unconfirmed", "next_smaller", "on_the_edge", "unknown"), 0
+    )
     for seed, (sweep, answered) in enumerate(zip(sweeps, answers, strict=True)):
         for ask, answer in zip(sweep.asks, answered, strict=True):
             choice = choose(sweep.found, reference_score=sweep.reference, **ask, **sweep.rule)
             numbers = {name: float(answer[name]) for name in ("margin", "next_smaller_margin")}
             assert answer | numbers == described(choice), (seed, ask)
             seen["feasible"] += choice.feasible
+            seen[sweep.metric.name] = seen.get(sweep.metric.name, 0) + 1
             seen["missed"] += choice.candidate is not None and not choice.feasible
             seen["unconfirmed"] += choice.unconfirmed is not None
             seen["next_smaller"] += choice.next_smaller is not None
