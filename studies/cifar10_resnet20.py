@@ -85,10 +85,10 @@ quick = replace(
     study,
     name="cifar10_resnet20_quick",
     load_data=load_some_data,
-    schedule=replace(study.schedule, epochs=1),
+    schedule=Schedule(epochs=2, lr=0.003, batch_size=32),
     families=(
-        Family("prune", {"keep": (0.3, 0.1)}, prune),
-        Family("quantize", {"size": (16, 4)}, quantize),
-        Family("prune, quantize", {"keep": (0.2,), "size": (16,)}, prune_quantize),
+        Family("prune", {"keep": (0.5, 0.3)}, prune),
+        Family("quantize", {"size": (16,)}, quantize),
+        Family("prune, quantize", {"keep": (0.5,), "size": (16,)}, prune_quantize),
     ),
 )

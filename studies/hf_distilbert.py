@@ -108,6 +108,6 @@ quick = replace(
         Family("prune", {"keep": (0.1, 0.02)}, prune),
         Family("quantize", {"size": (8, 2)}, quantize),
         Family("low rank", {"rank": (8, 2)}, low_rank),
-        Family("prune, quantize", {"keep": (0.03, 0.01), "size": (4,)}, prune_quantize),
+        Family("prune, quantize", {"keep": (0.1, 0.03), "size": (4,)}, prune_quantize),
     ),
 )

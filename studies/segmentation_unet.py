@@ -1,8 +1,8 @@
 """Disks and squares on noise, and a small U-Net that classifies each pixel: transposed convolutions, batch norm.
 
-An image has 32 x 32 pixels and shows one to three shapes, brighter or darker than the noise around them. The score of
-an image is its mean IoU: for each of background, disk and square, the pixels that both answer and truth give it over
-the pixels that either does, averaged over the classes that either has. Answering "background" everywhere gets 37 %.
+An image has 32 x 32 pixels and shows one to three shapes, brighter or darker than the noise around them. The score is
+the mean IoU: for each of background, disk and square, the pixels that both answer and truth give it over the pixels
+that either does, averaged over the three. Answering "background" everywhere gets 28 %.
 
     lcsweep run studies.segmentation_unet:quick
     lcsweep report runs/segmentation_unet_quick
@@ -16,6 +16,7 @@ from torch import nn
 from lc_core import LowRank, Plan, Recipe, Schedule
 from studies.digits_mlp import prune, prune_quantize, quantize
 from sweep.study import Configuration, Data, Family, Split, Study, Target
+from sweep.study.metrics import mean_iou
 
 SIDE, CLASSES, NOISE = 32, 3, 0.3
 TRAIN, VAL, TEST = 600, 150, 150
@@ -81,14 +82,6 @@ class UNet(nn.Module):
         return logits
 
 
-def mean_iou(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """(n,) the mean IoU of each image."""
-    answer = nn.functional.one_hot(outputs.argmax(dim=1), CLASSES).flatten(1, 2).bool()
-    truth = nn.functional.one_hot(targets, CLASSES).flatten(1, 2).bool()
-    both, either = (answer & truth).sum(dim=1), (answer | truth).sum(dim=1)
-    return (both / either.clamp(min=1)).sum(dim=1) / (either > 0).sum(dim=1)
-
-
 def low_rank(configuration: Configuration) -> Plan:
     """The wider convolutions at low rank, two layers each."""
     compression = LowRank(rank=int(configuration["rank"]))
@@ -108,7 +101,7 @@ study = Study(
         Family("low rank", {"rank": (12, 10, 8, 6, 4, 3, 2)}, low_rank),
         Family("prune, quantize", {"keep": (0.3, 0.2, 0.1, 0.05), "size": (16, 8, 4)}, prune_quantize),
     ),
-    metrics={"mean_iou": mean_iou},
+    metrics={"mean_iou": mean_iou()},
     target=Target(max_drop=0.01),
 )
 

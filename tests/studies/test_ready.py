@@ -20,7 +20,7 @@ REFERENCES = {
     "digits_depthwise": 0.96,
     "sequence_lstm": 0.97,
     "text_transformer": 0.75,
-    "segmentation_unet": 0.8,
+    "segmentation_unet": 0.75,
     "hf_distilbert": 0.97,
     "mnist_lenet300": 0.93,
     "mnist_lenet5": 0.95,
