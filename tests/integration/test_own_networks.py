@@ -171,6 +171,7 @@ def load_data():
     return Data(*({made} for start, end in ((0, 320), (320, 400), (400, 480))))
 """
 )
+ONE_OUTPUT = MLP.replace("nn.Linear(24, 3)", "nn.Linear(24, 1)")
 NETWORKS = {
     "plain": MLP,
     "tied transformer": TRANSFORMER,
@@ -236,6 +237,62 @@ def load_data():
     "ConvTranspose3d": conv("nn.Conv3d(1, 8, 2), nn.ReLU(), nn.ConvTranspose3d(8, 2, 2)", width=24, shape=(1, 3, 2, 2)),
     "own validation left out": MLP
     + "\n\ndef load_data():\n    return Data(Split(X[:400], Y[:400]), None, Split(X[400:], Y[400:]))\n",
+    "regression": ONE_OUTPUT
+    + """
+from sweep.study.metrics import mse
+
+more = {"metrics": {"mse": mse("mm2")}}
+
+
+def loss(outputs, targets):
+    return ((outputs[:, 0] - targets) ** 2).mean()
+
+
+def load_data():
+    return split(X, X[:, :3].sum(1))
+""",
+    "one logit": ONE_OUTPUT
+    + """
+from sweep.study.metrics import auroc
+
+more = {"metrics": {"auroc": auroc()}}
+
+
+def loss(outputs, targets):
+    return nn.functional.binary_cross_entropy_with_logits(outputs[:, 0], targets.float())
+
+
+def load_data():
+    return split(X, (Y > 0).long())
+""",
+    "multi-label": MLP
+    + """
+from sweep.study.metrics import f1
+
+more = {"metrics": {"f1": f1()}}
+
+
+def loss(outputs, targets):
+    return nn.functional.binary_cross_entropy_with_logits(outputs, targets.float())
+
+
+def load_data():
+    return split(X, (X[:, :3] > 0).long())
+""",
+    "segmentation": """
+from sweep.study.metrics import mean_iou
+
+more = {"metrics": {"mean IoU": mean_iou()}}
+
+
+def build_model():
+    return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1))
+
+
+def load_data():
+    images = X.view(N, 1, 3, 4)
+    return split(images, (images[:, 0] > 0).long())
+""",
 }
 SAYS = {
     "tied transformer": "embed.weight = head.weight",
@@ -248,9 +305,12 @@ SAYS = {
 }
 """What `check` says of a network that a user should know."""
 
+TARGETS = {"regression": ("--at-most", "1000"), "one logit": ("--at-least", "0.1")}
+"""In place of a drop."""
 OF_A_PLAIN_GRAPH = {
     *("Dataset", "DataLoaders", "IterableDataset", "NumPy arrays", "one frozen layer", "frozen backbone"),
     *("weight_norm, old", "own validation left out", "ModelOutput", "outputs in a dict", "dict batches"),
+    *("regression", "one logit", "multi-label"),
 }
 """Networks that tell nothing new about ONNX, or have no such file: making one takes seconds."""
 
@@ -271,7 +331,7 @@ def test_a_network_goes_the_whole_way(name: str, tmp_path: Path, monkeypatch: py
     assert SAYS.get(name, "") in checked.out + checked.err
     ran = lcsweep("run", "own.py", "--workers", "1")
     assert ran.code == 0, ran.out + ran.err
-    picked = lcsweep("pick", RUN, "--max-drop", "0.9", "--json")
+    picked = lcsweep("pick", RUN, *TARGETS.get(name, ("--max-drop", "0.9")), "--json")
     assert picked.code == 0, picked.err
     assert picked.json["compression_ratio"] > 1
     assert lcsweep("export", RUN, "--out", "small.lcz").code == 0
@@ -279,3 +339,27 @@ def test_a_network_goes_the_whole_way(name: str, tmp_path: Path, monkeypatch: py
     assert verified.code == 0, verified.err
     assert verified.json["outputs"] == "as claimed"
     assert lcsweep("report", RUN).code == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        (NETWORKS["one logit"].replace('more = {"metrics": {"auroc": auroc()}}', ""), "two classes or more"),
+        (NETWORKS["regression"].replace('more = {"metrics": {"mse": mse("mm2")}}', ""), "two classes or more"),
+        (NETWORKS["multi-label"].replace('more = {"metrics": {"f1": f1()}}', ""), "whole numbers of shape (20,)"),
+    ],
+    ids=["one logit", "regression", "multi-label"],
+)
+def test_a_score_without_a_meaning_is_refused_before_any_training(
+    code: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default accuracy took the share of class 0 for the accuracy of one logit."""
+    monkeypatch.chdir(tmp_path)
+    write(code)
+    for command in ("check", "run"):
+        said = lcsweep(command, "own.py")
+        assert said.code == 1
+        assert said.err.count("\n") == 1
+        assert line in said.err
+        assert "give the study a metric of its own" in said.err
+    assert not RUN.exists()
