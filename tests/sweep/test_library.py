@@ -192,7 +192,7 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_a_script_runs_its_own_study_on_ray(tmp_path: Path) -> None:
-    """Its study, which uses a module beside it, is sent to the workers; the command can pick from the script later."""
+    """Its study, which uses a module beside it, is sent to the workers; the command picks later where it is named."""
     (tmp_path / "here").mkdir()
     (tmp_path / "mine.py").write_text("WIDTH = 64\n")
     text = changed("8, 64), nn.Tanh(), nn.Linear(64, 3)", "8, mine.WIDTH), nn.Tanh(), nn.Linear(mine.WIDTH, 3)")
@@ -203,5 +203,8 @@ def test_a_script_runs_its_own_study_on_ray(tmp_path: Path) -> None:
     main = "from sweep.cli import main; raise SystemExit(main())"
     command = [sys.executable, "-c", main, "pick", "runs/tiny", "--knee"]
     done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), "it lies outside the folder where the user stands"
+    named = [*command, "--study", "../tiny.py"]
+    done = subprocess.run(named, cwd=here, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "by LC" in done.stdout
