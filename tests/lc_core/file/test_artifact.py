@@ -216,7 +216,7 @@ def test_what_is_no_packed_model_is_refused(tmp_path, content):
 
 
 def test_a_folder_and_a_missing_file_are_refused(tmp_path):
-    assert_refused(tmp_path, because="cannot be read: Is a directory")
+    assert_refused(tmp_path, because="expected a regular file")
     assert_refused(tmp_path / "missing.lcz", because="cannot be read: No such file")
 
 
