@@ -26,6 +26,6 @@ def measured_steps(schedule: Schedule, *, train: int, val: int, statistics: int,
     if each * macs <= CHEAP:
         return frozenset(range(last + 1))
     trained = PASSES * schedule.plan(train)[-1].epochs * train
-    affordable = SHARE * trained - (2 * each + val)  # the packed file is measured once more
+    affordable = SHARE * trained - 2 * each
     between = min(max(int(affordable / each), 0), last - 1)
     return frozenset({0, last} | {round(number * last / (between + 1)) for number in range(1, between + 1)})

@@ -310,6 +310,32 @@ def test_a_file_that_is_not_its_model_is_a_failed_record(sweep: PreparedSweep, m
     assert "model.lcz" in record.error.message
 
 
+@pytest.mark.parametrize(("seed", "changed_by"), [(9, 0.0), (10, 1e-9), (11, 10.0)])
+def test_a_file_with_other_weights_is_measured_and_must_score_the_same(
+    sweep: PreparedSweep, monkeypatch: pytest.MonkeyPatch, seed: int, changed_by: float
+) -> None:
+    measured = []
+
+    def fill(path: Path, model: Any) -> Any:
+        artifact = load(path, model)
+        model[0].weight.data += changed_by * torch.eye(64, 8)
+        return artifact
+
+    def watched(*given: Any, **named: Any) -> Any:
+        measured.append(measure(*given, **named))
+        return measured[-1]
+
+    monkeypatch.setattr(compress, "load", fill)
+    monkeypatch.setattr(compress, "measure", watched)
+    job = Job.from_dict(sweep.entries[0].jobs[0].as_dict() | {"seed": seed})
+    record = run_job(job, sweep.context, report=lambda _: None)
+    assert len(measured) == (changed_by > 0)
+    if changed_by > 1:
+        assert record.error.message.startswith("ArtifactError: the packed file measures ")
+    else:
+        assert record.status == "done"
+
+
 def test_an_interrupt_leaves_no_record(sweep: PreparedSweep) -> None:
     job = Job.from_dict(sweep.entries[0].jobs[0].as_dict() | {"seed": 8})
 
