@@ -42,6 +42,10 @@ def test_a_study_from_elsewhere_runs_only_when_it_is_named(
 def test_what_is_installed_or_where_the_user_stands_is_trusted(tmp_path: Path) -> None:
     root, here = tmp_path / "here" / "runs" / "mine", tmp_path / "here"
     root.mkdir(parents=True)
+    (root.parent / "theirs").mkdir()
+    for sweep in (root, root.parent / "theirs"):
+        SweepFolder(sweep).manifest.touch()
+    write_study(root.parent / "theirs", name="packed.py")
     write_study(here, name="own.py")
     for reference in ("studies.digits_mlp", "own", "own.py", f"{here}/own.py:study", "own:study"):
         check_trusted(reference, root=root, user_folder=str(here))
@@ -55,6 +59,9 @@ def test_what_is_installed_or_where_the_user_stands_is_trusted(tmp_path: Path) -
         "antigravity",
         "os.path",
         "..x",
+        "runs.mine.packed",
+        "runs.theirs.packed",
+        "runs/theirs/packed.py",
     ):
         with pytest.raises(StudyError, match="neither installed nor in the folder you stand in"):
             check_trusted(reference, root=root, user_folder=str(here))
