@@ -10,6 +10,7 @@ the format. Reading runs no code from a file.
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,12 +121,7 @@ def read(path: str | Path) -> Artifact:
     Raises:
         ArtifactError: the file cannot be read, or is cut, damaged, of another format or of a later version.
     """
-    try:
-        if Path(path).exists() and not Path(path).is_file():
-            raise ArtifactError(f"{path}: expected a regular file, got a folder, a pipe or a device")
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
+    data = read_regular(path)
     try:
         return _decode(data)
     except (FormError, DamagedError, SafetensorError, zstandard.ZstdError) as error:
@@ -133,6 +129,16 @@ def read(path: str | Path) -> Artifact:
         raise ArtifactError(
             f"{path}: expected a whole packed model (.lcz), got one that cannot be read: {reason}; make it again"
         ) from error
+
+
+def read_regular(path: str | Path) -> bytes:
+    """The content of a regular file. ArtifactError where it cannot be read; reading a pipe may wait for ever."""
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise ArtifactError(f"{path}: expected a regular file, got a folder, a pipe or a device")
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def load(path: str | Path, model: nn.Module) -> Artifact:

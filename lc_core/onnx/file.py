@@ -21,7 +21,7 @@ from onnx import ModelProto, StringStringEntryProto, TensorProto, checker, inlin
 from torch import Tensor, nn
 
 from lc_core.compression import FormError
-from lc_core.file.artifact import ArtifactError
+from lc_core.file.artifact import ArtifactError, read_regular
 from lc_core.file.limits import most
 from lc_core.file.metadata import json_of
 from lc_core.onnx.functions import DOMAIN, OPSET
@@ -62,12 +62,7 @@ def read(path: str | Path) -> OnnxFile:
         ArtifactError: the file cannot be read, is cut, damaged, not lcsweep's or of a later version, refers to other
             files or to operators outside ONNX, or does not pass ONNX's checker.
     """
-    try:
-        if Path(path).exists() and not Path(path).is_file():
-            raise ArtifactError(f"{path}: expected a regular file, got a folder, a pipe or a device")
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
+    data = read_regular(path)
     try:
         return OnnxFile(_checked(data), data)
     except (FormError, DecodeError, checker.ValidationError, shape_inference.InferenceError) as error:

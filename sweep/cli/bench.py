@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sweep.cli.console import DONE, DataFolder, Json, UsageError, progress, show, use_data
+from sweep.cli.console import DONE, DataFolder, Json, UsageError, check_file, progress, show, use_data
 from sweep.cli.text import table
 from sweep.pick.size_and_speed import faster
 from sweep.store import remote
@@ -69,9 +69,7 @@ def _measure(what: list[str], jobs: list[str], *, rounds: int, study: str | None
         raise UsageError("--job: expected a sweep's folder beside it, whose job it names")
     files = [Path(name) for name in what]
     for file in files:
-        if not file.is_file():
-            missing = "not a regular file" if file.exists() else "no such file"
-            raise UsageError(f"{file}: {missing}; expected a packed model (.lcz) or an ONNX file (.onnx)")
+        check_file(file, expected="a packed model (.lcz) or an ONNX file (.onnx)")
     return benchmark.bench_files(files, rounds=rounds, study_reference=study, user_folder=os.getcwd(), say=progress)
 
 

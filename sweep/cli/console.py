@@ -66,6 +66,13 @@ class UsageError(ValueError):
     """A command line whose parts do not fit together."""
 
 
+def check_file(file: Path, *, expected: str) -> None:
+    """UsageError where `file` is no regular file; `expected` says what it should be."""
+    if not file.is_file():
+        found = "not a regular file" if file.exists() else "no such file"
+        raise UsageError(f"{file}: {found}; expected {expected}")
+
+
 class ByName(StrEnum):
     """What a pick minimises. Latency is known only for models that `lcsweep bench` measured."""
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli.console import DONE, UsageError, say
+from sweep.cli.console import DONE, UsageError, check_file, say
 
 NO_CHECKPOINT = "a checkpoint, a file with trained weights (leave empty to train one here)"
 
@@ -143,8 +143,8 @@ def init(
     if dataset is None and sys.stdin.isatty():
         dataset = typer.prompt("the data", default=DatasetName.digits, type=DatasetName)
     dataset = dataset or (DatasetName.digits if checkpoint is None else DatasetName.none)
-    if checkpoint is not None and not checkpoint.is_file():
-        raise UsageError(f"{checkpoint}: no such file; expected one with trained weights")
+    if checkpoint is not None:
+        check_file(checkpoint, expected="one with trained weights")
     text = written(file, checkpoint=checkpoint, dataset=dataset)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("x", encoding="utf-8") as new:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sweep.cli import file_text
-from sweep.cli.console import DONE, DataFolder, Json, UsageError, show, use_data
+from sweep.cli.console import DONE, DataFolder, Json, check_file, show, use_data
 
 
 def verify(
@@ -22,9 +22,7 @@ def verify(
 
     Checks its size, hash and decoding; with --study, the outputs too. Runs no code that the file names.
     """
-    if not file.is_file():
-        what = "not a regular file" if file.exists() else "no such file"
-        raise UsageError(f"{file}: {what}; expected a packed model, such as lcsweep export writes")
+    check_file(file, expected="a packed model, such as lcsweep export writes")
     use_data(data)
     if file.suffix == ".onnx":
         from sweep.pick import export

@@ -116,11 +116,10 @@ class Evidence:
 
 def drop(metric: Metric, reference: Points, found: Points) -> Drop:
     """How far a score is below the reference's on the same examples, in the metric's units, and its 95 % interval."""
-    if reference.resampled:
-        changes = (metric.score(1.0) * (reference.points - found.points)).tolist()
-        low, high = percentile_interval(changes)
-        return Drop(drop=metric.score(reference.value) - metric.score(found.value), low=low, high=high)
     change = metric.score(1.0) * (reference.points - found.points)
+    if reference.resampled:
+        low, high = percentile_interval(change.tolist())
+        return Drop(drop=metric.score(reference.value) - metric.score(found.value), low=low, high=high)
     if metric.fraction:
         lost, won = float(change.clamp(min=0).sum()), float((-change).clamp(min=0).sum())
         low, high = paired_drop(lost, won, n=len(change))
