@@ -1,10 +1,15 @@
-"""What all tests share: hypothesis asks for no speed, which a busy machine does not have."""
+"""What all tests share.
+
+Hypothesis asks for no speed, which a busy machine does not have, and draws the same examples on every run. New ones,
+ten times as many: `make test ARGS='-m hypothesis --hypothesis-profile=new'`.
+"""
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+settings.register_profile("same", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("new", settings.get_profile("same"), derandomize=False, max_examples=1000)
+settings.load_profile("same")
 
 
 @pytest.fixture

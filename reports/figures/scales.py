@@ -1,6 +1,7 @@
 """The scales of the Pareto figure's axes: their range, linear or log, and where their ticks stand."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -95,6 +96,7 @@ def error_window(
         extras: what else is drawn: the ranges over seeds, direct compression.
         most: the largest error that there can be, 1 for a fraction.
     """
+    errors, landmarks, extras = (_without_subnormal(values) for values in (errors, landmarks, extras))
     seen = [*landmarks, *errors, *extras]
     bottom, highest = min(seen), max(seen)
     if bottom < 0:
@@ -117,6 +119,11 @@ def error_window(
     whole = high if most == math.inf else max(high, (1.05 if log else 1.0) * most)
     bent = Window(low, whole, log, bend)
     return bent if bent.slope() < 1 else window
+
+
+def _without_subnormal(errors: Sequence[float]) -> list[float]:
+    """Errors too small to divide are drawn at 0."""
+    return [error if abs(error) >= sys.float_info.min else 0.0 for error in errors]
 
 
 def round_values(window: Window, *, most: int) -> list[float]:

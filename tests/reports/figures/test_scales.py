@@ -1,7 +1,7 @@
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reports.figures.scales import Window, error_window, round_values, size_window, small_values
@@ -60,6 +60,8 @@ VALUES = st.floats(min_value=-1e9, max_value=1e9)
 
 
 @given(errors=st.lists(VALUES, max_size=30), landmarks=st.lists(VALUES, min_size=1, max_size=3))
+@example(errors=[], landmarks=[5e-324])
+@example(errors=[-5e-324], landmarks=[0.0])
 def test_errors_without_limits_are_shown_too(errors: list[float], landmarks: list[float]) -> None:
     window = error_window(errors, landmarks=landmarks, extras=[])
     places = window.forward(np.array([*errors, *landmarks]))
