@@ -100,7 +100,7 @@ def error_window(
     seen = [*landmarks, *errors, *extras]
     bottom, highest = min(seen), max(seen)
     if bottom < 0:
-        margin = 0.06 * (highest - bottom) or 0.1 * -bottom
+        margin = 0.06 * _spread(bottom, highest) or 0.1 * -bottom
         return Window(bottom - 3 * margin, highest + margin, log=False, floor=-math.inf)
     ranked = sorted(errors)
     majority = ranked[math.ceil(0.6 * len(ranked)) - 1] if ranked else 0.0
@@ -111,7 +111,7 @@ def error_window(
         margin = (top / bottom) ** 0.06
         low, high, log = bottom / margin**3.5, highest * margin, True
     else:
-        margin = 0.06 * (top - bottom) or max(0.1 * top, 0.0 if most == math.inf else 0.005 * most) or 1.0
+        margin = 0.06 * _spread(bottom, top) or max(0.1 * top, 0.0 if most == math.inf else 0.005 * most) or 1.0
         low, high, log = max(bottom - 3 * margin, -margin), highest + margin, False
     window = Window(low, high, log)
     if not max(low, zero) < bend <= high / _BEND_FROM:
@@ -124,6 +124,11 @@ def error_window(
 def _without_subnormal(errors: Sequence[float]) -> list[float]:
     """Errors too small to divide are drawn at 0."""
     return [error if abs(error) >= sys.float_info.min else 0.0 for error in errors]
+
+
+def _spread(low: float, high: float) -> float:
+    """The distance between two errors, 0 where only rounding sets them apart: no tick stands between those."""
+    return high - low if high - low > 1e-9 * max(abs(low), abs(high)) else 0.0
 
 
 def round_values(window: Window, *, most: int) -> list[float]:

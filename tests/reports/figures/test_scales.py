@@ -13,6 +13,7 @@ ERRORS = st.just(0.0) | st.floats(min_value=1e-9, max_value=1.0)
 @given(
     errors=st.lists(ERRORS, max_size=30), landmarks=st.lists(ERRORS, min_size=1, max_size=3), extras=st.lists(ERRORS)
 )
+@example(errors=[], landmarks=[1.0000000000000003e-09, 1e-09], extras=[])
 def test_error_window_shows_everything_at_a_finite_place(
     errors: list[float], landmarks: list[float], extras: list[float]
 ) -> None:
