@@ -66,6 +66,7 @@ def test_as_json_a_benchmark_prints_one_object_of_its_machine_and_rows(capsys):
     assert capsys.readouterr().out.splitlines()[-1].split() == ["one", "1", "2", "ms", "2", "1.5", "NO", "why"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_benchmark_runs_alone_and_knows_its_rows(name):
     command = [sys.executable, str(FOLDER / f"{name}.py"), "--help"]

@@ -36,6 +36,8 @@ from sweep.store.record import Record
 from sweep.study.loading import load_study
 from tests.sweep.tiny import done_record
 
+pytestmark = pytest.mark.slow
+
 STUDY = """
     import os
     import signal
@@ -365,7 +367,6 @@ INTERRUPTED = """
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "send"),
     [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill), (signal.SIGTERM, os.killpg)],
@@ -468,7 +469,6 @@ def set_back(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(checkpoint, name, getattr(checkpoint, name))
 
 
-@pytest.mark.slow
 def test_a_job_that_stumbles_goes_on_from_its_checkpoint_up_to_a_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
