@@ -2,6 +2,8 @@
 
 from lc_core.algorithm import LCState, compressed_weights, deploy, run_lc
 from lc_core.compression import Compressed, Compression, Dense, Use
+from lc_core.compressions.allotted import Allotted
+from lc_core.compressions.budget import Budget
 from lc_core.compressions.cast import Cast, Rounded
 from lc_core.compressions.chain import Chain
 from lc_core.compressions.circulant import Circulant, Circulated
@@ -34,12 +36,15 @@ from lc_core.training.augmentation import Examples, PixelShifts
 from lc_core.training.data import Split
 from lc_core.training.distillation import Distillation
 from lc_core.training.loop import DivergedError, Recipe, train_reference
+from lc_core.training.sensitivity import fisher
 
 __all__ = [
     "CP",
+    "Allotted",
     "Artifact",
     "ArtifactError",
     "Binary",
+    "Budget",
     "Cast",
     "Chain",
     "Circulant",
@@ -90,6 +95,7 @@ __all__ = [
     "coverage",
     "deploy",
     "encode",
+    "fisher",
     "fold",
     "frozen",
     "load",

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lc_core.compression import Compressed, Compression, Dense, numel, outline_tensor
+from lc_core.compressions.allotted import Allotted
+from lc_core.compressions.budget import Budget
 from lc_core.compressions.cast import in_dtype
 from lc_core.compressions.chain import Chain
 from lc_core.compressions.quantization import Codebook
@@ -113,6 +115,12 @@ class CompressionTask:
         """Theta without values, or dense weights where the size of Theta depends on the values."""
         return self.outline() or Dense(outline_tensor(*self.governed.shape, dtype=self.dtype or torch.float32))
 
+    @property
+    def bounded(self) -> bool:
+        """Whether an upper bound of Theta's bytes is known before training, lower than dense."""
+        budget = isinstance(self.compression, Budget) and self.compression.bytes is not None
+        return budget or self.outline() is not None
+
 
 def _widened(weights: Tensor) -> Tensor:
     return weights.float() if weights.dtype in (torch.float16, torch.bfloat16) else weights
@@ -148,6 +156,8 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
             left.pop(weight.name, None)
         if isinstance(compression, Joint):
             tasks.append(_task(model, taken, compression.compression, pattern, norms))
+        elif isinstance(compression, Budget):
+            tasks.append(_task(model, taken, compression, pattern, norms))
         else:
             tasks += [_task(model, [weight], compression, pattern, norms) for weight in taken]
     times = Counter(name for task in tasks for name in task.governed.names)
@@ -159,6 +169,24 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
             raise _takes_frozen(task.pattern, still)
         task.outline()
     return tuple(tasks)
+
+
+def by_layer(
+    tasks: Sequence[CompressionTask], thetas: Sequence[Compressed]
+) -> tuple[tuple[CompressionTask, ...], tuple[Compressed, ...]]:
+    """The same tasks and Thetas, with a task for each layer in place of one under a budget.
+
+    What chose groups, factors or codes is then a Theta of its layer like any other.
+    """
+    found: list[tuple[CompressionTask, Compressed]] = []
+    for task, theta in zip(tasks, thetas, strict=True):
+        if isinstance(theta, Allotted):
+            pairs = zip(task.governed.names, task.governed.shapes, strict=True)
+            layers = [replace(task, governed=Governed((name,), (shape,))) for name, shape in pairs]
+            found += zip(layers, theta.thetas, strict=True)
+        else:
+            found.append((task, theta))
+    return tuple(task for task, _ in found), tuple(theta for _, theta in found)
 
 
 def is_glob(pattern: str) -> bool:
@@ -202,6 +230,9 @@ def _task(
         case Chain(first=GroupPruning() as pruning):
             governed, parts = _groups(model, weights, pruning.axis, norms)
             compression = replace(compression, first=replace(pruning, parts=parts))
+        case Budget():
+            governed = _governed(parameters, [weight.name for weight in weights])
+            compression = compression.governing(governed.names, governed.shapes)
         case _:
             governed = _governed(parameters, [weight.name for weight in weights])
     dtype = functools.reduce(torch.promote_types, [parameters[name].dtype for name in governed.names])

@@ -22,18 +22,21 @@ import zstandard
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from lc_core.compression import Compressed, Form, FormError
+from lc_core.compression import Compressed, Form, FormError, numel
+from lc_core.compressions.budget import Budget
 from lc_core.compressions.cast import WEIGHTS
 from lc_core.file.forms import unpack
 from lc_core.file.limits import check_sizes, decompressed, header_of
 from lc_core.file.metadata import FORMAT, metadata_of
 from lc_core.numerics.packing import DamagedError
-from lc_core.task import CompressionTask, Governed
+from lc_core.task import CompressionTask, Governed, by_layer
 
 LEVEL = 19
 NO_HASH = "0" * 64
 HEADER_ALLOWANCE = 512
 """An upper bound of the header bytes for the arrays and forms of one parameter."""
+OFFSETS_ALLOWANCE = 16
+"""An upper bound of the digits by which the two places of an array in the payload may be longer."""
 
 
 class ArtifactError(ValueError):
@@ -89,6 +92,7 @@ def encode(
     Raises:
         ValueError: `info` holds a number that is not finite, or is too long; the file has no type for a tensor.
     """
+    tasks, thetas = by_layer(tasks, thetas)
     tied = _tied(tasks, weights)
     arrays = _arrays(tasks, thetas, weights, tied)
     arrays = {name: array.detach().cpu().contiguous() for name, array in arrays.items()}
@@ -104,15 +108,27 @@ def nominal_bytes(tasks: Sequence[CompressionTask], weights: Mapping[str, Tensor
     """Bytes of the payload of `encode`, before zstd, from shapes and hyperparameters alone.
 
     Exact where every task has a fixed size and the JSON of `info` has its final length. Otherwise an upper bound: tasks
-    of unknown size count as uncompressed, plus HEADER_ALLOWANCE for each parameter.
+    of unknown size count as uncompressed, plus HEADER_ALLOWANCE for each parameter. A budget of bytes counts as
+    that, with the longest header that its layers can choose.
     """
-    outlines = [task.outline_or_dense() for task in tasks]
-    unknown = sum(len(task.governed.names) for task in tasks if task.outline() is None)
+    outlines: list[Compressed] = []
+    allowance = 0
+    for task in tasks:
+        shape, budget = task.governed.shape, task.compression
+        if isinstance(budget, Budget):
+            longest, most = budget.longest(shape), 4 * numel(shape)
+            outlines.append(longest)
+            allowance += OFFSETS_ALLOWANCE * len(longest.pack()) - longest.storage_bits() // 8
+            allowance += most if budget.bytes is None else min(most, budget.bytes)
+        else:
+            outlines.append(task.outline_or_dense())
+            allowance += HEADER_ALLOWANCE * len(task.governed.names) if task.outline() is None else 0
+    tasks, thetas = by_layer(tasks, outlines)
     tied = _tied(tasks, weights)
-    arrays = _arrays(tasks, outlines, weights, tied)
-    metadata = _metadata([task.governed for task in tasks], outlines, tied, info) | {"sha256": NO_HASH}
+    arrays = _arrays(tasks, thetas, weights, tied)
+    metadata = _metadata([task.governed for task in tasks], thetas, tied, info) | {"sha256": NO_HASH}
     size = sum(_byte_size(array) for array in arrays.values())
-    return len(_header(arrays, _dumps(metadata))) + size + HEADER_ALLOWANCE * unknown
+    return len(_header(arrays, _dumps(metadata))) + size + allowance
 
 
 def read(path: str | Path) -> Artifact:

@@ -6,6 +6,7 @@ from typing import Any, get_args
 from torch import Tensor
 
 from lc_core.compression import Compressed, Dense, Form, FormError, unprefixed
+from lc_core.compressions.allotted import Allotted
 from lc_core.compressions.cast import DTYPES, WEIGHTS, Rounded
 from lc_core.compressions.circulant import Circulated
 from lc_core.compressions.cp import Kruskal
@@ -54,7 +55,7 @@ def _children(name: str, value: Any) -> list[Any]:
     match name:
         case "values" | "left" | "right" | "core" | "vectors":
             return [value]
-        case "terms" | "factors":
+        case "terms" | "factors" | "layers":
             return list(value)
         case "parts":
             return [part["values"] for part in value]
@@ -102,6 +103,7 @@ FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "tucker": {"shape": is_shape, "core": _is_form, "left": _is_form, "right": _is_form},
     "cp": {"shape": is_shape, "factors": _is_list},
     "circulant": {"shape": is_shape, "block": _is_count, "vectors": _is_form},
+    "layers": {"shape": is_shape, "layers": _is_list},
 }
 """Form -> field -> whether a value is one that lc_core writes."""
 OPTIONAL = {"pattern", "scheme"}
@@ -140,6 +142,8 @@ def _unpack(form: Form, arrays: Mapping[str, Tensor]) -> Compressed:
             return Kruskal.unpack(form, factors=numbered(form["factors"]))
         case "circulant":
             return Circulated.unpack(form, vectors=child("vectors"))
+        case "layers":
+            return Allotted.unpack(form, thetas=numbered(form["layers"]))
     raise AssertionError(f"{form['form']} is checked but cannot be read")
 
 

@@ -4,6 +4,7 @@ Callers ask `built` first and have another way to the same result.
 """
 
 import ctypes
+from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import NamedTuple
@@ -137,13 +138,21 @@ def best_parts(counts: Floats, sums: Floats, *, size: int) -> Indices:
     """The `size` runs of least distortion over b bins, b >= size, as edges (size + 1,) from 0 to b.
 
     `counts` and `sums` (b + 1,) are of the values before each bin, and of all. O(size b log b)."""
-    bins = counts.size - 1
-    came, explained = np.empty((size - 1, bins + 1), np.int32), np.empty(2 * (bins + 1))
-    _call("best_parts", counts, sums, bins, size, explained, came)
-    path = [bins]
-    for starts in came[::-1]:
-        path.append(int(starts[path[-1]]))
-    return np.array([0, *reversed(path)])
+    return best_parts_of_each(counts, sums, sizes=[size])[0]
+
+
+def best_parts_of_each(counts: Floats, sums: Floats, *, sizes: Sequence[int]) -> list[Indices]:
+    """`best_parts` of each of `sizes`, in the time that the largest takes."""
+    bins, most = counts.size - 1, max(sizes)
+    came, explained = np.empty((most - 1, bins + 1), np.int32), np.empty(2 * (bins + 1))
+    _call("best_parts", counts, sums, bins, most, explained, came)
+    found = []
+    for size in sizes:
+        path = [bins]
+        for starts in came[: size - 1][::-1]:
+            path.append(int(starts[path[-1]]))
+        found.append(np.array([0, *reversed(path)]))
+    return found
 
 
 def _call(name: str, *given: npt.NDArray[np.generic] | float) -> int:

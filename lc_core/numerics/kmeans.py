@@ -113,13 +113,13 @@ def centres_of_sorted(
     """`optimal_centres` of ascending `values`."""
     if not values.size:
         return np.zeros(size)
-    firsts = _first_of_each(values, most=max(EXACT, size))
+    firsts = first_of_each(values, most=max(EXACT, size))
     if firsts is not None and firsts.size <= size:
         centres = values[firsts].astype(np.float64)
     else:
         data = summed(values)
         if firsts is not None and firsts.size <= EXACT:
-            edges = _partition(data, np.append(firsts, values.size), size, longest=firsts.size)
+            edges = partition(data, np.append(firsts, values.size), size, longest=firsts.size)
         else:
             begun = None if start is None else np.sort(start).astype(np.float64) - data.shift
             edges = _best_runs(data, size, begun) if size > 2 else _best_of_two(data, size, begun)
@@ -133,7 +133,7 @@ def _padded(centres: Floats, size: int) -> Floats:
     return padded
 
 
-def _first_of_each(values: npt.NDArray[np.floating], *, most: int) -> Indices | None:
+def first_of_each(values: npt.NDArray[np.floating], *, most: int) -> Indices | None:
     """The first place of each distinct value; None where there are more than `most`."""
     sample = values[:: max(1, values.size // SAMPLE)]
     if np.count_nonzero(sample[1:] != sample[:-1]) >= most:
@@ -158,7 +158,7 @@ def _best_runs(data: SortedValues, size: int, start: Floats | None) -> Indices:
     else:
         bins = min(max(LEAST_BINS, BINS_A_RUN * size), MOST_BINS)
         longest = -(-LONGEST_RUN * bins // size)
-        first = _partition(data, bin_edges(data, bins=bins), size, longest=longest)
+        first = partition(data, bin_edges(data, bins=bins), size, longest=longest)
     laid = _lloyd(data, centres_of(data, first), rounds=LLOYD_ROUNDS)
     # Either can mislead: the bins where values lie in clusters, the start where the values have changed.
     found = [_refined(data, edges, size) for edges in (laid, rested) if edges is not None]
@@ -205,7 +205,7 @@ def bin_edges(data: Ordered, *, bins: int) -> Indices:
     return edges_of(np.append(places, data.size)[edges], data.size)
 
 
-def _partition(data: Ordered, edges: Indices, size: int, *, longest: int) -> Indices:
+def partition(data: Ordered, edges: Indices, size: int, *, longest: int) -> Indices:
     """The `size` runs of least distortion whose borders are among `edges` (b + 1,), as edges (size + 1,).
 
     best_k(j) = min over i < j of best_{k-1}(i) + distortion(i, j) (Bellman 1973; Wang and Song 2011), with i at most
@@ -271,7 +271,7 @@ def _filled(data: Ordered, edges: Indices, size: int) -> Indices:
 def _moved(data: Ordered, edges: Indices, size: int, offsets: Floats) -> Indices:
     """The best `size` runs with every border moved by one of `offsets`, in runs; then Lloyd's algorithm.
 
-    Dynamic programming as in `_partition`, where each border has its own places: O(size len(offsets)^2).
+    Dynamic programming as in `partition`, where each border has its own places: O(size len(offsets)^2).
     """
     edges = _filled(data, edges, size)
     runs = edges.size - 1

@@ -20,7 +20,7 @@ from lc_core.compressions.tucker import Tucker
 from lc_core.graph import LAYERS
 from lc_core.parameters import first_names, parameter_name
 from lc_core.structure.products import counting
-from lc_core.task import CompressionTask, Governed
+from lc_core.task import CompressionTask, Governed, by_layer
 
 Uses = Mapping[str, Sequence[Use]]
 """Name of a layer's weight -> the sizes of each of its runs on one example."""
@@ -126,6 +126,7 @@ def count_macs(
         tasks: the compressions and their parameters.
         thetas: Theta of each task, or its outline.
     """
+    tasks, thetas = by_layer(tasks, thetas)
     stored = stored_by_name([task.governed for task in tasks], thetas)
 
     def macs(name: str, use: Use) -> int:

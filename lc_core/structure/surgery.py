@@ -13,7 +13,7 @@ from lc_core.graph import TraceError, trace
 from lc_core.parameters import parameter_name
 from lc_core.structure.channels import Channels, Conv, Follower, Mixer, kernels
 from lc_core.structure.flow import Flow
-from lc_core.task import CompressionTask
+from lc_core.task import CompressionTask, by_layer
 
 TOLERANCE = 1e-4
 
@@ -76,7 +76,8 @@ def cut_weights(
         tasks: the compressions and their parameters.
         thetas: Theta of each task, or its outline.
     """
-    grouped = [(task, theta) for task, theta in zip(tasks, thetas, strict=True) if isinstance(theta, Grouped)]
+    pairs = zip(*by_layer(tasks, thetas), strict=True)
+    grouped = [(task, theta) for task, theta in pairs if isinstance(theta, Grouped)]
     if not grouped:
         return dict(model.state_dict())
     pattern = copy.deepcopy(model).eval()

@@ -13,12 +13,12 @@ from torch import Tensor
 from lc_core import Chain, Codebook, Compressed, Dense, L0Pruning
 from lc_core.compression import Use, objective
 from lc_core.file.forms import unpack
-from tests.contract.families import combination, low_rank, pruning, quantization, structured, tensors
+from tests.contract.families import budget, combination, low_rank, pruning, quantization, structured, tensors
 from tests.contract.families.combination import pruned_quantized
 from tests.contract.family import Family
 from tests.contract.weights import KINDS, PROPERTY, draw, slack, squared_error, tiny_weights, weights
 
-PARTS = (pruning, quantization, low_rank, tensors, structured, combination)
+PARTS = (pruning, quantization, low_rank, tensors, structured, combination, budget)
 FAMILIES = {name: family for part in PARTS for name, family in part.FAMILIES.items()}
 
 

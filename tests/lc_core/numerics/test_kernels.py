@@ -43,7 +43,7 @@ def test_the_best_parts_are_those_of_the_dynamic_programme(bins, size):
     data = kmeans.summed(np.sort(np.random.default_rng(size).standard_t(2, size=3000)))
     edges = np.linspace(0, 3000, bins + 1).astype(np.int64)
     parts = kernels.best_parts(edges.astype(np.float64), data.before(edges)[0], size=size)
-    assert np.array_equal(edges[parts], kmeans._partition(data, edges, size, longest=bins))
+    assert np.array_equal(edges[parts], kmeans.partition(data, edges, size, longest=bins))
 
 
 @pytest.mark.parametrize("offsets, runs", [(1, 1), (3, 2), (19, 16), (39, 64)])
