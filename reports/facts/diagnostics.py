@@ -30,6 +30,7 @@ class Layer:
         counts: the histogram of the reference's weights, over bins of equal width.
         low: where the first bin begins.
         high: where the last bin ends.
+        chosen: the compression that it chose under a budget; empty without one.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Layer:
     counts: tuple[float, ...]
     low: float
     high: float
+    chosen: str = ""
 
 
 def read_curves(folder: SweepFolder, ids: Iterable[str]) -> dict[str, Curves]:
@@ -66,6 +68,7 @@ def layer_of(data: Mapping[str, Any]) -> Layer:
         counts=tuple(data["histogram"]["counts"]),
         low=data["histogram"]["low"],
         high=data["histogram"]["high"],
+        chosen=str(data.get("chosen", "")),
     )
 
 

@@ -136,6 +136,8 @@ def _draw_values(axes: Axes, layer: Layer, *, colour: str) -> None:
         low, high = min(low, *xs), max(high, *xs)
     else:
         axes.text(0.995, 0.95, "many values", transform=axes.transAxes, ha="right", va="top", fontsize=7.6, color=MUTED)
+    chosen = printable(layer.chosen, most=60)
+    axes.text(0.005, 0.95, chosen, transform=axes.transAxes, va="top", fontsize=7.6, color=INK)
     margin = 0.03 * (high - low)
     axes.set_xlim(low - margin, high + margin)
     axes.set_ylim(0, 1.12)

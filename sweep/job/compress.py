@@ -16,10 +16,11 @@ import torch
 from torch import nn
 
 from lc_core.algorithm import LCState, deploy, run_lc
+from lc_core.compressions.allotted import Allotted
 from lc_core.file.artifact import Artifact, ArtifactError, encode, load, nominal_bytes
 from lc_core.schedule import Schedule
 from lc_core.structure.contents import layer_contents
-from lc_core.task import CompressionTask
+from lc_core.task import CompressionTask, by_layer
 from lc_core.training.data import Source, Split
 from lc_core.training.loop import Loss, predict
 from sweep.job.checkpoint import Checkpoint, Checkpoints
@@ -94,12 +95,14 @@ class Sizes:
         nominal_bytes: of its packed file before zstd.
         macs: multiply-accumulates of its model for one example; an upper bound where groups are pruned.
         fixed: whether both numbers are exact. For a compression that chooses its own size they are upper bounds.
+        bounded: whether the bytes are exact, or a budget bounds them.
         plan: hash of which compression governs which parameters.
     """
 
     nominal_bytes: int
     macs: int
     fixed: bool
+    bounded: bool
     plan: str
 
 
@@ -109,7 +112,8 @@ def job_sizes(job: Job, context: JobContext) -> Sizes:
     tasks = context.study.tasks(context.template, family=job.family, configuration=job.configuration)
     size = nominal_bytes(tasks, weights, info=_info(job, context, value=0.0))
     macs = context.macs(tasks, [task.outline_or_dense() for task in tasks])
-    return Sizes(size, macs, fixed=all(task.outline() is not None for task in tasks), plan=_plan_hash(tasks))
+    fixed, bounded = all(task.outline() is not None for task in tasks), all(task.bounded for task in tasks)
+    return Sizes(size, macs, fixed, bounded, plan=_plan_hash(tasks))
 
 
 def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> Done:
@@ -130,13 +134,13 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
             measured.append(summary(found, interval=not measured))
         facts = {"step": state.step, "mu": state.mu, "loss": state.loss, "gap": state.gap}
         latest = measured[-1].error
-        steps.append(facts | {"val_error": latest if due else None})
+        steps.append(facts | {"val_error": latest if due else None} | _choice(tasks, state))
         report({"step": state.step, "steps": state.steps, "gap": state.gap, "val_error": latest})
         kept.offer(state, steps, measured)
     packed = encode(tasks, state.thetas, compact.state_dict(), info=_info(job, context, value=measured[-1].value))
     write_whole(staged / "model.lcz", packed)
     artifact = _verified(staged / "model.lcz", context, compact=compact, claimed=measured[-1])
-    layers = layer_contents([task.governed for task in tasks], state.thetas, context.reference)
+    layers = _layers(tasks, state, context)
     write_json(staged / "diagnostics.json", {"steps": steps, "layers": layers})
     sizes = job_sizes(job, context)
     expected, size = sizes.nominal_bytes, artifact.payload_bytes
@@ -159,6 +163,24 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
         epochs=state.epochs,
         **stamped(job),
     )
+
+
+def _choice(tasks: Sequence[CompressionTask], state: LCState) -> dict[str, Any]:
+    """What the layers under budgets chose at this step, and the bytes of their weights; nothing without a budget."""
+    found = [(task, theta) for task, theta in zip(tasks, state.thetas, strict=True) if isinstance(theta, Allotted)]
+    if not found:
+        return {}
+    pairs = (pair for task, theta in found for pair in zip(task.governed.names, theta.chosen, strict=True))
+    used = sum(theta.storage_bits() // 8 for _, theta in found)
+    return {"chosen": dict(pairs), "weight_bytes": used, "choice_gap": max(theta.gap for _, theta in found)}
+
+
+def _layers(tasks: Sequence[CompressionTask], state: LCState, context: JobContext) -> list[dict[str, Any]]:
+    """What each layer consists of and, under a budget, what it chose."""
+    single, thetas = by_layer(tasks, state.thetas)
+    contents = layer_contents([task.governed for task in single], thetas, context.reference)
+    chosen = _choice(tasks, state).get("chosen", {})
+    return [each | ({"chosen": chosen[each["name"]]} if each["name"] in chosen else {}) for each in contents]
 
 
 def _checkpoints(job: Job, tasks: Sequence[CompressionTask], context: JobContext) -> Checkpoints:

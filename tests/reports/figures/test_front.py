@@ -1,3 +1,4 @@
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -205,7 +206,7 @@ def test_layers_are_drawn_as_they_are(make_sweep: MakeSweep) -> None:
     assert found.pick is not None
     layers = [
         layer("first.weight", [30, 20], kept=150, ranks=(5,), codes=3),
-        layer("last.weight", [10, 30], kept=300, codes=0),
+        replace(layer("last.weight", [10, 30], kept=300, codes=0), chosen="L0Pruning(keep=1.0)"),
     ]
     figure = draw_layers(found.pick, layers, look=marks(found.series, size=7.0)[found.pick.series])
     shares = {
@@ -216,7 +217,7 @@ def test_layers_are_drawn_as_they_are(make_sweep: MakeSweep) -> None:
     assert shares["rank"] == pytest.approx([0.25, 0.0])
     assert shares["bits a weight"] == pytest.approx([1.25 / 32] * 2)
     words = {text.get_text() for text in figure.findobj(Text)}
-    assert {"25 %", "5 of 20", "first.weight\n30\u00d720", "many values"} <= words
+    assert {"25 %", "5 of 20", "first.weight\n30\u00d720", "many values", "L0Pruning(keep=1.0)"} <= words
     stems = next(axes for axes in figure.axes if axes.get_label() == "values of first.weight").collections[0]
     assert [path.vertices[0][0] for path in stems.get_paths()] == pytest.approx([v for v, _ in layers[0].values])
 

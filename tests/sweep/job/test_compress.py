@@ -167,7 +167,7 @@ def test_the_sizes_known_before_training_are_those_after_it(sweep: PreparedSweep
         payload = read(sweep.folder.artifact(job.id)).payload_bytes
         assert entry.nominal_bytes == record.nominal_bytes == payload, job.label
         assert (entry.macs, entry.fixed) == (record.macs, True)
-        assert job_sizes(job, sweep.context) == Sizes(payload, record.macs, True, record.plan)
+        assert job_sizes(job, sweep.context) == Sizes(payload, record.macs, True, True, record.plan)
     low_rank = next(entry for entry in sweep.entries if entry.family == "low rank")
     assert low_rank.macs == 2 * (8 + 64) + 64 * 3
 
