@@ -3,7 +3,8 @@
 A surface has 469 configurations: three families with 19, 14 and 5 levels, and their pairs. A level x is the family's
 share of the size, and costs (x / c)^-p points of accuracy. A pair multiplies the shares; it adds the costs, and g times
 their geometric mean. The range of x (2.5 to 6 times), c, p (2 to 5) and g (0 to 2) are drawn from the seed. The target
-is a drop of one point. Noise has an sd of 0.15 points. A winner is false when its mean misses the target.
+is a drop of one point. Noise has an sd of 0.15 points. A winner is false when its mean misses the target. "budget" is
+our search on a family of one knob instead: 30 sizes that fall by 15 % each, as `sweep.study.families.budget` has them.
 
 What a row's name ends in:
 -jobs: jobs that were started; for TPE alone and NSGA-II those until the optimum has run, at most 100.
@@ -33,13 +34,16 @@ NOISE = 0.15  # points
 DRAWS = 6  # of the noise on each surface, but for the strategies that Optuna drives
 SHARES = {"prune": (19, 0.2), "quantize": (14, 0.1), "rank": (5, 0.3)}  # levels, least of the loosest's share
 MOST = 100  # jobs of a strategy that does not know when to stop
-STRATEGIES = ("smallest", "bisection", "tpe", "tpe-alone", "nsga", "grid")
+STRATEGIES = ("smallest", "budget", "bisection", "tpe", "tpe-alone", "nsga", "grid")
 FIGURES = ("jobs", "hit", "noisy-jobs", "noisy-hit", "false-winners")
 NAMES = [
     *(f"{strategy}-{figure}" for strategy in STRATEGIES for figure in FIGURES),
     *(f"smallest-{workers}-{figure}" for workers in (2, 8, 64) for figure in ("rounds", "jobs")),
 ]
 TARGETS = {"smallest-jobs": 25.0, "smallest-hit": 1.0, "smallest-noisy-hit": 0.9, "smallest-false-winners": 0.05}
+TARGETS |= {"budget-jobs": 10.0, "budget-hit": 1.0, "budget-false-winners": 0.05}
+OURS = ("smallest", "budget")
+BUDGETS, FALL = 30, 0.85
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,12 +109,24 @@ def make_surface(generator: np.random.Generator) -> Surface:
     return Surface(families, keys, make_space(places, [key[1] for key in keys], sizes), np.array(margins))
 
 
-def surfaces(seed: int) -> list[tuple[Surface, np.random.Generator]]:
+def make_ladder(generator: np.random.Generator) -> Surface:
+    """A random surface of one family, of one knob, whose optimum is inside its range."""
+    shares = FALL ** np.arange(BUDGETS)
+    knee, steepness = FALL ** (BUDGETS * generator.uniform(0.2, 0.9)), generator.uniform(2, 5)
+    keys: list[tuple[str, tuple[int, ...]]] = [("budget", (level,)) for level in range(BUDGETS)]
+    sizes = [int(1e6 * share) + 2000 for share in shares]
+    space = make_space([0] * BUDGETS, [levels for _, levels in keys], sizes)
+    return Surface({"budget": {"bytes": tuple(range(BUDGETS))}}, keys, space, 1.0 - (shares / knee) ** -steepness)
+
+
+def surfaces(
+    seed: int, make: Callable[[np.random.Generator], Surface] = make_surface
+) -> list[tuple[Surface, np.random.Generator]]:
     """The surfaces of `seed` on which a configuration meets the target, each with the generator of its noise."""
     found = []
     for number in itertools.count():
         generator = np.random.default_rng([seed, number])
-        surface = make_surface(generator)
+        surface = make(generator)
         if (surface.margins >= 0).any():
             found.append((surface, generator))
         if len(found) == SURFACES:
@@ -227,13 +243,13 @@ PLAY: dict[str, Callable[[Surface, Result], Run]] = {
 def figures(strategy: str, seed: int) -> dict[str, list[float]]:
     """Figure -> its value on each surface, and for each draw of the noise."""
     found: dict[str, list[float]] = {figure: [] for figure in FIGURES}
-    for surface, generator in surfaces(seed):
+    for surface, generator in surfaces(seed, make_ladder if strategy == "budget" else make_surface):
         exact, noisy = surface.exact, surface.noisy(generator)
-        plain = smallest(surface, exact, confirm=0) if strategy == "smallest" else PLAY[strategy](surface, exact)
+        plain = smallest(surface, exact, confirm=0) if strategy in OURS else PLAY[strategy](surface, exact)
         found["jobs"].append(plain.jobs)
         found["hit"].append(hit(surface, plain.winner, within=1.0))
         for _ in range(1 if "tpe" in strategy or strategy == "nsga" else DRAWS):
-            tried = smallest(surface, noisy, confirm=3) if strategy == "smallest" else PLAY[strategy](surface, noisy)
+            tried = smallest(surface, noisy, confirm=3) if strategy in OURS else PLAY[strategy](surface, noisy)
             found["noisy-jobs"].append(tried.jobs)
             found["noisy-hit"].append(hit(surface, tried.winner, within=1.1))
             found["false-winners"].append(float(tried.winner is not None and surface.margins[tried.winner] < 0))
@@ -247,7 +263,7 @@ def hit(surface: Surface, winner: int | None, *, within: float) -> float:
 
 
 def rows(names: Sequence[str], seed: int) -> Iterator[Row]:
-    """`ours` is the mean over surfaces, `against` the grid's jobs. Only `smallest` has targets."""
+    """`ours` is the mean over surfaces, `against` the grid's jobs. Only `smallest` and `budget` have targets."""
     for strategy in STRATEGIES:
         wanted = [figure for figure in FIGURES if f"{strategy}-{figure}" in names]
         values = figures(strategy, seed) if wanted else {}
@@ -269,7 +285,8 @@ def row(name: str, runs: list[float]) -> Row:
     under = ours < target if name.endswith("winners") else ours <= target
     holds = name not in TARGETS or (ours >= target if name.endswith("hit") else under)
     unit = "jobs" if name.endswith("jobs") else "rounds" if counted else "share"
-    against = 469.0 if counted else 1.0
+    whole = float(BUDGETS) if name.startswith("budget") else 469.0
+    against = whole if counted else 1.0
     note = f"most {max(runs):.0f}" if counted else ""
     return Row(name, ours, against, against / ours if counted else ours, target, holds, unit, runs, note)
 

@@ -32,7 +32,7 @@ def entries_of(options: Options, context: JobContext, *, study_hash: str) -> tup
                 for seed in range(options.seed, options.seed + options.seeds[0])
             )
             sizes = job_sizes(jobs[0], context)
-            if sizes.fixed or not options.aimed:
+            if sizes.bounded or not options.aimed:
                 facts = (sizes.nominal_bytes, sizes.macs, sizes.fixed, sizes.plan)
                 entries.append(Entry(family.name, configuration, *facts, jobs))
     if not entries:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from torch import fx, nn
 
-from lc_core.compression import numel
+from lc_core.compression import Compression, numel
+from lc_core.compressions.budget import Budget, Choose
 from lc_core.compressions.chain import Chain
 from lc_core.compressions.lowrank import LowRank, matrix_shape
 from lc_core.compressions.pruning import L0Pruning
@@ -39,6 +40,15 @@ GRID_OF_BOTH = {"keep": (0.2, 0.1, 0.05), "size": (16, 4)}
 """Those that a grid of pruning and codebook together runs."""
 SMALLER = 0.99
 """A level is worth its name where its file is at most this part of the level's before."""
+LADDER_KEEP = tuple(0.5 * 0.75**step for step in range(17))
+LADDER: tuple[Compression, ...] = (
+    *(Codebook(size) for size in (2, 4, 8, 16, 32, 64)),
+    *(Chain(L0Pruning(keep), Codebook(size)) for keep in LADDER_KEEP for size in (2, 4, 8, 16, 32)),
+    *(LowRank(rank) for rank in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)),
+)
+"""What a layer under a budget chooses from: codebooks, pruning to half down to 0.5 % with a codebook, and ranks."""
+BUDGETS = tuple(0.25 * 0.85**step for step in range(30))
+"""The bytes of the weights as parts of those of dense ones."""
 WEIGHTS_A_VALUE = 4
 """A codebook of a layer has at most one value for so many weights."""
 NARROW = 16
@@ -73,6 +83,41 @@ def standard(model: nn.Module) -> tuple[Family, ...]:
         _both(model),
     )
     return tuple(family for family in found if family is not None)
+
+
+def budget(
+    model: nn.Module,
+    *,
+    of: Sequence[Compression] = LADDER,
+    name: str = "budget",
+    choose: Choose = "always",
+    sensitivity: Mapping[str, float] | None = None,
+) -> Family:
+    """The family of one knob, `bytes`: every layer of `model` gets the compression that suits it within so many bytes.
+
+    Levels go from a quarter of the dense weights' bytes down by 15 % each, to the fewest that `of` allows. They count
+    the weights alone, before zstd; a file also has biases, norms and a header.
+
+    Args:
+        model: a model of the study.
+        of: what a layer can choose from, besides dense weights.
+        name: of the family.
+        choose: "always", or "once": see `Budget`.
+        sensitivity: name of each weight -> the factor of its squared error, as `lc_core.fisher` measures it.
+
+    Raises:
+        ValueError: the model has no weights that a plan can take, or no level fits.
+    """
+    dense = 4 * sum(numel(shape) for shape in _shapes(model).values())
+    levels = [round(share * dense) for share in BUDGETS]
+
+    def plan(level: Level) -> Plan:
+        return {"*": Budget(bytes=int(level), of=tuple(of), choose=choose, sensitivity=sensitivity or {})}
+
+    found = _single(model, name, "bytes", levels, plan, grid={"bytes": tuple(levels[::4])})
+    if found is None:
+        raise ValueError(f"budget: expected a model whose weights fit into {levels[0]} bytes, got a smaller one")
+    return found
 
 
 def completed(study: Study) -> Study:
@@ -185,11 +230,17 @@ def _prune_quantize(configuration: Configuration) -> Plan:
 
 
 def _single(
-    model: nn.Module, name: str, knob: str, levels: Sequence[Level], plan: Callable[[Level], Plan]
+    model: nn.Module,
+    name: str,
+    knob: str,
+    levels: Sequence[Level],
+    plan: Callable[[Level], Plan],
+    *,
+    grid: Mapping[str, tuple[Level, ...]] = GRID,
 ) -> Family | None:
     """The family of one knob with those of `levels` that fit; None where there are none."""
     fit = _fitting(model, levels, plan)
-    return _family(name, {knob: fit}, lambda configuration: plan(configuration[knob]), GRID) if fit else None
+    return _family(name, {knob: fit}, lambda configuration: plan(configuration[knob]), grid) if fit else None
 
 
 def _both(model: nn.Module) -> Family | None:

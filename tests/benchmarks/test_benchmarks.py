@@ -21,7 +21,8 @@ NAMES = {
     "l_step": "gemm-share plain-loop",
     "whole_job": "training-share evaluation-share resnet20-evaluation-share peak-memory",
     "lenet300_table": "quantize-all quantize-1-3 prune-5 sum-k2-1pct mixed rank-selection",
-    "search": "smallest-jobs smallest-hit smallest-noisy-jobs smallest-noisy-hit smallest-false-winners bisection-jobs "
+    "search": "budget-jobs budget-noisy-hit smallest-jobs smallest-hit smallest-noisy-jobs smallest-noisy-hit "
+    "smallest-false-winners bisection-jobs "
     "tpe-jobs tpe-alone-hit nsga-false-winners grid-jobs smallest-2-rounds smallest-8-jobs smallest-64-rounds",
     "orchestration": "trivial-job workers-busy eight-busy store-growth status-growth pick-growth front-growth "
     "resume-growth simulated-busy simulated-saturation simulated-search",

@@ -1,0 +1,218 @@
+"""Error at equal bytes: a budget whose layers choose for themselves, against one level for all, at equal epochs.
+
+Every family runs all of its levels with each seed, from one reference for each seed. At each of six sizes a family is
+represented by the level of least mean validation error whose mean file is no larger; its mean test error counts. "ours"
+is the budget's, "against" the best of the uniform families'. Files count as they are packed, after zstd. "once" keeps
+the choice of direct compression by the Fisher information (`lc_core.fisher`), as automatic mixed precision makes it;
+"fisher" chooses by the same factors at each step. Results go to --out, a line of JSON each; what is there is not run
+again.
+"""
+
+import functools
+import json
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lc_core import Allotted, Recipe, Split, deploy, encode, fisher, plan_tasks, run_lc, train_reference
+from lc_core.training.loop import predict
+from rows import Row, options, speak
+from studies import digits_mlp, mnist_lenet300
+from sweep.job.context import settle_process
+from sweep.study import Configuration, Family, Level, Study, accuracy
+from sweep.study.families import budget
+
+SIZES = 6
+UNIFORM = ("prune", "quantize", "low rank", "prune, quantize")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A study with the epochs of each job, and the levels of its families that run."""
+
+    study: Study
+    epochs: float
+    levels: Mapping[str, Mapping[str, tuple[Level, ...]]]
+    budgets: tuple[int, ...]
+
+
+BENCHES = {
+    "digits": Bench(
+        digits_mlp.study,
+        60,
+        {
+            "prune": {"keep": (0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.05, 0.04, 0.03)},
+            "quantize": {"size": (16, 8, 4, 3, 2)},
+            "low rank": {"rank": (24, 16, 12, 8, 6, 4)},
+            "prune, quantize": {"keep": (0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.05, 0.04), "size": (16, 8, 4, 2)},
+        },
+        (8000, 6500, 5000, 4000, 3200, 2600, 2100, 1700, 1400, 1100, 900, 700),
+    ),
+    "lenet300": Bench(
+        mnist_lenet300.study,
+        6,
+        {
+            "prune": {"keep": (0.07, 0.04, 0.025, 0.015, 0.01)},
+            "quantize": {"size": (4, 2)},
+            "low rank": {"rank": (20, 10, 6)},
+            "prune, quantize": {"keep": (0.1, 0.07, 0.05, 0.03, 0.02, 0.015, 0.01), "size": (8, 4, 2)},
+        },
+        (32000, 22000, 16000, 12000, 9000, 7000, 5500, 4300),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job gave: sizes in bytes, errors as fractions, and what the layers chose under a budget."""
+
+    bench: str
+    family: str
+    configuration: Configuration
+    seed: int
+    bytes: int
+    val_error: float
+    test_error: float
+    direct_error: float
+    seconds: float
+    chosen: tuple[str, ...] = ()
+    last_change: int = 0
+
+
+def families(bench: Bench, model: nn.Module, sensitivity: Mapping[str, float]) -> list[Family]:
+    """The uniform families, then the budget's ways to choose."""
+    ways = {
+        "budget": budget(model),
+        "fisher": budget(model, name="fisher", sensitivity=sensitivity),
+        "once": budget(model, name="once", choose="once", sensitivity=sensitivity),
+        "once, plain": budget(model, name="once, plain", choose="once"),
+    }
+    uniform = [Family(name, bench.levels[name], bench.study.family(name).plan) for name in UNIFORM]
+    return uniform + [replace(way, name=name, knobs={"bytes": bench.budgets}, grid={}) for name, way in ways.items()]
+
+
+@functools.cache
+def reference(name: str, seed: int, out: Path) -> dict[str, Tensor]:
+    """The reference's weights of a seed."""
+    path, study = out / f"{name}-{seed}.pt", BENCHES[name].study
+    recipe = study.reference
+    if not path.exists() and isinstance(recipe, Recipe):
+        torch.manual_seed(seed)
+        model = study.build_model()
+        train_reference(model, data_of(name)["train"], loss=study.loss, recipe=replace(recipe, seed=seed))
+        torch.save(model.state_dict(), path)
+    weights: dict[str, Tensor] = torch.load(path, weights_only=True)
+    return weights
+
+
+@functools.cache
+def data_of(name: str) -> dict[str, Split]:
+    """The splits of a bench's study."""
+    return dict(BENCHES[name].study.load_data().items())
+
+
+def run_one(name: str, family: Family, configuration: Configuration, seed: int, weights: dict[str, Tensor]) -> Result:
+    """One LC job."""
+    started, bench, data = time.process_time(), BENCHES[name], data_of(name)
+    study, schedule = bench.study, replace(bench.study.schedule, epochs=bench.epochs)
+    model, deployed = study.build_model(), study.build_model()
+    model.load_state_dict(weights)
+    tasks = plan_tasks(model, family.plan(configuration))
+    train = data["train"]
+    inputs = study.augment(train.inputs) if study.augment else train.inputs
+
+    def error(split: Split) -> float:
+        return 1 - float(accuracy(predict(deployed, split.inputs), split.targets).double().mean())
+
+    direct, choices = 0.0, []
+    for state in run_lc(model, tasks, Split(inputs, train.targets), loss=study.loss, schedule=schedule, seed=seed):
+        choices += [theta.chosen for theta in state.thetas if isinstance(theta, Allotted)]
+        if state.step in (0, state.steps):
+            deploy(deployed, tasks, state, data=train, batch_size=schedule.batch_size)
+            direct = direct if state.step else error(data["val"])
+    changes = [step for step in range(1, len(choices)) if choices[step] != choices[step - 1]]
+    return Result(
+        name,
+        family.name,
+        configuration,
+        seed,
+        len(encode(tasks, state.thetas, deployed.state_dict(), info={})),
+        error(data["val"]),
+        error(data["test"]),
+        direct,
+        time.process_time() - started,
+        choices[-1] if choices else (),
+        max(changes, default=0),
+    )
+
+
+def run_all(name: str, seeds: int, out: Path, only: Sequence[str]) -> list[Result]:
+    """All jobs of a bench; each result is written when it is there."""
+    path = out / f"{name}.jsonl"
+    done = [Result(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+    known = {(result.family, json.dumps(result.configuration), result.seed) for result in done}
+    bench = BENCHES[name]
+    for seed in range(seeds):
+        weights, model = reference(name, seed, out), bench.study.build_model()
+        model.load_state_dict(weights)
+        for family in families(bench, model, fisher(model, data_of(name)["train"], loss=bench.study.loss)):
+            for configuration in family.configurations():
+                if family.name in only and (family.name, json.dumps(configuration), seed) not in known:
+                    done.append(run_one(name, family, configuration, seed, weights))
+                    with path.open("a") as file:
+                        file.write(json.dumps(asdict(done[-1])) + "\n")
+    return done
+
+
+def best_at(results: Sequence[Result], size: float) -> dict[str, tuple[float, list[float], str]]:
+    """Family -> test error at its level of least validation error within `size`: mean, each seed; and that level."""
+    levels: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    for result in results:
+        levels[result.family, json.dumps(result.configuration)].append(result)
+    found: dict[str, tuple[float, list[float], str]] = {}
+    least: dict[str, float] = {}
+    for (family, level), seeds in levels.items():
+        error = statistics.mean(result.val_error for result in seeds)
+        if statistics.mean(result.bytes for result in seeds) <= size and error < least.get(family, 1.0):
+            tests = [100 * result.test_error for result in sorted(seeds, key=lambda result: result.seed)]
+            least[family], found[family] = error, (statistics.mean(tests), tests, level)
+    return found
+
+
+def sizes_of(results: Sequence[Result]) -> list[int]:
+    """Six sizes by ratio, between what the budget's smallest and largest files take."""
+    own = [result.bytes for result in results if result.family == "budget"]
+    low, high = 1.05 * min(own), 1.02 * max(own)
+    return [round(high * (low / high) ** (place / (SIZES - 1))) for place in range(SIZES)]
+
+
+def rows(names: Sequence[str], seeds: int, out: Path, only: Sequence[str]) -> Iterator[Row]:
+    """A row for each bench and size."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        results = run_all(name, seeds, out, only)
+        for size in sizes_of(results):
+            found = best_at(results, size)
+            ours, tests, level = found["budget"]
+            uniform = {family: found[family] for family in UNIFORM if family in found}
+            against = min((error for error, _, _ in uniform.values()), default=100.0)
+            others = "; ".join(f"{family} {error:.2f} {where}" for family, (error, _, where) in found.items())
+            ratio = against / ours if ours else 1.0
+            yield Row(f"{name}-{size}", ours, against, ratio, 1.0, ours <= against, "%", tests, f"{level} | {others}")
+
+
+if __name__ == "__main__":
+    parser = options(__doc__ or "", names=tuple(BENCHES))
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="how many seeds, from 0 up (3)")
+    parser.add_argument("--out", type=Path, default=Path("runs/budget"), metavar="DIR", help="results, kept")
+    parser.add_argument("--families", nargs="+", default=[*UNIFORM, "budget", "fisher", "once", "once, plain"])
+    given: Any = parser.parse_args()
+    settle_process()
+    speak(rows(given.only, given.seeds, given.out, given.families), as_json=given.json)
