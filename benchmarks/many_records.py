@@ -149,7 +149,7 @@ if __name__ == "__main__":
     known = read_records(root)
     if reader == "pick":
         accuracy = read_manifest(root).reference.val.value
-        print(choose(candidates(known), target=Target(max_drop=0.01), reference_score=accuracy, repeats=3).candidate)
+        print(choose(candidates(known), target=Target(max_drop=0.01), reference_score=accuracy).candidate)
     elif reader == "front":
         columns = [(c.artifact_bytes, c.mean_error, c.macs) for c in candidates(known)]
         costs = np.array(columns, dtype=np.float64).reshape(-1, 3)

@@ -117,6 +117,7 @@ def _choice(findings: Findings) -> dict[str, Any] | None:
         "method": row.candidate.method,
         "by": choice.by,
         "feasible": choice.feasible,
+        "state": choice.state,
         "shortfall": shortfall(choice.margin),
         "artifact_bytes": row.candidate.artifact_bytes,
         "compression_ratio": row.compression_ratio,

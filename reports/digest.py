@@ -13,7 +13,7 @@ from reports.facts.units import capital
 from reports.figures.formats import encode
 from reports.figures.front import draw_front
 from reports.markdown import escape, table
-from sweep.criteria import Target
+from sweep.criteria import MISSED, Target
 from sweep.pick.choice import By
 from sweep.store.coverage import shares
 from sweep.store.files import write_whole
@@ -77,7 +77,7 @@ def _pick(findings: Findings) -> str:
     row, choice = findings.pick, findings.choice
     if row is None or choice is None:
         return f"**Target:** {words}. No model has enough seeds yet to meet or to miss it."
-    verdict = "meets it" if choice.feasible else f"misses it by {units.change(-choice.margin)}"
+    verdict = f"missed by {units.change(-choice.margin)}" if choice.state == MISSED else f"{choice.state}"
     name = f"**{escape(row.series)}: {escape(row.candidate.label)}**"
     size = f"{count(row.candidate.artifact_bytes)} bytes, {ratio(row.compression_ratio)} smaller"
     cost = "" if choice.by == "bytes" else f", {amount(COSTS[choice.by], row.candidate.cost(choice.by))}"

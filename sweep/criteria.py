@@ -1,11 +1,26 @@
 """The target, which the user asks for, and the criteria, by which a search, a pick and a report judge candidates."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, TypedDict, Unpack
+from typing import Literal, Protocol, TypedDict, TypeVar, Unpack
 
 from sweep.intervals import UNKNOWN, Noise, least_mean, pooled
+
+State = Literal["confirmed", "unconfirmed", "missed"]
+"""What is known of a candidate and a target, the best first. `Criteria.state_of` tells; everything shows its word."""
+CONFIRMED: State = "confirmed"
+UNCONFIRMED: State = "unconfirmed"
+MISSED: State = "missed"
+MEANINGS: dict[State, str] = {
+    CONFIRMED: "enough fresh seeds clear the bound",
+    UNCONFIRMED: "meets it so far",
+    MISSED: "does not meet it",
+}
+"""Each state in words."""
+
+CONFIRM = 3
+"""How many fresh seeds confirm a candidate, where the sweep asks for no other number."""
 
 ROUNDING = 1e-12
 """0.97 - 0.01 may come out just above 0.96; one example more or less changes an accuracy by far more. Of scores beyond
@@ -130,14 +145,11 @@ class Target:
         """The largest drop that meets the target, in the metric's units; 0 where the target is no drop."""
         return (self.max_drop or 0.0) * (abs(reference_score) if self.relative else 1.0)
 
-    def criteria(
-        self, reference_score: float, *, repeats: int = 1, confirm: int = 0, confident: bool = False
-    ) -> "Criteria":
+    def criteria(self, reference_score: float, *, confirm: int = CONFIRM, confident: bool = False) -> "Criteria":
         """The criteria that follow from the target, with the noise not yet known."""
         bound: Literal["score", "drop"] = "score" if self.max_drop is None else "drop"
         return Criteria(
             threshold=self.threshold(reference_score),
-            repeats=repeats,
             confirm=confirm,
             confident=bound if confident else None,
             allowed=self.allowed(reference_score),
@@ -169,17 +181,29 @@ class Results(Protocol):
     def drops(self) -> tuple[float | None, ...]: ...
 
 
+Value = TypeVar("Value")
+
+
+def fresh(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Those of the fresh seeds, which come after the first: a choice may rest on the first. Of one seed, that one."""
+    return values[1:] or values
+
+
+def confirmed(margins: Sequence[float], noise: Noise, *, confirm: int) -> bool:
+    """Whether margins by seed have `confirm` fresh ones or more, and the lower bound of the mean of these is 0 or more.
+
+    A search and a pick ask the same.
+    """
+    return len(margins) > confirm and least_mean(margins[1:], noise) >= 0
+
+
 @dataclass(frozen=True)
 class Criteria:
-    """What a candidate must show to be picked.
-
-    A margin says by how much the criteria are met: 0 or more meets them, less misses them, and a NaN misses them.
+    """What a candidate must show to meet a target.
 
     Attributes:
         threshold: the least score that meets the target.
-        repeats: without confirmation, the fewest seeds. Each of them must meet the target.
-        confirm: the fewest seeds after the first. The lower bound of their mean must meet the target. 0 for no
-            confirmation.
+        confirm: how many fresh seeds confirm a candidate, at least.
         noise: of one result; it makes the bound of the mean.
         confident: which 95 % bound of each seed must also meet the target, that of its score or that of its drop
             from the reference. None for neither.
@@ -187,8 +211,7 @@ class Criteria:
     """
 
     threshold: float
-    repeats: int = 1
-    confirm: int = 0
+    confirm: int = CONFIRM
     noise: Noise = UNKNOWN
     confident: Literal["score", "drop"] | None = None
     allowed: float = 0.0
@@ -202,23 +225,28 @@ class Criteria:
         margins = ([self.margin(score) for score in results.scores] for results in found if results.method == "lc")
         return replace(self, noise=pooled(margins))
 
-    def enough_seeds(self, results: Results) -> bool:
-        """Whether a candidate has as many seeds as are needed. Direct compression trains nothing: one is enough."""
-        needed = 1 + self.confirm if self.confirm else self.repeats
-        return results.method == "dc" or len(results.scores) >= needed
-
     def margin_of(self, results: Results) -> float:
-        """The margin of a candidate, whether or not it has enough seeds.
+        """By how much the mean over a candidate's fresh seeds is above the threshold; NaN where a score is.
 
-        It is the margin of the worst seed. Where winners are confirmed and there are enough seeds, it is the margin of
-        the mean's lower bound in its place; the first seed does not count for that mean, since a search may have
-        chosen the candidate by it. With `confident`, it is at most the margin of each seed's 95 % bound.
+        With `confident`, it is at most the margin of each seed's 95 % bound.
         """
+        scores = fresh(results.scores)
+        mean = math.fsum(scores) / len(scores)
+        rounding = ROUNDING * max(1.0, abs(self.threshold)) if len(scores) > 1 else 0.0  # one is not rounded
+        return min([self.margin(mean) + rounding, *self._margins_of_bounds(results)])
+
+    def state_of(self, results: Results) -> State:
+        """Whether a candidate meets the target, and how well that is known.
+
+        It misses unless its margin is 0 or more. It is confirmed by `confirm` fresh seeds or more, the lower bound of
+        whose mean meets the target. Direct compression trains nothing, so one seed is enough.
+        """
+        if not self.margin_of(results) >= 0:
+            return MISSED
+        if results.method == "dc":
+            return CONFIRMED
         margins = [self.margin(score) for score in results.scores]
-        bounds = self._margins_of_bounds(results)
-        if self.confirm and results.method != "dc" and self.enough_seeds(results):
-            return min([least_mean(margins[1:], self.noise), *bounds])
-        return min([*margins, *bounds])
+        return CONFIRMED if confirmed(margins, self.noise, confirm=self.confirm) else UNCONFIRMED
 
     def _margins_of_bounds(self, results: Results) -> list[float]:
         """The margin of each seed's 95 % bound; none without `confident`, -inf for a drop that is not known."""
@@ -229,7 +257,3 @@ class Criteria:
                 return [-math.inf if drop is None else self.allowed - drop for drop in results.drops]
             case _:
                 return []
-
-    def met_by(self, results: Results) -> bool:
-        """Whether a candidate has enough seeds and a margin of 0 or more."""
-        return self.enough_seeds(results) and self.margin_of(results) >= 0

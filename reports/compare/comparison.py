@@ -10,7 +10,7 @@ import numpy as np
 
 from reports.facts.rows import series_of
 from reports.facts.units import Units
-from sweep.criteria import ROUNDING, Target
+from sweep.criteria import ROUNDING, Target, fresh
 from sweep.pick.choice import Candidate, candidates
 from sweep.pick.pareto import Costs, front, hypervolume
 from sweep.store.manifest import Reference, read_manifest
@@ -53,8 +53,9 @@ class Side:
 
     def smallest(self, threshold: float) -> Candidate | None:
         """The candidate with the fewest bytes whose mean score is `threshold` or more; None without one."""
-        least = -_rounding(threshold)
-        return next((c for c in self.found if math.fsum(a - threshold for a in c.scores) / len(c.seeds) >= least), None)
+        least = threshold - _rounding(threshold)
+        means = (math.fsum(fresh(c.scores)) / len(fresh(c.scores)) for c in self.found)
+        return next((c for c, mean in zip(self.found, means, strict=True) if mean >= least), None)
 
     @property
     def best(self) -> Candidate | None:

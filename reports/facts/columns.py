@@ -7,6 +7,7 @@ from reports.facts.findings import Findings
 from reports.facts.numbers import count, percent, ratio, seconds
 from reports.facts.rows import Row
 from reports.facts.units import Units
+from sweep.criteria import MEANINGS
 
 NONE = "\u2013"
 YES = "\u2713"
@@ -119,7 +120,13 @@ VERDICTS: Sequence[Column] = (
         "c",
         lambda row: YES if row.on_front else "",
     ),
-    Column("target", "Target", "meets the target with enough seeds", "c", lambda row: YES if row.meets_target else ""),
+    Column(
+        "target",
+        "Target",
+        "; ".join(f"{state}: {meaning}" for state, meaning in MEANINGS.items()),
+        "",
+        lambda row: row.state or "",
+    ),
 )
 
 

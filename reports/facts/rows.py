@@ -6,6 +6,7 @@ from typing import get_args
 
 import numpy as np
 
+from sweep.criteria import State
 from sweep.pick.choice import By, Candidate, Choice
 from sweep.pick.pareto import front
 from sweep.pick.size_and_speed import speed_facts
@@ -28,7 +29,7 @@ class Row:
         gap: the largest over the seeds.
         seconds: the sum over the seeds.
         fronts: the costs for which it is on the front: no other candidate costs less and has a lower mean error.
-        meets_target: None without a target.
+        state: confirmed or unconfirmed to meet the target, or missed; None without a target.
         picked: whether it is the choice.
         faster: whether the exported model is faster than the reference; None where it is not known.
     """
@@ -40,7 +41,7 @@ class Row:
     gap: float
     seconds: float
     fronts: frozenset[By]
-    meets_target: bool | None
+    state: State | None
     picked: bool
     faster: bool | None
 
@@ -62,7 +63,6 @@ def rows_of(
     if not found:
         return ()
     fronts = {by: _front(found, by) for by in get_args(By)}
-    meeting = None if choice is None else {candidate.best_id for candidate in choice.meeting}
     rows = []
     for place, candidate in enumerate(found):
         jobs, best = [done[job] for job in candidate.ids], done[candidate.best_id]
@@ -74,7 +74,7 @@ def rows_of(
             gap=max(job.gap for job in jobs),
             seconds=sum(job.seconds for job in jobs),
             fronts=frozenset(by for by, places in fronts.items() if place in places),
-            meets_target=None if meeting is None else candidate.best_id in meeting,
+            state=None if choice is None else choice.states.get(candidate.best_id),
             picked=choice is not None and candidate == choice.candidate,
             faster=speed_facts(best)["faster"],
         )

@@ -3,6 +3,7 @@
 from reports.facts.findings import Findings
 from reports.facts.numbers import NO_BREAK, plain
 from reports.facts.units import Units
+from sweep.criteria import CONFIRM
 from sweep.intervals import CONFIDENCE
 
 
@@ -43,10 +44,6 @@ def _allowed(units: Units, drop: float) -> str:
 
 
 def rule_words(findings: Findings) -> str:
-    """What the seeds of a candidate must show to meet the target: sweep.criteria.Criteria.met_by, in words."""
-    repeats, confirm = findings.manifest.repeats, findings.manifest.confirm
-    if confirm:
-        return (
-            f"confirmed on {confirm} or more further seeds ({100 * CONFIDENCE:g}{NO_BREAK}% confidence in their mean)"
-        )
-    return "in every seed" + (f", with {repeats} seeds or more" if repeats > 1 else "")
+    """What the seeds of a candidate must show to be confirmed: sweep.criteria.Criteria.state_of, in words."""
+    seeds, sure = findings.manifest.confirm or CONFIRM, f"{100 * CONFIDENCE:g}{NO_BREAK}%"
+    return f"confirmed where {seeds} or more fresh seeds show it ({sure} confidence in their mean)"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.facts.numbers import DASH, NO_BREAK, count, figures, percent, percent_range, plain, points
+from sweep.criteria import fresh
 from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Score
 
@@ -95,8 +96,9 @@ class Units:
         return self.value_range(low, high)
 
     def errors(self, errors: Sequence[float]) -> str:
-        """The mean of errors, one at least, with their range where there are several: 2.51 % (2.23-2.79 %)."""
-        mean = self.error(sum(errors) / len(errors))
+        """The mean over the fresh seeds of errors by seed, with the range of all: 2.51 % (2.23-2.79 %)."""
+        counted = fresh(tuple(errors))
+        mean = self.error(sum(counted) / len(counted))
         return mean if len(errors) == 1 else f"{mean} ({self.error_range(min(errors), max(errors))})"
 
     def interval(self, score: Score) -> str:

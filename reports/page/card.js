@@ -19,7 +19,8 @@ function makeCard({ data }) {
   function badge(choice, { target, by }) {
     if (target.kind === "knee") return "\u2713 At the knee of the front";
     if (!choice.feasible) return "\u2717 No model meets the target: the nearest miss";
-    return `\u2713 ${costOf(by).best} among the models that meet the target`;
+    if (choice.state === "unconfirmed") return `${costOf(by).best} among the models that meet the target so far: unconfirmed`;
+    return `\u2713 ${costOf(by).best} among the models that are confirmed to meet the target`;
   }
 
   function why(choice, by) {
@@ -27,11 +28,12 @@ function makeCard({ data }) {
     const smaller = choice.nextSmaller;
     if (smaller) {
       const margin = choice.margins.get(smaller);
-      const missed = margin >= 0 ? "has too few seeds yet" : `misses the target by ${metric.change(-margin)}`;
+      const missed = margin >= 0 ? choice.states.get(smaller) : `misses the target by ${metric.change(-margin)}`;
       words.push(`Next smaller: ${smaller.name}, ${amount(smaller, costOf(by))}, ${missed}.`);
     }
     if (choice.runnerUp) words.push(`Runner-up: ${choice.runnerUp.name}, ${amount(choice.runnerUp, costOf(by))}.`);
-    if (choice.unconfirmed) words.push(`${choice.unconfirmed.name} meets it so far, with too few seeds.`);
+    const better = choice.better;
+    if (better) words.push(`${better.name}, ${amount(better, costOf(by))}, meets the target so far: unconfirmed.`);
     return words.join(" ");
   }
 
@@ -44,7 +46,7 @@ function makeCard({ data }) {
     const range = metric.range(Math.min(...row.values), Math.max(...row.values));
     const bent = target.kind === "knee";
     const words = bent ? "" : targetWords(target, choice.threshold, data);
-    const asked = bent ? "no target" : `${words}, ${data.rule.words}${confident ? `, ${BOUND}` : ""}`;
+    const asked = bent ? "no target" : `${words}; ${data.rule.words}${confident ? `, ${BOUND}` : ""}`;
     const short = Number.isFinite(choice.margin) ? `short by ${metric.change(-choice.margin)}` : "not known yet";
     return {
       name: row.name,
@@ -54,7 +56,7 @@ function makeCard({ data }) {
       value: metric.value(row.values[row.best]),
       interval: interval(row.low, row.high, row.n),
       seeds: several ? `seed ${row.seeds[row.best]} is exported; ${row.seeds.length} seeds: ${range}` : "",
-      verdict: bent ? "knee" : choice.feasible ? "met" : "missed",
+      verdict: bent ? "knee" : choice.state,
       asked: choice.feasible ? asked : `${short}; asked: ${asked}`,
       test: test ? metric.value(test[0]) : "",
       "test-interval": test ? interval(test[1], test[2], test[3]) : "",

@@ -16,6 +16,7 @@ from reports.figures.axes import bend_words, error_range, error_title, size_rang
 from reports.figures.scales import Window, round_values
 from reports.figures.style import marks
 from reports.page.bounds import bounds
+from sweep.criteria import CONFIRM
 from sweep.intervals import CONFIDENCE, Z95, student
 from sweep.store.metric import ACCURACY, Metric
 
@@ -45,8 +46,7 @@ def page_data(findings: Findings, *, curves: Iterable[str]) -> str:
         | {"value": findings.reference.val.value, "latency": 1},
         "metric": _metric(findings.units),
         "rule": {
-            "repeats": findings.manifest.repeats,
-            "confirm": findings.manifest.confirm,
+            "confirm": findings.manifest.confirm or CONFIRM,
             "student": _student(findings),
         }
         | {"words": rule_words(findings), "z": Z95, "square": Z95**2},
@@ -215,7 +215,7 @@ def _level(level: object) -> int | float | str:
 def _student(findings: Findings) -> float | None:
     """The quantile that sweep.intervals.least_mean takes. It is the same for every target."""
     dof = _degrees(row.candidate.scores for row in findings.rows if row.candidate.method == "lc")
-    return student(CONFIDENCE, dof=dof) if findings.manifest.confirm and dof else None
+    return student(CONFIDENCE, dof=dof) if dof else None
 
 
 def _degrees(groups: Iterable[Sequence[float]]) -> int:

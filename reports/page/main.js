@@ -55,9 +55,9 @@ function start(content) {
   });
 
   function list() {
-    const meets = (row) => choice !== null && choice.meeting.has(row);
+    const stateOf = (row) => choice?.states.get(row) ?? null;
     const picked = choice?.row ?? null;
-    fillTable({ ...state, hidden, meets, picked, feasible: choice?.feasible, threshold: choice?.threshold ?? null });
+    fillTable({ ...state, hidden, stateOf, picked, feasible: choice?.feasible, threshold: choice?.threshold ?? null });
   }
 
   function redraw() {

@@ -1,5 +1,10 @@
 // The page's data read into rows, ordered by bytes, MACs, mean error and job: reports/page/data.py writes them.
 
+// Those of the fresh seeds, which come after the first: sweep.criteria.fresh.
+function fresh(values) {
+  return values.length > 1 ? values.slice(1) : values;
+}
+
 function readRows(data) {
   const at = (column, index) => (Array.isArray(column) ? column[index] : column);
   const rows = [];
@@ -24,7 +29,7 @@ function readRows(data) {
     row.label = knobs.map((knob, place) => `${knob} ${row.levels[place]}`).join(", ");
     row.name = `${row.family}: ${row.label}`;
     const errors = row.values.map(data.metric.error);
-    row.mean = errors.reduce((sum, error) => sum + error, 0) / errors.length;
+    row.mean = fresh(errors).reduce((sum, error) => sum + error, 0) / fresh(errors).length;
     row.least = Math.min(...errors);
     row.most = Math.max(...errors);
     row.ratio = data.reference.bytes / row.bytes;

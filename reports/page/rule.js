@@ -1,5 +1,7 @@
-// The choice, by the rule of sweep/criteria.py and sweep/pick/choice.py, on the same doubles, so that the page picks what
-// `lcsweep pick` picks. tests/integration/test_page_rule.py compares the two. A margin of 0 or more meets the criteria.
+// The states and the choice, by the rule of sweep/criteria.py and sweep/pick/choice.py, on the same doubles, so that the
+// page picks what `lcsweep pick` picks. tests/integration/test_page_rule.py compares the two.
+
+const STATES = ["confirmed", "unconfirmed", "missed"];
 
 // The exact sum, rounded once, half to even, as Python's math.fsum: by partial sums that do not overlap (Shewchuk 1997).
 function fsum(values) {
@@ -54,11 +56,6 @@ function pooledNoise(rows, threshold) {
   return dof ? Math.sqrt(fsum(squares) / dof) : null;
 }
 
-// Whether a row has as many seeds as are needed: Criteria.enough_seeds.
-function enoughSeeds(row, criteria) {
-  return row.method === "dc" || row.seeds.length >= (criteria.confirm ? 1 + criteria.confirm : criteria.repeats);
-}
-
 // The lower 95 % bound of an accuracy: sweep.intervals.wilson.
 function lowOf(accuracy, n, { z, square }) {
   const centre = accuracy + square / (2 * n);
@@ -92,15 +89,21 @@ function marginsOfBounds(row, criteria) {
   });
 }
 
-// The margin of a row, whether or not it has enough seeds: Criteria.margin_of.
+// The margin of a row: Criteria.margin_of.
 function marginOf(row, criteria) {
-  const margins = row.scores.map((score) => score - criteria.threshold);
-  const bounds = marginsOfBounds(row, criteria);
-  if (!criteria.confirm || row.method === "dc" || !enoughSeeds(row, criteria)) return Math.min(...margins, ...bounds);
-  const fresh = margins.slice(1);
-  if (criteria.noise === null) return -Infinity;
-  const mean = fsum(fresh) / fresh.length - (criteria.student * criteria.noise) / Math.sqrt(fresh.length);
-  return Math.min(mean, ...bounds);
+  const scores = fresh(row.scores);
+  const rounding = scores.length > 1 ? 1e-12 * Math.max(1, Math.abs(criteria.threshold)) : 0;
+  return Math.min(fsum(scores) / scores.length - criteria.threshold + rounding, ...marginsOfBounds(row, criteria));
+}
+
+// "confirmed", "unconfirmed" or "missed": Criteria.state_of.
+function stateOf(row, criteria) {
+  if (!(marginOf(row, criteria) >= 0)) return "missed";
+  if (row.method === "dc") return "confirmed";
+  const margins = row.scores.map((score) => score - criteria.threshold).slice(1);
+  if (margins.length < criteria.confirm || criteria.noise === null) return "unconfirmed";
+  const least = fsum(margins) / margins.length - (criteria.student * criteria.noise) / Math.sqrt(margins.length);
+  return least >= 0 ? "confirmed" : "unconfirmed";
 }
 
 // Whether `one` goes before `other`, two misses with the same margin: the cheaper one does, then the lesser id.
@@ -111,33 +114,33 @@ function missesFirst(one, other, by) {
 
 // The choice without a target: the row at the knee of the front.
 function kneeChoice(row) {
-  const nothing = { runnerUp: null, unconfirmed: null, nextSmaller: null };
-  return { threshold: null, margins: new Map(), meeting: new Set(), feasible: true, row, margin: 0, ...nothing };
+  const nothing = { runnerUp: null, better: null, nextSmaller: null };
+  return { threshold: null, margins: new Map(), states: new Map(), feasible: true, row, state: null, margin: 0, ...nothing };
 }
 
-// The row of least `by` that meets the target, else the nearest miss. `order` holds those of `rows` that can be chosen,
-// the cheapest first.
+// The cheapest row that is confirmed, else the cheapest that is unconfirmed, else the nearest miss. `order` holds those of
+// `rows` that can be chosen, the cheapest first.
 function choose(order, { rows, target, by, rule, metric, referenceScore, confident }) {
   const threshold = thresholdOf(target, { metric, referenceScore });
-  const noise = rule.confirm ? pooledNoise(rows, threshold) : null;
-  const criteria = { ...rule, threshold, noise, target, referenceScore, confident };
-  const margins = new Map(order.map((row) => [row, marginOf(row, criteria)]));
-  const meeting = order.filter((row) => enoughSeeds(row, criteria) && margins.get(row) >= 0);
-  const found = { threshold, margins, meeting: new Set(meeting), feasible: meeting.length > 0 };
+  const criteria = { ...rule, threshold, noise: pooledNoise(rows, threshold), target, referenceScore, confident };
+  const margins = new Map(rows.map((row) => [row, marginOf(row, criteria)]));
+  const states = new Map(rows.map((row) => [row, stateOf(row, criteria)]));
+  const meeting = STATES.slice(0, 2).flatMap((state) => order.filter((row) => states.get(row) === state));
+  const found = { threshold, margins, states, feasible: meeting.length > 0 };
   if (found.feasible) {
     const [row, runnerUp = null] = meeting;
+    const cheaper = order.slice(0, order.indexOf(row));
     const below = (other) => other[by] < row[by] && margins.get(other) > -Infinity;
-    const nextSmaller = order.slice(0, order.indexOf(row)).reverse().find(below) ?? null;
-    return { ...found, row, margin: margins.get(row), runnerUp, unconfirmed: null, nextSmaller };
+    const nextSmaller = [...cheaper].reverse().find(below) ?? null;
+    const better = cheaper.find((other) => states.get(other) === "unconfirmed") ?? null;
+    return { ...found, row, state: states.get(row), margin: margins.get(row), runnerUp, better, nextSmaller };
   }
   let nearest = null;
   for (const row of order) {
     const margin = margins.get(row);
-    if (margin >= 0) continue;
     const best = nearest === null ? -Infinity : margins.get(nearest);
     if (nearest === null || margin > best || (margin === best && missesFirst(row, nearest, by))) nearest = row;
   }
-  const unconfirmed = order.find((row) => margins.get(row) >= 0) ?? null;
   const margin = nearest === null ? 0 : margins.get(nearest);
-  return { ...found, row: nearest, margin, runnerUp: null, unconfirmed, nextSmaller: null };
+  return { ...found, row: nearest, state: nearest && "missed", margin, runnerUp: null, better: null, nextSmaller: null };
 }

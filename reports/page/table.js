@@ -17,7 +17,7 @@ const columnsOf = (metric) => ({
   gap: [(row) => row.gap, (row) => percent(row.gap)],
   time: [(row) => row.seconds, (row) => duration(row.seconds)],
   front: [(row, view) => Number(row.fronts.has(view.by)), (row, view) => (row.fronts.has(view.by) ? YES : "")],
-  target: [(row, view) => Number(view.meets(row)), (row, view) => (view.meets(row) ? YES : "")],
+  target: [(row, view) => view.stateOf(row) && STATES.indexOf(view.stateOf(row)), (row, view) => view.stateOf(row) ?? ""],
 });
 
 function compare(one, other) {
@@ -31,7 +31,7 @@ function rowsShown(rows, view, columns) {
   const kept = rows.filter((row) => {
     if (view.hidden.has(row.series)) return false;
     if (view.only === "front" && !row.fronts.has(view.by)) return false;
-    if (view.only === "target" && !view.meets(row)) return false;
+    if (view.only === "target" && (view.stateOf(row) ?? "missed") === "missed") return false;
     const words = row.name.toLowerCase();
     return wanted.every((word) => words.includes(word));
   });
@@ -141,7 +141,7 @@ function csvOf(rows, view, metric) {
     gap: (row) => row.gap,
     seconds: (row) => row.seconds,
     [`front_by_${view.by}`]: (row) => Number(row.fronts.has(view.by)),
-    meets_target: (row) => (view.threshold === null ? null : Number(view.meets(row))),
+    state: (row) => view.stateOf(row),
   };
   const quoted = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
   const written = rows.map((row) => Object.values(columns).map((value) => quoted(String(value(row) ?? ""))));

@@ -24,7 +24,7 @@ from sweep.cli.console import (
     use_data,
 )
 from sweep.cli.text import in_seeds, measured, parity, table, verdict
-from sweep.criteria import NoTargetError, Target
+from sweep.criteria import MEANINGS, UNCONFIRMED, NoTargetError, Target
 from sweep.pick.choice import By
 from sweep.pick.picked import Alternative, OnTest, Picked
 from sweep.pick.size_and_speed import speed, times
@@ -109,11 +109,8 @@ def _beside(picked: Picked) -> list[tuple[str, str]]:
         smaller, (known, of) = "next faster", picked.measured
         rows.append(("measured", f"{known} of {of} candidates; to measure others: lcsweep bench DIR --job ID"))
     if other := picked.next_smaller:
-        why = (
-            "meets it, but on too few seeds"
-            if other.margin >= 0
-            else f"misses by {picked.val.metric.told_change(-other.margin)}"
-        )
+        missed = f"misses by {picked.val.metric.told_change(-other.margin)}"
+        why = missed if other.margin < 0 else f"{UNCONFIRMED}, {MEANINGS[UNCONFIRMED]}"
         rows.append((smaller, f"{_other(other, picked.by)}: {why}, {in_seeds(other.seeds)}"))
     if picked.runner_up:
         rows.append(("runner-up", _other(picked.runner_up, picked.by)))

@@ -25,7 +25,7 @@ from sweep.cli.console import (
     use_data,
 )
 from sweep.cli.text import reference, search_summary
-from sweep.criteria import Target
+from sweep.criteria import CONFIRMED, Target
 from sweep.store import remote
 from sweep.store.coverage import shares
 
@@ -187,8 +187,9 @@ def _run(options: "Options") -> int:
     say(run_text.what_next(options.url or sweep.folder.root, failed=failed))
     if failed:
         return SOME_FAILED
-    missed = outcome.choice is not None and not outcome.choice.feasible
-    return NO_MODEL if missed and options.aimed else DONE
+    choice = outcome.choice
+    known = choice is None or choice.state == CONFIRMED or (choice.feasible and not options.seeds[1])
+    return DONE if known or not options.aimed else NO_MODEL
 
 
 def carry_out(

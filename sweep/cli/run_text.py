@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweep.cli.text import count_jobs, describe_target, in_seeds, table
-from sweep.criteria import Target
+from sweep.cli.text import count_jobs, describe_target, table
+from sweep.criteria import MEANINGS, MISSED, Target, fresh
 from sweep.execution.progress import duration
-from sweep.pick.choice import Choice
+from sweep.pick.choice import Candidate, Choice
 from sweep.pick.size_and_speed import speed, times
 from sweep.store.job import label
 from sweep.store.manifest import Manifest
@@ -36,29 +36,29 @@ def what_next(root: Path | str, *, failed: int) -> str:
 
 def chosen(choice: Choice, manifest: Manifest) -> str:
     """What a search chose, in a line."""
-    found = choice.candidate if choice.feasible else choice.unconfirmed or choice.candidate
+    found = choice.candidate
     if found is None:
         return "no job is done, so there is no model to choose"
     reference, metric = manifest.reference, manifest.metric
     worst = "lowest" if metric.higher_is_better else "highest"
     size = f"{found.artifact_bytes:,} bytes ({times(found.artifact_bytes, reference.bytes)})"
     seeds, mean, least = len(found.seeds), found.mean_value, found.metric.value(min(found.scores))
-    over = f", mean of {seeds} seeds ({worst} {metric.told(least, gap='')})" if seeds > 1 else ""
+    over = f", mean of {count_seeds(found)} ({worst} of all {metric.told(least, gap='')})" if seeds > 1 else ""
     what = f"{found.family}: {found.label}, {size}, validation {metric.label} {metric.told(mean, gap='')}{over}"
-    criteria = choice.criteria
-    if choice.feasible:
-        further = f", confirmed on {seeds - 1} further seeds" if criteria and criteria.confirm and seeds > 1 else ""
-        known = {"macs": found.macs, "reference_macs": reference.macs}
-        return f"smallest that meets the target: {what}{further}; speed: {speed(known)}"
-    assert criteria is not None, "only a choice with a target can miss it"
-    aim = f"{metric.label} {metric.told(metric.value(criteria.threshold), gap='')}"
-    if choice.unconfirmed:
-        needed = 1 + criteria.confirm if criteria.confirm else criteria.repeats
-        return (
-            f"no model is confirmed to meet the target, {aim}; one meets it so far "
-            f"{in_seeds(seeds)}, and {needed} or more are needed: {what}"
-        )
-    return f"no model meets the target, {aim}; the nearest misses it by {metric.told_change(-choice.margin)}: {what}"
+    if choice.state is None or choice.criteria is None:
+        return f"at the knee of the front: {what}"
+    aim = f"{metric.label} {metric.told(metric.value(choice.criteria.threshold), gap='')}"
+    if choice.state == MISSED:
+        missed = metric.told_change(-choice.margin)
+        return f"no model meets the target, {aim}; the nearest misses it by {missed}: {what}"
+    known = {"macs": found.macs, "reference_macs": reference.macs}
+    return f"smallest that meets the target ({choice.state}, {MEANINGS[choice.state]}): {what}; speed: {speed(known)}"
+
+
+def count_seeds(found: Candidate) -> str:
+    """ "1 fresh seed", "3 fresh seeds"."""
+    count = len(fresh(found.seeds))
+    return f"{count} fresh seed" + ("" if count == 1 else "s")
 
 
 def outline(outline: "Outline", *, limit: int | None, aimed: bool) -> str:

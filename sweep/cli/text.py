@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from sweep.criteria import Target
+from sweep.criteria import MEANINGS, MISSED, UNCONFIRMED, Target
 from sweep.pick.picked import Picked
 from sweep.search.summary import SearchSummary
 from sweep.store.manifest import Manifest
@@ -55,8 +55,9 @@ def verdict(picked: Picked) -> str:
     if picked.target is None:
         return f"none: the knee of the front, on validation, {seeds}"
     metric = picked.val.metric
-    met = "meets" if picked.meets_target else f"MISSES by {metric.told_change(-picked.margin)}"
-    bound = " with its 95 % bound" if picked.confident else ""
+    state = MISSED if not picked.meets_target else picked.state or UNCONFIRMED
+    met = f"MISSED by {metric.told_change(-picked.margin)}" if state == MISSED else f"{state}, {MEANINGS[state]}"
+    bound = ", with the 95 % bound of every seed" if picked.confident else ""
     return f"{met}{bound}: {describe_target(picked.target, metric)}, on validation, {seeds}"
 
 

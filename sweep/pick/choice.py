@@ -1,11 +1,11 @@
-"""The choice of the model to deploy: the smallest that meets the target on validation, else the nearest miss."""
+"""The choice of the model to deploy: the smallest that meets the target on validation, best confirmed."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sweep.criteria import Criteria, Target
+from sweep.criteria import CONFIRM, CONFIRMED, MISSED, UNCONFIRMED, Criteria, State, Target, fresh
 from sweep.store.job import label
 from sweep.store.manifest import Manifest
 from sweep.store.metric import ACCURACY, Metric
@@ -66,7 +66,8 @@ class Candidate:
 
     @property
     def mean_error(self) -> float:
-        return sum(self.errors) / len(self.errors)
+        """Over the fresh seeds (`sweep.criteria.fresh`)."""
+        return sum(fresh(self.errors)) / len(fresh(self.errors))
 
     @property
     def mean_value(self) -> float:
@@ -87,32 +88,34 @@ class Choice:
     """The model to deploy, and what else could have been chosen.
 
     Attributes:
-        candidate: the smallest that meets the criteria, else the nearest miss. None where no candidate has enough
-            seeds to tell.
+        candidate: the cheapest that is confirmed, else the cheapest that is unconfirmed, else the nearest miss. None
+            without candidates.
         by: what was minimised.
         criteria: what the candidates were judged by; None without a target.
+        state: of the candidate; None without a target or a candidate.
         margin: of the candidate, by `criteria`; 0 without a target or a candidate.
-        meeting: all candidates that meet the criteria, best first.
-        unconfirmed: where none meets the criteria, the smallest that would with more seeds; None without one.
-        runner_up: the second of `meeting`; None without one.
+        states: of all candidates, by their `best_id`; empty without a target.
+        better: the best unconfirmed candidate that would be chosen if it were confirmed; None without one.
+        runner_up: what would be chosen without the candidate; None where that would miss.
         next_smaller: the largest of those that cost less than the candidate; None without one.
-        next_smaller_margin: of that, 0 or more where it only has too few seeds; 0 without one.
+        next_smaller_margin: of that; 0 without one.
     """
 
     candidate: Candidate | None
     by: By
     criteria: Criteria | None = None
+    state: State | None = None
     margin: float = 0.0
-    meeting: tuple[Candidate, ...] = ()
-    unconfirmed: Candidate | None = None
+    states: Mapping[str, State] = field(default_factory=dict)
+    better: Candidate | None = None
     runner_up: Candidate | None = None
     next_smaller: Candidate | None = None
     next_smaller_margin: float = 0.0
 
     @property
     def feasible(self) -> bool:
-        """Whether the candidate meets the criteria."""
-        return self.candidate is not None and self.margin >= 0
+        """Whether there is a candidate, and it meets the target, if only so far."""
+        return self.candidate is not None and self.state != MISSED
 
 
 def shortfall(margin: float) -> float:
@@ -138,59 +141,56 @@ def choose(
     target: Target,
     reference_score: float,
     by: By = "bytes",
-    repeats: int = 1,
-    confirm: int = 0,
+    confirm: int = CONFIRM,
     confident: bool = False,
 ) -> Choice:
     """The candidate with the fewest bytes or MACs, or the least latency, that meets `target`; else the nearest miss.
 
-    Ties go to fewer bytes, then fewer MACs, then the lower mean error. A candidate that would meet the target but has
-    too few seeds is neither chosen nor a miss.
+    One that is confirmed goes before all that are not. Ties go to fewer bytes, then fewer MACs, then the lower mean
+    error.
 
     Args:
         found: the candidates.
         target: what the chosen one must meet.
         reference_score: on validation.
         by: what to minimise.
-        repeats: the fewest seeds, each of which must meet the target; not used with `confirm`.
-        confirm: the fewest seeds after the first, whose mean must meet the target by its lower bound.
+        confirm: how many fresh seeds confirm a candidate, at least.
         confident: the 95 % bound of every seed must meet the target too, of its score or of its drop.
 
     Raises:
         ValueError: `by` was measured of no candidate.
     """
-    criteria = target.criteria(reference_score, repeats=repeats, confirm=confirm, confident=confident)
-    criteria = criteria.with_noise_of(found)
-    found = check_known(found, by)
-    meeting = sorted((c for c in found if criteria.met_by(c)), key=lambda c: _order(c, by))
+    criteria = target.criteria(reference_score, confirm=confirm, confident=confident).with_noise_of(found)
+    states = {candidate.best_id: criteria.state_of(candidate) for candidate in found}
+    found = sorted(check_known(found, by), key=lambda c: _order(c, by))
+    meeting = [c for state in (CONFIRMED, UNCONFIRMED) for c in found if states[c.best_id] == state]
     if not meeting:
-        return _nearest_miss(found, criteria, by)
-    best = meeting[0]
-    below = (c for c in found if c.cost(by) < best.cost(by) and criteria.margin_of(c) > -math.inf)
-    smaller = max(below, key=lambda c: _order(c, by), default=None)
+        margins = {candidate.best_id: criteria.margin_of(candidate) for candidate in found}
+        nearest = min(found, key=lambda c: (-_or_least(margins[c.best_id]), c.cost(by), c.best_id), default=None)
+        if nearest is None:
+            return Choice(None, by, criteria)
+        return Choice(nearest, by, criteria, MISSED, margins[nearest.best_id], states)
+    best, *others = meeting
+    cheaper = found[: found.index(best)]
+    below = (c for c in reversed(cheaper) if c.cost(by) < best.cost(by) and criteria.margin_of(c) > -math.inf)
+    smaller = next(below, None)
     return Choice(
         best,
         by,
         criteria,
-        margin=criteria.margin_of(best),
-        meeting=tuple(meeting),
-        runner_up=meeting[1] if len(meeting) > 1 else None,
+        states[best.best_id],
+        criteria.margin_of(best),
+        states,
+        better=next((c for c in cheaper if states[c.best_id] == UNCONFIRMED), None),
+        runner_up=others[0] if others else None,
         next_smaller=smaller,
         next_smaller_margin=criteria.margin_of(smaller) if smaller else 0.0,
     )
 
 
-def _nearest_miss(found: Sequence[Candidate], criteria: Criteria, by: By) -> Choice:
-    """The choice where no candidate meets the criteria."""
-    missing = [candidate for candidate in found if not criteria.margin_of(candidate) >= 0]
-    nearest = min(missing, key=lambda c: (-criteria.margin_of(c), c.cost(by), c.best_id), default=None)
-    return Choice(
-        nearest,
-        by,
-        criteria,
-        margin=criteria.margin_of(nearest) if nearest else 0.0,
-        unconfirmed=min((c for c in found if criteria.margin_of(c) >= 0), key=lambda c: _order(c, by), default=None),
-    )
+def _or_least(margin: float) -> float:
+    """A margin; of a NaN, less than any."""
+    return -math.inf if math.isnan(margin) else margin
 
 
 def chosen(
@@ -201,15 +201,14 @@ def chosen(
     by: By = "bytes",
     confident: bool = False,
 ) -> Choice:
-    """The choice among a sweep's candidates, with the seeds that its manifest asks for; without a target, the knee."""
+    """The choice among a sweep's candidates, confirmed as its manifest asks; without a target, the knee."""
     if target is not None:
         return choose(
             found,
             target=target,
             reference_score=manifest.reference.val.score,
             by=by,
-            repeats=manifest.repeats,
-            confirm=manifest.confirm,
+            confirm=manifest.confirm or CONFIRM,
             confident=confident,
         )
     from sweep.pick.pareto import knee  # imports NumPy, which no other choice needs

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sweep.criteria import Target
+from sweep.criteria import State, Target
 from sweep.pick.choice import By, Candidate, shortfall
 from sweep.pick.size_and_speed import speed_facts
 from sweep.store.fields import Unfit, from_json, to_json
@@ -86,10 +86,12 @@ class Picked:
         id: the job whose file is exported. `artifact_bytes`, `artifact_sha256` and `val` are of that file.
         seeds: of all jobs of the configuration, like `values`.
         values: of the metric, unrounded. JSON holds those of the accuracy as "accuracies".
+        state: what is known of it and the target; None without one, and of a pick by an early version.
         margin: 0 or more meets the target. JSON holds it as "shortfall", which is 0 there.
         target: None for a pick at the knee of the front.
         confident: whether the 95 % bounds had to meet the target too.
         measured: of how many candidates the latency is known, and how many candidates there are.
+        better: the best candidate that would be picked if it were confirmed.
         runner_up: what would be picked next.
         next_smaller: the largest candidate that costs less.
         artifact: the path of the packed file.
@@ -109,11 +111,13 @@ class Picked:
     seeds: tuple[int, ...]
     values: tuple[float, ...]
     meets_target: bool
+    state: State | None = None
     margin: float
     target: Target | None
     confident: bool = False
     by: By = "bytes"
     measured: tuple[int, int] = (0, 0)
+    better: Alternative | None = None
     runner_up: Alternative | None
     next_smaller: Alternative | None
     artifact: str
@@ -139,7 +143,7 @@ class Picked:
                     data["shortfall"] = shortfall(value)
                 case "target":
                     data[name] = value.as_dict() if value else None
-                case "runner_up" | "next_smaller":
+                case "better" | "runner_up" | "next_smaller":
                     data[name] = _with_shortfall(value)
                 case "val":
                     data[name] = to_json(value)
@@ -164,6 +168,7 @@ class Picked:
         named = {"values" if name == values else name: value for name, value in data.items()}
         made = _with_margin(named) | {
             "target": data.get("target") or None,
+            "better": _with_margin(data.get("better")),
             "runner_up": _with_margin(data.get("runner_up")),
             "next_smaller": _with_margin(data.get("next_smaller")),
             "speed": {name: data[name] for name in speed if name in data},

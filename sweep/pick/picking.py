@@ -10,7 +10,7 @@ from sweep.pick.size_and_speed import speed_facts
 from sweep.pick.verify import look_at_test, open_study, verify_parity, verify_record
 from sweep.store.files import StoreError, write_json
 from sweep.store.folder import SweepFolder
-from sweep.store.manifest import Manifest, read_manifest
+from sweep.store.manifest import read_manifest
 from sweep.store.records import finished, read_records
 from sweep.study.loading import StudySource
 
@@ -29,7 +29,7 @@ def pick_model(
     Without a target it is the knee of the front. With `confident`, the 95 % bounds must meet the target too.
 
     Raises:
-        StoreError: `root` is not a sweep, or no candidate has enough seeds.
+        StoreError: `root` is not a sweep, or nothing in it is done.
         ArtifactError: the file is not what its record says.
         StudyError: the study cannot be loaded, or has changed.
     """
@@ -38,7 +38,7 @@ def pick_model(
     if target is not None:
         target.check(manifest.metric)
     choice = chosen(found, manifest, target=target, by=by, confident=confident)
-    best = _pickable(choice, manifest, root=root, target=target, confident=confident)
+    best = _pickable(choice, root=root, target=target, confident=confident)
     record = next(record for record in finished(records) if record.id == best.best_id)
     study, data = open_study(root, study_reference=study_reference, user_folder=user_folder)
     verify_record(record, folder, study, data)
@@ -54,11 +54,13 @@ def pick_model(
         seeds=best.seeds,
         values=best.values,
         meets_target=choice.feasible,
+        state=choice.state,
         margin=choice.margin,
         target=target,
         confident=confident,
         by=by,
         measured=(len(among(found, "latency")), len(found)),
+        better=Alternative.of(choice.better),
         runner_up=Alternative.of(choice.runner_up),
         next_smaller=Alternative.of(choice.next_smaller, margin=choice.next_smaller_margin),
         artifact=str(folder.artifact(record.id)),
@@ -72,14 +74,10 @@ def pick_model(
     return picked
 
 
-def _pickable(choice: Choice, manifest: Manifest, *, root: Path, target: Target | None, confident: bool) -> Candidate:
+def _pickable(choice: Choice, *, root: Path, target: Target | None, confident: bool) -> Candidate:
     """The candidate of the choice. StoreError where there is none, or its records lack what `confident` needs."""
     if choice.candidate is None:
-        seeds = 1 + manifest.confirm if manifest.confirm else manifest.repeats
-        raise StoreError(
-            f"{root}: no configuration has all of its {seeds} seed(s) done, so there is nothing to pick; "
-            "see lcsweep status"
-        )
+        raise StoreError(f"{root}: no configuration is done, so there is nothing to pick; see lcsweep status")
     if confident and target is not None and target.max_drop is not None and None in choice.candidate.drops:
         raise StoreError(
             f"{root}: expected records with the drop on the same examples, got some of an earlier version; pick "

@@ -20,7 +20,8 @@ from enum import IntEnum
 
 import numpy as np
 
-from sweep.intervals import Noise, half_width, least_mean, pooled
+from sweep.criteria import confirmed
+from sweep.intervals import Noise, half_width, pooled
 from sweep.search.space import Flags, Indices, Space, Values
 
 NOT_SMALLER = "nominally no smaller than the smallest that meets the target"
@@ -184,9 +185,8 @@ class _Rule:
         return Status.MEETS if near and len(fresh) < MOST_SEEDS * self.confirm else Status.MISSES
 
     def confirmed(self, margins: Sequence[float]) -> bool:
-        """Whether there are enough fresh seeds, and the lower bound of their mean meets the target."""
-        fresh = margins[1:]
-        return len(fresh) >= self.confirm and least_mean(fresh, self.noise) >= 0
+        """`sweep.criteria.confirmed` of the margins."""
+        return confirmed(margins, self.noise, confirm=self.confirm)
 
     def doubtful(self, margins: Sequence[float]) -> bool:
         """Whether a miss may be noise and has too few fresh seeds to tell."""

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 
 import reports.page
 from reports.page.data import bound_kind
-from sweep.criteria import Target
+from sweep.criteria import Target, fresh
 from sweep.intervals import CONFIDENCE, Z95, least_mean, paired_drop, pooled, student, wilson
 from sweep.pick.choice import By, Candidate, Choice, among, choose
 from sweep.store.metric import ACCURACY, Metric
@@ -32,9 +32,10 @@ ANSWER = """(sweeps) => {
       feasible: found.feasible,
       margin: String(found.margin),
       threshold: found.threshold,
-      meeting: order.filter((row) => found.meeting.has(row)).map(name),
+      state: found.state,
+      states: Object.fromEntries([...found.states].map(([row, state]) => [name(row), state])),
       runner_up: name(found.runnerUp),
-      unconfirmed: name(found.unconfirmed),
+      better: name(found.better),
       next_smaller: name(smaller),
       next_smaller_margin: String(smaller ? found.margins.get(smaller) : 0),
     };
@@ -58,7 +59,7 @@ class Sweep:
         if self.metric != ACCURACY:  # scores that are no shares: above 1, below 0, very small
             self.scale, self.shift = draw.choice((1e-4, 7.3, 5e4)), draw.choice((0.0, -31.7, -1e5))
         self.reference = self._score(self.right / self.n)
-        self.rule = {"repeats": draw.randint(1, 3), "confirm": draw.choice((0, 0, 2, 3))}
+        self.rule = {"confirm": draw.choice((1, 2, 3))}
         made = [self._candidate(str(index)) for index in range(draw.randint(1, 9))]
         self.found, self.lost = [candidate for candidate, _ in made], {each.best_id: lost for each, lost in made}
         self.asks = [ask for _ in range(4) for ask in self._ask()]
@@ -120,7 +121,8 @@ class Sweep:
         """An accuracy, or a bound of one, at which the verdict on a candidate turns, or the number beside it."""
         candidate = self.draw.choice(self.found)
         noise = pooled(each.scores for each in self.found if each.method == "lc")
-        edges = [*candidate.scores, *candidate.lows, least_mean(candidate.scores[1:], noise)]
+        kept = fresh(candidate.scores)
+        edges = [*candidate.scores, *candidate.lows, least_mean(kept, noise), math.fsum(kept) / len(kept)]
         edge = self.draw.choice([edge for edge in edges if math.isfinite(edge)])
         return self.draw.choice((edge, math.nextafter(edge, -math.inf), math.nextafter(edge, math.inf)))
 
@@ -175,9 +177,10 @@ def described(choice: Choice) -> dict[str, Any]:
         "feasible": choice.feasible,
         "margin": choice.margin,
         "threshold": choice.criteria.threshold,
-        "meeting": [candidate.best_id for candidate in choice.meeting],
+        "state": choice.state,
+        "states": choice.states,
         "runner_up": name(choice.runner_up),
-        "unconfirmed": name(choice.unconfirmed),
+        "better": name(choice.better),
         "next_smaller": name(choice.next_smaller),
         "next_smaller_margin": choice.next_smaller_margin,
     }
@@ -191,17 +194,17 @@ def test_the_pages_rule_chooses_as_python_does(browser: Browser) -> None:
     answers = json.loads(page.evaluate(ANSWER, json.dumps([sweep.for_page() for sweep in sweeps])))
     page.close()
     seen: dict[str, int] = dict.fromkeys(
-        ("feasible", "missed", "unconfirmed", "next_smaller", "on_the_edge", "unknown"), 0
+        ("confirmed", "unconfirmed", "missed", "better", "next_smaller", "on_the_edge", "unknown"), 0
     )
     for seed, (sweep, answered) in enumerate(zip(sweeps, answers, strict=True)):
         for ask, answer in zip(sweep.asks, answered, strict=True):
             choice = choose(sweep.found, reference_score=sweep.reference, **ask, **sweep.rule)
             numbers = {name: float(answer[name]) for name in ("margin", "next_smaller_margin")}
             assert answer | numbers == described(choice), (seed, ask)
-            seen["feasible"] += choice.feasible
+            assert choice.state is not None
+            seen[choice.state] += 1
             seen[sweep.metric.name] = seen.get(sweep.metric.name, 0) + 1
-            seen["missed"] += choice.candidate is not None and not choice.feasible
-            seen["unconfirmed"] += choice.unconfirmed is not None
+            seen["better"] += choice.better is not None
             seen["next_smaller"] += choice.next_smaller is not None
             seen["on_the_edge"] += choice.candidate is not None and abs(choice.margin) < 1e-15
             seen["unknown"] += choice.margin == -math.inf

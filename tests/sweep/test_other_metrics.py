@@ -77,7 +77,7 @@ def test_the_smallest_model_with_at_most_an_error_is_found() -> None:
     assert len(picked["values"]) >= 2
     missed = lcsweep("pick", RUN, "--at-most", "0.01")
     assert missed.code == 4
-    assert "MISSES by" in missed.out
+    assert "MISSED by" in missed.out
     assert " mm2: MSE of at most 0.01 mm2" in missed.out
 
 

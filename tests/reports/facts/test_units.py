@@ -19,7 +19,7 @@ ALL = [Units(metric) for metric in (ACCURACY, TOP_5, MSE, R2)]
     [
         (lambda units: units.error(0.0251), ["2.51 %", "97.49 %", "0.02510 mm2", "0.9749"]),
         (lambda units: units.value(0.9649), ["96.49 %", "96.49 %", "0.9649 mm2", "0.9649"]),
-        (lambda units: units.errors([0.02, 0.04]), ["3.00 % (2.00–4.00 %)", "97.00 % (96.00–98.00 %)"]),
+        (lambda units: units.errors([0.02, 0.03, 0.05]), ["4.00 % (2.00–5.00 %)", "96.00 % (95.00–98.00 %)"]),
         (lambda units: units.at_most(0.125), ["≤ 12.50 %", "≥ 87.50 %", "≤ 0.125 mm2", "≥ 0.875"]),
         (lambda units: units.tick(0.02), ["2", "98", "0.02", "0.98"]),
         (lambda units: units.change(0.0042), ["0.42 points", "0.42 points", "0.004200 mm2", "0.004200"]),

@@ -343,7 +343,7 @@ def test_a_pick_that_misses_its_target_exits_with_4_and_is_given(finished: Path)
     said = lcsweep("pick", RUN, "--min-accuracy", "1.0")
     assert (said.code, said.err) == (4, "")
     best = max(record.val.value for record in read_records(RUN))
-    assert f"MISSES by {100 * (1 - best):.2f} points" in said.out
+    assert f"MISSED by {100 * (1 - best):.2f} points" in said.out
     assert json.loads(FOLDER.pick.read_text())["meets_target"] is False
 
 
@@ -615,7 +615,10 @@ def test_a_relative_drop_a_bound_and_the_knee(finished: Path) -> None:
     relative = lcsweep("pick", RUN, "--max-drop", "0.05", "--relative", "--json").json
     assert relative["id"] == lcsweep("pick", RUN, "--max-drop", str(0.05 * accuracy), "--json").json["id"]
     assert "5.00% of the reference's accuracy" in lcsweep("pick", RUN, "--max-drop", "0.05", "--relative").out
-    assert "meets with its 95 % bound" in lcsweep("pick", RUN, "--min-accuracy", "0.5", "--confident").out
+    assert (
+        "unconfirmed, meets it so far, with the 95 % bound of every seed"
+        in lcsweep("pick", RUN, "--min-accuracy", "0.5", "--confident").out
+    )
     knee = lcsweep("pick", RUN, "--knee")
     assert (knee.code, "the knee of the front, on validation, in 1 seed" in knee.out) == (0, True)
     assert "picked: " in lcsweep("status", RUN).out
