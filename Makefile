@@ -62,7 +62,7 @@ clean:  ## Remove .venv, caches and build leftovers; runs/ stays
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch goes first: on a machine without an NVIDIA GPU its CPU build serves, and spares gigabytes of CUDA libraries.
-.venv/.installed: pyproject.toml constraints.txt lc_core/numerics/kernels.c
+.venv/.installed: pyproject.toml constraints.txt lc_core/numerics/kernels.c lc_core/coding/symbols.c
 	@command -v $(PYTHON) >/dev/null || { echo "lcsweep needs Python 3.11 or later; there is no $(PYTHON) here. Install one, or name it: make setup PYTHON=/path/to/python" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "lcsweep needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name a newer one: make setup PYTHON=python3.12" >&2; exit 1; }
 	@.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv

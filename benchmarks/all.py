@@ -16,6 +16,7 @@ FILES = (
     "search",
     "orchestration",
     "exported",
+    "size",
     "report",
 )
 

@@ -26,6 +26,7 @@ CORE = {
     "lc_core.graph": (),
     "lc_core.parameters": (),
     "lc_core.numerics": (),
+    "lc_core.coding": (),
     "lc_core.compressions": ("lc_core.compression", "lc_core.numerics"),
     "lc_core.training": ("lc_core.numerics",),
     "lc_core.schedule": ("lc_core.training",),
@@ -34,7 +35,8 @@ CORE = {
         *("lc_core.compression", "lc_core.parameters", "lc_core.task", "lc_core.training", "lc_core.schedule"),
     ),
     "lc_core.file": (
-        *("lc_core.compression", "lc_core.compressions", "lc_core.numerics", "lc_core.parameters", "lc_core.task"),
+        *("lc_core.coding", "lc_core.compression", "lc_core.compressions", "lc_core.numerics", "lc_core.parameters"),
+        "lc_core.task",
     ),
     "lc_core.structure": (
         *("lc_core.compression", "lc_core.compressions", "lc_core.file", "lc_core.graph", "lc_core.parameters"),

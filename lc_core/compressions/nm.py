@@ -91,6 +91,14 @@ class Pattern:
             columns.append(chosen.reshape(-1, part.stop - part.start))
         return _from_rows(torch.cat(columns, dim=1), shape).reshape(-1).nonzero().reshape(-1)
 
+    def layouts(self, shape: tuple[int, ...]) -> list[tuple[str, int, int, int]]:
+        """Of each array that `pack` writes: its name, the rows, the groups in a row, the bits of a code."""
+        found = []
+        for part in self._parts(shape):
+            groups, width = (part.stop - part.start) // part.size, code_width(math.comb(part.size, part.kept))
+            found.append((part.name, self._groups(part, shape) // groups, groups, width))
+        return found
+
     def _parts(self, shape: tuple[int, ...]) -> list[_Part]:
         """The full groups and the groups at the ends of the rows, where there are any."""
         if len(shape) < 2:

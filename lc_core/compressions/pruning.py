@@ -88,10 +88,7 @@ class Sparse:
             raise FormError(f"expected {count} values on the support, got shape {values.shape}")
         if "pattern" not in form:
             return Sparse(shape, unpack_support(arrays, count=count, universe=numel(shape)), values)
-        n, m = form["pattern"]
-        if not 1 <= n <= m or len(shape) < 2 or not Pattern(n, m).saves(shape):
-            raise FormError(f"expected a pattern of a layer that makes its index smaller, got {n} of {m} in {shape}")
-        pattern = Pattern(n, m)
+        pattern = stored_pattern(form)
         if pattern.count(shape) != count:
             raise FormError(f"expected {pattern.count(shape)} weights of {shape} by the pattern, got {count}")
         return Sparse(shape, pattern.unpack(arrays, shape=shape), values, pattern)
@@ -100,6 +97,14 @@ class Sparse:
         if self.pattern:
             return self.pattern.index_bits(self.shape) + self.values.storage_bits()
         return support_bits(self.support.numel(), numel(self.shape)) + self.values.storage_bits()
+
+
+def stored_pattern(form: Form) -> Pattern:
+    """The N:M pattern of a sparse form that has one. FormError where it could not store a support."""
+    shape, (n, m) = tuple(form["shape"]), form["pattern"]
+    if not 1 <= n <= m or len(shape) < 2 or not Pattern(n, m).saves(shape):
+        raise FormError(f"expected a pattern of a layer that makes its index smaller, got {n} of {m} in {shape}")
+    return Pattern(n, m)
 
 
 @dataclass(frozen=True)

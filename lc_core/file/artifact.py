@@ -1,23 +1,16 @@
 """The packed file `.lcz`: a compressed model's weights in the bytes that they need.
 
-One zstd frame (level 19, with checksum) around one safetensors payload: `zstd -d` gives a file that safetensors reads.
-Its arrays are those of every Theta's `pack`, named "<task number>:<array>", and the uncompressed parameters and buffers
-under their own names. Its metadata has one key, "lcz", whose value is JSON: the format's version, the tasks with the
-forms of their Thetas, the writer's information on the model, and the SHA-256 of all that and of the arrays. The content
-determines every byte of the payload, and a reader refuses other bytes for the same content. docs/artifact.md describes
-the format. Reading runs no code from a file.
+A file holds the arrays of every Theta's `pack`, the uncompressed parameters and buffers, and JSON that describes them.
+Format 1 packs these in fixed-length codes, then zstd; format 2 codes them arithmetically, and is what is written by
+default. docs/artifact.md describes both. Reading runs no code from a file.
 """
 
-import hashlib
-import json
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
 import zstandard
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -25,14 +18,14 @@ from torch import Tensor, nn
 from lc_core.compression import Compressed, Form, FormError, numel
 from lc_core.compressions.budget import Budget
 from lc_core.compressions.cast import WEIGHTS
+from lc_core.file import format_1, format_2
+from lc_core.file.content import byte_size, content_of, dumps, metadata_of
 from lc_core.file.forms import unpack
-from lc_core.file.limits import check_sizes, decompressed, header_of
-from lc_core.file.metadata import FORMAT, metadata_of
+from lc_core.file.limits import check_sizes
 from lc_core.numerics.packing import DamagedError
 from lc_core.task import CompressionTask, Governed, by_layer
 
-LEVEL = 19
-NO_HASH = "0" * 64
+FORMATS = {1: format_1, 2: format_2}
 HEADER_ALLOWANCE = 512
 """An upper bound of the header bytes for the arrays and forms of one parameter."""
 OFFSETS_ALLOWANCE = 16
@@ -53,8 +46,9 @@ class Artifact:
         thetas: the Theta of each of `governed`.
         uncompressed: uncompressed parameters and buffers, by name.
         tied: each further name of a tied parameter or buffer -> the name under which it is stored.
-        payload_bytes: the file's size before zstd.
+        payload_bytes: the size of its content in fixed-length codes: a file of format 1 before zstd. No file is larger.
         file_bytes: the file's size.
+        format: the file's format.
     """
 
     info: dict[str, Any]
@@ -64,6 +58,7 @@ class Artifact:
     tied: dict[str, str]
     payload_bytes: int
     file_bytes: int
+    format: int
 
     def weights(self) -> dict[str, Tensor]:
         """All parameters and buffers, decompressed, by name. The names of a tied one have the same tensor."""
@@ -79,6 +74,7 @@ def encode(
     weights: Mapping[str, Tensor],
     *,
     info: Mapping[str, Any],
+    format: int = 2,
 ) -> bytes:
     """The bytes of the packed file: `thetas` of `tasks`, and the other `weights` uncompressed.
 
@@ -88,28 +84,24 @@ def encode(
         weights: the model's parameters and buffers, by name, as `state_dict` gives them; those of a task are ignored.
             Names of tensors that share their memory are tied, and stored once.
         info: JSON data to store with the model.
+        format: 1 or 2.
 
     Raises:
         ValueError: `info` holds a number that is not finite, or is too long; the file has no type for a tensor.
     """
     tasks, thetas = by_layer(tasks, thetas)
-    tied = _tied(tasks, weights)
-    arrays = _arrays(tasks, thetas, weights, tied)
-    arrays = {name: array.detach().cpu().contiguous() for name, array in arrays.items()}
-    metadata = _metadata([task.governed for task in tasks], thetas, tied, info)
-    text = _dumps(metadata | {"sha256": _digest(metadata, arrays)})
-    payload = safetensors.torch.save(arrays, metadata={"lcz": text})
-    header_of(payload)
-    assert payload.startswith(_header(arrays, text)), "expected safetensors to write the header as format 1 says"
-    return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(payload)
+    content = content_of(tasks, thetas, weights, info=info)
+    arrays = {name: array.detach().cpu().contiguous() for name, array in content.arrays.items()}
+    packed: bytes = FORMATS[format].encode(replace(content, arrays=arrays))
+    return packed
 
 
 def nominal_bytes(tasks: Sequence[CompressionTask], weights: Mapping[str, Tensor], *, info: Mapping[str, Any]) -> int:
-    """Bytes of the payload of `encode`, before zstd, from shapes and hyperparameters alone.
+    """`Artifact.payload_bytes` of the file that `encode` will write, from shapes and hyperparameters alone.
 
-    Exact where every task has a fixed size and the JSON of `info` has its final length. Otherwise an upper bound: tasks
-    of unknown size count as uncompressed, plus HEADER_ALLOWANCE for each parameter. A budget of bytes counts as
-    that, with the longest header that its layers can choose.
+    No file is larger. Exact where every task has a fixed size and the JSON of `info` has its final length. Otherwise an
+    upper bound: tasks of unknown size count as uncompressed, plus HEADER_ALLOWANCE for each parameter. A budget of
+    bytes counts as that, with the longest header that its layers can choose.
     """
     outlines: list[Compressed] = []
     allowance = 0
@@ -124,11 +116,7 @@ def nominal_bytes(tasks: Sequence[CompressionTask], weights: Mapping[str, Tensor
             outlines.append(task.outline_or_dense())
             allowance += HEADER_ALLOWANCE * len(task.governed.names) if task.outline() is None else 0
     tasks, thetas = by_layer(tasks, outlines)
-    tied = _tied(tasks, weights)
-    arrays = _arrays(tasks, thetas, weights, tied)
-    metadata = _metadata([task.governed for task in tasks], thetas, tied, info) | {"sha256": NO_HASH}
-    size = sum(_byte_size(array) for array in arrays.values())
-    return len(_header(arrays, _dumps(metadata))) + size + allowance
+    return format_1.payload_bytes(content_of(tasks, thetas, weights, info=info)) + allowance
 
 
 def read(path: str | Path) -> Artifact:
@@ -180,120 +168,10 @@ def fill(model: nn.Module, artifact: Artifact) -> None:
         raise ArtifactError(f"does not fit the model {type(model).__name__}: {reason}") from error
 
 
-_ORDER = {
-    dtype: (place, name)
-    for place, (dtype, name) in enumerate(
-        [
-            (torch.bool, "BOOL"),
-            (torch.uint8, "U8"),
-            (torch.int8, "I8"),
-            (torch.float8_e5m2, "F8_E5M2"),
-            (torch.float8_e4m3fn, "F8_E4M3"),
-            (torch.int16, "I16"),
-            (torch.uint16, "U16"),
-            (torch.float16, "F16"),
-            (torch.bfloat16, "BF16"),
-            (torch.int32, "I32"),
-            (torch.uint32, "U32"),
-            (torch.float32, "F32"),
-            (torch.complex64, "C64"),
-            (torch.float64, "F64"),
-            (torch.int64, "I64"),
-            (torch.uint64, "U64"),
-        ]
-    )
-}
-"""safetensors stores arrays in the reverse order of these dtypes, then by name."""
-
-
-def _tied(tasks: Sequence[CompressionTask], weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """Name in `weights` -> the name of the same memory that is stored: that of a task, or else the first."""
-    governed = {name for task in tasks for name in task.governed.names}
-    first: dict[tuple[Any, ...], str] = {}
-    for name, tensor in sorted(weights.items(), key=lambda item: item[0] not in governed):  # stable
-        first.setdefault(_memory(name, tensor), name)
-    found = {name: first[_memory(name, tensor)] for name, tensor in weights.items()}
-    return {name: found[name] for name in sorted(found) if found[name] != name and name not in governed}
-
-
-def _memory(name: str, tensor: Tensor) -> tuple[Any, ...]:
-    """What two names of one tensor have in common, and no two tensors."""
-    if tensor.is_meta or not tensor.numel():
-        return (name,)
-    return tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride()
-
-
-def _arrays(
-    tasks: Sequence[CompressionTask],
-    thetas: Sequence[Compressed],
-    weights: Mapping[str, Tensor],
-    tied: Mapping[str, str],
-) -> dict[str, Tensor]:
-    elsewhere = {name for task in tasks for name in task.governed.names} | tied.keys()
-    arrays = {name: tensor for name, tensor in weights.items() if name not in elsewhere}
-    for name, array in arrays.items():
-        if array.dtype not in _ORDER:
-            raise ValueError(f"{name}: expected a tensor of a type that the packed file has, got {array.dtype}")
-    for number, theta in enumerate(thetas):
-        arrays |= {f"{number}:{name}": array for name, array in theta.pack().items()}
-    return arrays
-
-
-def _metadata(
-    governed: Sequence[Governed], thetas: Sequence[Compressed], tied: Mapping[str, str], info: Mapping[str, Any]
-) -> dict[str, Any]:
-    described = [
-        {"names": each.names, "shapes": each.shapes, "theta": theta.form()}
-        for each, theta in zip(governed, thetas, strict=True)
-    ]
-    noted = {"tied": {name: tied[name] for name in sorted(tied)}} if tied else {}
-    return {"format": FORMAT, "tasks": described} | noted | {"info": info}
-
-
-def _header(arrays: Mapping[str, Tensor], text: str) -> bytes:
-    """The payload up to its arrays, as safetensors writes it: the length of the JSON, then the JSON padded with spaces.
-
-    Args:
-        arrays: on any device.
-        text: the metadata.
-    """
-    header: dict[str, Any] = {"__metadata__": {"lcz": text}}
-    offset = 0
-    for name, array in sorted(arrays.items(), key=lambda item: (-_ORDER[item[1].dtype][0], item[0])):
-        end = offset + _byte_size(array)
-        header[name] = {"dtype": _ORDER[array.dtype][1], "shape": list(array.shape), "data_offsets": [offset, end]}
-        offset = end
-    written = _dumps(header).encode()
-    length = -(-len(written) // 8) * 8
-    return length.to_bytes(8, "little") + written.ljust(length)
-
-
-def _byte_size(array: Tensor) -> int:
-    return array.numel() * array.element_size()
-
-
-def _dumps(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def _digest(metadata: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(_dumps(metadata).encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
-        digest.update(array.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _decode(data: bytes) -> Artifact:
-    payload = decompressed(data)
-    text, metadata = metadata_of(payload)
-    arrays = _arrays_of(payload)
-    if not payload.startswith(_header(arrays, text)):
-        raise FormError("its header is not written as this format's")
-    claimed = metadata.pop("sha256")
-    if _digest(metadata, arrays) != claimed:
-        raise FormError("its contents do not match its SHA-256")
+    format = format_2.FORMAT if data.startswith(format_2.NAME) else format_1.FORMAT
+    content = FORMATS[format].decode(data)
+    metadata, arrays = content.metadata, content.arrays
     described = metadata["tasks"]
     check_sizes(described, len(data))
     prefixes = tuple(f"{number}:" for number in range(len(described)))
@@ -310,28 +188,17 @@ def _decode(data: bytes) -> Artifact:
         raise FormError("a parameter is in it twice")
     if not set(tied.values()) <= set(stored):
         raise FormError("a parameter is tied to one that is not in it")
-    if _dumps(_metadata(governed, thetas, tied, metadata["info"]) | {"sha256": claimed}) != text:
+    if dumps(metadata_of(governed, thetas, tied, metadata["info"])) != dumps(metadata):
         raise FormError("its metadata are not written as this format's")
-    sizes = {"payload_bytes": len(payload), "file_bytes": len(data)}
+    sizes = {"payload_bytes": format_1.payload_bytes(content), "file_bytes": len(data), "format": format}
     return Artifact(metadata["info"], governed, thetas, uncompressed, tied, **sizes)
-
-
-def _arrays_of(payload: bytes) -> dict[str, Tensor]:
-    """The arrays. FormError where safetensors refuses them, or a dtype is not in format 1."""
-    try:
-        arrays: dict[str, Tensor] = safetensors.torch.load(payload)
-    except (KeyError, OverflowError, RuntimeError, ValueError) as error:  # of safetensors, which alone runs here
-        raise FormError(f"expected arrays as safetensors writes them, got others: {error}") from error
-    if not all(array.dtype in _ORDER for array in arrays.values()):
-        raise FormError("it holds arrays of a type that no layer has")
-    return arrays
 
 
 def _theta(form: Form, arrays: Mapping[str, Tensor]) -> Compressed:
     theta = unpack(form, arrays)
     if theta.dtype not in WEIGHTS.values():
         raise FormError(f"expected weights of a type that layers have, got {theta.dtype}")
-    stored = 8 * sum(_byte_size(array) for array in arrays.values())
+    stored = 8 * sum(byte_size(array) for array in arrays.values())
     if theta.storage_bits() != stored:
         raise FormError(f"expected {theta.storage_bits()} bits of arrays for {str(form)[:80]}, got {stored}")
     return theta

@@ -1,7 +1,7 @@
 """The size that a packed model's codes and supports would have with entropy coding, to compare with the real size.
 
-The packed file has fixed-length codes, then zstd. The figures leave out the table of lengths or frequencies that a
-decoder would need: they are lower bounds.
+Files of format 1 have fixed-length codes under zstd, files of format 2 adaptive ones. The figures leave out the table
+of lengths or frequencies that a decoder would need: they are lower bounds for codes that do not adapt.
 """
 
 import heapq
@@ -36,7 +36,7 @@ class Sizes:
     """All codes of a model, or all supports.
 
     Attributes:
-        packed_bytes: size in the file, before zstd.
+        packed_bytes: size in fixed-length codes.
         zstd_bytes: size of one zstd frame (level 19) of them alone.
         entropy_bytes: empirical order-0 entropy of the codes of each layer, or of one bit a position of each support.
         huffman_bytes: Huffman code of the codes of each layer, or of the gaps in each support.

@@ -1,4 +1,4 @@
-"""Reads the JSON of a packed file, and checks that it has the fields of format 1."""
+"""Reads the JSON of a packed file, and checks that it has the fields of its format."""
 
 import json
 from collections.abc import Sequence
@@ -6,22 +6,15 @@ from typing import Any
 
 from lc_core.compression import FormError
 from lc_core.file.forms import check_form
-from lc_core.file.limits import header_of, is_shape
-
-FORMAT = 1
+from lc_core.file.limits import is_shape
 
 
-def metadata_of(payload: bytes) -> tuple[str, dict[str, Any]]:
-    """The metadata as written and as JSON, with the fields that format 1 has. FormError where they are not so."""
-    header = json_of(header_of(payload))
-    held = header.get("__metadata__") if isinstance(header, dict) else None
-    text = held.get("lcz") if isinstance(held, dict) else None
-    if not isinstance(text, str):
-        raise FormError('expected the text "lcz" in __metadata__, got none')
-    metadata = _object(json_of(text), ("format",))
-    if metadata["format"] != FORMAT:
-        raise FormError(f"expected format {FORMAT}, got {metadata['format']!r}; a later lcsweep may read it")
-    _object(metadata, ("tasks", "info", "sha256"))
+def check_metadata(metadata: Any, more: Sequence[str], *, format: int) -> dict[str, Any]:
+    """`metadata`. FormError where they are no JSON object of `format`, or lack the fields of a content or `more`."""
+    metadata = _object(metadata, ("format",))
+    if metadata["format"] != format:
+        raise FormError(f"expected format {format}, got {metadata['format']!r}; a later lcsweep may read it")
+    _object(metadata, ("tasks", "info", *more))
     _object(metadata["info"], ())
     tied = _object(metadata.get("tied", {}), ())
     if not all(isinstance(name, str) for name in tied.values()):
@@ -35,7 +28,7 @@ def metadata_of(payload: bytes) -> tuple[str, dict[str, Any]]:
         if not isinstance(shapes, list) or not all(map(is_shape, shapes)):
             raise FormError(f"expected shapes in whole numbers, got {str(shapes)[:80]}")
         check_form(task["theta"])
-    return text, metadata
+    return _object(metadata, ())
 
 
 def _object(data: Any, names: Sequence[str]) -> dict[str, Any]:

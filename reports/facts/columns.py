@@ -69,7 +69,7 @@ SIZES: Sequence[Column] = (
     Column(
         "nominal",
         "Nominal bytes",
-        "size of the file before zstd, known before training",
+        "size of the file before coding, known before training",
         "n",
         lambda row: count(row.best.nominal_bytes),
     ),

@@ -22,7 +22,7 @@ def packed_file(facts: Facts) -> str:
     if "reference_bytes" in facts:
         whole, name = facts["reference_bytes"], "the reference's packed file"
     rows = [
-        ("file", f"{facts['file']}: {facts['bytes']:,} bytes ({facts['payload_bytes']:,} before zstd)"),
+        ("file", f"{facts['file']}: {facts['bytes']:,} bytes ({facts['payload_bytes']:,} uncoded)"),
         ("size", f"{times(facts['bytes'], whole)} than {name}, {whole:,} bytes"),
         *[(kind, _coded(sizes)) for kind, sizes in facts["coded"].items()],
         ("sha256", facts["sha256"]),
@@ -57,7 +57,7 @@ def onnx_file(facts: Facts) -> str:
     rows = [("file", f"{facts['file']}: {facts['bytes']:,} bytes"), ("sha256", facts["sha256"])]
     if "payload_bytes" in facts:
         rows.append(
-            ("packed file", f"{facts['packed_bytes']:,} bytes ({facts['payload_bytes']:,} before zstd), to compare")
+            ("packed file", f"{facts['packed_bytes']:,} bytes ({facts['payload_bytes']:,} uncoded), to compare")
         )
     rows += [("made by", _made_by(claims)), ("weights", claims["weights"])]
     if facts.get("decoded_at_run"):

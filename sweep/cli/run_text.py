@@ -62,8 +62,8 @@ def count_seeds(found: Candidate) -> str:
 
 
 def outline(outline: "Outline", *, limit: int | None, aimed: bool) -> str:
-    """The jobs that a run would have, with their bytes before zstd; what those without a result will cost."""
-    rows = [("job", "family", "configuration", "seed", "bytes before zstd", "MACs", "")]
+    """The jobs that a run would have, with their bytes before coding; what those without a result will cost."""
+    rows = [("job", "family", "configuration", "seed", "bytes uncoded", "MACs", "")]
     done = set(outline.done)
     for entry in outline.entries:
         for job in entry.jobs:

@@ -92,7 +92,7 @@ class Sizes:
     """What is known of a job before training.
 
     Attributes:
-        nominal_bytes: of its packed file before zstd.
+        nominal_bytes: of its packed file with codes of fixed length; no file is larger.
         macs: multiply-accumulates of its model for one example; an upper bound where groups are pruned.
         fixed: whether both numbers are exact. For a compression that chooses its own size they are upper bounds.
         bounded: whether the bytes are exact, or a budget bounds them.
@@ -137,14 +137,15 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
         steps.append(facts | {"val_error": latest if due else None} | _choice(tasks, state))
         report({"step": state.step, "steps": state.steps, "gap": state.gap, "val_error": latest})
         kept.offer(state, steps, measured)
-    packed = encode(tasks, state.thetas, compact.state_dict(), info=_info(job, context, value=measured[-1].value))
+    info = _info(job, context, value=measured[-1].value)
+    packed = encode(tasks, state.thetas, compact.state_dict(), info=info, format=context.format)
     write_whole(staged / "model.lcz", packed)
     artifact = _verified(staged / "model.lcz", context, compact=compact, claimed=measured[-1])
     layers = _layers(tasks, state, context)
     write_json(staged / "diagnostics.json", {"steps": steps, "layers": layers})
     sizes = job_sizes(job, context)
     expected, size = sizes.nominal_bytes, artifact.payload_bytes
-    assert size == expected if sizes.fixed else size <= expected, f"{expected} nominal bytes, {size} before zstd"
+    assert size == expected if sizes.fixed else size <= expected, f"{expected} nominal bytes, {size} uncoded"
     return Done(
         status="done",
         seconds=0.0,  # run_job sets it when all is done

@@ -44,6 +44,7 @@ class JobContext:
         template: an untrained model, for names and shapes.
         counted: the multiply-accumulates of the template for one example.
         device: where its jobs run.
+        format: of its jobs' packed files: that of the reference's, so that the sizes of a sweep can be compared.
     """
 
     study: Study
@@ -54,6 +55,7 @@ class JobContext:
     template: nn.Module
     counted: ModelMacs
     device: str = "cpu"
+    format: int = 2
 
     @property
     def reference_macs(self) -> int:
@@ -108,8 +110,9 @@ class JobContext:
     def make(study: Study, data: Data, *, folder: SweepFolder) -> "JobContext":
         """The context of a sweep, with the reference that lies in its folder."""
         artifact = read(folder.reference)
-        reference, size = artifact.weights(), artifact.file_bytes
-        return replace(JobContext.untrained(study, data, folder=folder), reference=reference, reference_bytes=size)
+        context = JobContext.untrained(study, data, folder=folder)
+        size, format = artifact.file_bytes, artifact.format
+        return replace(context, reference=artifact.weights(), reference_bytes=size, format=format)
 
     @staticmethod
     def untrained(study: Study, data: Data, *, folder: SweepFolder) -> "JobContext":

@@ -52,7 +52,7 @@ class Entry:
     Attributes:
         family: the family's name.
         configuration: the levels of its knobs.
-        nominal_bytes: size of the packed file before zstd.
+        nominal_bytes: size of the packed file with codes of fixed length; no file is larger.
         macs: multiply-accumulates for one example.
         fixed: whether both numbers are exact, and not upper bounds.
         plan: hash of which compression governs which parameters.

@@ -142,7 +142,7 @@ class Record:
     nominal_bytes: Annotated[
         int | None,
         Says(
-            "Size of the file before zstd, known before training; an upper bound for compressions that choose their "
+            "Size of the file before coding, known before training; an upper bound for compressions that choose their "
             "own size",
             unit="bytes",
             null=NOT_DONE,

@@ -26,6 +26,8 @@ NAMES = {
     "tpe-jobs tpe-alone-hit nsga-false-winners grid-jobs smallest-2-rounds smallest-8-jobs smallest-64-rounds",
     "orchestration": "trivial-job workers-busy eight-busy store-growth status-growth pick-growth front-growth "
     "resume-growth simulated-busy simulated-saturation simulated-search",
+    "size": "digits-prune digits-both digits-factors lenet300-smallest lenet300-prune lenet300-ternary lenet5-both "
+    "lenet5-uniform lenet5-n-of-m resnet20-prune resnet20-quantize resnet20-both",
     "report": "report-100 report-1000 report-10000",
     "exported": "digits-k2 digits-k16 digits-5pct digits-rank20 digits-structured digits-prune-codebook digits-int8 "
     "lenet300-k2 lenet300-int8",

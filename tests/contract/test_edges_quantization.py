@@ -23,7 +23,7 @@ from lc_core import (
     encode,
     nominal_bytes,
 )
-from lc_core.file.artifact import _ORDER
+from lc_core.file.content import ORDER
 from lc_core.file.forms import unpack
 from lc_core.numerics.grids import BLOCK, WEIGHTS_A_CODE
 from tests.contract.families.quantization import steps_at_all_scales, uniform
@@ -288,12 +288,12 @@ def test_a_model_takes_the_bytes_stated_before(compression):
     model = nn.Sequential(nn.Linear(7, 30), nn.BatchNorm1d(30), nn.Linear(30, 5), nn.Linear(5, 2))
     plan = {"0": compression, "2": Cast(dtype="float8_e5m2"), "3": UniformQuantization(bits=3, granularity="channel")}
     tasks, thetas = compressed(model, plan)
-    data = encode(tasks, thetas, model.state_dict(), info={"a": 1})
+    data = encode(tasks, thetas, model.state_dict(), info={"a": 1}, format=1)
     payload = zstandard.ZstdDecompressor().decompress(data)
     assert nominal_bytes(tasks, model.state_dict(), info={"a": 1}) == len(payload)
     header = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])
     arrays = sorted((array for name, array in header.items() if name != "__metadata__"), key=first_byte)
-    places = [place[array["dtype"]] for array in arrays for place in [{name: at for at, name in _ORDER.values()}]]
+    places = [place[array["dtype"]] for array in arrays for place in [{name: at for at, name in ORDER.values()}]]
     assert places == sorted(places, reverse=True)
 
 

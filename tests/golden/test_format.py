@@ -1,6 +1,6 @@
-"""A kept packed file of format 1: format_1.lcz must always be readable and give the numbers in format_1.json.
+"""Kept packed files: format_1.lcz and format_2.lcz must always be readable and give the numbers in format_1.json.
 
-It has every stored form once. A new format gets files of its own; these two never change.
+They have every stored form once. A new format gets a file of its own; these never change.
 """
 
 import json
@@ -23,11 +23,13 @@ from lc_core.compressions.structured import Grouped, Part
 from lc_core.compressions.sums import Summed
 from lc_core.compressions.tucker import Tucker
 from lc_core.compressions.uniform import Uniform
-from lc_core.file.artifact import encode, read
+from lc_core.file.artifact import FORMATS, encode, read
 from lc_core.task import CompressionTask, Governed
 
-FILE = Path(__file__).with_name("format_1.lcz")
+FILES = {format: Path(__file__).with_name(f"format_{format}.lcz") for format in FORMATS}
 STATED = Path(__file__).with_name("format_1.json")
+STREAM = 60
+"""The least number of bytes in the coder's stream of the kept file of format 2."""
 INFO = {"study": "kept", "note": 'é "x" ☃ \x01', "levels": [1, None, True, 0.25]}
 
 
@@ -61,8 +63,8 @@ def every_form() -> dict[str, Compressed]:
     }  # fmt: skip
 
 
-def written() -> bytes:
-    """The kept file: `every_form`, groups over two parameters, and uncompressed parameters."""
+def written(format: int) -> bytes:
+    """The kept file of a format: `every_form`, groups over two parameters, and uncompressed parameters."""
     tasks, thetas = [], []
     for name, theta in every_form().items():
         tasks.append(CompressionTask(Governed((name,), (theta.shape,)), L0Pruning(keep=0.5)))
@@ -79,11 +81,12 @@ def written() -> bytes:
         "narrow": numbers(2).bfloat16(),
         "none": torch.zeros(0, 3),
     }
-    return encode(tasks, thetas, weights, info=INFO)
+    return encode(tasks, thetas, weights, info=INFO, format=format)
 
 
-def test_the_kept_file_gives_the_stated_numbers():
-    artifact, stated = read(FILE), json.loads(STATED.read_text())
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_kept_file_gives_the_stated_numbers(format):
+    artifact, stated = read(FILES[format]), json.loads(STATED.read_text())
     assert artifact.info == INFO
     weights = artifact.weights()
     assert weights.keys() == stated.keys()
@@ -93,8 +96,9 @@ def test_the_kept_file_gives_the_stated_numbers():
         assert weights[name].reshape(-1).tolist() == each["numbers"], name
 
 
-def test_the_kept_file_has_every_form():
-    forms = [theta.form()["form"] for theta in read(FILE).thetas]
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_kept_file_has_every_form(format):
+    forms = [theta.form()["form"] for theta in read(FILES[format]).thetas]
     wanted = "dense sparse codebook uniform cast groups sum factors tucker cp circulant"
     assert set(forms) == set(wanted.split())
     assert len(forms) == len(every_form()) + 1
@@ -103,7 +107,14 @@ def test_the_kept_file_has_every_form():
 def test_what_is_written_today_has_the_kept_files_payload():
     """Only the payload is compared: the zstd frame may change with zstd's version."""
     decompressor = zstandard.ZstdDecompressor()
-    assert decompressor.decompress(written()) == decompressor.decompress(FILE.read_bytes())
+    assert decompressor.decompress(written(1)) == decompressor.decompress(FILES[1].read_bytes())
+
+
+def test_what_is_written_today_has_the_kept_files_streams():
+    """Those of the coder, at the end of the file. The bytes before them are zstd's, and may change with its version."""
+    kept, now = FILES[2].read_bytes(), written(2)
+    assert now[-STREAM:] == kept[-STREAM:]
+    assert len(now) < FILES[1].stat().st_size
 
 
 @pytest.mark.parametrize("name, theta", every_form().items())
@@ -113,11 +124,6 @@ def test_the_stated_numbers_are_those_that_were_meant(name, theta):
 
 
 if __name__ == "__main__":
-    if FILE.exists():
-        raise SystemExit(f"{FILE} is kept as it is")
-    FILE.write_bytes(written())
-    shown = {
-        name: {"dtype": str(tensor.dtype), "shape": list(tensor.shape), "numbers": tensor.reshape(-1).tolist()}
-        for name, tensor in read(FILE).weights().items()
-    }
-    STATED.write_text("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in shown.items()) + "\n}\n")
+    for number, path in FILES.items():
+        if not path.exists():
+            path.write_bytes(written(number))

@@ -155,5 +155,5 @@ def test_input_channels_of_a_convolution_in_groups_are_refused():
 def test_nominal_bytes_of_an_unknown_size_are_an_upper_bound(plan):
     model = conv_net()
     tasks, thetas = compressed(model, plan)
-    payload = zstandard.decompress(encode(tasks, thetas, model.state_dict(), info={}))
+    payload = zstandard.decompress(encode(tasks, thetas, model.state_dict(), info={}, format=1))
     assert len(payload) <= nominal_bytes(tasks, model.state_dict(), info={})

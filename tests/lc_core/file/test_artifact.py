@@ -1,4 +1,7 @@
-"""The packed file: gives the same model back, has the stated size, and is refused in one line where it is damaged."""
+"""The packed file: gives the same model back, has the stated size, and is refused in one line where it is damaged.
+
+What is in both formats, and in format 1. test_format_2.py has the other.
+"""
 
 import json
 import re
@@ -13,7 +16,9 @@ from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank
 from lc_core.compression import Dense
 from lc_core.compressions.pruning import Sparse
 from lc_core.compressions.quantization import Quantized
-from lc_core.file.artifact import _ORDER, ArtifactError, _digest, encode, load, nominal_bytes, read
+from lc_core.file.artifact import FORMATS, ArtifactError, encode, load, nominal_bytes, read
+from lc_core.file.content import ORDER, dumps
+from lc_core.file.format_1 import digest
 from lc_core.task import plan_tasks
 from tests.lc_core.models import compressed, conv_net, mlp, randn
 
@@ -53,9 +58,9 @@ def trained_conv_net():
     return model.eval()
 
 
-def packed(model, plan, *, info=None):
+def packed(model, plan, *, format=1):
     tasks, thetas = compressed(model, plan)
-    return encode(tasks, thetas, model.state_dict(), info=INFO if info is None else info)
+    return encode(tasks, thetas, model.state_dict(), info=INFO, format=format)
 
 
 @pytest.fixture
@@ -67,11 +72,12 @@ def file(tmp_path):
     return path
 
 
+@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("build, inputs, plan", [
     *[pytest.param(mlp, randn(5, 6), plan, id=f"mlp-{name}") for name, plan in PLANS.items()],
     *[pytest.param(trained_conv_net, randn(5, 2, 6, 6), plan, id=f"conv-{name}") for name, plan in CONV_PLANS.items()],
 ])  # fmt: skip
-def test_a_model_comes_back_bit_for_bit_in_the_bytes_stated_before(build, inputs, plan, tmp_path):
+def test_a_model_comes_back_bit_for_bit_in_the_bytes_stated_before(build, inputs, plan, format, tmp_path):
     model = build()
     tasks, thetas = compressed(model, plan)
     weights = dict(model.state_dict())
@@ -79,14 +85,15 @@ def test_a_model_comes_back_bit_for_bit_in_the_bytes_stated_before(build, inputs
         weights |= task.governed.scatter(theta.decompress())
 
     path = tmp_path / "model.lcz"
-    path.write_bytes(encode(tasks, thetas, model.state_dict(), info=INFO))
+    path.write_bytes(encode(tasks, thetas, model.state_dict(), info=INFO, format=format))
     loaded = build()
     nn.init.constant_(next(loaded.parameters()), 7.0)
     artifact = load(path, loaded)
 
     assert artifact.info == INFO
     assert artifact.file_bytes == path.stat().st_size
-    assert artifact.payload_bytes == nominal_bytes(plan_tasks(build(), plan), build().state_dict(), info=INFO)
+    nominal = nominal_bytes(plan_tasks(build(), plan), build().state_dict(), info=INFO)
+    assert artifact.payload_bytes == nominal > artifact.file_bytes
     assert [governed.names for governed in artifact.governed] == [task.governed.names for task in tasks]
     assert [theta.storage_bits() for theta in artifact.thetas] == [theta.storage_bits() for theta in thetas]
     assert artifact.weights().keys() == weights.keys()
@@ -128,12 +135,13 @@ def test_more_than_ten_tasks_keep_their_arrays_apart(tmp_path):
     assert torch.equal(loaded[10].weight, Codebook(size=2).compress(model[10].weight, mu=0.0).decompress())
 
 
-@pytest.mark.parametrize("dtype", list(_ORDER), ids=str)
-def test_uncompressed_parameters_keep_their_type(dtype, tmp_path):
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("dtype", list(ORDER), ids=str)
+def test_uncompressed_parameters_keep_their_type(dtype, format, tmp_path):
     weights = {"table": torch.tensor([[0.0, 1.5], [2.0, 3.0]]).to(dtype), "one": torch.tensor(1).to(dtype)}
     weights |= {"other": torch.tensor([1.0, 2.0])}
     path = tmp_path / "model.lcz"
-    path.write_bytes(encode([], [], weights | {"empty": torch.zeros(0, 3)}, info={}))
+    path.write_bytes(encode([], [], weights | {"empty": torch.zeros(0, 3)}, info={}, format=format))
     artifact = read(path)
     assert artifact.payload_bytes == nominal_bytes([], weights | {"empty": torch.zeros(0, 3)}, info={})
     for name, tensor in weights.items():
@@ -149,7 +157,8 @@ def test_a_type_that_the_file_has_not_is_refused_by_the_tensors_name():
             call()
 
 
-def test_buffers_of_every_type_travel(tmp_path):
+@pytest.mark.parametrize("format", FORMATS)
+def test_buffers_of_every_type_travel(format, tmp_path):
     def build(value: float) -> nn.Module:
         model = mlp()
         for number, dtype in enumerate((torch.bool, torch.int64, torch.float16, torch.bfloat16, torch.complex64)):
@@ -157,13 +166,14 @@ def test_buffers_of_every_type_travel(tmp_path):
         return model
 
     path = tmp_path / "model.lcz"
-    path.write_bytes(packed(build(1.0), {"*": Codebook(size=2)}))
+    path.write_bytes(packed(build(1.0), {"*": Codebook(size=2)}, format=format))
     load(path, loaded := build(0.0))
     assert all(torch.equal(mine, other) for mine, other in zip(loaded.buffers(), build(1.0).buffers(), strict=True))
 
 
-def test_the_bytes_are_the_same_every_time():
-    assert packed(conv_net(), {"*": CHAIN}) == packed(conv_net(), {"*": CHAIN})
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_bytes_are_the_same_every_time(format):
+    assert packed(conv_net(), {"*": CHAIN}, format=format) == packed(conv_net(), {"*": CHAIN}, format=format)
 
 
 def test_nominal_bytes_need_only_shapes():
@@ -333,8 +343,8 @@ def test_a_file_whose_hash_is_right_and_whose_sizes_are_not_is_refused_without_m
     form, arrays, because = BOMBS[what]
     arrays = {f"0:{name}": array for name, array in arrays.items()}
     metadata = {"format": 1, "tasks": [{"names": ["w"], "shapes": [form["shape"]], "theta": form}], "info": {}}
-    metadata["sha256"] = _digest(metadata, arrays)
-    payload = safetensors.torch.save(arrays, metadata={"lcz": json.dumps(metadata)})
+    metadata["sha256"] = digest(metadata, arrays)
+    payload = safetensors.torch.save(arrays, metadata={"lcz": dumps(metadata)})
     path = tmp_path / "bomb.lcz"
     path.write_bytes(zstandard.ZstdCompressor(level=19, write_checksum=True).compress(payload))
     assert_refused(path, because=because)
@@ -345,8 +355,8 @@ def test_parameters_that_do_not_fit_their_shapes_are_refused(tmp_path, names, sh
     theta = {"form": "dense", "shape": [4]}
     arrays = {"0:dense": torch.zeros(4)}
     metadata = {"format": 1, "tasks": [{"names": names, "shapes": shapes, "theta": theta}], "info": {}}
-    metadata["sha256"] = _digest(metadata, arrays)
-    payload = safetensors.torch.save(arrays, metadata={"lcz": json.dumps(metadata)})
+    metadata["sha256"] = digest(metadata, arrays)
+    payload = safetensors.torch.save(arrays, metadata={"lcz": dumps(metadata)})
     path = tmp_path / "odd.lcz"
     path.write_bytes(zstandard.ZstdCompressor(write_checksum=True).compress(payload))
     assert_refused(path, because="expected a shape for each of")

@@ -1,4 +1,4 @@
-"""Damaged and hostile packed files: each is refused in one line, or has exactly the content of the undamaged file.
+"""Damaged and hostile packed files of format 1: each is refused in one line, or has the content of the undamaged file.
 
 Counts are logged (pytest --log-cli-level=INFO). What zstd's own format leaves open (a reserved bit of the frame's
 header, bits of its tables that decide nothing) can be flipped without harm; those flips are counted and bounded.
@@ -21,13 +21,16 @@ import zstandard
 from torch import nn
 
 from lc_core import Chain, Codebook, L0Pruning, LowRank
-from lc_core.file.artifact import Artifact, ArtifactError, _digest, _dumps, encode, read
+from lc_core.file.artifact import Artifact, ArtifactError, encode, read
+from lc_core.file.content import dumps
+from lc_core.file.format_1 import digest
 from lc_core.file.limits import LARGEST_HEADER
-from tests.golden.test_format import FILE as EVERY_FORM
+from tests.golden.test_format import FILES
 from tests.lc_core.models import compressed, seeded
 
 MEMORY = 500 << 20
 """Bytes that a hostile file of some kilobytes may take."""
+EVERY_FORM = FILES[1]
 LOG = logging.getLogger(__name__)
 HOSTILE = [
     *(-1, 0, 1, 2, 7, 2**31, 2**63, 10**30, 1.0, 0.5, True, None, "", "dense", "sparse", [], {}, [1], [0], [-1], [[]]),
@@ -42,14 +45,14 @@ def small() -> bytes:
     model = seeded(layers, seed=0)
     plan = {"0": Chain(L0Pruning(keep=0.2), Codebook(size=2)), "2": Codebook(size=3), "3": LowRank(rank=1)}
     tasks, thetas = compressed(model, plan)
-    return encode(tasks, thetas, model.state_dict(), info={"accuracy": 0.1 + 0.2, "levels": [1, None, 1e-9]})
+    return encode(tasks, thetas, model.state_dict(), info={"accuracy": 0.1 + 0.2, "levels": [1, None, 1e-9]}, format=1)
 
 
 def files() -> dict[str, bytes]:
     """Real small files, by name."""
     mlp = seeded(lambda: nn.Sequential(nn.Linear(20, 16), nn.Linear(16, 4)), seed=1)
     tasks, thetas = compressed(mlp, {"*": L0Pruning(keep=0.3)})
-    sparse = encode(tasks, thetas, mlp.state_dict(), info={})
+    sparse = encode(tasks, thetas, mlp.state_dict(), info={}, format=1)
     return {"small": small(), "every form": EVERY_FORM.read_bytes(), "sparse": sparse}
 
 
@@ -140,7 +143,7 @@ def opened(data: bytes) -> tuple[dict, dict]:
 
 def sealed(metadata: dict, arrays: dict) -> bytes:
     """A file of them whose SHA-256 is right."""
-    text = _dumps(metadata | {"sha256": _digest(metadata, arrays)})
+    text = dumps(metadata | {"sha256": digest(metadata, arrays)})
     return frame(safetensors.torch.save(arrays, metadata={"lcz": text}))
 
 
@@ -239,7 +242,7 @@ def payload_with(header: bytes, rest: bytes = b"") -> bytes:
 
 def header_with(**entries) -> bytes:
     metadata = {"format": 1, "tasks": [], "info": {}, "sha256": "0" * 64}
-    return json.dumps({"__metadata__": {"lcz": _dumps(metadata)}} | entries, separators=(",", ":")).encode()
+    return json.dumps({"__metadata__": {"lcz": dumps(metadata)}} | entries, separators=(",", ":")).encode()
 
 
 def array(offsets, *, dtype="F32", shape=(1,)) -> dict:
@@ -261,7 +264,7 @@ def metadata_text(text: str) -> bytes:
 def hostile() -> dict[str, bytes]:
     """Hand-made files, by what is wrong with them."""
     metadata, arrays = opened(small())
-    text = _dumps(metadata | {"sha256": _digest(metadata, arrays)})
+    text = dumps(metadata | {"sha256": digest(metadata, arrays)})
     written = lambda text: frame(safetensors.torch.save(arrays, metadata={"lcz": text}))  # noqa: E731
     reordered = json.dumps(dict(reversed((metadata | {"sha256": "0" * 64}).items())))
     dense = {"names": ["w"], "shapes": [[4]], "theta": {"form": "dense", "shape": [4]}}
