@@ -2,10 +2,11 @@
 
 Every family runs all of its levels with each seed, from one reference for each seed. At each of six sizes a family is
 represented by the level of least mean validation error whose mean file is no larger; its mean test error counts. "ours"
-is the budget's, "against" the best of the uniform families'. Files count as they are packed, after zstd. "once" keeps
-the choice of direct compression by the Fisher information (`lc_core.fisher`), as automatic mixed precision makes it;
-"fisher" chooses by the same factors at each step. Results go to --out, a line of JSON each; what is there is not run
-again.
+is the budget's, "against" the best of the uniform families'. Files count as they are packed, after zstd.
+
+"moving" chooses at every step. "even" does not weigh errors by magnitude. "fisher" weighs each layer by the Fisher
+information (`lc_core.fisher`), as automatic mixed precision does. Results go to --out, a line of JSON each; what is
+there is not run again.
 """
 
 import functools
@@ -30,6 +31,7 @@ from sweep.study import Configuration, Family, Level, Study, accuracy
 from sweep.study.families import budget
 
 SIZES = 6
+WAYS = ("budget", "moving", "even", "even, moving", "fisher")
 UNIFORM = ("prune", "quantize", "low rank", "prune, quantize")
 
 
@@ -48,23 +50,23 @@ BENCHES = {
         digits_mlp.study,
         60,
         {
-            "prune": {"keep": (0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.05, 0.04, 0.03)},
-            "quantize": {"size": (16, 8, 4, 3, 2)},
-            "low rank": {"rank": (24, 16, 12, 8, 6, 4)},
-            "prune, quantize": {"keep": (0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.05, 0.04), "size": (16, 8, 4, 2)},
+            "prune": {"keep": (0.15, 0.1, 0.08, 0.06, 0.05, 0.04)},
+            "quantize": {"size": (8, 4, 2)},
+            "low rank": {"rank": (16, 12, 8, 6)},
+            "prune, quantize": {"keep": (0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.05), "size": (8, 4, 2)},
         },
-        (8000, 6500, 5000, 4000, 3200, 2600, 2100, 1700, 1400, 1100, 900, 700),
+        (5000, 3500, 2500, 1800, 1300, 900),
     ),
     "lenet300": Bench(
-        mnist_lenet300.study,
-        6,
+        mnist_lenet300.quick,
+        10,
         {
-            "prune": {"keep": (0.07, 0.04, 0.025, 0.015, 0.01)},
+            "prune": {"keep": (0.07, 0.04, 0.02)},
             "quantize": {"size": (4, 2)},
             "low rank": {"rank": (20, 10, 6)},
-            "prune, quantize": {"keep": (0.1, 0.07, 0.05, 0.03, 0.02, 0.015, 0.01), "size": (8, 4, 2)},
+            "prune, quantize": {"keep": (0.1, 0.07, 0.05, 0.03, 0.02, 0.015), "size": (8, 4, 2)},
         },
-        (32000, 22000, 16000, 12000, 9000, 7000, 5500, 4300),
+        (26000, 18000, 13000, 9000, 6500, 4500),
     ),
 }
 
@@ -90,9 +92,10 @@ def families(bench: Bench, model: nn.Module, sensitivity: Mapping[str, float]) -
     """The uniform families, then the budget's ways to choose."""
     ways = {
         "budget": budget(model),
-        "fisher": budget(model, name="fisher", sensitivity=sensitivity),
-        "once": budget(model, name="once", choose="once", sensitivity=sensitivity),
-        "once, plain": budget(model, name="once, plain", choose="once"),
+        "moving": budget(model, choose="always"),
+        "even": budget(model, importance="even"),
+        "even, moving": budget(model, importance="even", choose="always"),
+        "fisher": budget(model, importance="even", sensitivity=sensitivity),
     }
     uniform = [Family(name, bench.levels[name], bench.study.family(name).plan) for name in UNIFORM]
     return uniform + [replace(way, name=name, knobs={"bytes": bench.budgets}, grid={}) for name, way in ways.items()]
@@ -212,7 +215,7 @@ if __name__ == "__main__":
     parser = options(__doc__ or "", names=tuple(BENCHES))
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="how many seeds, from 0 up (3)")
     parser.add_argument("--out", type=Path, default=Path("runs/budget"), metavar="DIR", help="results, kept")
-    parser.add_argument("--families", nargs="+", default=[*UNIFORM, "budget", "fisher", "once", "once, plain"])
+    parser.add_argument("--families", nargs="+", default=[*UNIFORM, *WAYS])
     given: Any = parser.parse_args()
     settle_process()
     speak(rows(given.only, given.seeds, given.out, given.families), as_json=given.json)

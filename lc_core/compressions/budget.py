@@ -8,11 +8,12 @@ from torch import Tensor
 
 from lc_core.compression import Compressed, Compression, Use, numel
 from lc_core.compressions.allotted import Allotted
-from lc_core.compressions.ladder import Ladder, check_choice, ladder_of
+from lc_core.compressions.ladder import Ladder, check_choice, ladder_of, squared_error
 from lc_core.numerics.kernels import Floats
 from lc_core.numerics.knapsack import allocate
 
 Choose = Literal["always", "once"]
+Importance = Literal["even", "magnitude"]
 ROUNDING = 1e-12
 """A choice gives way where another's error is less by more than this fraction of the weights' squares."""
 
@@ -60,6 +61,8 @@ class Budget:
             a single position, as for a linear layer.
         sensitivity: name of each layer's weight -> s_l, above 0; 1 for all where it is empty.
         choose: "always", or "once": the first C step's choice stays.
+        importance: "even", or "magnitude": in the choice, though not in the C steps of the layers, each squared error
+            counts times the magnitude of its weight.
         layers: the layers, in order, as a plan gives them; empty for the weight of one layer.
     """
 
@@ -69,6 +72,7 @@ class Budget:
     uses: Mapping[str, Sequence[Use]] = field(default_factory=dict)
     sensitivity: Mapping[str, float] = field(default_factory=dict)
     choose: Choose = "always"
+    importance: Importance = "even"
     layers: tuple[Layer, ...] = ()
 
     def __post_init__(self) -> None:
@@ -78,6 +82,8 @@ class Budget:
             raise ValueError("of: expected the compressions to choose from, got none")
         if self.choose not in get_args(Choose):
             raise ValueError(f'choose: expected "always" or "once", got {self.choose!r}')
+        if self.importance not in get_args(Importance):
+            raise ValueError(f'importance: expected "even" or "magnitude", got {self.importance!r}')
         for each in self.of:
             check_choice(each)
         for name, factor in self.sensitivity.items():
@@ -114,9 +120,10 @@ class Budget:
 
     def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Allotted:
         shape = tuple(w.shape)
-        layers, ladders = self._layers(shape), self._ladders(shape)
+        layers, ladders, by_magnitude = self._layers(shape), self._ladders(shape), self.importance == "magnitude"
         parts = w.detach().reshape(-1).split([numel(layer.shape) for layer in layers])
-        step = _Step(layers, ladders, [p.reshape(layer.shape) for p, layer in zip(parts, layers, strict=True)], mu)
+        weights = [part.reshape(layer.shape) for part, layer in zip(parts, layers, strict=True)]
+        step = _Step(layers, ladders, weights, mu, by_magnitude)
         old = self._choice_of(previous, shape)
         before = step.solved(old, warm=previous.thetas) if old and isinstance(previous, Allotted) else None
         if old and before and self.choose == "once":
@@ -128,7 +135,7 @@ class Budget:
             return step.allotted(shape, chosen, step.solved(chosen), gap=gap)
         known = [theta if new == last else None for theta, new, last in zip(before, chosen, old, strict=True)]
         moved = step.solved(chosen, known=known)
-        if step.error(moved) < step.error(before) - ROUNDING * float(w.double().square().sum()):
+        if step.error(moved) < step.error(before) - ROUNDING * step.size():
             return step.allotted(shape, chosen, moved, gap=gap)
         return step.allotted(shape, old, before, gap=gap)
 
@@ -175,11 +182,15 @@ class _Step:
     ladders: Sequence[Ladder]
     weights: Sequence[Tensor]
     mu: float
+    by_magnitude: bool
 
     def errors(self) -> list[Floats]:
         """For each layer, s_l times the squared error of each of its compressions."""
         triples = zip(self.layers, self.ladders, self.weights, strict=True)
-        return [layer.sensitivity * ladder.errors(w, mu=self.mu) for layer, ladder, w in triples]
+        return [
+            layer.sensitivity * ladder.errors(w, mu=self.mu, by_magnitude=self.by_magnitude)
+            for layer, ladder, w in triples
+        ]
 
     def solved(
         self,
@@ -197,12 +208,17 @@ class _Step:
         ]
 
     def error(self, thetas: Sequence[Compressed]) -> float:
-        """sum_l s_l ||w_l - Delta(Theta_l)||^2."""
+        """sum_l s_l ||w_l - Delta(Theta_l)||^2, as the choice counts it."""
         triples = zip(self.layers, self.weights, thetas, strict=True)
         return sum(
-            layer.sensitivity * float((w.double() - theta.decompress().double()).square().sum())
-            for layer, w, theta in triples
+            layer.sensitivity * squared_error(w, theta, by_magnitude=self.by_magnitude) for layer, w, theta in triples
         )
+
+    def size(self) -> float:
+        """The error of all zeros."""
+        power = 3 if self.by_magnitude else 2
+        pairs = zip(self.layers, self.weights, strict=True)
+        return sum(layer.sensitivity * float(w.double().abs().pow(power).sum()) for layer, w in pairs)
 
     def allotted(
         self, shape: tuple[int, ...], places: Sequence[int], thetas: Sequence[Compressed], *, gap: float

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from lc_core.compression import Compressed, Compression, Dense, Penalized, Use, objective, outline_tensor
+from lc_core.compression import Compressed, Compression, Dense, Penalized, Use, outline_tensor
 from lc_core.compressions.chain import Chain
 from lc_core.compressions.lowrank import LowRank, Scheme, as_matrix
 from lc_core.compressions.pruning import L0Pruning
@@ -48,9 +48,9 @@ class Ladder:
         """The outline whose form and arrays take most words to describe."""
         return max(self.outlines, key=_words)
 
-    def errors(self, w: Tensor, *, mu: float) -> Floats:
+    def errors(self, w: Tensor, *, mu: float, by_magnitude: bool = False) -> Floats:
         """The squared error of each."""
-        return np.append(0.0, ladder_errors(w, self.compressions, mu=mu))
+        return np.append(0.0, ladder_errors(w, self.compressions, mu=mu, by_magnitude=by_magnitude))
 
     def compress(self, w: Tensor, place: int, *, mu: float, previous: Compressed | None) -> Compressed:
         """Theta of `w` by the compression at `place`."""
@@ -105,16 +105,19 @@ def check_choice(compression: Compression) -> None:
         raise ValueError(f"of: expected groups of inputs of one layer, got {label(pruning)}")
 
 
-def ladder_errors(w: Tensor, compressions: Sequence[Compression], *, mu: float) -> Floats:
+def ladder_errors(w: Tensor, compressions: Sequence[Compression], *, mu: float, by_magnitude: bool = False) -> Floats:
     """||w - Delta(Pi(w))||^2 of each compression, without a warm start (compressions,), float64.
 
     Exact for `L0Pruning`, `LowRank` and `GroupPruning` of one layer: the squares that pruning drops, the singular
     values that a rank leaves out, and the squared norms of the groups that go. For `Codebook` see `codebook_errors`.
     For `Chain` of `L0Pruning` and `Codebook`, the error of pruning, then a codebook of what stays: what the chain
     starts from, and an upper bound. The others are carried out.
+
+    `by_magnitude`: sum_i |w_i| (w_i - Delta_i)^2 instead, of the same Delta. For `LowRank` it is estimated, as if the
+    error did not depend on the magnitude: the plain error times the mean magnitude.
     """
     errors = np.zeros(len(compressions))
-    layer = _Layer(w.detach(), mu)
+    layer = _Layer(w.detach(), by_magnitude)
     codebooks: dict[int, list[tuple[int, int]]] = defaultdict(list)  # weights that stay -> (place, size)
     for place, compression in enumerate(compressions):
         match compression:
@@ -128,14 +131,20 @@ def ladder_errors(w: Tensor, compressions: Sequence[Compression], *, mu: float) 
                 energies = layer.energies(scheme)
                 errors[place] = energies[max(len(energies) - 1 - rank, 0)]
             case GroupPruning(axis=axis, parts=()):
-                energies = layer.groups(axis)
-                errors[place] = energies[len(energies) - 1 - compression.count(layer.shape)]
+                errors[place] = layer.groups(axis)[compression.count(layer.shape)]
             case _:
-                errors[place] = objective(compression, w, compression.compress(w, mu=mu), mu=mu)
+                errors[place] = squared_error(w, compression.compress(w, mu=mu), by_magnitude=by_magnitude)
     for count, asked in codebooks.items():
-        found = codebook_errors(layer.largest(count), [size for _, size in asked])
+        found = codebook_errors(layer.largest(count), [size for _, size in asked], by_magnitude=by_magnitude)
         errors[[place for place, _ in asked]] = found + layer.pruned[w.numel() - count]
     return errors
+
+
+def squared_error(w: Tensor, theta: Compressed, *, by_magnitude: bool) -> float:
+    """||w - Delta(Theta)||^2 or, `by_magnitude`, sum_i |w_i| (w_i - Delta_i)^2, in float64."""
+    exact = w.double()
+    squares = (exact - theta.decompress().double()).square()
+    return float((exact.abs() * squares if by_magnitude else squares).sum())
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,7 @@ class _Layer:
     """What the errors of a layer's compressions have in common, computed where it is needed."""
 
     w: Tensor
-    mu: float
+    by_magnitude: bool
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -155,8 +164,8 @@ class _Layer:
 
     @cached_property
     def pruned(self) -> Floats:
-        """The sum of the k smallest squares, for k from 0 (n + 1,)."""
-        return _sums(np.sort(np.abs(self.ascending)).astype(np.float64) ** 2)
+        """What dropping the k smallest weights costs, for k from 0 (n + 1,)."""
+        return _sums(np.sort(np.abs(self.ascending)).astype(np.float64) ** (3 if self.by_magnitude else 2))
 
     def largest(self, count: int) -> npt.NDArray[np.floating]:
         """The `count` weights of largest magnitude, ascending. They are the first and the last ones."""
@@ -175,11 +184,12 @@ class _Layer:
         return np.concatenate([self.ascending[:low], self.ascending[low + last :]])
 
     def energies(self, scheme: Scheme) -> Floats:
-        """The sum of the k smallest squared singular values, for k from 0."""
+        """What leaving out the k smallest singular values costs, for k from 0."""
         if scheme not in self._energies:
             matrix = as_matrix(self.w, scheme=scheme)
             values = leading(matrix, rank=min(matrix.shape)).s
-            self._energies[scheme] = _sums(np.sort(values.double().cpu().numpy()) ** 2)
+            scale = float(self.w.double().abs().mean()) if self.by_magnitude else 1.0
+            self._energies[scheme] = scale * _sums(np.sort(values.double().cpu().numpy()) ** 2)
         return self._energies[scheme]
 
     @cached_property
@@ -187,9 +197,11 @@ class _Layer:
         return {}
 
     def groups(self, axis: str) -> Floats:
-        """The sum of the k smallest squared norms of groups, for k from 0."""
-        squares = self.w.double().square().movedim(AXES[axis], 0).reshape(self.w.shape[AXES[axis]], -1)
-        return _sums(np.sort(squares.sum(dim=1).cpu().numpy()))
+        """What it costs to keep only the k groups of largest norm, for k from 0."""
+        slices = self.w.double().movedim(AXES[axis], 0).reshape(self.w.shape[AXES[axis]], -1)
+        norms = slices.square().sum(dim=1).cpu().numpy()
+        costs = slices.abs().pow(3).sum(dim=1).cpu().numpy() if self.by_magnitude else norms
+        return _sums(costs[np.argsort(norms, kind="stable")])[::-1]
 
 
 def _sums(values: Floats) -> Floats:

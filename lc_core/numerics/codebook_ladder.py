@@ -16,11 +16,12 @@ LONGEST = 64
 """Without the compiled loops, no run but the first has more bins."""
 
 
-def codebook_errors(values: npt.NDArray[np.floating], sizes: Sequence[int]) -> Floats:
+def codebook_errors(values: npt.NDArray[np.floating], sizes: Sequence[int], *, by_magnitude: bool = False) -> Floats:
     """Sum of squared distances of ascending `values` (n,) to their nearest centre, with the best of each of `sizes`.
 
     Exact up to 256 distinct values, by dynamic programming. For more, the best runs of whole bins (`bin_edges`), which
-    is an upper bound. O(n + size bins log bins) for the largest size.
+    is an upper bound. `by_magnitude`: each distance of these centres counts times the value's magnitude. O(n + size
+    bins log bins) for the largest size.
     """
     errors = np.zeros(len(sizes))
     if not values.size:
@@ -34,8 +35,22 @@ def codebook_errors(values: npt.NDArray[np.floating], sizes: Sequence[int]) -> F
     lossy = [place for place, size in enumerate(sizes) if firsts is None or size < firsts.size]
     runs = [min(sizes[place], edges.size - 1) for place in lossy]
     if runs:
-        errors[lossy] = [max(distortion(data, best), 0.0) for best in _best_runs(data, edges, runs)]
+        found = _best_runs(data, edges, runs)
+        each = _weighed(values, found) if by_magnitude else [distortion(data, best) for best in found]
+        errors[lossy] = np.maximum(each, 0.0)
     return errors
+
+
+def _weighed(values: npt.NDArray[np.floating], each: Sequence[Indices]) -> list[float]:
+    """For each of several edges, the sum over runs of |v| (v - c)^2, c the run's mean."""
+    wide = values.astype(np.float64)
+    powers = [np.append(0.0, np.cumsum(power)) for power in (wide, abs(wide), abs(wide) * wide, abs(wide) * wide**2)]
+    found = []
+    for edges in each:
+        sums, sizes, firsts, seconds = (power[edges[1:]] - power[edges[:-1]] for power in powers)
+        centres = sums / (edges[1:] - edges[:-1])
+        found.append(float((seconds - 2 * centres * firsts + centres**2 * sizes).sum()))
+    return found
 
 
 def _best_runs(data: SortedValues, edges: Indices, sizes: Sequence[int]) -> list[Indices]:

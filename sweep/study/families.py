@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import fx, nn
 
 from lc_core.compression import Compression, numel
-from lc_core.compressions.budget import Budget, Choose
+from lc_core.compressions.budget import Budget, Choose, Importance
 from lc_core.compressions.chain import Chain
 from lc_core.compressions.lowrank import LowRank, matrix_shape
 from lc_core.compressions.pruning import L0Pruning
@@ -90,7 +90,8 @@ def budget(
     *,
     of: Sequence[Compression] = LADDER,
     name: str = "budget",
-    choose: Choose = "always",
+    choose: Choose = "once",
+    importance: Importance = "magnitude",
     sensitivity: Mapping[str, float] | None = None,
 ) -> Family:
     """The family of one knob, `bytes`: every layer of `model` gets the compression that suits it within so many bytes.
@@ -102,7 +103,7 @@ def budget(
         model: a model of the study.
         of: what a layer can choose from, besides dense weights.
         name: of the family.
-        choose: "always", or "once": see `Budget`.
+        choose, importance: see `Budget`.
         sensitivity: name of each weight -> the factor of its squared error, as `lc_core.fisher` measures it.
 
     Raises:
@@ -112,7 +113,9 @@ def budget(
     levels = [round(share * dense) for share in BUDGETS]
 
     def plan(level: Level) -> Plan:
-        return {"*": Budget(bytes=int(level), of=tuple(of), choose=choose, sensitivity=sensitivity or {})}
+        given = {} if sensitivity is None else sensitivity
+        limit = int(level)
+        return {"*": Budget(bytes=limit, of=tuple(of), choose=choose, importance=importance, sensitivity=given)}
 
     found = _single(model, name, "bytes", levels, plan, grid={"bytes": tuple(levels[::4])})
     if found is None:

@@ -85,6 +85,31 @@ def test_the_errors_of_a_ladder_are_those_of_its_compressions():
     assert found.tolist() == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
+def test_errors_by_magnitude_are_those_of_the_same_compressions():
+    w = randn(12, 10, seed=3)
+    exact = [
+        *[L0Pruning(keep) for keep in (0.01, 0.3, 1.0)],
+        *[Codebook(size) for size in (1, 2, 5, 64)],
+        *[GroupPruning(keep, axis="input") for keep in (0.1, 0.5, 1.0)],
+        UniformQuantization(3),
+    ]
+    found = ladder_errors(w, exact, mu=1.0, by_magnitude=True)
+    deltas = [each.compress(w, mu=1.0).decompress().double() for each in exact]
+    expected = [float((w.double().abs() * (w - delta) ** 2).sum()) for delta in deltas]
+    assert found.tolist() == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    [plain], [weighed] = (ladder_errors(w, [LowRank(2)], mu=1.0, by_magnitude=each) for each in (False, True))
+    assert weighed == pytest.approx(plain * float(w.abs().mean()))
+
+
+def test_by_magnitude_large_weights_are_spared():
+    """Two codes for all weights, or for the largest twentieth: a tenth of the weights is twice as large as the rest."""
+    w = randn(1, 640, seed=11)
+    w[0, ::10] *= 2.3
+    of = (Codebook(2), Chain(L0Pruning(0.05), Codebook(2)))
+    chosen = [Budget(bytes=100, of=of, importance=each).compress(w, mu=1.0).chosen for each in ("even", "magnitude")]
+    assert chosen == [("Codebook(size=2)",), ("L0Pruning(keep=0.05), Codebook(size=2)",)]
+
+
 def test_the_error_of_a_kernel_s_groups_and_of_its_spatial_factors_is_exact():
     w = randn(4, 3, 2, 2, seed=4)
     exact = [GroupPruning(0.4, axis="input"), LowRank(2, scheme="spatial")]
@@ -145,6 +170,7 @@ def test_labels_are_short():
         ({"bytes": 9, "macs": 9}, "expected bytes or macs, got bytes=9, macs=9"),
         ({"bytes": 9, "of": ()}, "of: expected the compressions to choose from"),
         ({"bytes": 9, "choose": "twice"}, "choose: expected"),
+        ({"bytes": 9, "importance": "small"}, "importance: expected"),
         ({"bytes": 9, "sensitivity": {"a": 0.0}}, "sensitivity: expected a number above 0 for a, got 0.0"),
         ({"bytes": 9, "of": (L1Penalty(1.0),)}, "of: expected compressions whose size the shape tells"),
         ({"bytes": 9, "of": (GroupPruning(0.5),)}, "of: expected groups of inputs"),
