@@ -15,9 +15,10 @@ import typer
 from sweep.cli.bench import bench
 from sweep.cli.check import check
 from sweep.cli.compare import compare
-from sweep.cli.console import DONE, ERROR, INTERRUPTED, NOT_VERIFIED, USAGE, UsageError, fail
+from sweep.cli.console import DONE, ERROR, NOT_VERIFIED, USAGE, UsageError, fail
 from sweep.cli.export import export
 from sweep.cli.init import init
+from sweep.cli.interruption import INTERRUPTED, SAID, asked
 from sweep.cli.pick import pick
 from sweep.cli.report import report
 from sweep.cli.run import run
@@ -75,11 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return fail(f"{error.name} is not installed; run pip install 'lcsweep[{EXTRAS[error.name]}]'", ERROR)
     except (ValueError, OSError) as error:
-        if os.environ.get("LCSWEEP_DEBUG"):
+        if os.environ.get("LCSWEEP_DEBUG") or asked():
             raise
         return fail(_one_line(error), NOT_VERIFIED if _is_artifact_error(error) else ERROR)
     if code == INTERRUPTED:  # typer's answer to KeyboardInterrupt
-        return fail("interrupted; run the same command again to continue", INTERRUPTED)
+        return fail(SAID, INTERRUPTED)
     return code if isinstance(code, int) else DONE
 
 

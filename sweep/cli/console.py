@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-DONE, ERROR, USAGE, SOME_FAILED, NO_MODEL, NOT_VERIFIED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+DONE, ERROR, USAGE, SOME_FAILED, NO_MODEL, NOT_VERIFIED = 0, 1, 2, 3, 4, 5
 
 Folder = Annotated[
     str, typer.Argument(metavar="DIR", help="The sweep's folder, such as runs/digits_mlp or s3://bucket/digits_mlp.")

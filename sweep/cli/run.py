@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sweep.study.loading import StudySource
 
 
+STORAGE = "LCSWEEP_STORAGE"
 SEARCH, SEEDS, MACHINES, RESULTS = "What to run", "Seeds", "Where it runs", "Where results go"
 """The groups of the options in the help."""
 
@@ -125,7 +126,10 @@ def run(
     storage: Annotated[
         str | None,
         typer.Option(
-            rich_help_panel=RESULTS, metavar="URL", help="Where Optuna keeps its study; by default DIR/study.db."
+            rich_help_panel=RESULTS,
+            metavar="URL",
+            envvar=STORAGE,
+            help="Where Optuna keeps its study; by default DIR/study.db.",
         ),
     ] = None,
     address: Annotated[
@@ -148,6 +152,9 @@ def run(
     Runs all jobs of its grid, or those that a search needs. To continue an interrupted sweep, run the same command
     again; it runs failed jobs again too.
     """
+    from sweep.execution.process import keep_secret
+
+    keep_secret(storage, STORAGE)  # before the imports that take seconds
     from sweep.prepare.prepared import outline
 
     use_data(data)
@@ -255,6 +262,11 @@ def _workers_at_once(wanted: int | None, address: str | None, gpus_per_job: floa
     from sweep.execution.cluster import capacity_at
 
     capacity = capacity_at(address, gpus_per_job=gpus_per_job)
+    if not capacity.token:
+        say(
+            f"the cluster at {address} gets no token from this run: if it asks for none, whoever reaches its ports can "
+            "run code as you; see docs/cluster.md"
+        )
     if not capacity.free:
         say(f"the cluster at {address} is busy: jobs wait until it can run one")
     return wanted or capacity.jobs

@@ -16,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweep.execution.connection import check_address, connected
 from sweep.execution.process import redirected
+from sweep.execution.ray_internals import sends_token
 
 SECONDS_FOR_AN_ANSWER = 120  # a node's first worker must start and import this module
 SECONDS_FOR_A_FILE = 10  # until a node sees a new file: it may have the folder's old listing in a cache
@@ -23,10 +24,11 @@ SECONDS_FOR_A_FILE = 10  # until a node sees a new file: it may have the folder'
 
 @dataclass(frozen=True)
 class Capacity:
-    """How many jobs a cluster can run at once, and how many of them it could start now."""
+    """How many jobs a cluster can run at once, how many it could start now, and whether it was sent a token."""
 
     jobs: int
     free: int
+    token: bool
 
 
 def capacity(gpus_per_job: float) -> Capacity:
@@ -45,7 +47,7 @@ def capacity(gpus_per_job: float) -> Capacity:
             "with --gpus-per-job"
         )
     now = ray.available_resources()
-    return Capacity(jobs, min(jobs, _jobs(now.get("CPU", 0), now.get("GPU", 0), gpus_per_job)))
+    return Capacity(jobs, min(jobs, _jobs(now.get("CPU", 0), now.get("GPU", 0), gpus_per_job)), sends_token())
 
 
 def capacity_at(address: str, *, gpus_per_job: float) -> Capacity:

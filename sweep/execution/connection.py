@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import shlex
 import shutil
 import socket
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +18,8 @@ from typing import Any
 
 import ray
 
-from sweep.execution.ray_internals import own_process_groups
+from sweep.execution.ray_internals import loopback_kept, own_process_groups, read_token_again, signals_kept
+from sweep.execution.ray_processes import RayProcesses
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -26,6 +29,7 @@ WORKER_ENVIRONMENT = {
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # for a thread to end; the default of 2 is too short on a busy machine
 }
 PREFIX = "lcs-"
+TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 # A Unix socket's path ends at 107 bytes (103 on macOS); below the temporary folder Ray adds up to 75 of its own.
 LONGEST_FOLDER = 28
 
@@ -40,9 +44,10 @@ def check_address(address: str | None) -> None:
 
 
 @contextlib.contextmanager
-def connected(address: str | None, workers: int, *, bundle: Path | None = None) -> Iterator[None]:
+def connected(address: str | None, workers: int, *, bundle: Path | None = None) -> Iterator[RayProcesses | None]:
     """Connects to the cluster at `address`, or to a Ray that is started here and whose files are removed at the end.
 
+    A Ray that is started here listens on 127.0.0.1 alone and asks for a token of its own; its processes are yielded.
     The nodes of a cluster are sent `bundle`, a folder of `sweep.execution.bundle`.
 
     Raises:
@@ -53,12 +58,15 @@ def connected(address: str | None, workers: int, *, bundle: Path | None = None) 
         runtime_env["py_modules"] = [str(bundle)]
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(ray_folder()) if address is None else None
+        if temporary is not None:
+            stack.enter_context(own_token(temporary))
         stack.callback(ray.shutdown)
         if temporary is not None:
             try:
-                with own_process_groups():
+                with own_process_groups(), loopback_kept(), signals_kept():
                     ray.init(
                         address="local",
+                        _node_ip_address="127.0.0.1",
                         num_cpus=workers,
                         include_dashboard=False,
                         # Ray starts workers through a shell and does not quote the path of Python itself.
@@ -73,14 +81,36 @@ def connected(address: str | None, workers: int, *, bundle: Path | None = None) 
         else:
             try:
                 _check_reachable(str(address))
-                ray.init(address=address, runtime_env=runtime_env)
+                with signals_kept():
+                    ray.init(address=address, runtime_env=runtime_env)
             except Exception as error:  # no cluster, another version of Ray, no token: each raises another class
                 raise ValueError(
                     f"expected a Ray cluster at the address {address!r}, found none that accepts this process "
                     f"({_one_line(error)}): start one with `ray start --head`; set RAY_AUTH_MODE=token where the "
                     "cluster asks for a token; or leave the address out to run on this machine"
                 ) from error
+        yield None if temporary is None else RayProcesses(temporary)
+
+
+@contextlib.contextmanager
+def own_token(folder: Path) -> Iterator[None]:
+    """Within the block, a Ray that this process starts asks for a new token. Only this user can read the token's file.
+
+    Only the file's path is in the environment. What the user has set there counts again after the block.
+    """
+    path = folder / "token"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    before = {name: os.environ.pop(name) for name in TOKEN_VARIABLES if name in os.environ}
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
+    try:
+        read_token_again()
         yield
+    finally:
+        for name in TOKEN_VARIABLES:
+            os.environ.pop(name, None)
+        os.environ |= before
+        read_token_again()
 
 
 @contextlib.contextmanager
@@ -105,7 +135,9 @@ def remove_dead_folders() -> None:
     removed. That folder has no lock file; the folder of a living driver always has one.
     """
     for left in Path(_parent()).glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):  # another user's, or its process lives
+        with contextlib.suppress(OSError):  # its process lives
+            if not _own_folder(left):
+                continue
             made_again = {each.name.partition("_")[0] for each in left.iterdir()} == {"session"}
             lock = os.open(left / "lock", os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if made_again else 0))
             try:
@@ -113,6 +145,12 @@ def remove_dead_folders() -> None:
                 shutil.rmtree(left, ignore_errors=True)
             finally:
                 os.close(lock)
+
+
+def _own_folder(path: Path) -> bool:
+    """Whether it is this user's folder, and no link to one, as another user could have made it."""
+    found = path.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
 def _parent() -> str:

@@ -69,10 +69,12 @@ def run(
         finally:
             target = sweep.target.as_dict() if sweep.target and options.aimed else None
             summary = search.summary(target=target, seconds=time.monotonic() - started)
-            write_json(folder.search(options.search, method=options.method), summary.to_json())
-            search.write()
-            if options.url is not None:
-                remote.put(options.url, folder.searches.name)
+            if lock.held():  # else another driver writes them
+                write_json(folder.search(options.search, method=options.method), summary.to_json())
+                search.write()
+                if options.url is not None:
+                    remote.put(options.url, folder.searches.name)
+        lock.check()
     return Outcome(summary, _choice(sweep))
 
 

@@ -1,6 +1,7 @@
 """Signals, standard streams and environment of this process during a run, and facts on its machine."""
 
 import contextlib
+import ctypes
 import io
 import os
 import platform
@@ -12,9 +13,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)  # Ray sets a handler for the last
+
 
 class Interruption:
-    """SIGINT and SIGTERM during a run. The first sets `asked`; the second raises KeyboardInterrupt at once.
+    """SIGINT, SIGTERM and SIGHUP during a run. The first sets `asked`; the second raises KeyboardInterrupt at once.
 
     The run then stops at the next event. Within `caught`, the earlier handlers are replaced.
     """
@@ -27,11 +30,13 @@ class Interruption:
         if _main_thread():  # only the main thread can set handlers, and only it is interrupted
             signal.signal(signal.SIGINT, self._handle)
             signal.signal(signal.SIGTERM, self._handle)
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+                signal.signal(signal.SIGHUP, self._handle)
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
         """Sets the handlers within the block; restores the earlier ones after it."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+        before = {number: signal.getsignal(number) for number in CAUGHT}
         self.catch()
         try:
             yield
@@ -107,6 +112,24 @@ def environment(wanted: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+def keep_secret(argument: str | None, variable: str) -> None:
+    """Hides an argument with a password from the process list, where the system lets it, and from child processes.
+
+    Args:
+        argument: as it was given on the command line, or in the environment's `variable`.
+        variable: is removed from the environment.
+    """
+    os.environ.pop(variable, None)
+    if argument is None or "@" not in argument:
+        return
+    secret = os.fsencode(argument)
+    with contextlib.suppress(OSError, ValueError):  # no /proc
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        start, end = int(fields[45]), int(fields[46])
+        if 0 < start < end and (at := ctypes.string_at(start, end - start).find(secret)) >= 0:
+            ctypes.memset(start + at, ord("*"), len(secret))
 
 
 def _main_thread() -> bool:

@@ -1,10 +1,16 @@
-"""The three private names of Ray that lcsweep uses, and what lcsweep does with a release of Ray that lacks them.
+"""The private names of Ray that lcsweep uses, and what lcsweep does with a release of Ray that lacks them.
 
 - `FunctionTrainable.execute` gives a worker its next job. Without it each job has a Tune trial of its own.
 - `RayActorManager._actor_task_failed` tells which worker an error of Ray belongs to. Without it such an error ends
   Tune's loop and counts as the death of all workers; a new Tuner continues.
 - `services.ConsolePopen` starts Ray's processes. Without it they are in the driver's process group: SIGTERM to the
   group ends them before the driver, which then waits for them for a minute.
+- `services.resolve_ip_for_localhost` replaces 127.0.0.1 by an address that other machines reach. Without it a Ray that
+  is started here may listen on all of the machine's addresses.
+- `utils.set_sigterm_handler` puts Ray's own handler on SIGTERM. Without it a signal at the moment after that ends the
+  process with Ray's exit code.
+- `AuthenticationTokenLoader` and `Config` of `ray._raylet` have read the environment once. Without them this process
+  goes on with the token that it has read first; releases before 2.52 know no token.
 """
 
 from __future__ import annotations
@@ -14,7 +20,7 @@ import functools
 import importlib
 import inspect
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -92,6 +98,49 @@ def own_process_groups() -> Iterator[None]:
         yield
     finally:
         services.ConsolePopen = popen
+
+
+@contextlib.contextmanager
+def loopback_kept() -> Iterator[None]:
+    """Within the block, Ray takes 127.0.0.1 as a node's address, and its processes listen there alone."""
+    with _replaced("services", "resolve_ip_for_localhost", lambda host: host):
+        yield
+
+
+@contextlib.contextmanager
+def signals_kept() -> Iterator[None]:
+    """Within the block, Ray leaves the handler of SIGTERM as it is."""
+    with _replaced("utils", "set_sigterm_handler", lambda _handler: None):
+        yield
+
+
+def read_token_again() -> None:
+    """Makes Ray in this process read from the environment again whether there is a token, and which."""
+    config, loader = _private("ray._raylet", "Config"), _private("ray._raylet", "AuthenticationTokenLoader")
+    if config is not None and loader is not None:
+        config.initialize("")
+        loader.instance().reset_cache()
+
+
+def sends_token() -> bool:
+    """Whether this process sends a token to the cluster that it is connected to."""
+    mode, modes = _private("ray._raylet", "get_authentication_mode"), _private("ray._raylet", "AuthenticationMode")
+    return mode is not None and modes is not None and mode() == modes.TOKEN
+
+
+@contextlib.contextmanager
+def _replaced(module: str, name: str, stand_in: Callable[[Any], Any]) -> Iterator[None]:
+    """Within the block, `stand_in` is in the place of a function in a module of `ray._private`, if it is there."""
+    found = _private(f"ray._private.{module}", name)
+    if found is None:
+        yield
+        return
+    where = importlib.import_module(f"ray._private.{module}")
+    setattr(where, name, stand_in)
+    try:
+        yield
+    finally:
+        setattr(where, name, found)
 
 
 def _private(module: str, name: str) -> Any:

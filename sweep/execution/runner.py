@@ -8,7 +8,9 @@ that the driver does while Tune runs.
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,15 +24,21 @@ from sweep.execution.dispatch import Dispatch
 from sweep.execution.process import environment, redirected
 from sweep.execution.progress import Watch
 from sweep.execution.ray_internals import ray_error_in, ray_errors_as_deaths, workers_take_configs
+from sweep.execution.ray_processes import RayProcesses
 from sweep.execution.tracking import trackers
 from sweep.execution.tune_adapters import run_tuner
 from sweep.execution.tune_events import LeaveTune, TuneEvents
+from sweep.execution.witness import Witness, witnessed
 from sweep.execution.worker import Sent
 from sweep.store.folder import SweepFolder
 
 if TYPE_CHECKING:
     from sweep.search.protocol import Search
 
+TUNE = "tune"
+"""How the folders of Tune's temporary files begin."""
+SECONDS_BETWEEN_LOOKS = 0.5
+"""At whether Ray's processes live."""
 DRIVER_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -56,26 +64,34 @@ def run(search: Search, context: RunContext, *, watch: Watch, check: Callable[[]
     On return or raise, the search has been told of every job that it asked for: its record, or None when it was lost.
 
     Raises:
-        KeyboardInterrupt: within seconds of SIGINT or SIGTERM.
+        KeyboardInterrupt: within seconds of SIGINT, SIGTERM or SIGHUP.
         ValueError: the address cannot be used, or there are no workers.
+        ConnectionError: one of Ray's own processes died.
         Exception: whatever `search`, `watch` or `check` raise.
     """
     check_address(context.address)
     if context.workers < 1:
         raise ValueError(f"expected at least one worker, got workers={context.workers}")
     logs = context.folder.logs
-    shutil.rmtree(_storage(context), ignore_errors=True)  # left by a driver that was killed
+    for left in logs.glob(f"{TUNE}*"):  # by a driver that was killed
+        shutil.rmtree(left, ignore_errors=True)
     remove_dead_folders()
     if search.finished():
         return
     logs.mkdir(parents=True, exist_ok=True)
+    storage = logs / f"{TUNE}-{uuid.uuid4().hex[:8]}"  # a driver that has lost the lock removes its own alone
     dispatch = Dispatch(search, folder=context.folder, watch=watch, workers=context.workers, url=context.url)
     # A tracker takes a Tune trial for a run of its own.
     events = TuneEvents(dispatch, check=check, job_a_trial=context.tracking is not None or not workers_take_configs())
     wanted = DRIVER_ENVIRONMENT | {"TUNE_MAX_PENDING_TRIALS_PG": str(context.workers)}
     try:
-        with redirected(logs / "ray.log"), events.interruption.caught(), environment(wanted):
-            _run_on_ray(events, context)
+        with (
+            witnessed(logs / "ray.log") as witness,
+            redirected(logs / "ray.log"),
+            events.interruption.caught(),
+            environment(wanted),
+        ):
+            _run_on_ray(events, context, storage, witness)
     except LeaveTune as left:
         if left.error is not None:
             raise left.error from None
@@ -87,38 +103,55 @@ def run(search: Search, context: RunContext, *, watch: Watch, check: Callable[[]
         dispatch.release()
 
 
-def _run_on_ray(events: TuneEvents, context: RunContext) -> None:
+def _run_on_ray(events: TuneEvents, context: RunContext, storage: Path, witness: Witness) -> None:
     """Connects to Ray and runs Tuners on it until `events` raises LeaveTune."""
-    with _bundle(context) as sent, connected(context.address, context.workers, bundle=sent):
-        events.interruption.catch()  # again: ray.init puts its own handler on SIGTERM
-        jobs = capacity(context.gpus_per_job).jobs
-        if context.address is None:
-            events.dispatch.workers = min(context.workers, jobs)
-        elif context.url is None:
-            check_shared(context.folder.root.resolve())
-        shared = Sent.put(replace(context, folder=SweepFolder(context.folder.root.resolve())))
-        events.on_step([])
-        with ray_errors_as_deaths(), trackers(context.tracking) as callbacks:
-            while True:
-                try:
-                    run_tuner(
-                        events,
-                        shared,
-                        storage=_storage(context),
-                        gpus_per_job=context.gpus_per_job,
-                        callbacks=callbacks,
-                    )
-                    return
-                except RuntimeError as error:
-                    lost = ray_error_in(error)
-                    if lost is None or not events.dispatch.jobs:
-                        raise
-                    events.on_lost_workers(lost)
+    with _bundle(context) as sent, connected(context.address, context.workers, bundle=sent) as processes:
+        events.interruption.catch()  # again: in some releases ray.init puts its own handler on SIGTERM
+        alive = functools.partial(_check_alive, processes, witness, context.folder.logs / "ray.log")
+        events.checks.append(functools.partial(alive, apart=SECONDS_BETWEEN_LOOKS))
+        try:
+            _run_tuners(events, context, storage)
+        except Exception:
+            alive()  # where Ray has died, that is the cause
+            raise
 
 
-def _storage(context: RunContext) -> Path:
-    """The folder of Tune's temporary files."""
-    return context.folder.logs / "tune"
+def _run_tuners(events: TuneEvents, context: RunContext, storage: Path) -> None:
+    """Runs Tuners, with their temporary files in `storage`, until `events` raises LeaveTune."""
+    jobs = capacity(context.gpus_per_job).jobs
+    if context.address is None:
+        events.dispatch.workers = min(context.workers, jobs)
+    elif context.url is None:
+        check_shared(context.folder.root.resolve())
+    shared = Sent.put(replace(context, folder=SweepFolder(context.folder.root.resolve())))
+    events.on_step([])
+    with ray_errors_as_deaths(), trackers(context.tracking) as callbacks:
+        while True:
+            try:
+                run_tuner(
+                    events,
+                    shared,
+                    storage=storage,
+                    gpus_per_job=context.gpus_per_job,
+                    callbacks=callbacks,
+                )
+                return
+            except RuntimeError as error:
+                lost = ray_error_in(error)
+                if lost is None or not events.dispatch.jobs:
+                    raise
+                events.on_lost_workers(lost)
+
+
+def _check_alive(processes: RayProcesses | None, witness: Witness, log: Path, *, apart: float = 0.0) -> None:
+    """ConnectionError when one of Ray's processes has died."""
+    if processes is None or not (dead := processes.dead(apart=apart)):
+        return
+    what = " and ".join(f"{process.name}, process {process.pid}," for process in dead)
+    said = f"Ray's {what} died; {log} says more; no result is lost: run the same command again to continue"
+    witness.tell(said)  # Ray may end this process before the error is printed
+    processes.print_last_words()
+    raise ConnectionError(said)
 
 
 @contextlib.contextmanager

@@ -42,13 +42,13 @@ class TuneEvents:
 
     Args:
         dispatch: knows which job is in which slot.
-        check: called between two events; may raise.
+        check: called between two events; may raise. `checks` are all such.
         job_a_trial: whether each job has a Tune trial of its own nevertheless.
     """
 
     def __init__(self, dispatch: Dispatch, *, check: Callable[[], None], job_a_trial: bool) -> None:
         self.dispatch = dispatch
-        self.check = check
+        self.checks = [check]
         self.job_a_trial = job_a_trial
         self.interruption = Interruption()
         self._waiting: dict[str, float] = {}  # slots without a worker yet -> when they began to wait
@@ -71,7 +71,7 @@ class TuneEvents:
         if self.interruption.asked:
             raise KeyboardInterrupt
         try:
-            self.check()
+            self._check()
             left = set(self.dispatch.jobs)
             for tune_trial in reversed(trials):  # those that run are near the end
                 if not left:
@@ -85,6 +85,7 @@ class TuneEvents:
     def on_report(self, slot: str, report: Mapping[str, Any]) -> bool:
         """Takes a worker's report. Returns whether the job has ended with it."""
         try:
+            self._check()  # a driver that was suspended has lost its lock
             self.dispatch.start(slot)
             if "record" in report:
                 self.dispatch.done(
@@ -111,6 +112,10 @@ class TuneEvents:
         self._waiting.clear()
         for slot in list(self.dispatch.jobs):
             self.dispatch.died(slot, f"Tune's loop ended\n{type(error).__name__}: {error}")
+
+    def _check(self) -> None:
+        for check in self.checks:
+            check()
 
     def _see(self, tune_trial: Trial) -> None:
         slot = tune_trial.trial_id

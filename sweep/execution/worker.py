@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable
@@ -73,7 +74,7 @@ def opened(shared: ray.ObjectRef[Sent]) -> WorkerContext:
     run = sent.run
     folder, user_folder = run.folder, bundle.unpacked() or run.user_folder
     if run.url is not None:
-        folder = SweepFolder(Path(tempfile.gettempdir(), f"lcsweep-{os.getuid()}", folder.root.name))
+        folder = SweepFolder(own_folder() / folder.root.name)
         name = folder.reference.relative_to(folder.root).as_posix()
         remote.fetch_file(run.url, name, to=folder.reference)
     make_importable(user_folder)
@@ -85,6 +86,21 @@ def opened(shared: ray.ObjectRef[Sent]) -> WorkerContext:
         device=job_device(ray.get_gpu_ids()),
     )
     return WorkerContext(job, run.url, 0.0 if run.tracking is not None else SECONDS_BETWEEN_REPORTS)
+
+
+def own_folder() -> Path:
+    """This user's folder for sweeps in the cloud, below the temporary folder; no other user can read or write it.
+
+    Raises:
+        PermissionError: another user has made something of that name.
+    """
+    path = Path(tempfile.gettempdir(), f"lcsweep-{os.getuid()}")
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(f"{path}: expected a folder of this user, got another's; set TMPDIR to another folder")
+    path.chmod(0o700)
+    return path
 
 
 def work(config: dict[str, Any], shared: ray.ObjectRef[Sent]) -> None:

@@ -8,6 +8,7 @@ take it away for a while.
 import contextlib
 import datetime
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ def open_index(
         reason = " ".join(str(error).split("\n")[0].split())
         raise StoreError(
             f"{without_password(url)}: expected a storage that Optuna can open (such as sqlite:///study.db), "
-            f"got {reason}; move it away or name another with --storage"
+            f"got {_hidden(reason, url)}; move it away or name another with --storage"
         ) from error
     return Index(index, writer_of(index, storage))
 
@@ -162,8 +163,8 @@ def storage_errors(url: str) -> Iterator[None]:
         cause = _cause(error)
         reason = " ".join(str(getattr(cause, "orig", cause)).split())
         raise StoreError(
-            f"{without_password(url)}: the search's index cannot be used ({reason}); no result is lost: the same "
-            "command goes on once it can"
+            f"{without_password(url)}: the search's index cannot be used ({_hidden(reason, url)}); no result is lost: "
+            "the same command goes on once it can"
         ) from error
 
 
@@ -172,7 +173,15 @@ def without_password(url: str) -> str:
     try:
         return sqlalchemy.make_url(url).render_as_string(hide_password=True)
     except sqlalchemy.exc.ArgumentError:  # not a URL
-        return url
+        return re.sub(r":[^:/@]+@", ":***@", url)
+
+
+def _hidden(text: str, url: str) -> str:
+    """`text` without the password of `url`."""
+    with contextlib.suppress(sqlalchemy.exc.ArgumentError):
+        if password := sqlalchemy.make_url(url).password:
+            return text.replace(str(password), "***")
+    return text.replace(url, without_password(url))
 
 
 def _cause(error: Exception) -> BaseException:

@@ -27,6 +27,7 @@ from sweep.store.folder import SweepFolder
 from sweep.store.staging import clear
 
 RENEWAL = 3.0  # seconds between two renewals
+LATE = 9.0  # seconds after a renewal at which its driver looks whether the lock is still its own
 LEASE = 30.0  # seconds without a renewal, after which another driver may take the lock
 SETTLE = 0.5  # seconds until all drivers that take an expired lock at the same time see whose it is
 
@@ -34,17 +35,23 @@ _log = logging.getLogger(__name__)
 
 
 class Lock:
-    """A lock that this process holds and renews in a thread; `check` says whether it still does."""
+    """A lock that this process holds and renews in a thread; `check` and `held` say whether it still does."""
 
     def __init__(self, folder: SweepFolder, own: dict[str, Any]) -> None:
         self._folder, self._own = folder, own
         self._end = threading.Event()
         self._lost: str | None = None
+        self._renewed = time.monotonic()
         self._thread = threading.Thread(target=self._renew, name="lock", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
-        """StoreError when another driver has taken the lock."""
+        """StoreError when another driver has taken the lock.
+
+        Looks at the lock's file only where the renewal is late, as it is in a process that was suspended.
+        """
+        if time.monotonic() - self._renewed > LATE:
+            self.held()
         if self._lost is not None:
             raise StoreError(
                 f"{self._folder.root}: this run did not renew its lock for {LEASE:g} s, and another took the sweep "
@@ -55,16 +62,18 @@ class Lock:
         """Gives the lock back, and removes what workers that were cut off left."""
         self._end.set()
         self._thread.join()
-        if self._held():
+        if self.held():
             clear(self._folder)
             self._folder.lock.unlink(missing_ok=True)
 
     def _renew(self) -> None:
-        while not self._end.wait(RENEWAL) and self._held():
+        while not self._end.wait(RENEWAL) and self.held():
             with contextlib.suppress(OSError):  # the file system is away for a moment: the next renewal tells
                 os.utime(self._folder.lock)
+                self._renewed = time.monotonic()
 
-    def _held(self) -> bool:
+    def held(self) -> bool:
+        """Whether the lock's file still names this process. Where the file cannot be read, what was known before."""
         with contextlib.suppress(OSError):
             found = _look(self._folder.lock)
             if found is None or found[0].get("token") != self._own["token"]:
@@ -83,7 +92,7 @@ def locked(folder: SweepFolder) -> Iterator[Lock]:
         "host": socket.gethostname(),
         "machine": _machine(),
         "pid": os.getpid(),
-        "started": _started(os.getpid()),
+        "started": process_start(os.getpid()),
         "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "token": uuid.uuid4().hex,
     }
@@ -165,7 +174,7 @@ def _look(path: Path) -> tuple[dict[str, Any], int] | None:
 
 def _ended(held: dict[str, Any]) -> bool:
     """Whether this machine can tell that the lock's process has ended, though another may have its number now."""
-    return _here(held) and _started(held["pid"]) != held["started"]
+    return _here(held) and process_start(held["pid"]) != held["started"]
 
 
 def _here(held: dict[str, Any]) -> bool:
@@ -180,7 +189,7 @@ def _machine() -> str | None:
         return None
 
 
-def _started(pid: int) -> str | None:
+def process_start(pid: int) -> str | None:
     """When the process started, in ticks since the boot; None where it has ended or is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

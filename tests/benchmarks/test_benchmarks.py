@@ -28,6 +28,7 @@ NAMES = {
     "resume-growth simulated-busy simulated-saturation simulated-search",
     "size": "digits-prune digits-both digits-factors lenet300-smallest lenet300-prune lenet300-ternary lenet5-both "
     "lenet5-uniform lenet5-n-of-m resnet20-prune resnet20-quantize resnet20-both",
+    "kills": "killed-grid killed-smallest killed-reference killed-report killed-pick killed-export",
     "report": "report-100 report-1000 report-10000",
     "exported": "digits-k2 digits-k16 digits-5pct digits-rank20 digits-structured digits-prune-codebook digits-int8 "
     "lenet300-k2 lenet300-int8",

@@ -19,6 +19,8 @@ from tests.sweep.tiny import Said, write_study
 
 pytestmark = pytest.mark.slow
 
+PASSWORD = "unseenanywhere"  # the server takes any
+
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
@@ -48,7 +50,7 @@ def url() -> Iterator[str]:
                 assert server.poll() is None, (folder / "log").read_text()
                 assert time.monotonic() < deadline, (folder / "log").read_text()
                 time.sleep(0.1)
-            yield f"postgresql+psycopg://lcsweep@/postgres?host={folder}"
+            yield f"postgresql+psycopg://lcsweep:{PASSWORD}@/postgres?host={folder}"
         finally:
             server.terminate()
             server.wait(timeout=60)
@@ -56,10 +58,10 @@ def url() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def lcsweep(here: Path, *arguments: str) -> Said:
+def lcsweep(here: Path, *arguments: str, **variables: str) -> Said:
     """The command in a process of its own, whose connections end with it."""
     call = [sys.executable, "-c", "import sys; from sweep.cli import main; sys.exit(main())", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])} | variables
     done = subprocess.run(call, cwd=here, env=environment, capture_output=True, text=True, check=False, timeout=300)
     return Said(done.returncode, done.stdout, done.stderr)
 
@@ -69,9 +71,10 @@ def swept(url: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sai
     """A grid and a search through the command line, each with two workers, and what they said."""
     here = tmp_path_factory.mktemp("postgres")
     write_study(here)
-    usual = ("run", "tiny.py", "--storage", url, "--workers", "2")
-    grid = lcsweep(here, *usual)
-    search = lcsweep(here, *usual, "--search", "smallest", "--max-drop", "0.05", "--confirm", "0")
+    usual = ("run", "tiny.py", "--workers", "2")
+    grid = lcsweep(here, *usual, "--storage", url)
+    aimed = ("--search", "smallest", "--max-drop", "0.05", "--confirm", "0")
+    search = lcsweep(here, *usual, *aimed, LCSWEEP_STORAGE=url)
     return here / "runs" / "tiny", grid, search
 
 
@@ -92,6 +95,14 @@ def test_the_server_holds_every_job(url: str, swept: tuple[Path, Said, Said]) ->
     best = studies[1].best_trial
     assert best.value == min(trial.values[0] for trial in trials if trial.constraints["shortfall"] <= 0)
     storage.remove_session()
+
+
+def test_no_file_of_the_sweep_holds_the_password(swept: tuple[Path, Said, Said]) -> None:
+    root, grid, search = swept
+    assert PASSWORD not in grid.out + grid.err + search.out + search.err
+    files = [path for path in root.parents[1].rglob("*") if path.is_file()]
+    assert len(files) > 20
+    assert not [path for path in files if PASSWORD.encode() in path.read_bytes()]
 
 
 def test_the_same_command_knows_what_is_done(url: str, swept: tuple[Path, Said, Said]) -> None:

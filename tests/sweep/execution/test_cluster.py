@@ -79,7 +79,7 @@ def two_nodes() -> Iterator[Any]:
 
 @pytest.mark.cluster
 def test_the_capacity_of_a_cluster(two_nodes: Cluster) -> None:
-    assert cluster.capacity(0.0) == cluster.Capacity(jobs=8, free=8)
+    assert cluster.capacity(0.0) == cluster.Capacity(jobs=8, free=8, token=False)
     assert cluster.capacity(0.25).jobs == 4
     got = r"got 2 node\(s\) with (2 cores and 0 GPUs, )?6 cores and 1 GPUs"  # in either order
     with pytest.raises(ValueError, match=f"expected a node with a core and 2 GPU for a job, {got}"):

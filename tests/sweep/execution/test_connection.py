@@ -1,5 +1,7 @@
 """Ray's temporary folder is removed with its process; that of a killed process by the next; errors of Ray's start."""
 
+import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -9,7 +11,8 @@ from typing import Any
 import pytest
 import ray
 
-from sweep.execution.connection import connected, ray_folder, remove_dead_folders
+from sweep.execution.connection import connected, own_token, ray_folder, remove_dead_folders
+from sweep.execution.ray_internals import sends_token
 
 HOLDER = """
 import sys, tempfile, time
@@ -56,6 +59,40 @@ def test_what_a_dead_ones_agents_made_anew_goes_and_a_strangers_folder_stays(mon
         assert sorted(path.name for path in Path(parent).rglob("*")) == [
             "lcs-mixed", "lcs-theirs", "letter", "session_2026", "sessions"
         ]  # fmt: skip
+
+
+def test_a_link_that_another_user_could_have_made_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(prefix="s-") as parent:
+        monkeypatch.setattr(tempfile, "tempdir", parent)
+        mine = Path(parent, "mine")
+        (mine / "session_notes").mkdir(parents=True)
+        Path(parent, "lcs-link").symlink_to(mine)
+        remove_dead_folders()
+        assert [path.name for path in mine.iterdir()] == ["session_notes"]
+
+
+def test_a_token_is_in_a_file_of_this_users_and_gone_afterwards(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "the user's")
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    before = dict(os.environ)
+    tokens = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with own_token(folder):
+            path = folder / "token"
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            tokens.append(path.read_text())
+            assert "RAY_AUTH_TOKEN" not in os.environ
+            assert (os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN_PATH"]) == ("token", str(path))
+            assert sends_token()
+        assert not sends_token()
+        assert dict(os.environ) == before
+    assert len(set(tokens)) == 2
+    assert {len(token) for token in tokens} == {64}
 
 
 @pytest.mark.parametrize(

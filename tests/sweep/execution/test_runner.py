@@ -292,7 +292,7 @@ def test_without_rays_private_name_an_error_of_rays_counts_as_the_death_of_all_w
         events.on_suggest("c")
 
     monkeypatch.setattr(runner, "connected", lambda *_, **__: contextlib.nullcontext())
-    monkeypatch.setattr(runner, "capacity", lambda _: Capacity(2, 2))
+    monkeypatch.setattr(runner, "capacity", lambda _: Capacity(2, 2, token=True))
     monkeypatch.setattr(ray, "put", lambda context: context)
     monkeypatch.setattr(runner, "run_tuner", run_tuner)
     search = Listed([job(seed) for seed in range(4)])
@@ -309,7 +309,7 @@ def test_another_error_in_tunes_loop_comes_out(tmp_path: Path, monkeypatch: pyte
         raise RuntimeError("of Tune's own")
 
     monkeypatch.setattr(runner, "connected", lambda *_, **__: contextlib.nullcontext())
-    monkeypatch.setattr(runner, "capacity", lambda _: Capacity(2, 2))
+    monkeypatch.setattr(runner, "capacity", lambda _: Capacity(2, 2, token=True))
     monkeypatch.setattr(ray, "put", lambda context: context)
     monkeypatch.setattr(runner, "run_tuner", run_tuner)
     search = Listed([job(0)])

@@ -149,6 +149,40 @@ def test_a_lock_of_another_machine_that_is_renewed_is_left_alone(
         held.check()
 
 
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_clock_that_jumps_breaks_no_lock_and_gives_none_away(
+    hours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither that of the machine nor that of the file's server."""
+    monkeypatch.setattr(lock, "LEASE", 600.0)
+    folder, touch, clock = SweepFolder(tmp_path), os.utime, time.time
+
+    def jumped(path: Path) -> None:
+        touch(path, (clock() + 3600 * hours, clock() + 3600 * hours))
+
+    with locked(folder) as held:
+        elsewhere(folder)
+        monkeypatch.setattr(os, "utime", jumped)
+        monkeypatch.setattr(time, "time", lambda: clock() + 3600 * hours)
+        with pytest.raises(StoreError, match=r"process \d+ on far, since"), locked(folder):
+            pytest.fail("a second driver was let in")
+        held.check()
+    assert not folder.lock.exists()
+
+
+def test_a_driver_whose_renewal_is_late_looks_before_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after SIGCONT, when the thread that renews the lock has not run yet."""
+    monkeypatch.setattr(lock, "RENEWAL", 600.0)
+    with locked(SweepFolder(tmp_path)) as held:
+        edit(SweepFolder(tmp_path).lock, token="another")
+        held.check()
+        monkeypatch.setattr(lock, "LATE", 0.0)
+        with pytest.raises(StoreError, match="another took the sweep over"):
+            held.check()
+
+
 def test_a_lock_that_is_given_back_meanwhile_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "LEASE", 600.0)
     folder = SweepFolder(tmp_path)

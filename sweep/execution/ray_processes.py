@@ -1,0 +1,97 @@
+"""Ray's own processes on this machine, those that a run needs, and which of them have died."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweep.store.lock import process_start
+
+LAST_LINES = 30  # of each log of Ray's that is kept
+LOGS = ("gcs_server", "raylet", "dashboard_agent", "runtime_env")
+NAMED_BY = {
+    "gcs_server": "cluster server (gcs_server)",
+    "raylet": "node process (raylet)",
+    "ray::DashboardAgent": "dashboard agent",
+    "dashboard/agent.py": "dashboard agent",
+    "ray::RuntimeEnvAgent": "runtime environment agent",
+    "runtime_env/agent/main.py": "runtime environment agent",
+}
+"""The end of an argument of the process -> what it is."""
+
+
+@dataclass(frozen=True)
+class RayProcess:
+    """A process of Ray's.
+
+    Attributes:
+        name: what it is.
+        pid: its number.
+        start: when it started, by which another process of the same number is told from it.
+    """
+
+    name: str
+    pid: int
+    start: str
+
+    def dead(self) -> bool:
+        """Whether it has ended."""
+        return process_start(self.pid) != self.start
+
+
+class RayProcesses:
+    """The processes of a Ray that this process has started, with its files in `folder`.
+
+    Where the system does not tell (there is no /proc), none is known and none is found dead.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known = tuple(_found())
+        self._looked = time.monotonic()
+
+    def dead(self, *, apart: float = 0.0) -> list[RayProcess]:
+        """Those that have died. Looks once in `apart` seconds at most; a call in between finds none."""
+        now = time.monotonic()
+        if now < self._looked + apart:
+            return []
+        self._looked = now
+        return [process for process in self._known if process.dead()]
+
+    def print_last_words(self) -> None:
+        """Prints the ends of the logs of Ray's, which are removed with its folder."""
+        for path in sorted(self._folder.glob("session_*/logs/*")):
+            if not path.is_symlink() and path.name.startswith(LOGS):
+                with contextlib.suppress(OSError):
+                    lines = path.read_text(errors="replace").splitlines()[-LAST_LINES:]
+                    sys.stdout.write("\n".join([f"--- the end of Ray's {path.name}:", *lines, ""]))
+        sys.stdout.flush()
+
+
+def _found() -> Iterator[RayProcess]:
+    """The children of this process, and theirs, that are Ray's and not workers."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    mine = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in mine} - mine:
+        mine |= more
+    for pid in sorted(mine - {os.getpid()}):
+        with contextlib.suppress(OSError):
+            arguments = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+            start = process_start(pid)
+            name = next((name for end, name in NAMED_BY.items() if _is(end, arguments)), None)
+            if name is not None and start is not None:
+                yield RayProcess(name, pid, start)
+
+
+def _is(end: str, arguments: list[str]) -> bool:
+    if "/" in end:  # a script, after Python and its options
+        return any(argument.endswith(end) for argument in arguments[:6])
+    return arguments[0].rpartition("/")[2] == end

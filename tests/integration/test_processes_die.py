@@ -1,0 +1,273 @@
+"""Processes of a run are killed, suspended and looked at: the user reads one line, or the sweep goes on.
+
+Each test runs the real command on the real Ray.
+"""
+
+import contextlib
+import ipaddress
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.processes import arguments, listening, of_kind, open_files, tree
+from sweep.store.records import read_records
+from tests.integration.test_kills import TRACED, steps
+from tests.sweep.tiny import changed, write_study
+from tests.sweep.tiny import tree as files_of
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = "import sys; from sweep.cli import main; sys.exit(main())"
+INTERRUPTED = "lcsweep: interrupted; run the same command again to continue\n"
+# A second driver on this machine takes a lock at once when its process has ended, and never while that process lives.
+# This one believes that the lock's process is on another machine, and that a lease is short.
+ELSEWHERE = """
+import sys
+from sweep.store import lock
+lock._machine = lambda: "another machine"
+lock.LEASE = 2.0
+"""
+
+
+class Run:
+    """A command in a process of its own; what it prints goes into files."""
+
+    def __init__(self, here: Path, *command: str, prelude: str = "", environment: dict[str, str]) -> None:
+        self.here = here
+        names = [here / f"{len(list(here.glob('*.out')))}.{end}" for end in ("out", "err")]
+        with names[0].open("w") as out, names[1].open("w") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", prelude + COMMAND, *command],
+                cwd=here, stdout=out, stderr=err, start_new_session=True, env=environment,
+            )  # fmt: skip
+        self.pid, self._out, self._err = self.process.pid, *names
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    def until(self, ready: Callable[[], object], *, seconds: float = 500) -> None:
+        """Waits while it runs."""
+        end = time.monotonic() + seconds
+        while not ready():
+            assert self.process.poll() is None, (self.out, self.err)
+            assert time.monotonic() < end, (self.out, self.err)
+            time.sleep(0.02)
+
+    def ended(self, *, seconds: float = 500) -> int:
+        """Waits until it has ended; its exit code."""
+        return self.process.wait(timeout=seconds)
+
+
+Start = Callable[..., Run]
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder with a path that is short enough for Ray's sockets."""
+    path = Path(tempfile.mkdtemp(prefix="k", dir="/tmp"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def start(tmp_path: Path, temporary: Path) -> Iterator[Start]:
+    """Starts `lcsweep` in a folder with a study of slow jobs; all is ended after the test."""
+    write_study(tmp_path, text=TRACED)
+    began: list[Run] = []
+
+    def starting(*command: str, prelude: str = "", **variables: str) -> Run:
+        environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)} | BUSY | variables
+        began.append(Run(tmp_path, *command, prelude=prelude, environment=environment))
+        return began[-1]
+
+    yield starting
+    for run in began:
+        for pid in [*tree(run.pid), run.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        run.process.wait()
+
+
+GOES_ON = ("worker", "log monitor", "dashboard")
+# On a busy machine Ray starts slowly, and its workers, which run at a low priority, hardly at all.
+BUSY = {"RAY_raylet_start_wait_time_s": "300", "RAY_worker_niceness": "0"}
+RUN = ("run", "tiny.py", "--workers", "2")
+
+
+def test_a_run_listens_on_this_machine_alone_and_asks_for_a_token(
+    start: Start, tmp_path: Path, temporary: Path
+) -> None:
+    run = start(*RUN, "--storage", f"sqlite:///{tmp_path}/user:pass@word.db")
+    run.until(lambda: steps(tmp_path))
+    pids = tree(run.pid)
+    sockets = {(pid, address, port) for pid, address, port in listening(pids)}
+    shown = "".join(f"{address}:{port} {arguments(pid)[0][-60:]}\n" for pid, address, port in sorted(sockets))
+    assert len({port for _, _, port in sockets}) >= 5, shown  # the cluster server's, two of the raylet's, workers'
+    assert all(ipaddress.ip_address(address).is_loopback for _, address, _ in sockets), shown
+    (server,) = of_kind("gcs_server", below=run.pid)
+    ports = [port for pid, _, port in sockets if pid == server]
+    (token,) = temporary.glob("lcs-*/token")
+    secret = token.read_text()
+    assert len(secret) == 64
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    # Nothing of the run's lies where others can read or replace it.
+    assert [stat.S_IMODE(path.stat().st_mode) for path in temporary.iterdir()] == [0o700]
+    opened = {path for pid in pids for path in open_files(pid) if path.startswith(("/tmp/", "/dev/shm/", "/var/tmp/"))}
+    assert not [
+        path for path in opened
+        if not path.startswith((f"{temporary}/", f"{tmp_path}/")) and not path.endswith(" (deleted)")
+    ]  # fmt: skip
+    commands = [" ".join(arguments(pid)) for pid in pids]
+    assert not [command for command in commands if secret in command or "pass@word" in command]
+    assert secret not in run.out + run.err
+    held = [path for folder in (tmp_path, temporary) for path in folder.rglob("*") if path.is_file()]
+    assert [path for path in held if secret.encode() in path.read_bytes()] == [token]
+    # Without the token, nobody gets in.
+    join = f"""
+import ray
+try:
+    ray.init(address="127.0.0.1:{ports[0]}", log_to_driver=False)
+except Exception as error:
+    print(type(error).__name__, error)
+else:
+    print("joined")
+"""
+    for number, mode in enumerate(
+        ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64})
+    ):
+        said = subprocess.run(
+            [sys.executable, "-c", join],
+            env=os.environ | mode,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert "joined" not in said.stdout, number
+        assert "auth" in (said.stdout + said.stderr).lower(), number
+    run.process.terminate()
+    assert (run.ended(), run.err) == (130, INTERRUPTED)
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize("kind", [*GOES_ON, "dashboard agent", "runtime environment agent", "raylet", "gcs_server"])
+def test_a_process_dies(kind: str, start: Start, tmp_path: Path) -> None:
+    """A worker's job is done again. Without one of the others Ray cannot go on, and the line names it and the log."""
+    run = start(*RUN)
+    run.until(lambda: len(read_records(tmp_path / "runs" / "tiny")) >= 2)
+    before = of_kind(kind, below=run.pid)
+    assert len(before) == (2 if kind == "worker" else 1)
+    os.kill(before[0], signal.SIGKILL)
+    code = run.ended()
+    if kind in GOES_ON:
+        assert (code, run.err) == (0, ""), run.err
+        assert "7 jobs started, 0 already done, 0 failed" in run.out
+        statuses = [record.status for record in read_records(tmp_path / "runs" / "tiny")]
+        assert statuses == ["done"] * 7
+    else:
+        assert (code, run.err.count("\n")) == (1, 1), (code, run.err)
+        name = {"raylet": "node process (raylet)", "gcs_server": "cluster server (gcs_server)"}.get(kind, kind)
+        assert run.err.startswith("lcsweep: Ray's ")
+        assert f"{name}, process {before[0]}," in run.err
+        assert "died; runs/tiny/logs/ray.log says more; no result is lost: run the same command again" in run.err
+        assert "--- the end of Ray's raylet.out:" in (tmp_path / "runs" / "tiny" / "logs" / "ray.log").read_text()
+
+
+def test_a_driver_that_is_killed_leaves_a_line(start: Start, tmp_path: Path) -> None:
+    run = start(*RUN)
+    run.until(lambda: steps(tmp_path))
+    run.process.kill()
+    run.ended()
+    end = time.monotonic() + 60
+    while not run.err and time.monotonic() < end:
+        time.sleep(0.05)
+    assert run.err == (
+        "lcsweep: this run's process has ended without a word: it was killed, or Ray ended it (runs/tiny/logs/ray.log "
+        "says why); no result is lost: run the same command again to continue\n"
+    )
+
+
+def caught(run: Run) -> bool:
+    """Whether the process has a handler of its own for SIGTERM."""
+    with contextlib.suppress(OSError):
+        lines = Path(f"/proc/{run.pid}/status").read_text().splitlines()
+        mask = next(line.split()[1] for line in lines if line.startswith("SigCgt"))
+        return bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
+    return False
+
+
+MOMENTS: dict[str, Callable[[Run], object]] = {
+    "the commands are imported": caught,
+    "the reference is trained": lambda run: "training the reference" in run.out,
+    "Ray's first process starts": lambda run: of_kind("gcs_server", below=run.pid),
+    "Ray's node starts": lambda run: of_kind("raylet", below=run.pid),
+    "Ray's agents start": lambda run: of_kind("runtime environment agent", below=run.pid),
+    "the first worker starts": lambda run: (
+        [pid for pid in tree(run.pid) if arguments(pid)[:1] == ["ray::IDLE"]] or of_kind("worker", below=run.pid)
+    ),
+    "jobs run": lambda run: steps(run.here),
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_signal_ends_a_run_with_a_line_while(
+    moment: str, number: signal.Signals, start: Start, tmp_path: Path
+) -> None:
+    if moment == "the reference is trained":
+        write_study(tmp_path, text=changed("epochs=20, lr", "epochs=20000, lr", text=TRACED))
+    run = start(*RUN)
+    run.until(lambda: MOMENTS[moment](run))
+    run.process.send_signal(number)
+    assert (run.ended(), run.err) == (130, INTERRUPTED)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+def test_a_signal_ends_a_report_with_a_line(number: signal.Signals, start: Start, tmp_path: Path) -> None:
+    run = start(*RUN)
+    run.until(lambda: len(read_records(tmp_path / "runs" / "tiny")) >= 3)
+    run.process.terminate()
+    run.ended()
+    for seconds in (0.0, 0.5, 1.0, 1.5):
+        report = start("report", "runs/tiny")
+        report.until(lambda report=report: caught(report))  # type: ignore[misc]
+        time.sleep(seconds)
+        if report.process.poll() is None:
+            report.process.send_signal(number)
+            assert (report.ended(), report.err) == (130, INTERRUPTED)
+
+
+def test_a_driver_that_was_suspended_and_succeeded_writes_no_more(start: Start, tmp_path: Path) -> None:
+    first = start(*RUN)
+    first.until(lambda: len(read_records(tmp_path / "runs" / "tiny")) >= 2)
+    first.process.send_signal(signal.SIGSTOP)
+    second = start(*RUN, prelude=ELSEWHERE)
+    assert second.ended() == 0, second.err
+    root = tmp_path / "runs" / "tiny"
+    left = files_of(root)
+    first.process.send_signal(signal.SIGCONT)
+    assert first.ended() == 1
+    assert first.err.count("\n") == 1
+    assert first.err.startswith(
+        "lcsweep: runs/tiny: this run did not renew its lock for 30 s, and another took the sweep"
+    )
+    after = files_of(root)
+    for files in (left, after):
+        del files["logs/ray.log"]
+    assert after == left
+    assert [record.status for record in read_records(root)] == ["done"] * 7
