@@ -7,9 +7,9 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from sweep.execution.witness import RayProcess
 from sweep.store.lock import process_start
 
 LAST_LINES = 30  # of each log of Ray's that is kept
@@ -25,25 +25,6 @@ NAMED_BY = {
 """The end of an argument of the process -> what it is."""
 
 
-@dataclass(frozen=True)
-class RayProcess:
-    """A process of Ray's.
-
-    Attributes:
-        name: what it is.
-        pid: its number.
-        start: when it started, by which another process of the same number is told from it.
-    """
-
-    name: str
-    pid: int
-    start: str
-
-    def dead(self) -> bool:
-        """Whether it has ended."""
-        return process_start(self.pid) != self.start
-
-
 class RayProcesses:
     """The processes of a Ray that this process has started, with its files in `folder`.
 
@@ -52,7 +33,7 @@ class RayProcesses:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known = tuple(_found())
+        self.known = tuple(_found())
         self._looked = time.monotonic()
 
     def dead(self, *, apart: float = 0.0) -> list[RayProcess]:
@@ -61,7 +42,7 @@ class RayProcesses:
         if now < self._looked + apart:
             return []
         self._looked = now
-        return [process for process in self._known if process.dead()]
+        return [process for process in self.known if process.dead()]
 
     def print_last_words(self) -> None:
         """Prints the ends of the logs of Ray's, which are removed with its folder."""

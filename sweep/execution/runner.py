@@ -28,7 +28,7 @@ from sweep.execution.ray_processes import RayProcesses
 from sweep.execution.tracking import trackers
 from sweep.execution.tune_adapters import run_tuner
 from sweep.execution.tune_events import LeaveTune, TuneEvents
-from sweep.execution.witness import Witness, witnessed
+from sweep.execution.witness import Witness, died, witnessed
 from sweep.execution.worker import Sent
 from sweep.store.folder import SweepFolder
 
@@ -107,7 +107,9 @@ def _run_on_ray(events: TuneEvents, context: RunContext, storage: Path, witness:
     """Connects to Ray and runs Tuners on it until `events` raises LeaveTune."""
     with _bundle(context) as sent, connected(context.address, context.workers, bundle=sent) as processes:
         events.interruption.catch()  # again: in some releases ray.init puts its own handler on SIGTERM
-        alive = functools.partial(_check_alive, processes, witness, context.folder.logs / "ray.log")
+        alive = functools.partial(_check_alive, processes, context.folder.logs / "ray.log")
+        if processes is not None:
+            witness.look_at(processes.known)
         events.checks.append(functools.partial(alive, apart=SECONDS_BETWEEN_LOOKS))
         try:
             _run_tuners(events, context, storage)
@@ -143,15 +145,13 @@ def _run_tuners(events: TuneEvents, context: RunContext, storage: Path) -> None:
                 events.on_lost_workers(lost)
 
 
-def _check_alive(processes: RayProcesses | None, witness: Witness, log: Path, *, apart: float = 0.0) -> None:
+def _check_alive(processes: RayProcesses | None, log: Path, *, apart: float = 0.0) -> None:
     """ConnectionError when one of Ray's processes has died."""
     if processes is None or not (dead := processes.dead(apart=apart)):
         return
-    what = " and ".join(f"{process.name}, process {process.pid}," for process in dead)
-    said = f"Ray's {what} died; {log} says more; no result is lost: run the same command again to continue"
-    witness.tell(said)  # Ray may end this process before the error is printed
+    said = died(dead, log=str(log))
     processes.print_last_words()
-    raise ConnectionError(said)
+    raise ConnectionError(said)  # Ray may end this process before it is printed; then the witness says so
 
 
 @contextlib.contextmanager

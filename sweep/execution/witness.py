@@ -2,7 +2,8 @@
 
 Ray ends the driver's process, in C++, where it has lost the node or the cluster; the system does so when memory runs
 out. Nothing can be printed then: standard error goes to a log. The witness holds the user's standard error and waits at
-a pipe. When the driver ends without having dismissed it, the pipe closes and it prints one line.
+a pipe. When the driver ends without having dismissed it, the pipe closes and it prints one line, which names those of
+Ray's processes that are dead at that moment.
 """
 
 from __future__ import annotations
@@ -10,8 +11,40 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+NOTHING_LOST = "no result is lost: run the same command again to continue"
+
+
+@dataclass(frozen=True)
+class RayProcess:
+    """A process of Ray's.
+
+    Attributes:
+        name: what it is.
+        pid: its number.
+        start: when it started, in ticks since the boot, by which another process of the same number is told from it.
+    """
+
+    name: str
+    pid: int
+    start: str
+
+    def dead(self) -> bool:
+        """Whether it has ended."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return True
+        return fields[0] in "ZX" or fields[19] != self.start
+
+
+def died(processes: Iterable[RayProcess], *, log: str) -> str:
+    """The line on processes of Ray's that died."""
+    what = " and ".join(f"{process.name}, process {process.pid}," for process in processes)
+    return f"Ray's {what} died; {log} says more; {NOTHING_LOST}"
 
 
 class Witness:
@@ -21,11 +54,19 @@ class Witness:
         self._process = process
 
     def tell(self, line: str) -> None:
-        """The line to print if this process ends without a word from now on."""
+        """The line to print if this process ends without a word from now on; an empty one for none."""
+        self._send(" ".join(line.split()))
+
+    def look_at(self, processes: Iterable[RayProcess]) -> None:
+        """If this process ends without a word, the line names those of the processes that are dead."""
+        for process in processes:
+            self._send(f"{process.name}\t{process.pid}\t{process.start}")
+
+    def _send(self, line: str) -> None:
         pipe = self._process.stdin
         assert pipe is not None
         with contextlib.suppress(OSError):  # the witness itself was killed
-            pipe.write(" ".join(line.split()) + "\n")
+            pipe.write(f"{line}\n")
             pipe.flush()
 
 
@@ -33,7 +74,7 @@ class Witness:
 def witnessed(log: Path) -> Iterator[Witness]:
     """Within the block, a witness watches this process. `log` is where the driver's last words are."""
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", __file__],
+        [sys.executable, "-I", "-S", __file__, str(log)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,  # a signal to the driver's group is none to the witness
@@ -41,8 +82,7 @@ def witnessed(log: Path) -> Iterator[Witness]:
     )
     witness = Witness(process)
     witness.tell(
-        f"this run's process has ended without a word: it was killed, or Ray ended it ({log} says why); no result is "
-        "lost: run the same command again to continue"
+        f"this run's process has ended without a word: it was killed, or Ray ended it ({log} says why); {NOTHING_LOST}"
     )
     try:
         yield witness
@@ -52,14 +92,19 @@ def witnessed(log: Path) -> Iterator[Witness]:
             process.communicate()
 
 
-def _watch() -> None:
-    """Prints the last line that it read, if there is any."""
-    last = ""
+def _watch(log: str) -> None:
+    """Waits for the end of the driver, then prints the line if there is one to print."""
+    last, processes = "", list[RayProcess]()
     for line in sys.stdin:
-        last = line.strip()
+        if "\t" in line:
+            name, pid, start = line.split("\t")
+            processes.append(RayProcess(name, int(pid), start.strip()))
+        else:
+            last = line.strip()
     if last:
-        print(f"lcsweep: {last}", file=sys.stderr)  # noqa: T201
+        dead = [process for process in processes if process.dead()]
+        print(f"lcsweep: {died(dead, log=log) if dead else last}", file=sys.stderr)  # noqa: T201
 
 
 if __name__ == "__main__":
-    _watch()
+    _watch(sys.argv[1])

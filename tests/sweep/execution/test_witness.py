@@ -10,7 +10,8 @@ import pytest
 ENDS = """
 import os, signal, sys
 from pathlib import Path
-from sweep.execution.witness import witnessed
+from sweep.execution.witness import RayProcess, witnessed
+from sweep.store.lock import process_start
 with witnessed(Path("the/log")) as witness:
     {}
 """
@@ -28,6 +29,14 @@ USUAL = (
         ("os._exit(1)", 1, USUAL),
         ("os.kill(0, signal.SIGKILL)", -9, USUAL),  # to the whole group
         ("witness.tell('two\\nlines'); os._exit(1)", 1, "lcsweep: two lines\n"),
+        ("witness.look_at([RayProcess('x', os.getppid(), process_start(os.getppid()))]); os._exit(1)", 1, USUAL),
+        (
+            "witness.look_at([RayProcess('x', 4711, 'y')]); os._exit(1)",
+            1,
+            "lcsweep: Ray's x, process 4711, died; the/log "
+            "says more; no result is lost: run the same command again to continue\n",
+        ),
+        ("witness.look_at([RayProcess('x', 4711, 'y')])", 0, ""),
         ("os.kill(witness._process.pid, 9)", 0, ""),
     ],
 )
