@@ -1,5 +1,6 @@
 """`lcsweep run`: runs the jobs of a study that have no result yet."""
 
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -139,6 +140,15 @@ def run(
     gpus_per_job: Annotated[
         float, typer.Option(rich_help_panel=MACHINES, min=0, metavar="F", help="GPUs for each job; may be a fraction.")
     ] = 0.0,
+    job_timeout: Annotated[
+        float | None,
+        typer.Option(
+            rich_help_panel=MACHINES,
+            metavar="SECONDS",
+            help="A job that has not ended by then fails; by default ten times the median of the jobs that are done, "
+            "at least 600.",
+        ),
+    ] = None,
     track: Annotated[
         TrackerName | None, typer.Option(rich_help_panel=RESULTS, help="Log every LC step to this tracker too.")
     ] = None,
@@ -177,6 +187,7 @@ def run(
         macs=macs,
         gpus_per_job=gpus_per_job,
         track=track.value if track else None,
+        job_timeout=job_timeout,
     )
     if dry_run:
         print(run_text.outline(outline(options), limit=trials, aimed=options.aimed))
@@ -247,6 +258,9 @@ def options_of(
 
     if settings.get("macs") and settings.get("search") != "pareto":
         raise UsageError("macs: expected search pareto beside it")
+    timeout = settings.get("job_timeout")
+    if timeout is not None and not 0 < timeout < math.inf:
+        raise UsageError(f"job_timeout: expected a number of seconds above 0, got {timeout}")
     url = str(out) if out is not None and remote.is_url(str(out)) else None
     workers = _workers_at_once(workers, settings.get("address"), settings.get("gpus_per_job", 0.0))
     folder = remote.begin(url) if url is not None else Path(out) if out is not None else None

@@ -1,8 +1,9 @@
 """The settings of a run, which the driver gives to the runner, and the runner to its workers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from sweep.execution.time_limit import TimeLimit
 from sweep.execution.tracking import Tracking
 from sweep.store.folder import SweepFolder
 from sweep.study.loading import StudySource
@@ -22,6 +23,7 @@ class RunContext:
         gpus_per_job: GPUs of a job; may be a fraction.
         url: the URL of a cloud folder; None where `folder` is the sweep itself.
         tracking: the tracker that gets every LC step; None for none.
+        limit: how long a job may run.
     """
 
     folder: SweepFolder
@@ -33,3 +35,4 @@ class RunContext:
     gpus_per_job: float = 0.0
     url: str | None = None
     tracking: Tracking | None = None
+    limit: TimeLimit = field(default_factory=TimeLimit)

@@ -1,13 +1,14 @@
 """Runs a prepared sweep: takes the lock, runs the jobs that the search asks for, and writes the search's summary."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from sweep.execution.context import RunContext
 from sweep.execution.progress import Watch
+from sweep.execution.time_limit import TimeLimit
 from sweep.execution.tracking import Tracking
 from sweep.job.context import split_arrays
 from sweep.pick.choice import Choice, candidates, chosen
@@ -20,6 +21,7 @@ from sweep.store import remote
 from sweep.store.files import write_json
 from sweep.store.job import content_hash
 from sweep.store.lock import locked
+from sweep.store.record import Record
 from sweep.store.records import read_records
 
 
@@ -57,13 +59,13 @@ def run(
 
     started = time.monotonic()
     options, folder = sweep.options, sweep.folder
-    context = _run_context(sweep)
     storage = options.storage or index_url(folder.index)
     with locked(folder) as lock, storage_errors(storage):
         if options.url is not None:
             remote.put(options.url, folder.reference.parent.name, folder.manifest.name)
         search = _open_search(sweep, storage)
         try:
+            context = _run_context(sweep, known=search.records())
             with watch(search) as progress:
                 runner(search, context, watch=progress, check=lock.check)
         finally:
@@ -78,7 +80,7 @@ def run(
     return Outcome(summary, _choice(sweep))
 
 
-def _run_context(sweep: PreparedSweep) -> RunContext:
+def _run_context(sweep: PreparedSweep, *, known: Sequence[Record]) -> RunContext:
     options = sweep.options
     return RunContext(
         folder=sweep.folder,
@@ -90,6 +92,7 @@ def _run_context(sweep: PreparedSweep) -> RunContext:
         gpus_per_job=options.gpus_per_job,
         url=options.url,
         tracking=Tracking(options.track, sweep.context.study.name) if options.track else None,
+        limit=TimeLimit(options.job_timeout, known=known),
     )
 
 

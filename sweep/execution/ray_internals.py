@@ -23,6 +23,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ def send_config(tune_trial: Trial, config: dict[str, Any]) -> None:
 def take_config(trainable: tune.Trainable, *, config: dict[str, Any]) -> None:
     """Runs in the worker: its function finds `config` when its report returns."""
     trainable.config.update(config)
+
+
+def end_worker(tune_trial: Trial) -> None:
+    """Ends the process of the trial's worker, whatever it does. Tune sees that it died."""
+    actor = tune_trial.temporary_state.ray_actor
+    if actor is not None:
+        ray.kill(actor)
 
 
 @contextlib.contextmanager

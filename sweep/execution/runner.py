@@ -25,6 +25,7 @@ from sweep.execution.process import environment, redirected
 from sweep.execution.progress import Watch
 from sweep.execution.ray_internals import ray_error_in, ray_errors_as_deaths, workers_take_configs
 from sweep.execution.ray_processes import RayProcesses
+from sweep.execution.time_limit import TimeLimit
 from sweep.execution.tracking import trackers
 from sweep.execution.tune_adapters import run_tuner
 from sweep.execution.tune_events import LeaveTune, TuneEvents
@@ -80,7 +81,14 @@ def run(search: Search, context: RunContext, *, watch: Watch, check: Callable[[]
         return
     logs.mkdir(parents=True, exist_ok=True)
     storage = logs / f"{TUNE}-{uuid.uuid4().hex[:8]}"  # a driver that has lost the lock removes its own alone
-    dispatch = Dispatch(search, folder=context.folder, watch=watch, workers=context.workers, url=context.url)
+    dispatch = Dispatch(
+        search,
+        folder=context.folder,
+        watch=watch,
+        workers=context.workers,
+        url=context.url,
+        limit=context.limit,
+    )
     # A tracker takes a Tune trial for a run of its own.
     events = TuneEvents(dispatch, check=check, job_a_trial=context.tracking is not None or not workers_take_configs())
     wanted = DRIVER_ENVIRONMENT | {"TUNE_MAX_PENDING_TRIALS_PG": str(context.workers)}
@@ -125,7 +133,8 @@ def _run_tuners(events: TuneEvents, context: RunContext, storage: Path) -> None:
         events.dispatch.workers = min(context.workers, jobs)
     elif context.url is None:
         check_shared(context.folder.root.resolve())
-    shared = Sent.put(replace(context, folder=SweepFolder(context.folder.root.resolve())))
+    folder = SweepFolder(context.folder.root.resolve())
+    shared = Sent.put(replace(context, folder=folder, limit=TimeLimit()))
     events.on_step([])
     with ray_errors_as_deaths(), trackers(context.tracking) as callbacks:
         while True:

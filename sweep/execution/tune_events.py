@@ -14,12 +14,14 @@ from ray.tune.experiment import Trial
 from sweep.execution.dispatch import Dispatch
 from sweep.execution.process import Interruption
 from sweep.execution.progress import Step
+from sweep.execution.ray_internals import end_worker
 from sweep.store.record import Record
 
 if TYPE_CHECKING:
     from sweep.store.job import Job
 
 SECONDS_FOR_A_WORKER = 60.0  # to start; a job that has waited longer goes to a running worker
+LONGEST_STEP = 10.0  # seconds between two events that count for jobs: a suspended driver sees no job end
 
 
 class LeaveTune(BaseException):
@@ -51,6 +53,7 @@ class TuneEvents:
         self.checks = [check]
         self.job_a_trial = job_a_trial
         self.interruption = Interruption()
+        self._last = time.monotonic()  # when the last event was
         self._waiting: dict[str, float] = {}  # slots without a worker yet -> when they began to wait
 
     def on_suggest(self, slot: str) -> Job | None:
@@ -67,11 +70,17 @@ class TuneEvents:
         return job
 
     def on_step(self, trials: list[Trial]) -> None:
-        """Notices which workers started and which died since the last event; stops the run when asked to."""
+        """Notices workers that started, died, or run too long since the last event; stops the run when asked to."""
         if self.interruption.asked:
             raise KeyboardInterrupt
         try:
             self._check()
+            now = time.monotonic()
+            over = self.dispatch.elapse(min(now - self._last, LONGEST_STEP))
+            self._last = now
+            for tune_trial in trials if over else ():
+                if tune_trial.trial_id in over:
+                    end_worker(tune_trial)
             left = set(self.dispatch.jobs)
             for tune_trial in reversed(trials):  # those that run are near the end
                 if not left:

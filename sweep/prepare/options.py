@@ -29,6 +29,8 @@ class Settings(TypedDict, total=False):
         address: of a Ray cluster, "auto" or HOST:PORT; by default Ray is started on this machine and ended again.
         gpus_per_job: a number, or a fraction of one; 0 by default.
         track: "mlflow" or "wandb" to log every LC step there too.
+        job_timeout: seconds after which a job that has not ended fails; by default ten times the median of the jobs of
+            its schedule that are done, and at least 600.
     """
 
     search: SearchName
@@ -43,6 +45,7 @@ class Settings(TypedDict, total=False):
     address: str | None
     gpus_per_job: float
     track: Tracker | None
+    job_timeout: float | None
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Options:
     address: str | None = None
     gpus_per_job: float = 0.0
     track: Tracker | None = None
+    job_timeout: float | None = None
 
     @property
     def objectives(self) -> tuple[str, ...]:

@@ -227,7 +227,7 @@ def test_a_job_that_raises_fails_alone(finished: Any) -> None:
 def test_a_job_whose_worker_always_dies_is_given_up_with_the_cause(finished: Any) -> None:
     _, jobs, search, _ = finished
     error = search.told[jobs[1].id].error
-    assert error.message.startswith("failed after 2 attempts, the last: The actor died")
+    assert error.message.startswith("failed after 2 attempts, the last: its worker's process ended")
     assert "worker process has died" in error.traceback
 
 
