@@ -7,8 +7,10 @@ take it away for a while.
 
 import contextlib
 import datetime
+import logging
 import math
 import re
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +35,12 @@ SECONDS_BETWEEN_WRITES = 1.0
 PAUSES = 10  # times what the last write took, or what it waited for a lock in vain
 PATIENCE = 60.0  # seconds: for another's lock, for a server that is started again, for space on the disk
 PAUSE = 0.5
+PASSES = ("locked", "is full", "I/O error")
+"""What SQLite says of a file that another process holds, or of a disk: it may pass."""
+STAYS = ("does not exist", "authentication", "password", "translate host", "resolve host", "Name or service not known")
+"""What a server's client says where waiting does not help."""
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -116,6 +124,8 @@ def open_index(
     A search for a target minimises bytes under a constraint. Another one minimises as many `objectives`, the first of
     which are the validation error and the bytes.
 
+    A storage that another process holds, or a server that is started again, is waited for, as in a run (`PATIENCE`).
+
     Raises:
         StoreError: the storage cannot be opened, or is not Optuna's.
     """
@@ -124,12 +134,19 @@ def open_index(
     goal = "".join(f" {name} {value}" for name, value in target.items()) if aimed else ""
     goal += " with MACs" if objectives == 3 else ""
     directions = [StudyDirection.MINIMIZE] * (1 if aimed else objectives)
-    try:
+
+    def open_both() -> tuple[optuna.storages.RDBStorage, optuna.Study]:
         storage = optuna.storages.RDBStorage(url)
-        index = optuna.create_study(
-            storage=storage, study_name=f"{study} {search}{goal} {space}", directions=directions, load_if_exists=True
+        name = f"{study} {search}{goal} {space}"
+        return storage, optuna.create_study(
+            storage=storage, study_name=name, directions=directions, load_if_exists=True
         )
+
+    try:
+        storage, index = patiently(open_both, passes=_passes)
     except Exception as error:  # SQLAlchemy's, Optuna's, Alembic's and the driver's own
+        if _passes(_cause(error)):
+            raise _unusable(url, _cause(error)) from error
         reason = " ".join(str(error).split("\n")[0].split())
         raise StoreError(
             f"{without_password(url)}: expected a storage that Optuna can open (such as sqlite:///study.db), "
@@ -138,19 +155,37 @@ def open_index(
     return Index(index, writer_of(index, storage))
 
 
-def patiently(call: Callable[[], T]) -> T:
+def _may_pass(cause: BaseException) -> bool:
+    """Whether a storage that was open may be used again after this error."""
+    return isinstance(cause, OperationalError) and "readonly" not in str(cause)
+
+
+def _passes(cause: BaseException) -> bool:
+    """Whether a storage may be opened some time after this error. A file that is not there, say, stays so."""
+    if not isinstance(cause, OperationalError):
+        return False
+    if isinstance(cause.orig, sqlite3.Error):
+        return any(words in str(cause.orig) for words in PASSES)
+    return not any(words in str(cause.orig) for words in STAYS)
+
+
+def patiently(call: Callable[[], T], *, passes: Callable[[BaseException], bool] = _may_pass) -> T:
     """What `call` returns. While the storage is locked or out of reach it is called again, for `PATIENCE` seconds.
 
-    `call` must be one transaction, which leaves nothing behind when it fails, or safe to repeat.
+    `call` must be one transaction, which leaves nothing behind when it fails, or safe to repeat. `passes` says of an
+    error whether waiting may help.
     """
-    end = time.monotonic() + PATIENCE
+    end, said = time.monotonic() + PATIENCE, False
     while True:
         try:
             return call()
         except (OperationalError, StorageInternalError) as error:
             cause = _cause(error)
-            if not isinstance(cause, OperationalError) or "readonly" in str(cause) or time.monotonic() > end:
+            if not passes(cause) or time.monotonic() > end:
                 raise
+            if not said:
+                _log.warning("waiting up to %g s for the search's index (%s)", PATIENCE, _reason(cause))
+                said = True
             time.sleep(PAUSE)
 
 
@@ -160,12 +195,23 @@ def storage_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
-        cause = _cause(error)
-        reason = " ".join(str(getattr(cause, "orig", cause)).split())
-        raise StoreError(
-            f"{without_password(url)}: the search's index cannot be used ({_hidden(reason, url)}); no result is lost: "
-            "the same command goes on once it can"
-        ) from error
+        raise _unusable(url, _cause(error)) from error
+
+
+def _unusable(url: str, cause: BaseException) -> StoreError:
+    """The error, in a line, of a storage that cannot be used for now, or never again."""
+    damaged = not isinstance(cause, OperationalError | StorageInternalError) or "no such table" in str(cause)
+    what_next = "the same command goes on once it can"
+    if damaged and url.startswith("sqlite"):
+        what_next = "move it away, and the same command makes it again from the records"
+    reason = _hidden(_reason(cause), url)
+    return StoreError(
+        f"{without_password(url)}: the search's index cannot be used ({reason}); no result is lost: {what_next}"
+    )
+
+
+def _reason(cause: BaseException) -> str:
+    return " ".join(str(getattr(cause, "orig", cause)).split())
 
 
 def without_password(url: str) -> str:

@@ -3,11 +3,14 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
@@ -15,6 +18,7 @@ import pytest
 import sqlalchemy
 
 from sweep.store.records import read_records
+from tests.sweep import tiny
 from tests.sweep.tiny import Said, write_study
 
 pytestmark = pytest.mark.slow
@@ -22,40 +26,72 @@ pytestmark = pytest.mark.slow
 PASSWORD = "unseenanywhere"  # the server takes any
 
 
+@dataclass
+class Server:
+    """A PostgreSQL server with an empty database, reached by a socket that only this machine's users see."""
+
+    programs: Path
+    folder: Path
+    user: str | None
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The storage URL."""
+        return f"postgresql+psycopg://lcsweep:{PASSWORD}@/postgres?host={self.folder}"
+
+    def make(self) -> None:
+        """Makes the database's files."""
+        subprocess.run(
+            [self.programs / "initdb", "-D", self.folder / "data", "-U", "lcsweep", "-A", "trust", "--no-sync"],
+            user=self.user, check=True, capture_output=True, cwd=self.folder,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Returns when the server takes connections."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(self.programs / "postgres", "-D", self.folder / "data", "-k", self.folder),
+                    *("-c", "listen_addresses=", "-c", "fsync=off"),
+                ],
+                user=self.user, stdout=log, stderr=log, cwd=self.folder,
+            )  # fmt: skip
+        ready = [self.programs / "pg_isready", "--quiet", "-h", self.folder, "-U", "lcsweep", "-d", "postgres"]
+        deadline = time.monotonic() + 60
+        while subprocess.run(ready, check=False).returncode != 0:
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Ends the server and its connections."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(timeout=60)
+
+
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """The storage URL of an empty database, reached by a socket that only this machine's users see."""
+def server() -> Iterator[Server]:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     assert found, "expected a PostgreSQL server in /usr/lib/postgresql: apt-get install postgresql"
-    programs = found[-1].parent
     folder = Path(tempfile.mkdtemp(prefix="lcs-", dir="/tmp"))  # the path of a socket is short
     user = "postgres" if os.geteuid() == 0 else None  # the server refuses to be root
     if user is not None:
         os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
-    data = folder / "data"
+    made = Server(found[-1].parent, folder, user)
     try:
-        subprocess.run(
-            [programs / "initdb", "-D", data, "-U", "lcsweep", "-A", "trust", "--no-sync"],
-            user=user, check=True, capture_output=True, cwd=folder,
-        )  # fmt: skip
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                [programs / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"],
-                user=user, stdout=log, stderr=log, cwd=folder,
-            )  # fmt: skip
-        try:
-            ready = [programs / "pg_isready", "--quiet", "-h", folder, "-U", "lcsweep", "-d", "postgres"]
-            deadline = time.monotonic() + 60
-            while subprocess.run(ready, check=False).returncode != 0:
-                assert server.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline, (folder / "log").read_text()
-                time.sleep(0.1)
-            yield f"postgresql+psycopg://lcsweep:{PASSWORD}@/postgres?host={folder}"
-        finally:
-            server.terminate()
-            server.wait(timeout=60)
+        made.make()
+        made.start()
+        yield made
     finally:
+        made.stop()
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def url(server: Server) -> str:
+    return server.url
 
 
 def lcsweep(here: Path, *arguments: str, **variables: str) -> Said:
@@ -111,11 +147,32 @@ def test_the_same_command_knows_what_is_done(url: str, swept: tuple[Path, Said, 
     assert "0 jobs started" in again.out
 
 
-def test_a_server_that_is_not_there_is_one_line_without_the_password(tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_is_one_line_without_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_study(tmp_path)
-    said = lcsweep(tmp_path, "run", "tiny.py", "--storage", f"postgresql+psycopg://me:secret@/none?host={tmp_path}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sweep.search.index.PATIENCE", 0.0)
+    said = tiny.lcsweep("run", "tiny.py", "--storage", f"postgresql+psycopg://me:secret@/none?host={tmp_path}")
     assert said.code == 1
     assert said.err.startswith("lcsweep: postgresql+psycopg://me:***@/none?host=")
-    assert "expected a storage that Optuna can open" in said.err
+    assert "the search's index cannot be used" in said.err
+    assert "the same command goes on once it can" in said.err
     assert "secret" not in said.err
     assert said.err.count("\n") == 1
+
+
+def test_a_server_that_is_started_again_meanwhile_is_waited_for(server: Server, tmp_path: Path) -> None:
+    """When a search starts, and at its end."""
+    write_study(tmp_path)
+    server.stop()
+    later = threading.Timer(8, server.start)
+    later.start()
+    try:
+        said = lcsweep(tmp_path, "run", "tiny.py", "--storage", server.url, "--workers", "1", "--trials", "1")
+    finally:
+        later.join()
+    assert said.code == 0, said
+    assert said.err.startswith("waiting up to 60 s for the search's index (")
+    assert said.err.count("\n") == 1
+    assert "move it away" not in said.err + said.out

@@ -150,7 +150,7 @@ def test_a_file_that_is_no_storage_is_named_and_kept(tmp_path: Path, content: st
         assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all/study.db", "nonsense", "ftp://host/x", "postgresql://"])
+@pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all/study.db", "nonsense", "ftp://host/x"])
 def test_a_storage_that_cannot_be_opened_is_named(url: str) -> None:
     with pytest.raises(StoreError) as caught:
         open_index(url, study="s", search="grid", target={}, space="a0")
@@ -163,10 +163,11 @@ def test_an_index_leaves_one_file(tmp_path: Path) -> None:
     assert list(folders_and_files(tmp_path)) == ["study.db"]
 
 
-def test_a_storages_password_is_not_shown() -> None:
+def test_a_storages_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "PATIENCE", 0.0)
     with pytest.raises(StoreError) as caught:
         open_index("postgresql://me:secret@127.0.0.1:1/x", study="s", search="grid", target={}, space="a0")
-    assert str(caught.value).startswith("postgresql://me:***@127.0.0.1:1/x: expected a storage")
+    assert str(caught.value).startswith("postgresql://me:***@127.0.0.1:1/x: the search's index cannot be used")
     assert "secret" not in str(caught.value)
 
 
@@ -260,3 +261,68 @@ def test_a_password_is_not_said() -> None:
         raise optuna.exceptions.StorageInternalError("gone")
     assert "secret" not in str(caught.value)
     assert "me:***@host/db: the search's index cannot be used (gone)" in str(caught.value)
+
+
+def test_a_lock_is_waited_for_when_a_search_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether the index is there already or not. One line says so."""
+    monkeypatch.setattr(index_module, "PAUSE", 0.05)
+    path = tmp_path / "study.db"
+    path.touch()
+    for _ in range(2):
+        caplog.clear()
+        with locked(path) as free:
+            started = time.monotonic()
+            threading.Timer(0.5, free.set).start()
+            found = grid_index(path, timeout=0.05)
+            assert time.monotonic() - started > 0.4
+        assert caplog.messages == ["waiting up to 60 s for the search's index (database is locked)"]
+        found.add(one_trial())
+    assert len(found.study.trials) == 2
+
+
+def test_a_lock_that_stays_when_a_search_starts_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "PATIENCE", 0.2)
+    monkeypatch.setattr(index_module, "PAUSE", 0.05)
+    path = tmp_path / "study.db"
+    grid_index(path)
+    with locked(path), pytest.raises(StoreError) as caught:
+        grid_index(path, timeout=0.05)
+    assert str(caught.value).endswith(
+        "study.db?timeout=0.05: the search's index cannot be used (database is locked); no result is lost: "
+        "the same command goes on once it can"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (sqlite3.OperationalError("database is locked"), True),
+        (sqlite3.OperationalError("database or disk is full"), True),
+        (sqlite3.OperationalError("disk I/O error"), True),
+        (sqlite3.OperationalError("unable to open database file"), False),
+        (sqlite3.OperationalError("attempt to write a readonly database"), False),
+        (Exception("connection to server failed: FATAL:  the database system is starting up"), True),
+        (Exception("connection to server failed: Connection refused"), True),
+        (Exception('connection to server failed: FATAL:  database "x" does not exist'), False),
+        (Exception("FATAL:  password authentication failed for user"), False),
+    ],
+    ids=str,
+)
+def test_which_errors_are_waited_for_when_a_search_starts(error: Exception, passes: bool) -> None:
+    assert index_module._passes(sqlalchemy.exc.OperationalError("SELECT", None, error)) is passes
+    assert not index_module._passes(sqlalchemy.exc.DatabaseError("SELECT", None, error))
+
+
+def test_an_index_that_was_damaged_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    found = grid_index(path)
+    found.study._storage.remove_session()
+    found.study._storage._backend.engine.dispose()
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:100] + b"\xff" * (size - 100))
+    found.add(one_trial())
+    with pytest.raises(StoreError) as caught, storage_errors(index_url(path)):
+        found.write()
+    assert "no result is lost: move it away, and the same command makes it again from the records" in str(caught.value)
