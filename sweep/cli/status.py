@@ -1,6 +1,6 @@
 """`lcsweep status`: how far a sweep is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sweep.cli.console import DONE, Folder, Json, show
@@ -14,6 +14,7 @@ from sweep.store.files import read_optional
 from sweep.store.folder import SweepFolder
 from sweep.store.job import label
 from sweep.store.manifest import Manifest, read_manifest
+from sweep.store.printable import on_a_line
 from sweep.store.record import Record
 from sweep.store.records import finished, read_records
 
@@ -76,6 +77,8 @@ def status(folder: Folder, as_json: Json = False) -> int:
     read = ((path, read_optional(path)) for path in sorted(files.searches.glob("[!.]*.json")))
     searches = [from_file(SearchSummary, data, path) for path, data in read if data is not None]
     picked = read_picked(files)
+    if picked and remote.is_url(folder):  # the local mirror has no large files
+        picked = replace(picked, artifact=f"{folder.rstrip('/')}/{files.name_of(picked.artifact)}")
     own = [record for record in finished(records) if picked and record.id == picked.id]
     if picked and own:
         picked = picked.with_speed_of(own[0])
@@ -91,7 +94,7 @@ def describe(found: SweepStatus) -> str:
     early = f", {len(stopped):,} stopped early" if stopped else ""
     lines = [reference(found.manifest), f"{count_jobs(len(done))} done{early}, {len(failed):,} failed"]
     for record in failed:
-        why = record.error.message if record.error else "unknown"
+        why = on_a_line(record.error.message if record.error else "unknown")
         lines.append(f"  failed: {record.family}: {record.label}, seed {record.seed}: {why}")
         lines.append(f"    traceback: {found.folder.record(record.id)}")
     lines += [search_summary(search) for search in found.searches]

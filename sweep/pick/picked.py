@@ -94,7 +94,8 @@ class Picked:
         better: the best candidate that would be picked if it were confirmed.
         runner_up: what would be picked next.
         next_smaller: the largest candidate that costs less.
-        artifact: the path of the packed file.
+        artifact: the path of the packed file. pick.json holds it from the sweep's folder on, so that the folder may
+            move; older releases wrote the whole path.
         compression_ratio: the reference's bytes over the file's.
         speed: MACs, the reference's MACs and bytes, and the latency where it was measured.
         parity: how far ONNX Runtime's outputs are from torch's; empty where they were not compared.
@@ -181,12 +182,16 @@ class Picked:
 
 
 def read_picked(folder: SweepFolder) -> Picked | None:
-    """What the last pick of a sweep found; None before any. StoreError where pick.json is damaged."""
+    """What the last pick of a sweep found; None before any. StoreError where pick.json is damaged.
+
+    Its file is the job's in this folder, wherever the folder was when it was picked.
+    """
     data = read_optional(folder.pick)
     if data is None:
         return None
     try:
-        return Picked.from_json(data)
+        picked = Picked.from_json(data)
+        return replace(picked, artifact=str(folder.artifact(picked.id)))
     except Unfit as error:
         raise StoreError(f"{folder.pick}: {error}; run lcsweep pick again") from None
 

@@ -70,7 +70,7 @@ def pick_model(
         parity=parity,
         uncounted=tuple(manifest.reference.uncounted),
     )
-    write_json(folder.pick, picked.to_json())
+    write_json(folder.pick, picked.to_json() | {"artifact": folder.name_of(picked.artifact)})
     return picked
 
 

@@ -77,5 +77,9 @@ class SweepFolder:
     def checkpoint(self, job_id: str) -> Path:
         return self.checkpoints / self._of(job_id)
 
+    def name_of(self, path: str | Path) -> str:
+        """The path of a file of the sweep from its folder on, with slashes."""
+        return Path(path).relative_to(self.root).as_posix()
+
     def diagnostics(self, job_id: str) -> Path:
         return self.artifacts / self._of(job_id) / "diagnostics.json"

@@ -536,7 +536,7 @@ def test_json_is_one_object_on_standard_output_and_nothing_else(finished: Path) 
     for name, one in said.items():
         assert (one.code, one.err) == (0, ""), name
     picked = said["pick"].json
-    assert picked == json.loads(FOLDER.pick.read_text())
+    assert picked == json.loads(FOLDER.pick.read_text()) | {"artifact": f"{RUN}/artifacts/{picked['id']}/model.lcz"}
     assert said["export"].json["file"] == "model.lcz"
     assert said["export"].json["sha256"] == said["verify"].json["sha256"] == picked["artifact_sha256"]
     assert said["verify"].json["outputs"] == "as claimed"
