@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 from onnx import ModelProto, StringStringEntryProto, TensorProto, checker, inliner, shape_inference
 from torch import Tensor, nn
 
@@ -25,6 +25,7 @@ from lc_core.file.artifact import ArtifactError, read_regular
 from lc_core.file.limits import most
 from lc_core.file.metadata import json_of
 from lc_core.onnx.functions import DOMAIN, OPSET
+from lc_core.onnx.limits import check_work, messages
 
 FORMAT = 1
 KEY = "lcsweep"
@@ -143,7 +144,7 @@ def _options(threads: int = 1) -> Any:
 def _checked(data: bytes) -> dict[str, Any]:
     """The claims of a file. Raises the errors that `read` turns into one line."""
     model = ModelProto.FromString(data)
-    for tensor in _messages(model, TensorProto):
+    for tensor in messages(model, TensorProto):
         if tensor.external_data or tensor.data_location != TensorProto.DEFAULT:
             raise FormError(f"its tensor {tensor.name[:80]!r} refers to another file")
     found = [entry.value for entry in model.metadata_props]
@@ -161,6 +162,7 @@ def _checked(data: bytes) -> dict[str, Any]:
     domains = {domain.domain: domain.version for domain in model.opset_import}
     if domains.pop(DOMAIN, 1) != 1 or domains != {"": OPSET}:
         raise FormError(f"expected operators of ONNX's opset {OPSET} alone, got {domains}")
+    check_work(model, len(data))
     _check(model, len(data))
     claims = metadata["claims"]
     if not isinstance(claims, dict):
@@ -182,16 +184,6 @@ def _check(model: ModelProto, file_bytes: int) -> None:
         total += int(np.prod(sizes, dtype=object)) if sizes else 1
     if total > most(file_bytes):
         raise FormError(f"it makes {total} numbers of {file_bytes} bytes")
-
-
-def _messages(message: Message, kind: type[TensorProto]) -> Iterator[TensorProto]:
-    """All messages of a kind in a message, wherever they are."""
-    if isinstance(message, kind):
-        yield message
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            for each in [value] if isinstance(value, Message) else value:
-                yield from _messages(each, kind)
 
 
 def _digest(model: ModelProto, metadata: Mapping[str, Any]) -> str:

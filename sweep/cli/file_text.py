@@ -59,7 +59,7 @@ def onnx_file(facts: Facts) -> str:
         rows.append(
             ("packed file", f"{facts['packed_bytes']:,} bytes ({facts['payload_bytes']:,} uncoded), to compare")
         )
-    rows += [("made by", _made_by(claims)), ("weights", claims["weights"])]
+    rows += [("made by", _made_by(claims)), ("weights", str(claims["weights"]))]
     if facts.get("decoded_at_run"):
         rows.append(("decoding", f"partly in every run instead of at load: {', '.join(facts['decoded_at_run'])}"))
     if "parity" in facts:
@@ -77,7 +77,9 @@ def onnx_file(facts: Facts) -> str:
 
 
 def _made_by(claims: Facts) -> str:
-    return f"{claims['study']}, {claims['family']}: {label(claims['configuration'])} (job {claims['job']})"
+    configuration = claims["configuration"]
+    words = label(configuration) if isinstance(configuration, Mapping) else "?"
+    return f"{claims['study']}, {claims['family']}: {words} (job {claims['job']})"
 
 
 def _validation(claimed: Claim, facts: Facts) -> str:

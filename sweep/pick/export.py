@@ -1,6 +1,7 @@
 """Makes, measures and verifies ONNX files of a sweep's models. Importing this file needs the extra `onnx`."""
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from sweep.store.record import Done
 from sweep.store.records import read_job
 from sweep.study import Data, Split, Study
 
+MOST_INPUTS = 1 << 22
+"""The numbers of one example; `bench` makes up to 64 examples of a file's own shape."""
 CALIBRATED = 1 << 14
 """Of a training split that is not in memory, the examples that the ranges of eight-bit activations are drawn from."""
 
@@ -106,22 +109,25 @@ def input_shape(path: Path, file: OnnxFile) -> list[int]:
     shape = file.claims.get("input_shape")
     if not isinstance(shape, list) or not all(type(size) is int and 0 < size < 1 << 20 for size in shape):
         raise ArtifactError(f"{path}: expected the sizes of an input among its claims, got {str(shape)[:80]}")
+    if math.prod(shape) > MOST_INPUTS:
+        raise ArtifactError(f"{path}: expected an input of at most {MOST_INPUTS:,} numbers, got {str(shape)[:80]}")
     return shape
 
 
 def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_folder: str) -> dict[str, Any]:
     """How an ONNX file compares with the packed file it was made from; empty where that is not found."""
-    folder, digest = SweepFolder(Path(user_folder, "runs", study.name)), file.claims["packed_sha256"]
-    for packed in (path.with_suffix(".lcz"), folder.artifact(file.claims["job"])):
+    folder, digest = SweepFolder(Path(user_folder, "runs", study.name)), file.claims.get("packed_sha256")
+    job = str(file.claims.get("job"))
+    for packed in (path.with_suffix(".lcz"), folder.artifact(job)):
         if packed.is_file() and sha256_of(packed) == digest:
             break
     else:
         return {}
-    if file.claims["weights"] != "as packed":
+    if file.claims.get("weights") != "as packed":
         return {"packed": str(packed)}  # eight-bit arithmetic has other outputs and another latency
     inputs = one_tensor(study, data.val, EXAMPLES)
     facts = {"packed": str(packed), "parity": parity(file.data, read(packed), study.new_model(), inputs)}
-    record = read_job(folder, file.claims["job"])
+    record = read_job(folder, job)
     if isinstance(record, Done) and record.artifact_sha256 == digest:
         facts |= speed_facts(record)
     known = read_optional(folder.test / f"{digest}.json")
