@@ -31,8 +31,18 @@ def export_records(folder: Path, *, format: str) -> dict[str, Any]:
 
 
 def _csv(records: "pd.DataFrame") -> bytes:
-    """UTF-8. Unknown values are empty; each number is the shortest text that reads back as the same number."""
-    return bytes(_flat(records).to_csv(index=False, lineterminator="\n").encode("utf-8", "replace"))
+    """UTF-8. Unknown values are empty; each number is the shortest text that reads back as the same number.
+
+    A spreadsheet runs no text of it.
+    """
+    flat = _flat(records)
+    texts = {name: flat[name].map(_no_formula, na_action="ignore") for name in flat if flat[name].dtype == "string"}
+    return bytes(flat.assign(**texts).to_csv(index=False, lineterminator="\n").encode("utf-8", "replace"))
+
+
+def _no_formula(text: str) -> str:
+    """The text, with an apostrophe before it where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _parquet(records: "pd.DataFrame") -> bytes:

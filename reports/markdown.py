@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from reports.facts.printable import printable
+from sweep.store.printable import printable
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~$&!^])")
 

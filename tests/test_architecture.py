@@ -67,7 +67,7 @@ ARROWS: dict[str, tuple[str, ...]] = CORE | {
     "reports.facts": ("sweep.criteria", "sweep.intervals", "sweep.store", "sweep.search.summary", "sweep.pick"),
     "reports.figures": ("reports.facts", "sweep.store", "sweep.pick"),
     "reports.page": ("reports.facts", "reports.figures", "sweep.criteria", "sweep.intervals", "sweep.store"),
-    "reports.markdown": ("reports.facts",),
+    "reports.markdown": ("sweep.store",),
     "reports.exports": ("sweep.store",),
     "reports.digest": (
         *("reports.facts", "reports.figures", "reports.markdown", "sweep.criteria", "sweep.store", "sweep.pick"),

@@ -14,13 +14,13 @@ from matplotlib.lines import Line2D
 from reports.compare.comparison import Comparison, Side
 from reports.facts.costs import COSTS
 from reports.facts.numbers import count
-from reports.facts.printable import printable
 from reports.figures.annotations import name_levels
 from reports.figures.axes import draw_axes
 from reports.figures.front import LEFT, PLOT_HEIGHT, RIGHT, WIDTH
 from reports.figures.placement import Box, Points, along, lattice, place
 from reports.figures.scales import Window, error_window, size_window
 from reports.figures.style import CARD, INK, MUTED, Mark, marks, settings
+from sweep.store.printable import printable
 
 _TOP = 0.62  # inches above the plot
 _DASHES: Sequence[Any] = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))

@@ -11,12 +11,12 @@ from matplotlib.patches import FancyBboxPatch
 from reports.facts.costs import Cost, amount
 from reports.facts.findings import Findings
 from reports.facts.numbers import count, ratio
-from reports.facts.printable import printable
 from reports.facts.rows import Row
 from reports.figures.placement import Box, Points, along, lattice, place
 from reports.figures.point_names import name_points
 from reports.figures.style import CARD, FEASIBLE, INK, Mark
 from reports.figures.text import extent, write
+from sweep.store.printable import printable
 
 _RING = 8.5  # points: the radius of the ring around the pick
 _MARGIN = 6.0  # pixels at 100 dpi, as all below

@@ -9,7 +9,6 @@ from matplotlib.legend import Legend
 from reports.facts.costs import COSTS
 from reports.facts.findings import Findings
 from reports.facts.numbers import count, counted
-from reports.facts.printable import printable
 from reports.facts.target import limit_words, rule_words
 from reports.figures.annotations import annotate
 from reports.figures.axes import bend_words, draw_scales, error_range, size_range
@@ -17,6 +16,7 @@ from reports.figures.legend import draw_legends
 from reports.figures.points import draw_direct, draw_knee, draw_levels, draw_points, draw_staircase
 from reports.figures.style import CARD, MUTED, marks, settings
 from sweep.pick.choice import By
+from sweep.store.printable import printable
 
 WIDTH, PLOT_HEIGHT = 9.6, 4.6  # inches
 LEFT, RIGHT, TOP = 0.78, 0.92, 1.08  # inches around the plot; the height below it is measured

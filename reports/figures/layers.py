@@ -10,9 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.facts.diagnostics import Layer
 from reports.facts.numbers import count, counted
-from reports.facts.printable import printable
 from reports.facts.rows import Row
 from reports.figures.style import CARD, GRID, INK, MUTED, Mark, settings
+from sweep.store.printable import printable
 
 MOST = 24  # layers that are drawn
 WIDTH, TALL, TOP, FOOT = 9.6, 0.62, 0.85, 0.72  # inches; TALL a layer

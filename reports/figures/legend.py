@@ -10,8 +10,8 @@ from matplotlib.patches import Patch
 
 from reports.facts.costs import COSTS, Cost
 from reports.facts.findings import Findings
-from reports.facts.printable import printable
 from reports.figures.style import CARD, FEASIBLE, INK, MUTED, Mark
+from sweep.store.printable import printable
 
 
 def draw_legends(

@@ -10,11 +10,11 @@ from matplotlib.typing import ColorType
 
 from reports.facts.costs import Cost
 from reports.facts.findings import Findings
-from reports.facts.printable import printable
 from reports.facts.rows import Row
 from reports.figures.placement import Box, Points, beside
 from reports.figures.style import MUTED, Mark
 from reports.figures.text import extent, write
+from sweep.store.printable import printable
 
 _NEAR, _FAR = 9.0, 18.0  # pixels at 100 dpi between a point and its name
 MOST = 10  # series that are named beside their points; where there are more, only the legend names them

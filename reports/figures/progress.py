@@ -13,11 +13,11 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.facts.findings import Findings
 from reports.facts.numbers import count, counted
-from reports.facts.printable import printable
 from reports.facts.target import limit_words, rule_words
 from reports.figures.axes import error_range
 from reports.figures.style import CARD, FEASIBLE, GRID, INK, MUTED, SERIES, settings
 from sweep.pick.pareto import front, hypervolume
+from sweep.store.printable import printable
 from sweep.store.record import Done
 
 WIDTH, PLOT, BAR = 9.6, 2.5, 0.36  # inches

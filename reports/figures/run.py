@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from reports.facts.diagnostics import STEP, Curves
-from reports.facts.printable import printable
 from reports.facts.rows import Row
 from reports.facts.units import Units
 from reports.figures.scales import Values, Window, round_values
 from reports.figures.style import CARD, GRID, INK, MUTED, SERIES, settings
+from sweep.store.printable import printable
 
 WIDTH, HEIGHT = 9.6, 3.1  # inches
 PANELS = {

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from sweep.store.printable import on_a_line, on_lines
+
 DONE, ERROR, USAGE, SOME_FAILED, NO_MODEL, NOT_VERIFIED = 0, 1, 2, 3, 4, 5
 
 Folder = Annotated[
@@ -89,20 +91,20 @@ def use_data(folder: Path | None) -> None:
 
 def show(facts: Any, words: str, *, as_json: bool) -> None:
     """Prints a command's result."""
-    print(json.dumps(facts, indent=1) if as_json else words)
+    print(json.dumps(facts, indent=1) if as_json else on_lines(words))
 
 
 def say(words: str) -> None:
     """Prints a step of a command whose result is not printed at once."""
-    print(words, flush=True)
+    print(on_lines(words), flush=True)
 
 
 def progress(words: str) -> None:
     """Prints a step of a command on standard error, so that standard output has the result alone."""
-    print(words, file=sys.stderr, flush=True)
+    print(on_lines(words), file=sys.stderr, flush=True)
 
 
 def fail(message: str, code: int) -> int:
     """Prints an error; returns the exit code."""
-    print(f"lcsweep: {message}", file=sys.stderr)
+    print(f"lcsweep: {on_a_line(message)}", file=sys.stderr)
     return code

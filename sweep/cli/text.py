@@ -8,6 +8,7 @@ from sweep.pick.picked import Picked
 from sweep.search.summary import SearchSummary
 from sweep.store.manifest import Manifest
 from sweep.store.metric import Metric
+from sweep.store.printable import on_a_line
 
 Facts = Mapping[str, Any]
 
@@ -103,6 +104,7 @@ def count_jobs(count: int) -> str:
 
 def table(rows: Sequence[Sequence[str]], *, right: set[int]) -> str:
     """Rows of cells in columns; the columns in `right` are aligned to the right."""
+    rows = [[on_a_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = (
         "  ".join(

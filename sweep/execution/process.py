@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from sweep.store.files import StoreError
+
 CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)  # Ray sets a handler for the last
 
 
@@ -84,9 +86,13 @@ def redirected(log: Path) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = {number: os.dup(number) for number in (1, 2)}
-    with log.open("ab") as stream:
-        for number in kept:
-            os.dup2(stream.fileno(), number)
+    try:  # a link would name any file, and a pipe is not waited for
+        stream = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        raise StoreError(f"{log}: expected a regular file for Ray's log ({error.strerror}); remove it") from error
+    for number in kept:
+        os.dup2(stream, number)
+    os.close(stream)
     try:
         with contextlib.ExitStack() as printed:
             if not (_has_descriptor(sys.stdout) and _has_descriptor(sys.stderr)):

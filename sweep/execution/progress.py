@@ -17,6 +17,7 @@ from rich.text import Text
 
 from sweep.pick.size_and_speed import told
 from sweep.store.metric import ACCURACY, Metric
+from sweep.store.printable import on_a_line
 from sweep.store.record import Done, Record
 
 if TYPE_CHECKING:
@@ -144,9 +145,9 @@ class Progress:
         self._seconds += record.seconds or 0.0
         self._consider(record)
         if not self._console.is_terminal:
-            self._console.print(self._line(job, record), soft_wrap=True)
+            self._console.print(on_a_line(self._line(job, record)), soft_wrap=True)
         elif record.status == "failed":
-            self._console.print(Text(self._line(job, record), style="red"))
+            self._console.print(Text(on_a_line(self._line(job, record)), style="red"))
 
     @property
     def ended(self) -> int:

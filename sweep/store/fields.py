@@ -12,8 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, SchemaValidator, core_schema
 
 from sweep.store.files import StoreError
+from sweep.store.printable import CONTROL
 
 T = TypeVar("T")
+LARGEST = (1 << 63) - 1
+"""The largest whole number: what follows computes with 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Says:
         others: it holds all that the JSON object has beside the other fields, by name.
         elsewhere: it lies in another file, and is not part of this JSON.
         named_by: the field whose `name` is this field's name in the JSON.
+        free: its text may have several lines, or any characters. Others have no control characters.
     """
 
     meaning: str
@@ -37,6 +41,7 @@ class Says:
     others: bool = False
     elsewhere: bool = False
     named_by: str = ""
+    free: bool = False
 
 
 class Unfit(ValueError):
@@ -137,8 +142,12 @@ def _adapted(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     node = {name: _adapted(each) for name, each in node.items()}
+    if node.get("type") == "str":
+        return node | {"pattern": rf"^[^{CONTROL}]*\z"}
+    if node.get("type") == "int":
+        return node | {"ge": -LARGEST, "le": LARGEST}
     if node.get("type") == "float":  # 1 stays 1: what is read is written again as it was
-        whole, words = core_schema.int_schema(), "Input should be a finite number"
+        whole, words = core_schema.int_schema(ge=-LARGEST, le=LARGEST), "Input should be a finite number"
         return core_schema.union_schema([node, whole], custom_error_type="number", custom_error_message=words)
     if node.get("type") != "dataclass":
         return node
@@ -148,6 +157,8 @@ def _adapted(node: Any) -> Any:
     named = [name for name, said in says.items() if said.named_by]
     optional = {*others, *elsewhere, *(name for name, said in says.items() if said.older)}
     for each in node["schema"]["fields"]:
+        if each["name"] in says and says[each["name"]].free:
+            each["schema"] = _of_any_text(each["schema"])
         if each["schema"]["type"] == "default" and each["name"] in says.keys() - optional:
             each["schema"] = each["schema"]["schema"]
     node["config"] = core_schema.CoreConfig(strict=True, allow_inf_nan=False)
@@ -168,6 +179,13 @@ def _adapted(node: Any) -> Any:
 
     ref = {"ref": node.pop("ref")} if "ref" in node else {}
     return core_schema.no_info_before_validator_function(gather, node) | ref
+
+
+def _of_any_text(schema: Any) -> Any:
+    """The schema of a text, or of a text or None, with any characters."""
+    if not isinstance(schema, dict):
+        return schema
+    return {name: _of_any_text(each) for name, each in schema.items() if name != "pattern"}
 
 
 def _key(kind: Any, name: str, data: Mapping[str, Any]) -> str:
@@ -210,6 +228,8 @@ def _expected(error: ErrorDetails) -> str:
             return "a value"
         case "dataclass_type" | "dict_type":
             return "an object"
+        case "string_pattern_mismatch":
+            return "text without control characters"
         case "value_error":
             return f"values that make sense ({error['ctx']['error']})"
     return error["msg"].removeprefix("Input should be ")

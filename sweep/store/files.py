@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import stat
 import uuid
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = 1
+MOST_JSON = 256 << 20
+"""Bytes of the largest JSON file that is read."""
 
 
 class StoreError(ValueError):
@@ -53,11 +56,14 @@ def read_regular(path: Path) -> bytes:
     return content
 
 
-def _read(path: Path) -> bytes | None:
-    """As `read_regular`; None where there is no such file."""
+def _read(path: Path, *, most: float = math.inf) -> bytes | None:
+    """As `read_regular`; None where there is no such file. StoreError too where it has more than `most` bytes."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # one look: another process may remove the file between two
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # one look: another process may remove the file between two
             raise StoreError(f"{path}: expected a regular file, got {kind_of(path)}; remove it")
+        if found.st_size > most:
+            raise StoreError(f"{path}: expected at most {most:,} bytes, got {found.st_size:,}; restore it or remove it")
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -78,13 +84,16 @@ def kind_of(path: Path) -> str:
 
 def read_optional(path: Path) -> dict[str, Any] | None:
     """The JSON object in `path`, or None where there is no such file. StoreError where it is damaged."""
-    content = _read(path)
+    content = _read(path, most=MOST_JSON)
     return None if content is None else _parsed(path, content)
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in `path`. StoreError where there is none."""
-    return _parsed(path, read_regular(path))
+    data = read_optional(path)
+    if data is None:
+        raise StoreError(f"{path}: cannot be read: no such file")
+    return data
 
 
 def check_format(data: Mapping[str, Any], path: Path) -> None:
@@ -96,7 +105,7 @@ def check_format(data: Mapping[str, Any], path: Path) -> None:
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     try:
         data = json.loads(content.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{path}: not the JSON that lcsweep wrote ({error}); restore it or remove it") from error
     if not isinstance(data, dict):
         raise StoreError(f"{path}: expected a JSON object, got {type(data).__name__}; restore it or remove it")

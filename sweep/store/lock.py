@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import socket
+import stat
 import threading
 import time
 import uuid
@@ -22,13 +23,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweep.store.files import StoreError, write_json
+from sweep.store.files import StoreError, kind_of, write_json
 from sweep.store.folder import SweepFolder
+from sweep.store.printable import has_control
 from sweep.store.staging import clear
 
 RENEWAL = 3.0  # seconds between two renewals
 LATE = 9.0  # seconds after a renewal at which its driver looks whether the lock is still its own
 LEASE = 30.0  # seconds without a renewal, after which another driver may take the lock
+LARGEST = 1 << 16  # bytes of the lock's file
 SETTLE = 0.5  # seconds until all drivers that take an expired lock at the same time see whose it is
 
 _log = logging.getLogger(__name__)
@@ -160,16 +163,25 @@ def _look(path: Path) -> tuple[dict[str, Any], int] | None:
     The file is opened for it, since a network file system asks its server then.
     """
     try:
-        with path.open() as file:
-            text, renewed = file.read(), os.fstat(file.fileno()).st_mtime_ns
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe is not waited for
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise StoreError(f"{path}: expected a regular file, got {kind_of(path)}; remove it")
+            text = file.read(LARGEST)
     except FileNotFoundError:
         return None
     try:
         held = json.loads(text)
-    except json.JSONDecodeError:  # its driver is about to write it, or died before it did
+    except (ValueError, RecursionError):  # its driver is about to write it, or died before it did
         held = {}
-    whole = isinstance(held, dict) and held.keys() >= {"host", "machine", "pid", "started", "since", "token"}
-    return held if whole else {}, renewed  # a damaged one names no driver
+    return held if _is_whole(held) else {}, found.st_mtime_ns  # a damaged one names no driver
+
+
+def _is_whole(held: Any) -> bool:
+    if not isinstance(held, dict) or type(held.get("pid")) is not int:
+        return False
+    texts = [held.get(name, 0) for name in ("host", "machine", "started", "since", "token")]
+    return all(text is None or (isinstance(text, str) and not has_control(text)) for text in texts)
 
 
 def _ended(held: dict[str, Any]) -> bool:

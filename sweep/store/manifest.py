@@ -46,13 +46,13 @@ class Manifest:
     """A sweep: of which study, with how many seeds, from which reference."""
 
     study: Annotated[str, Says("Its name")]
-    reference_study: Annotated[str, Says("How to load it: a module, `module:name`, or the path of a file")]
+    reference_study: Annotated[str, Says("How to load it: a module, `module:name`, or the path of a file", free=True)]
     study_hash: Annotated[str, Says("Of model, data and split, loss and metrics, and the reference's training")]
     study_parts: Annotated[dict[str, str], Says("The hash of each of these")]
     metric: Annotated[Metric, Says("The metric that the target is about; the accuracy by its name", older=True)] = (
         ACCURACY
     )
-    user_folder: Annotated[str, Says("The folder in which `lcsweep run` was called")]
+    user_folder: Annotated[str, Says("The folder in which `lcsweep run` was called", free=True)]
     sweep: Annotated[str, Says("A random name")]
     repeats: Annotated[int, Says("Seeds of a configuration")]
     confirm: Annotated[int, Says("Fresh seeds on which winners are confirmed, at least", older=True)] = 0

@@ -56,8 +56,8 @@ class Drop:
 class Failure:
     """Why a job failed."""
 
-    message: Annotated[str, Says("In a line")]
-    traceback: Annotated[str, Says("Python's traceback, or Ray's text on a worker that died")]
+    message: Annotated[str, Says("In a line", free=True)]
+    traceback: Annotated[str, Says("Python's traceback, or Ray's text on a worker that died", free=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

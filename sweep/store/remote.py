@@ -105,6 +105,8 @@ def _filled(url: str, but_for: tuple[str, ...]) -> Path:
         _drop_jobs(SweepFolder(root), {name.split("/")[1] for name in there if name.startswith("artifacts/")})
         for name, info in there.items():
             path = root / name
+            if ".." in path.parts:
+                raise StoreError(f"{url}: expected files below the folder, got {name!r}; remove it")
             if path.name in but_for or _current(path, info):
                 continue
             with files.open_input_stream(info.path) as stream:

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from lc_core.training.reading import Separate, separate
 from sweep.criteria import Target
 from sweep.store.job import Configuration, Level
 from sweep.store.metric import Metric as Description
+from sweep.store.printable import has_control
 from sweep.study.checkpoint import Checkpoint
 from sweep.study.measure import Measure, Metric, accuracy, described, measure_of
 from sweep.study.seeds import seed_all
@@ -50,6 +51,13 @@ class Data:
         return iter((("train", self.train), ("val", self.val), ("test", self.test)))
 
 
+def check_names(what: str, names: Iterable[object]) -> None:
+    """ValueError where one of `names` has a control character, as an end of a line: records cannot hold it."""
+    for name in names:
+        if isinstance(name, str) and has_control(name):
+            raise ValueError(f"{what}: expected names and levels without control characters, got {name!r}")
+
+
 @dataclass(frozen=True)
 class Family:
     """Compressions that differ in the levels of a few knobs.
@@ -65,6 +73,10 @@ class Family:
     knobs: Mapping[str, tuple[Level, ...]]
     plan: Callable[[Configuration], Plan]
     grid: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        levels = [level for each in self.knobs.values() if isinstance(each, tuple) for level in each]
+        check_names("families", [self.name, *self.knobs, *levels])
 
     def configurations(self) -> Iterator[Configuration]:
         """Every combination of levels, loosest first."""
@@ -122,6 +134,7 @@ class Study:
         names = [family.name for family in self.families]
         if len(set(names)) < len(names):
             raise ValueError(f"families: expected a name of its own for each, got {names}")
+        check_names("metrics", [*self.metrics])
         if not self.metrics:
             raise ValueError("metrics: expected one at least, got none")
         if taken := RESERVED.intersection(self.metrics):

@@ -51,7 +51,8 @@ def read(path: str) -> list[dict[str, Any]]:
 
 def _value(name: str, text: str) -> Any:
     dtype = COLUMNS[name].dtype if name in COLUMNS else None
-    number = dtype in ("Int64", "Float64") or name.startswith("knob.") or name == "schedule.epochs"
+    knob = name.startswith("knob.") and name != "knob.level"
+    number = dtype in ("Int64", "Float64") or knob or name == "schedule.epochs"
     if not text or not number:
         return text or None
     return int(text) if dtype == "Int64" else float(text)
@@ -222,3 +223,13 @@ def test_a_name_shows_as_text(make_sweep: MakeSweep, name: str) -> None:
     assert rows[1][1:4] == [shown, f"level {shown}", "900"]
     assert f"<h3>Compressed models of {shown}</h3>" in html
     assert not re.search(r"<(b|script|em|code|s|a)\b", html)
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)"])
+def test_a_spreadsheet_runs_no_text(make_sweep: MakeSweep, name: str) -> None:
+    """In CSV alone: the other formats keep the text."""
+    folder = make_sweep([synthetic.Point(name, {"level": name}, 900, 0.03, None)])
+    rows = {format: read(export_records(folder, format=format)["path"]) for format in ENCODERS}
+    assert (rows["csv"][0]["family"], rows["csv"][0]["knob.level"]) == (f"'{name}", f"'{name}")
+    for format in ("json", "parquet"):
+        assert (rows[format][0]["family"], rows[format][0]["knob.level"]) == (name, name)

@@ -226,16 +226,16 @@ def test_of_many_successors_one_goes_on(tmp_path: Path) -> None:
 
 def test_a_store_that_is_briefly_gone_loses_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = SweepFolder(tmp_path)
-    opened, tries = Path.open, []
+    opened, tries = os.open, []
 
-    def fail(self: Path, *arguments: Any, **named: Any) -> Any:
-        tries.append(self)
+    def fail(path: Any, *arguments: Any, **named: Any) -> Any:
+        tries.append(path)
         raise OSError(5, "Input/output error")
 
     with locked(folder) as held:
-        monkeypatch.setattr(Path, "open", fail)
+        monkeypatch.setattr(os, "open", fail)
         until(lambda: len(tries) >= 3)
-        monkeypatch.setattr(Path, "open", opened)
+        monkeypatch.setattr(os, "open", opened)
         before = folder.lock.stat().st_mtime_ns
         until(lambda: folder.lock.stat().st_mtime_ns > before)
         held.check()
@@ -258,3 +258,26 @@ def test_a_driver_that_was_killed_while_it_wrote_the_reference_is_succeeded(tmp_
     sweep = prepared(write_study(tmp_path), out)
     with locked(sweep.folder):
         assert [path.name for path in sweep.folder.reference.parent.iterdir()] == ["reference.lcz"]
+
+
+@pytest.mark.parametrize(
+    "held",
+    ['{"pid": "1/../2"}', '{"host": "\\u001b]0;x"}', "[" * 100_000, "\xff"],
+    ids=["a path for a number", "escapes", "deep", "no UTF-8"],
+)
+def test_a_lock_of_a_stranger_names_no_driver(tmp_path: Path, held: str) -> None:
+    own = {"host": "h", "machine": "m", "pid": 1, "started": "1", "since": "2", "token": "t"}
+    text = json.dumps(own | json.loads(held)) if held.startswith("{") else held
+    SweepFolder(tmp_path).lock.write_bytes(text.encode("latin-1"))
+    found = lock._look(SweepFolder(tmp_path).lock)
+    assert found is not None
+    assert found[0] == {}
+
+
+def test_a_pipe_for_a_lock_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(SweepFolder(tmp_path).lock)
+    with (
+        pytest.raises(StoreError, match=r"\.claim: expected a regular file, got a pipe; remove it"),
+        locked(SweepFolder(tmp_path)),
+    ):
+        pytest.fail("it was locked")

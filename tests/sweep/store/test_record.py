@@ -18,7 +18,7 @@ from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Done, Drop, Failure, Record, Score, Stopped
 
 PATH = Path("artifacts", "0123", "record.json")
-WHOLE, TEXT = st.integers(-(2**70), 2**70), st.text()
+WHOLE, TEXT = st.integers(-(2**62), 2**62), st.text(st.characters(exclude_categories=["Cc", "Cs"]))
 NUMBER = st.floats(allow_nan=False, allow_infinity=False) | WHOLE
 LEVELS = st.dictionaries(TEXT, NUMBER | TEXT, max_size=3)
 METRIC = st.sampled_from([ACCURACY, Metric("mse", higher_is_better=False, unit="mm2", best=0.0)])
@@ -56,7 +56,7 @@ DONE = st.builds(Done, status=st.just("done"), **JOB, **MEASURED, **ALSO)
 UNFINISHED = st.builds(
     Record,
     status=st.sampled_from(["failed", "stopped"]),
-    error=st.none() | st.builds(Failure, message=TEXT, traceback=TEXT),
+    error=st.none() | st.builds(Failure, message=st.text(), traceback=st.text()),
     stopped=st.none() | st.builds(Stopped, step=WHOLE, steps=WHOLE, accuracy=NUMBER, bar=NUMBER, below=NUMBER),
     **JOB,
     **{name: st.none() | strategy for name, strategy in MEASURED.items()},

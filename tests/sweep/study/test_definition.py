@@ -161,3 +161,12 @@ def test_the_metrics_and_which_is_first_are_part_of_the_studys_hash() -> None:
     studies = [make_study(family("prune", {"keep": (0.5,)}, {}), metrics=metrics) for metrics in ways]
     assert len({study_parts(study, data)["loss"] for study in studies}) == len(ways)
     assert study_parts(make_study(), data) == study_parts(studies[-1], data)
+
+
+@pytest.mark.parametrize("bad", ["a\nb", "\x1b[31m", "\x85"])
+def test_a_name_that_no_record_can_hold_is_refused(bad: str) -> None:
+    for name, knobs in ((bad, {"size": (2,)}), ("q", {bad: (2,)}), ("q", {"size": (bad,)})):
+        with pytest.raises(ValueError, match="families: expected names and levels without control characters, got "):
+            family("quantize", {}, {}).__class__(name, knobs, lambda _: {})
+    with pytest.raises(ValueError, match="metrics: expected names"):
+        make_study(metrics={bad: accuracy})
