@@ -52,8 +52,10 @@ class Data:
 
 
 def check_names(what: str, names: Iterable[object]) -> None:
-    """ValueError where one of `names` has a control character, as an end of a line: records cannot hold it."""
+    """ValueError where one of `names`, or of a tuple of names, has a control character: records cannot hold it."""
     for name in names:
+        if isinstance(name, tuple):
+            check_names(what, name)
         if isinstance(name, str) and has_control(name):
             raise ValueError(f"{what}: expected names and levels without control characters, got {name!r}")
 
@@ -75,8 +77,7 @@ class Family:
     grid: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        levels = [level for each in self.knobs.values() if isinstance(each, tuple) for level in each]
-        check_names("families", [self.name, *self.knobs, *levels])
+        check_names("families", [self.name, *self.knobs, *self.knobs.values()])
 
     def configurations(self) -> Iterator[Configuration]:
         """Every combination of levels, loosest first."""
