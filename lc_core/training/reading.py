@@ -4,9 +4,10 @@ A resumed run reads the same batches in the same order as a run that never stopp
 draws from torch's generator of the process, whose state belongs to a job's checkpoint.
 """
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -98,12 +99,20 @@ class Streamed:
         examples: in an epoch.
         separate: of each batch.
         device: of the batches.
+        start: the state of a loader that has one, before anything is read. Every stream begins there.
+        reading: the stream that reads such a loader at present; empty at first.
     """
 
     loader: Iterable[Nest]
     examples: int
     separate: Separate = separate
     device: torch.device | str = "cpu"
+    start: Mapping[str, Any] | None = None
+    reading: list["_Stream"] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.start is None:
+            object.__setattr__(self, "start", _position(self.loader))
 
     def __len__(self) -> int:
         return self.examples
@@ -113,12 +122,11 @@ class Streamed:
 
     def parts(self, size: int, *, most: int | None = None) -> Iterator[tuple[Nest, Nest]]:
         stream, seen = _Stream(self, seed=0), 0
-        while (batch := stream.next_of_epoch()) is not None:
+        while (most is None or seen < most) and (batch := stream.next_of_epoch()) is not None:
             inputs, targets = moved(self.separate(batch), self.device)
             yield inputs, targets
             seen += next(leaves(inputs)).shape[0]
-            if most is not None and seen >= most:
-                return
+        stream.stop()
 
     def spread(self, size: int, *, most: int) -> Iterator[tuple[Nest, Nest]]:
         return self.parts(size, most=most)
@@ -131,14 +139,16 @@ class _Stream:
     """The batches of a loader, epoch after epoch, each epoch with random draws of its own.
 
     To go on from a position, the epoch is begun again and its batches up to there are read and dropped. A loader with
-    `state_dict` and `load_state_dict` (torchdata's StatefulDataLoader) goes on at once.
+    `state_dict` and `load_state_dict` (torchdata's StatefulDataLoader) goes on at once. Such a loader has one position:
+    where two streams read it in turn, as training and batch-norm statistics do, each takes its own position along.
     """
 
     def __init__(self, source: Streamed, *, seed: int) -> None:
-        self._source = source
+        self._source, self._loader = source, source.loader
         self._draws = torch.Generator().manual_seed(seed).get_state()
         self._begun, self._read = self._draws, 0
         self._batches: Iterator[Nest] | None = None
+        self._held = source.start  # the loader's state at this stream's position, while this stream does not read
 
     def take(self, count: int) -> Iterator[tuple[Nest, Nest]]:
         for _ in range(count):
@@ -146,16 +156,33 @@ class _Stream:
 
     def next_of_epoch(self) -> Nest | None:
         """The next batch of this epoch; None at its end, after which the next epoch begins."""
+        if self._batches is None:
+            self._batches = self._opened()
         with _drawing_from(self._draws) as after:
-            if self._batches is None:
-                self._begun, self._read, self._batches = self._draws, 0, iter(self._source.loader)
             batch = next(self._batches, None)
         self._draws = after[0]
         if batch is None:
-            self._batches = None
+            self._batches, self._read = None, 0
         else:
             self._read += 1
         return batch
+
+    def _opened(self) -> Iterator[Nest]:
+        """The batches of a new epoch, or those that the held position leaves of one."""
+        if self._source.start is not None:
+            for other in self._source.reading:
+                other.hold()
+            self._source.reading[:] = [self]
+        if not self._read:
+            self._begun = self._draws
+        with _drawing_from(self._begun) as after:
+            if self._held is not None:
+                self._loader.load_state_dict(copy.deepcopy(self._held))  # type: ignore[attr-defined]
+            batches = iter(_apart(self._loader) if self._source.start is None else self._loader)
+        self._held = None
+        if not self._read:
+            self._draws = after[0]
+        return batches
 
     def _next(self) -> Nest:
         for _ in range(2):
@@ -163,22 +190,38 @@ class _Stream:
                 return batch
         raise ValueError("the training data: expected batches in every epoch, got none")
 
+    def hold(self) -> None:
+        """Keeps the position, since another stream will read the loader."""
+        if self._batches is not None:
+            self._held, self._batches = self._loader.state_dict(), None  # type: ignore[attr-defined]
+
+    def stop(self) -> None:
+        """Ends this stream."""
+        self._batches = None
+
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"begun": self._begun, "read": self._read, "draws": self._draws}
-        if hasattr(self._source.loader, "state_dict"):
-            state["loader"] = self._source.loader.state_dict()
+        if self._source.start is not None:
+            state["loader"] = self._loader.state_dict() if self._batches is not None else self._held  # type: ignore[attr-defined]
         return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._batches = None
         if "loader" in state:
-            self._source.loader.load_state_dict(state["loader"])  # type: ignore[attr-defined]
-            self._batches = iter(self._source.loader) if state["read"] else None
+            self._held = state["loader"]
         elif state["read"]:
-            self._draws = state["begun"]
+            self._draws, self._read = state["begun"], 0
             for _ in range(state["read"]):
                 self._next()
         self._begun, self._read, self._draws = state["begun"], state["read"], state["draws"]
+
+
+def _apart(loader: Iterable[Nest]) -> Iterable[Nest]:
+    """The loader without persistent workers: all its iterations share them, and each would begin the others again."""
+    if getattr(loader, "persistent_workers", False):
+        loader = copy.copy(loader)
+        loader._iterator = None  # type: ignore[attr-defined]
+    return loader
 
 
 @contextmanager
@@ -211,18 +254,32 @@ def source_of(data: object, *, batch_size: int, separate: Separate = separate) -
     """
     match data:
         case IterableDataset():
-            loader = DataLoader(data, batch_size=batch_size)
-            return Streamed(loader, _count(loader, separate), separate)
-        case DataLoader(sampler=RandomSampler() | SequentialSampler(), batch_size=int()) if not isinstance(
-            data.dataset, IterableDataset
-        ):
+            return _streamed(DataLoader(data, batch_size=batch_size), separate)
+        case DataLoader(batch_size=int()) if _once_each(data.sampler):
             return Indexed(data.dataset, separate, data.collate_fn, data.num_workers)
         case DataLoader():
-            return Streamed(data, _count(data, separate), separate)
+            return _streamed(data, separate)
         case _ if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
             return Indexed(data, separate)  # type: ignore[arg-type]  # a Dataset by what it can do
     raise TypeError(f"expected tensors, a Dataset or a DataLoader, got {type(data).__name__}")
 
 
-def _count(loader: Iterable[Nest], separate: Separate) -> int:
-    return sum(next(leaves(separate(batch)[0])).shape[0] for batch in loader)
+def _once_each(sampler: object) -> bool:
+    """Whether a sampler gives every example once: in order, or shuffled as torch or torchdata do it."""
+    if isinstance(sampler, SequentialSampler):
+        return True
+    kind, shuffled = type(sampler), isinstance(sampler, RandomSampler)
+    if not shuffled and (kind.__name__, kind.__module__.partition(".")[0]) != ("RandomSampler", "torchdata"):
+        return False
+    return not sampler.replacement and sampler.num_samples == len(sampler.data_source)  # type: ignore[attr-defined]
+
+
+def _streamed(loader: Iterable[Nest], separate: Separate) -> Streamed:
+    start = _position(loader)  # before it is read
+    examples = sum(next(leaves(separate(batch)[0])).shape[0] for batch in loader)
+    return Streamed(loader, examples, separate, start=start)
+
+
+def _position(loader: Iterable[Nest]) -> Mapping[str, Any] | None:
+    """The state of a loader that has one."""
+    return copy.deepcopy(loader.state_dict()) if hasattr(loader, "state_dict") else None

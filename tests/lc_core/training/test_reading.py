@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from lc_core import Codebook, Schedule, plan_tasks, run_lc
 from lc_core.training.data import Source, Split
@@ -156,26 +163,37 @@ def test_lc_resumes_on_a_stream_in_every_bit() -> None:
         assert all(torch.equal(last.weights[name], tensor) for name, tensor in whole[-1].weights.items())
 
 
+class Stateful:
+    """As torchdata's StatefulDataLoader over the dataset of its tutorial: one position, and the order of each epoch.
+
+    The next iteration goes on at the position, or begins an epoch in an order drawn by a generator of its own.
+    """
+
+    def __init__(self) -> None:
+        self.generator, self.position, self.read = torch.Generator().manual_seed(0), 0, 0
+        self.drawn_by = self.generator.get_state()
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.position:
+            self.generator.set_state(self.drawn_by)
+        self.drawn_by = self.generator.get_state()
+        order = torch.randperm(N, generator=self.generator)
+        while self.position < 4:
+            part = order[8 * self.position : 8 * self.position + 8]
+            self.position, self.read = self.position + 1, self.read + 1
+            yield INPUTS[part], TARGETS[part]
+        self.position = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        drawn_by = self.drawn_by if self.position else self.generator.get_state()
+        return {"position": self.position, "drawn_by": drawn_by}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.position, self.drawn_by = state["position"], state["drawn_by"]
+        self.generator.set_state(self.drawn_by)
+
+
 def test_a_loader_with_a_state_of_its_own_goes_on_without_reading_again() -> None:
-    class Stateful:
-        """As torchdata's StatefulDataLoader: `load_state_dict` decides where the next iteration begins."""
-
-        def __init__(self) -> None:
-            self.position, self.read = 0, 0
-
-        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-            while self.position < 4:
-                part = slice(8 * self.position, 8 * self.position + 8)
-                self.position, self.read = self.position + 1, self.read + 1
-                yield INPUTS[part], TARGETS[part]
-            self.position = 0
-
-        def state_dict(self) -> dict[str, int]:
-            return {"position": self.position}
-
-        def load_state_dict(self, state: dict[str, int]) -> None:
-            self.position = state["position"]
-
     source = Streamed(Stateful(), N)
     batches = source.batches(batch_size=8, seed=0)
     list(batches.take(6))
@@ -186,6 +204,50 @@ def test_a_loader_with_a_state_of_its_own_goes_on_without_reading_again() -> Non
     again.restore(state)
     assert [targets.tolist() for _, targets in again.take(5)] == expected
     assert fresh.read == 5
+
+
+def persistent() -> "DataLoader[Any]":
+    sampler = WeightedRandomSampler([1.0] * N, N)
+    return DataLoader(plain(), batch_size=8, sampler=sampler, num_workers=1, persistent_workers=True)
+
+
+def source_with(loader: Any) -> Source:
+    return Streamed(loader, N) if isinstance(loader, Stateful) else source_of(loader, batch_size=8)
+
+
+PLACES = [(make, done) for make in (Stateful, weighted) for done in (0, 2, 4, 6)]
+
+
+@pytest.mark.parametrize(("make", "done"), [*PLACES, (persistent, 6)])
+def test_other_reading_in_the_middle_changes_nothing_that_follows(make: Any, done: int) -> None:
+    """As batch-norm statistics read the training split between two LC steps."""
+    source = source_with(make())
+    alone = [targets.tolist() for _, targets in source.batches(batch_size=8, seed=3).take(11)]
+    batches = source.batches(batch_size=8, seed=3)
+    read = [targets.tolist() for _, targets in batches.take(done)]
+    first = [targets.tolist() for _, targets in source.parts(8, most=9)]
+    state = batches.state()
+    again = [targets.tolist() for _, targets in source.parts(8, most=9)]
+    assert first == again
+    assert len(first) == 2
+    read += [targets.tolist() for _, targets in batches.take(11 - done)]
+    assert read == alone
+    resumed = source_with(make()).batches(batch_size=8, seed=3)
+    resumed.restore(state)
+    assert [targets.tolist() for _, targets in resumed.take(11 - done)] == alone[done:]
+
+
+def test_only_a_sampler_that_gives_every_example_once_is_replaced() -> None:
+    def kind(sampler: Any) -> type:
+        return type(source_of(DataLoader(plain(), batch_size=8, sampler=sampler), batch_size=8))
+
+    theirs = type("RandomSampler", (list,), {"__module__": "torchdata.stateful_dataloader.sampler"})(range(N))
+    theirs.replacement, theirs.num_samples, theirs.data_source = False, N, range(N)
+    assert kind(RandomSampler(range(N))) is kind(theirs) is Indexed
+    theirs.replacement = True
+    assert kind(theirs) is Streamed
+    assert kind(RandomSampler(range(N), replacement=True)) is Streamed
+    assert kind(RandomSampler(range(N), num_samples=7)) is Streamed
 
 
 def test_an_empty_stream_is_said_to_be_empty() -> None:
