@@ -161,11 +161,26 @@ def load(path: str | Path, model: nn.Module) -> Artifact:
 
 def fill(model: nn.Module, artifact: Artifact) -> None:
     """Writes the weights of `artifact` into `model`. ArtifactError where that has other parameters."""
+    weights = artifact.weights()
     try:
-        model.load_state_dict(artifact.weights())
+        model.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
+        if computed := next((name for name in weights if _computes(model, name)), None):
+            reason = (
+                f"it computes {computed} from others, as with weight_norm, and the file has {computed} itself; call "
+                "lc_core.fold(model) first, or build the model with new_model() of its Study"
+            )
         raise ArtifactError(f"does not fit the model {type(model).__name__}: {reason}") from error
+
+
+def _computes(model: nn.Module, name: str) -> bool:
+    """Whether `model` has the weights that weight_norm and its like compute the weight `name` from."""
+    module, _, kind = name.rpartition(".")
+    parametrized, names = f"{module}.parametrizations.{kind}.".lstrip("."), model.state_dict()
+    return name not in names and any(
+        own.startswith(parametrized) or own in (f"{name}_v", f"{name}_orig") for own in names
+    )
 
 
 def _decode(data: bytes) -> Artifact:

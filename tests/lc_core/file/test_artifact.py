@@ -19,6 +19,7 @@ from lc_core.compressions.quantization import Quantized
 from lc_core.file.artifact import FORMATS, ArtifactError, encode, load, nominal_bytes, read
 from lc_core.file.content import ORDER, dumps
 from lc_core.file.format_1 import digest
+from lc_core.structure.folding import fold
 from lc_core.task import plan_tasks
 from tests.lc_core.models import compressed, conv_net, mlp, randn
 
@@ -267,6 +268,23 @@ def test_another_model_is_refused_by_name(tmp_path, build, plan):
     with pytest.raises(ArtifactError, match=re.escape(f"{path}: does not fit the model {type(model).__name__}: ")) as e:
         load(path, model)
     assert "\n" not in str(e.value)
+
+
+COMPUTED = [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm, nn.utils.spectral_norm]
+
+
+@pytest.mark.parametrize("computed", COMPUTED)
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated")
+def test_a_model_that_computes_a_weight_is_refused_with_the_way_out(tmp_path, computed):
+    path, plain = tmp_path / "model.lcz", mlp()
+    path.write_bytes(packed(plain, {"*": Codebook(size=2)}))
+    model, name = mlp(), next(name for name, layer in plain.named_modules() if isinstance(layer, nn.Linear))
+    computed(model.get_submodule(name))
+    with pytest.raises(ArtifactError, match=f"computes {name}.weight from others.*call lc_core.fold") as e:
+        load(path, model)
+    assert "\n" not in str(e.value)
+    fold(model)
+    load(path, model)
 
 
 CODED = {"form": "codebook"}
