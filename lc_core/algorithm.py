@@ -142,10 +142,14 @@ def deploy(
     data: Source,
     batch_size: int,
     forward: Forward = call,
+    statistics: int | None = None,
 ) -> None:
-    """Writes the deployed weights into `model`: the compressed ones, and the batch-norm statistics of `data`."""
+    """Writes the deployed weights into `model`: the compressed ones, and the batch-norm statistics of `data`.
+
+    `statistics` is the number of examples that these are estimated on, evenly spaced; None for all.
+    """
     load_weights(model, compressed_weights(tasks, state))
-    reestimate_batch_norm(model, data, batch_size=batch_size, forward=forward)
+    reestimate_batch_norm(model, data, batch_size=batch_size, forward=forward, most=statistics)
 
 
 def _direct_compression(

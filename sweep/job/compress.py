@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import functools
 import hashlib
 import itertools
 import shutil
@@ -126,10 +127,12 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     begun = kept.last()
     steps, measured = (begun.steps, begun.measured) if begun else ([], [])
     schedule = Schedule(**job.schedule)
-    wanted = context.measured_steps(schedule)
+    wanted, last = context.measuring(schedule), 0 if job.method == "dc" else schedule.steps
+    put = functools.partial(deploy, compact, tasks, data=data.train, batch_size=schedule.batch_size)
     for state in _states(job, model, tasks, context, begun):
-        if due := state.step in wanted:
-            deploy(compact, tasks, state, data=data.train, batch_size=schedule.batch_size, forward=study.forward)
+        if due := state.step in wanted.steps:
+            examples = wanted.result if state.step == last else wanted.curve
+            put(state, forward=study.forward, statistics=examples)
             found = evidence(compact, data.val, study=study)
             measured.append(summary(found, interval=not measured))
         facts = {"step": state.step, "mu": state.mu, "loss": state.loss, "gap": state.gap}

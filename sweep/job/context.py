@@ -19,11 +19,11 @@ from lc_core.structure.accounting import ModelMacs, count_macs, model_macs
 from lc_core.structure.surgery import cut_weights
 from lc_core.task import CompressionTask
 from lc_core.training.data import Split, first_inputs
-from lc_core.training.loop import STATISTICS, batch_norms
+from lc_core.training.loop import batch_norms
 from lc_core.training.nest import Nest, map_nest
 from sweep.job.evidence import Points
 from sweep.job.measure import evidence
-from sweep.job.measured_steps import measured_steps
+from sweep.job.measuring import Measuring, measuring
 from sweep.store.folder import SweepFolder
 from sweep.study import Data, Study
 from sweep.study.loading import StudySource, load_splits, load_study
@@ -75,13 +75,10 @@ class JobContext:
         """The inputs of the first training example. Read once: a dataset may start processes to read it."""
         return first_inputs(self.data.train, 1)
 
-    def measured_steps(self, schedule: Schedule) -> frozenset[int]:
-        """The LC steps of a job with this schedule after which its compressed model is measured."""
-        train = len(self.data.train)
-        statistics = min(train, STATISTICS) if batch_norms(self.template) else 0
-        return measured_steps(
-            schedule, train=train, val=len(self.data.val), statistics=statistics, macs=self.reference_macs
-        )
+    def measuring(self, schedule: Schedule) -> Measuring:
+        """What is measured in a job with this schedule."""
+        sizes = {"train": len(self.data.train), "val": len(self.data.val), "macs": self.reference_macs}
+        return measuring(schedule, batch_norm=bool(batch_norms(self.template)), **sizes)
 
     @functools.cached_property
     def reference_points(self) -> Points:

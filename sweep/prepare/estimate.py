@@ -1,5 +1,6 @@
 """Estimates what a run will cost, from one LC step that is timed here."""
 
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,13 +80,15 @@ def _seconds(job: Job, context: JobContext) -> float:
     started = time.monotonic()
     direct = next(states)
     compressed = time.monotonic()
-    deploy(deployed, tasks, direct, data=data.train, batch_size=schedule.batch_size, forward=study.forward)
+    measuring, size = context.measuring(schedule), schedule.batch_size
+    put = functools.partial(deploy, deployed, tasks, direct, data=data.train, batch_size=size, forward=study.forward)
+    put(statistics=measuring.curve)
     for _ in predictions(deployed, data.val, forward=study.forward):
         pass
     measured = time.monotonic()
+    example = (measured - compressed) / (len(data.val) + measuring.curve)
     if job.method == "dc":
-        return measured - started
+        return compressed - started + example * (len(data.val) + measuring.result)
     first = next(states)
     step = time.monotonic() - measured
-    measuring = (measured - compressed) * len(context.measured_steps(schedule))
-    return compressed - started + measuring + step * schedule.epochs / first.epochs
+    return compressed - started + example * measuring.examples(len(data.val)) + step * schedule.epochs / first.epochs

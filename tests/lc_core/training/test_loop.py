@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from lc_core import Codebook, DivergedError, Recipe, Schedule, plan_tasks, run_lc, train_reference
-from lc_core.training import loop
 from lc_core.training.data import ShuffledIndices, ShuffledSplit, Split
 from lc_core.training.loop import (
     EVALUATION_BATCH,
@@ -233,17 +232,15 @@ def test_batch_norm_statistics_over_batches_are_the_mean_of_theirs():
     torch.testing.assert_close(model[0].running_var, torch.stack([part.var(dim=0) for part in parts]).mean(dim=0))
 
 
-def test_batch_norm_statistics_are_of_a_bounded_number_of_inputs_evenly_spaced(monkeypatch):
+def test_batch_norm_statistics_are_of_a_bounded_number_of_inputs_evenly_spaced():
     inputs = torch.arange(103.0)[:, None] * torch.tensor([1.0, -2.0])
     model = nn.Sequential(nn.BatchNorm1d(2))
-    monkeypatch.setattr(loop, "STATISTICS", 10)
-    reestimate_batch_norm(model, Split(inputs, None), batch_size=50)
+    reestimate_batch_norm(model, Split(inputs, None), batch_size=50, most=10)
     some = inputs[[0, 10, 20, 30, 41, 51, 61, 72, 82, 92]]
     torch.testing.assert_close(model[0].running_mean, some.mean(dim=0))
     torch.testing.assert_close(model[0].running_var, some.var(dim=0))
-    for examples in (103, 5000):
-        monkeypatch.setattr(loop, "STATISTICS", examples)
-        reestimate_batch_norm(model, Split(inputs, None), batch_size=103)
+    for examples in (103, 5000, None):
+        reestimate_batch_norm(model, Split(inputs, None), batch_size=103, most=examples)
         torch.testing.assert_close(model[0].running_mean, inputs.mean(dim=0))
 
 

@@ -9,42 +9,59 @@ from typing import Any
 import pytest
 
 from lc_core import Schedule
-from sweep.job import measured_steps as module
+from sweep.job import compress
+from sweep.job import measuring as module
 from sweep.job.checkpoint import Checkpoints
 from sweep.job.compress import run_job
-from sweep.job.measured_steps import PASSES, SHARE, measured_steps
+from sweep.job.measuring import CURVE, LEAST, PASSES, SHARE, Measuring, measuring
 from sweep.prepare.prepared import PreparedSweep
 from tests.sweep.tiny import STUDY, changed, prepared, write_study
 
-VAL, EACH = 2000, 2000 + 4096
+TRAIN, VAL = 8000, 2000
 NORMED = changed("nn.Linear(8, 64), nn.Tanh()", "nn.Linear(8, 64), nn.BatchNorm1d(64), nn.Tanh()")
 
 
-def steps(epochs: float, *, macs: int = 40_000_000) -> list[int]:
+def found(epochs: float, *, macs: int = 40_000_000, batch_norm: bool = True) -> Measuring:
     """By default of a network like ResNet20."""
     schedule = Schedule(epochs=epochs, lr=0.01, batch_size=128)
-    return sorted(measured_steps(schedule, train=8000, val=VAL, statistics=EACH - VAL, macs=macs))
+    return measuring(schedule, train=TRAIN, val=VAL, batch_norm=batch_norm, macs=macs)
 
 
-@pytest.mark.parametrize("epochs", [1, 4, 8, 10, 20, 40, 80, 200])
-def test_measuring_costs_a_tenth_of_the_training_but_for_the_ends(epochs: int) -> None:
-    found, allowed = steps(epochs), SHARE * PASSES * epochs * 8000
-    last = 20 if epochs <= 10 else 40
-    assert (found[0], found[-1]) == (0, last)
-    spent = len(found) * EACH
-    assert len(found) == 2 or spent <= allowed
-    assert len(found) == last + 1 or spent + EACH > allowed
-    apart = [later - earlier for earlier, later in itertools.pairwise(found)]
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("epochs", [1, 3, 4, 5, 6, 10, 20, 40, 80, 200])
+def test_measuring_costs_a_tenth_of_the_job_but_for_what_every_job_needs(epochs: int, batch_norm: bool) -> None:
+    given, allowed = found(epochs, batch_norm=batch_norm), SHARE * PASSES * epochs * TRAIN
+    steps, last = sorted(given.steps), 20 if epochs <= 10 else 40
+    assert (steps[0], steps[-1]) == (0, last)
+    spent = given.examples(VAL)
+    if batch_norm:
+        needed, curve = 2 * VAL + CURVE + LEAST, CURVE
+        assert (given.curve, given.result) == (CURVE, min(max(int(allowed) - 2 * VAL - CURVE, LEAST), TRAIN))
+    else:
+        needed, curve = 2 * VAL, 0
+        assert (given.curve, given.result) == (0, 0)
+    assert spent <= max(allowed, needed)
+    assert len(steps) == last + 1 or given.result < TRAIN * batch_norm or spent + VAL + curve > allowed
+    apart = [later - earlier for earlier, later in itertools.pairwise(steps)]
     assert max(apart) - min(apart) <= 1
 
 
-def test_the_numbers_of_curve_points_at_some_budgets() -> None:
-    assert [len(steps(epochs)) for epochs in (5, 10, 20, 40, 200)] == [2, 3, 6, 13, 41]
+def test_what_is_measured_at_some_budgets() -> None:
+    given = {epochs: found(epochs) for epochs in (1, 4, 5, 6, 10, 40, 200)}
+    assert [each.result for each in given.values()] == [4096, 4753, 7198, 8000, 8000, 8000, 8000]
+    assert [len(each.steps) for each in given.values()] == [2, 2, 2, 2, 5, 30, 41]
 
 
-def test_where_it_is_cheap_every_step_is_measured() -> None:
-    assert steps(1, macs=160_000) == list(range(21))
-    assert steps(1, macs=170_000) == [0, 20]  # 6,096 examples of 170,000 are more than a billion
+def test_where_it_is_cheap_every_step_is_measured_with_all_examples() -> None:
+    assert found(1, macs=100_000) == Measuring(frozenset(range(21)), TRAIN, TRAIN)
+    assert found(1, macs=500_000, batch_norm=False) == Measuring(frozenset(range(21)), 0, 0)
+    assert found(1, macs=100_001).steps == {0, 20}  # 10,000 examples of 100,001 are more than a billion
+
+
+def test_a_small_split_is_taken_whole() -> None:
+    schedule = Schedule(epochs=1, lr=0.01, batch_size=128)
+    given = measuring(schedule, train=900, val=100, batch_norm=True, macs=10**9)
+    assert (given.curve, given.result) == (900, 900)
 
 
 # In a job
@@ -58,7 +75,7 @@ def begin(folder: Path, text: str) -> PreparedSweep:
 def make_costly(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the tiny network were a large one: some steps between the ends are measured."""
     monkeypatch.setattr(module, "CHEAP", 0)
-    monkeypatch.setattr(module, "SHARE", 1.2)
+    monkeypatch.setattr(module, "SHARE", 3.0 / PASSES)
 
 
 def run(sweep: PreparedSweep) -> tuple[Any, list[Any], list[Any]]:
@@ -109,3 +126,26 @@ def test_a_job_that_goes_on_measures_the_same_steps(tmp_path: Path, monkeypatch:
     record, rows, reports = run(sweep)
     assert (record, rows) == whole
     assert reports[0]["step"] == 10  # it went on from the checkpoint
+
+
+@pytest.mark.parametrize("method", ["lc", "dc"])
+def test_only_the_model_that_is_packed_gets_the_statistics_of_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    make_costly(monkeypatch)
+    monkeypatch.setattr(module, "CURVE", 20)
+    sweep, put = begin(tmp_path, NORMED), []
+    deploy = compress.deploy
+
+    def spied(model: Any, tasks: Any, state: Any, *, statistics: int, **named: Any) -> None:
+        put.append((state.step, statistics))
+        deploy(model, tasks, state, statistics=statistics, **named)
+
+    monkeypatch.setattr(compress, "deploy", spied)
+    job = dataclasses.replace(sweep.entries[0].jobs[0], method=method)
+    assert run_job(job, sweep.context, report=lambda _: None).status == "done"
+    whole = len(sweep.context.data.train)
+    *way, (last, result) = put
+    assert (last, result) == (0 if method == "dc" else 20, whole)
+    assert [examples for _, examples in way] == [20] * len(way)
+    assert bool(way) == (method == "lc")
