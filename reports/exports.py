@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sweep.store.files import write_whole
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
+from sweep.store.metric import Metric
 from sweep.store.table import table
 
 if TYPE_CHECKING:
@@ -18,16 +19,25 @@ if TYPE_CHECKING:
 def export_records(folder: Path, *, format: str) -> dict[str, Any]:
     """Writes `report/records.<format>` into a sweep's folder, "csv", "parquet" or "json"; returns a summary for JSON.
 
-    Each job that is done or failed has one row. docs/records.md says what each column holds. ValueError where the
-    folder is no sweep or cannot be written.
+    Each job that is done or failed has one row. The header of a CSV has the metric's unit. docs/records.md says what
+    each column holds. ValueError where the folder is no sweep or cannot be written.
     """
     if format not in ENCODERS:
         raise ValueError(f"expected a format among {', '.join(ENCODERS)}, got {format!r}; choose one of them")
-    read_manifest(folder)
+    metric = read_manifest(folder).metric
     records = table(folder)
     path = SweepFolder(folder).report / f"records.{format}"
-    write_whole(path, ENCODERS[format](records))
+    headed = records.rename(columns=_units(records, metric)) if format == "csv" else records
+    write_whole(path, ENCODERS[format](headed))
     return {"path": str(path), "rows": len(records), "columns": list(records.columns)}
+
+
+def _units(records: "pd.DataFrame", metric: Metric) -> dict[str, str]:
+    """Column of what the metric measured -> the same with its unit. A fraction has none."""
+    if metric.fraction or not metric.unit:
+        return {}
+    measured = [f"{part}_{name}" for part in ("val", "direct") for name in (metric.name, "error", "low", "high")]
+    return {name: f"{name} ({metric.unit})" for name in measured if name in records}
 
 
 def _csv(records: "pd.DataFrame") -> bytes:

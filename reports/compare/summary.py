@@ -9,11 +9,17 @@ from sweep.pick.choice import Candidate
 def summary(comparison: Comparison) -> dict[str, Any]:
     """The comparison as plain values for JSON: bytes and fractions, not rounded, and the models on each front."""
     size, error = comparison.corner
-    sides = comparison.sides
+    sides, units = comparison.sides, comparison.units
+    metric = units.metric
     measured = zip(sides, comparison.hypervolumes, comparison.joint, strict=True)
     return {
+        "metric": {"name": metric.name, "unit": metric.unit, "higher_is_better": metric.higher_is_better},
         "n": sides[0].reference.val.n,
-        "hypervolume": {"bytes": size, "error": error, "unit": "decades of bytes x points of error"},
+        "hypervolume": {
+            "bytes": size,
+            "error": error,
+            "unit": f"decades of bytes x {units.step} of {units.noun}",
+        },
         "sides": [
             {
                 "name": side.name,

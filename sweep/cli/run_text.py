@@ -62,7 +62,7 @@ def count_seeds(found: Candidate) -> str:
 
 
 def outline(outline: "Outline", *, limit: int | None, aimed: bool) -> str:
-    """The jobs that a run would have, with their bytes before coding; what those without a result will cost."""
+    """The jobs that a run would have, with their bytes before coding; what the missing ones cost; the notes."""
     rows = [("job", "family", "configuration", "seed", "bytes uncoded", "MACs", "")]
     done = set(outline.done)
     for entry in outline.entries:
@@ -74,7 +74,7 @@ def outline(outline: "Outline", *, limit: int | None, aimed: bool) -> str:
     missing = sum(row[-1] == "" for row in rows[1:])
     bound = f", of which this run starts at most {limit:,}" if limit is not None else ""
     lines = [table(rows, right={3, 4, 5}), f"{count_jobs(len(rows) - 1)}, {missing:,} without a result{bound}"]
-    return "\n".join(lines + (_cost(outline.cost, aimed=aimed) if outline.cost else []))
+    return "\n".join([*lines, *(_cost(outline.cost, aimed=aimed) if outline.cost else []), *outline.notes])
 
 
 def _cost(cost: "Estimate", *, aimed: bool) -> list[str]:

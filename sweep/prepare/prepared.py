@@ -13,7 +13,7 @@ from sweep.prepare.notes import family_coverage, notes
 from sweep.prepare.opening import Say, check_study, open_folder
 from sweep.prepare.options import Options
 from sweep.search.protocol import Entry
-from sweep.store.coverage import FamilyCoverage
+from sweep.store.coverage import FamilyCoverage, shares
 from sweep.store.files import write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.job import content_hash
@@ -63,10 +63,8 @@ def prepare(options: Options, *, say: Say) -> PreparedSweep:
     entries = entries_of(options, JobContext.untrained(study, data, folder=folder), study_hash=content_hash(parts))
     manifest = open_folder(folder, study, data, options, parts, say=say)
     check_plans(entries, folder)
-    searched = {entry.family for entry in entries}
-    left = [family.name for family in study.families if family.name not in searched]
-    if left and options.aimed:
-        say(f"not searched, since their sizes are not known before training: {', '.join(left)}")
+    for line in _not_searched(options, study, entries):
+        say(line)
     repeats, confirm = max(options.repeats, manifest.repeats), max(options.seeds[1], manifest.confirm)
     coverage = family_coverage(checked)
     known, manifest = manifest, replace(manifest, repeats=repeats, confirm=confirm)
@@ -86,11 +84,13 @@ class Outline:
         entries: the configurations that the options ask for.
         done: ids of the jobs that have a done record.
         cost: of the other jobs; None where there are none.
+        notes: what a run would say of the study, a line each.
     """
 
     entries: tuple[Entry, ...]
     done: list[str]
     cost: Estimate | None
+    notes: list[str]
 
 
 def outline(options: Options) -> Outline:
@@ -99,7 +99,8 @@ def outline(options: Options) -> Outline:
     Raises:
         StudyError, StoreError, ValueError: as `prepare`.
     """
-    checked, folder = _load(options, say=lambda _: None)
+    said: list[str] = []
+    checked, folder = _load(options, say=said.append)
     study, data = checked.study, checked.data
     parts = _parts(study, data, folder)
     done: list[str] = []
@@ -108,7 +109,8 @@ def outline(options: Options) -> Outline:
         done = [record.id for record in finished(read_records(folder.root))]
     context = JobContext.untrained(study, data, folder=folder)
     entries = entries_of(options, context, study_hash=content_hash(parts))
-    return Outline(entries, done, estimate(entries, context, done=done, workers=options.workers))
+    said += [*notes(checked), *_not_searched(options, study, entries), *shares(family_coverage(checked))]
+    return Outline(entries, done, estimate(entries, context, done=done, workers=options.workers), said)
 
 
 def _load(options: Options, *, say: Say) -> tuple[Checked, SweepFolder]:
@@ -118,6 +120,15 @@ def _load(options: Options, *, say: Say) -> tuple[Checked, SweepFolder]:
     if options.target is not None:
         options.target.check(study.metric)
     return check(study, load_splits(study, say=say)), SweepFolder(options.out or Path("runs", study.name))
+
+
+def _not_searched(options: Options, study: Study, entries: Sequence[Entry]) -> list[str]:
+    """A line that names the families that a search leaves out, if any."""
+    searched = {entry.family for entry in entries}
+    left = [family.name for family in study.families if family.name not in searched]
+    if not left or not options.aimed:
+        return []
+    return [f"not searched, since their sizes are not known before training: {', '.join(left)}"]
 
 
 def _all_done(entries: Sequence[Entry], folder: SweepFolder) -> bool:

@@ -16,6 +16,8 @@ from sweep.store.record import FRACTION, NOT_DONE, Record, Score
 
 DTYPES = {str: "string", int: "Int64", float: "Float64", dict: "object"}
 KINDS = {"string": "text", "Int64": "integer", "Float64": "number", "object": "text, JSON object"}
+MEASURED = f"{FRACTION}, or the metric's"
+"""The unit of what a metric measured: a fraction where its unit is "%"."""
 PAGE = Path(__file__).parents[2] / "docs" / "records.md"
 
 
@@ -56,7 +58,7 @@ def _measured(prefix: str, part: str, of: str) -> Iterator[Column]:
             score = getattr(record, part)
             return None if score is None else value(score)
 
-        return Column(f"{prefix}_{name}", "Float64", FRACTION, meaning, NOT_DONE, of_record)
+        return Column(f"{prefix}_{name}", "Float64", MEASURED, meaning, NOT_DONE, of_record)
 
     yield column("accuracy", of, lambda score: score.value)
     yield column(

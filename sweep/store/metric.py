@@ -50,12 +50,12 @@ class Metric:
         return self.error(error)
 
     def told(self, value: float, *, gap: str = " ") -> str:
-        """A value in words: "96.68 %", "12.3 mm2", "0.871". `gap` stands before the percent sign."""
-        return f"{value:.2%}".replace("%", f"{gap}%") if self.fraction else f"{value:.4g} {self.unit}".strip()
+        """A value in words: "96.68 %", "12.3 mm2", "12,346 mm2". `gap` stands before the percent sign."""
+        return f"{value:.2%}".replace("%", f"{gap}%") if self.fraction else self._in_words(value, figures=4)
 
     def told_exactly(self, value: float) -> str:
         """A value with six digits, a fraction as such: "0.966812", "12.3456 mm2"."""
-        return f"{value:.6f}" if self.fraction else f"{value:.6g} {self.unit}".strip()
+        return f"{value:.6f}" if self.fraction else self._in_words(value, figures=6)
 
     def exact(self, value: float) -> str:
         """A value as a packed file states it: the same number when it is read back, and the same length for all."""
@@ -67,7 +67,12 @@ class Metric:
 
     def told_change(self, difference: float) -> str:
         """A difference of two values in words: "0.42 points" (of percent, which could mean a part), "1.3 mm2"."""
-        return f"{100 * difference:.2f} points" if self.fraction else f"{difference:.4g} {self.unit}".strip()
+        return f"{100 * difference:.2f} points" if self.fraction else self._in_words(difference, figures=4)
+
+    def _in_words(self, value: float, *, figures: int) -> str:
+        """A number with its unit; from 10,000 on whole, with thousands apart, and only beyond 1e9 with an exponent."""
+        whole = 10.0**figures - 0.5 <= abs(value) < 1e9
+        return f"{value:,.0f} {self.unit}".strip() if whole else f"{value:.{figures}g} {self.unit}".strip()
 
     @property
     def name_of_error(self) -> str:

@@ -58,6 +58,17 @@ def _value(name: str, text: str) -> Any:
     return int(text) if dtype == "Int64" else float(text)
 
 
+def test_the_header_of_a_csv_names_the_metrics_unit(tmp_path: Path) -> None:
+    records = [synthetic.record(POINT, seed=0, seeds=1, n_val=synthetic.N_VAL)]
+    folder = synthetic.write_sweep(tmp_path / "sweep", records, target=None, metric=synthetic.MSE)
+    measured = [f"{part}_{name}" for part in ("val", "direct") for name in ("mse", "error", "low", "high")]
+    columns = {form: list(read(export_records(folder, format=form)["path"])[0]) for form in ENCODERS}
+    assert set(measured) < set(columns["parquet"])
+    assert columns["parquet"] == columns["json"]
+    headed = [f"{name} (mm2)" if name in measured else name for name in columns["parquet"]]
+    assert columns["csv"] == headed
+
+
 def test_every_column_is_documented_with_its_type_and_nothing_else_is(make_sweep: MakeSweep) -> None:
     opened = documented()
     patterns = {f"{prefix}.<name>" for prefix in OPEN_COLUMNS}

@@ -212,6 +212,9 @@ def test_a_regression_is_compared_in_its_unit(tmp_path: Path) -> None:
         errors = [candidate.mean_error for side in comparison.sides for candidate in side.found]
         assert all(found is not None and found.mean_error <= level.error for found in level.reached)
         assert min(errors) <= level.error
+    facts = summary(comparison)
+    assert facts["metric"] == {"name": "mse", "unit": "mm2", "higher_is_better": False}
+    assert facts["hypervolume"]["unit"] == "decades of bytes x mm2 of MSE"
     told = page(comparison)
     assert "MSE at most" in told
     assert "10.28 mm2 (target)" in told

@@ -475,6 +475,9 @@ def test_a_family_of_open_size_runs_in_a_grid_and_is_left_out_of_the_smallest(
     rows = [line for line in lcsweep("run", "tiny.py", "--dry-run").out.splitlines() if " penalty " in line]
     assert len(rows) == 2
     assert all(row.count("at most") == 2 for row in rows)
+    searched = lcsweep("run", "tiny.py", "--search", "smallest", "--dry-run").out.splitlines()
+    assert searched[-2] == "not searched, since their sizes are not known before training: penalty"
+    assert searched[-1].startswith("low rank governs 66.4% of the parameters")
     said = lcsweep("run", "tiny.py")
     assert (said.code, "2 jobs started, 7 already done" in said.out) == (0, True)
     said = lcsweep("run", "tiny.py", "--search", "smallest", "--trials", "1", "--confirm", "0")

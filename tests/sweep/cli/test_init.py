@@ -9,7 +9,8 @@ import torch
 
 from studies import mnist
 from sweep.cli import console
-from sweep.cli.init import DatasetName
+from sweep.cli.init_text import KINDS, DatasetName, Kind, MetricName, written
+from sweep.criteria import Target
 from sweep.study import Checkpoint
 from sweep.study.loading import load_study
 from tests.studies.test_cifar10 import write_batch
@@ -59,6 +60,26 @@ def test_the_study_runs_as_it_stands(dataset: DatasetName, trained: bool, monkey
     assert sum("#" in line for line in lines) >= 5
 
 
+@pytest.mark.parametrize("metric", [MetricName.f1, MetricName.mse, MetricName.mean_iou])
+def test_a_study_of_another_metric_passes_its_checks(metric: MetricName) -> None:
+    """One of each kind; the other metrics differ in a word."""
+    assert lcsweep("init", "mine.py", "--metric", metric.value).code == 0
+    assert max(map(len, Path("mine.py").read_text().splitlines())) <= 120
+    said = lcsweep("check", "mine.py")
+    assert said.code == 0, said.err
+    study = load_study("mine.py", user_folder=str(Path.cwd()))
+    assert (study.metric.name, study.metric.higher_is_better) == (metric.value, metric is not MetricName.mse)
+    assert study.target == Target(max_drop=0.05, relative=True) if metric is MetricName.mse else Target(max_drop=0.01)
+
+
+@pytest.mark.parametrize("metric", MetricName)
+def test_the_text_names_the_metric_and_imports_it(metric: MetricName) -> None:
+    dataset = DatasetName.digits if KINDS[metric] is Kind.classes else DatasetName.none
+    text = written(Path("mine.py"), checkpoint=None, dataset=dataset, metric=metric)
+    imported = f"from sweep.study.metrics import {metric.value}\n" in text
+    assert imported == ("\n    metrics={" in text) == (metric is not MetricName.accuracy)
+
+
 def test_without_a_terminal_nothing_is_asked_and_there_are_defaults() -> None:
     assert lcsweep("init", "mine.py").code == 0
     assert "from studies.digits_mlp import load_data" in Path("mine.py").read_text()
@@ -76,12 +97,13 @@ class Terminal(io.StringIO):
 
 def test_on_a_terminal_it_asks_for_what_the_options_do_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({}, "best.pt")
-    monkeypatch.setattr(sys, "stdin", Terminal("best.pt\nelsewhere\nnone\n"))
+    monkeypatch.setattr(sys, "stdin", Terminal("best.pt\nelsewhere\nnone\nr2\n"))
     said = lcsweep("init", "mine.py")
     assert said.code == 0, said.err
     assert "'elsewhere' is not one of 'digits', 'mnist', 'cifar10', 'none'" in said.out + said.err
     assert "Checkpoint('best.pt')" in Path("mine.py").read_text()
     assert "made-up numbers" in Path("mine.py").read_text()
+    assert 'metrics={"r2": r2()}' in Path("mine.py").read_text()
     monkeypatch.setattr(sys, "stdin", Terminal(""))  # an answer would be the end of the file
     assert lcsweep("init", "other.py", "--dataset", "digits").code == 0
 
@@ -94,6 +116,8 @@ def test_on_a_terminal_it_asks_for_what_the_options_do_not_say(monkeypatch: pyte
         (["my-study.py"], "my-study.py: expected a name of letters"),
         (["mine.py", "--checkpoint", "gone.pt"], "gone.pt: no such file; expected one with trained weights"),
         (["mine.py", "--dataset", "imagenet"], "'imagenet'"),
+        (["mine.py", "--metric", "loss"], "'loss'"),
+        (["mine.py", "--dataset", "mnist", "--metric", "r2"], "--metric r2: measures numbers, and mnist has classes"),
     ],
 )
 def test_what_makes_no_sense_is_a_line_and_nothing_is_written(arguments: list[str], words: str) -> None:

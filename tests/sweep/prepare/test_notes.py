@@ -54,6 +54,7 @@ def test_a_model_with_computed_weights_is_folded_and_goes_all_the_way(study: Pat
     checked = lcsweep("check", "tiny.py")
     assert checked.code == 0
     assert FOLDED in checked.out.splitlines()
+    assert FOLDED in lcsweep("run", "tiny.py", "--dry-run").out.splitlines()
     ran = lcsweep("run", "tiny.py", "--search", "smallest", "--confirm", "0", "--workers", "1")
     assert ran.code == 0
     assert ran.out.splitlines()[0] == FOLDED

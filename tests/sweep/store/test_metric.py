@@ -27,6 +27,10 @@ def test_words() -> None:
     assert ACCURACY.told(0.96684, gap="") == "96.68%"
     assert [metric.told_change(0.0042) for metric in METRICS] == ["0.42 points", "0.0042 mm2", "0.0042", "0.42 points"]
     assert [metric.told_error(0.03) for metric in METRICS] == ["3.00 %", "0.03 mm2", "0.97", "3.00 %"]
+    large = {9999.4: "9999", 9999.6: "10,000", 12345.6: "12,346", -1234567.0: "-1,234,567", 1.5e9: "1.5e+09", 0: "0"}
+    assert [R2.told(value) for value in large] == list(large.values())
+    assert (MSE.told_change(12345.6), MSE.told_exactly(1234567.8)) == ("12,346 mm2", "1,234,568 mm2")
+    assert MSE.told_exactly(12345.67) == "12345.7 mm2"
     names = ["error (%)", "MSE (mm2)", "R2", "1 \u2212 mean IoU (%)"]
     assert [metric.name_of_error for metric in METRICS] == [f"validation {name}" for name in names]
 
