@@ -165,7 +165,7 @@ def _note(thetas: Sequence[Compressed], first: File, second: File, score: float)
         for kind, size in (("supports", sizes.supports), ("codes", sizes.codes))
         if kind in coded
     ]
-    found.append(f"floats {sizes.highest + sizes.plain}, header {sizes.header}")
+    found.append(f"the rest {sizes.highest + sizes.plain}, header {sizes.header}")
     for format, file in ((1, first), (2, second)):
         found.append(f"format {format} written in {file.write:.3f} s, read in {file.read:.3f}")
     return "; ".join([*found, f"score {score!r}"])

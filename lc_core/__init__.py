@@ -31,7 +31,7 @@ from lc_core.schedule import Schedule
 from lc_core.structure.coverage import Coverage, CoveredParameter, coverage
 from lc_core.structure.folding import fold
 from lc_core.structure.restructure import load_structured
-from lc_core.task import CompressionTask, Governed, Joint, Plan, plan_tasks
+from lc_core.task import SMALL, CompressionTask, Governed, Joint, Plan, plan_tasks
 from lc_core.training.augmentation import Examples, PixelShifts
 from lc_core.training.data import Split
 from lc_core.training.distillation import Distillation
@@ -40,6 +40,7 @@ from lc_core.training.sensitivity import fisher
 
 __all__ = [
     "CP",
+    "SMALL",
     "Allotted",
     "Artifact",
     "ArtifactError",

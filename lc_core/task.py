@@ -3,7 +3,7 @@
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +17,7 @@ from lc_core.compressions.chain import Chain
 from lc_core.compressions.quantization import Codebook
 from lc_core.compressions.structured import AXES, GroupPruning, Part
 from lc_core.graph import LAYERS, following_norms
-from lc_core.parameters import ModelWeight, frozen, named_weight, parameter_name, weights_of
+from lc_core.parameters import DTYPES, ModelWeight, frozen, named_weight, parameter_name, weights_of
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ Plan = Mapping[str, Compression | Joint]
 """Layer pattern (a glob: `fc1`, `features.*`, `*`, or a parameter's full name) -> the compression of the weights of the
 layers that match. `*` takes all weights that `lc_core.parameters.weights_of` lists: no norms and no biases."""
 
+
+SMALL = "<small>"
+"""The pattern of a plan that takes all small parameters that train and that no other pattern takes: biases, norms,
+tables. `Joint` compresses them as one vector."""
 
 Norms = Callable[[], Mapping[str, str]]
 """Gives layer -> the batch norm that follows it. Called only where groups include that norm."""
@@ -143,6 +147,8 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
     tasks: list[CompressionTask] = []
     norms = functools.cache(lambda: following_norms(model))
     for pattern, compression in plan.items():
+        if pattern == SMALL:
+            continue
         matched = [weight for weight in left.values() if weight.matches(pattern)]
         if not matched and (named := named_weight(model, pattern)) and not _taken(named.name, tasks):
             matched = [weights.get(named.name, named)]
@@ -160,6 +166,10 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
             tasks.append(_task(model, taken, compression, pattern, norms))
         else:
             tasks += [_task(model, [weight], compression, pattern, norms) for weight in taken]
+    if SMALL in plan:
+        tasks += _small_tasks(
+            model, plan[SMALL], others={*weights, *(n for task in tasks for n in task.governed.names)}
+        )
     times = Counter(name for task in tasks for name in task.governed.names)
     if twice := [name for name, count in times.items() if count > 1]:
         raise ValueError(f"plan: expected one compression for each parameter, got two for {', '.join(twice)}")
@@ -169,6 +179,30 @@ def plan_tasks(model: nn.Module, plan: Plan) -> tuple[CompressionTask, ...]:
             raise _takes_frozen(task.pattern, still)
         task.outline()
     return tuple(tasks)
+
+
+def _small_tasks(
+    model: nn.Module, compression: Compression | Joint, *, others: Collection[str]
+) -> list[CompressionTask]:
+    """The tasks of the pattern SMALL: of the parameters that train, but for `others`. ValueError where none is left."""
+    parameters = dict(model.named_parameters())
+    names = [
+        name
+        for name, each in parameters.items()
+        if name not in others and each.requires_grad and each.numel() and each.dtype in DTYPES
+    ]
+    if not names:
+        raise ValueError(f"plan: the pattern {SMALL!r} matches no remaining parameter: no bias, norm or table is left")
+    if isinstance(compression, Joint):
+        groups, compression = [names], compression.compression
+    else:
+        groups = [[name] for name in names]
+    tasks = []
+    for group in groups:
+        dtype = functools.reduce(torch.promote_types, [parameters[name].dtype for name in group])
+        stored = None if dtype == torch.float32 else dtype
+        tasks.append(CompressionTask(_governed(parameters, group), compression, SMALL, stored))
+    return tasks
 
 
 def by_layer(

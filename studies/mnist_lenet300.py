@@ -12,7 +12,21 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from lc_core import Chain, Codebook, Examples, Joint, L0Pruning, LowRank, PixelShifts, Plan, Recipe, Schedule, Sum
+from lc_core import (
+    SMALL,
+    Chain,
+    Codebook,
+    Examples,
+    Joint,
+    L0Pruning,
+    LowRank,
+    PixelShifts,
+    Plan,
+    Recipe,
+    Schedule,
+    Sum,
+    UniformQuantization,
+)
 from studies.mnist import load_splits
 from sweep.study import Configuration, Data, Family, Study, Target
 
@@ -58,6 +72,11 @@ def prune_quantize(configuration: Configuration) -> Plan:
     return {"*": Joint(Chain(pruning, codebook))}
 
 
+def prune_quantize_all(configuration: Configuration) -> Plan:
+    """The same, and the biases in five bits."""
+    return {**prune_quantize(configuration), SMALL: Joint(UniformQuantization(bits=5))}
+
+
 def corrected(configuration: Configuration) -> Plan:
     """One codebook for the whole network, and corrections to the weights that it fits worst."""
     codebook, corrections = Codebook(size=int(configuration["size"])), L0Pruning(keep=float(configuration["keep"]))
@@ -88,6 +107,12 @@ study = Study(
             {"keep": KEEP, "size": SIZE},
             prune_quantize,
             grid={"keep": (0.1, 0.05, 0.03, 0.02, 0.01), "size": (16, 8, 4, 2)},
+        ),
+        Family(
+            "prune, quantize, biases in 5 bits",
+            {"keep": KEEP, "size": SIZE},
+            prune_quantize_all,
+            grid={"keep": (0.03, 0.02, 0.015, 0.01), "size": (8, 4)},
         ),
         Family(
             "codebook, corrected",

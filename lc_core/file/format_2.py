@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lc_core.coding.coder import Reader, Writer
 from lc_core.coding.layout import LANES, Symbols
-from lc_core.compression import FormError, outline_tensor
+from lc_core.compression import FormError, numel, outline_tensor
 from lc_core.file.coded import Coded, Layers, Walk
 from lc_core.file.content import ORDER, Content, dumps
 from lc_core.file.frames import compressed, decompressed, least_size
@@ -200,7 +200,10 @@ class _Parts:
 def _walk(exchange: _Writing | _Reading, tasks: Sequence[Mapping[str, Any]]) -> None:
     walk = Walk(exchange)
     for number, task in enumerate(tasks):
-        walk.over(task["theta"], f"{number}:", Layers([tuple(shape) for shape in task["shapes"]]))
+        shapes = [tuple(shape) for shape in task["shapes"]]
+        if all(len(shape) <= 1 for shape in shapes):  # biases, norms: too short to be coded each by itself
+            shapes = [(sum(map(numel, shapes)),)]
+        walk.over(task["theta"], f"{number}:", Layers(shapes))
 
 
 def _split(symbols: Symbols, coded: Coded) -> list[Symbols]:

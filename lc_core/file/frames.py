@@ -21,6 +21,9 @@ def compressed(data: bytes, *, words: bool = False, level: int = LEVEL) -> bytes
 
 def decompressed(data: bytes, *, size: int, words: bool = False) -> bytes:
     """The inverse of `compressed`, in `size` bytes. FormError or ZstdError where `data` are not so many under zstd."""
+    declared = zstandard.get_frame_parameters(data, format=_FORMAT).content_size
+    if declared not in (size, zstandard.CONTENTSIZE_UNKNOWN):  # zstd would take memory for it
+        raise FormError(f"expected {size} bytes under zstd, got a frame that declares {declared}")
     decompressor = zstandard.ZstdDecompressor(format=_FORMAT, dict_data=_words(known=words))
     found: bytes = decompressor.decompress(data, max_output_size=max(size, 1), allow_extra_data=False)
     if len(found) != size:

@@ -7,7 +7,7 @@ configuration. This takes O(n) for all configurations together; comparing each w
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -25,7 +25,8 @@ class Space:
     Attributes:
         families: (n,) the number of each one's family.
         levels: (n, knobs) the number of each knob's level, 0 for the loosest. A knob that the family lacks has 0.
-        sizes: (n,) nominal bytes.
+        sizes: (n,) nominal bytes, raised to more than those of all tighter configurations. `make_space` does that: an
+            index may take a few bytes more as the weights on it become fewer.
     """
 
     families: Indices
@@ -69,6 +70,20 @@ class Space:
         order = np.argsort(self.sizes, kind="stable")
         return order, np.searchsorted(self.sizes[order], self.sizes)
 
+    def _raised(self) -> Indices:
+        """(n,) the sizes, each at least a byte more than those of all that are tighter."""
+        sizes = np.empty(len(self), np.int64)
+        for members, shape, places in self._boxes:
+            box = np.zeros(shape, np.int64)
+            box[places] = self.sizes[members]
+            steps = np.indices(shape).sum(axis=0)
+            flipped = (slice(None, None, -1),) * len(shape)
+            box = box[flipped] - steps
+            for axis in range(len(shape)):
+                box = np.maximum.accumulate(box, axis=axis)
+            sizes[members] = (box + steps)[flipped][places]
+        return sizes
+
     def _sums(self, values: Values, *, step: int) -> Values:
         """Running sums along every knob. They start at the loosest level for `step` 1, at the tightest for -1."""
         sums = np.empty(len(self))
@@ -88,7 +103,8 @@ def make_space(families: Sequence[int], levels: Sequence[Sequence[int]], sizes: 
     padded = np.zeros((len(levels), width), dtype=np.int64)
     for number, row in enumerate(levels):
         padded[number, : len(row)] = row
-    return Space(np.asarray(families, dtype=np.int64), padded, np.asarray(sizes, dtype=np.int64))
+    space = Space(np.asarray(families, dtype=np.int64), padded, np.asarray(sizes, dtype=np.int64))
+    return replace(space, sizes=space._raised())
 
 
 def spread(families: Sequence[int], levels: Sequence[Sequence[int]]) -> list[int]:

@@ -5,7 +5,19 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from lc_core import Chain, Codebook, CompressionTask, Governed, GroupPruning, Joint, L0Pruning, LowRank, plan_tasks
+from lc_core import (
+    SMALL,
+    Cast,
+    Chain,
+    Codebook,
+    CompressionTask,
+    Governed,
+    GroupPruning,
+    Joint,
+    L0Pruning,
+    LowRank,
+    plan_tasks,
+)
 from lc_core.parameters import frozen
 from tests.lc_core.models import conv_net, mlp, randn
 
@@ -265,3 +277,30 @@ def test_a_weight_that_other_parameters_give_is_refused_by_name(normed):
         plan_tasks(nn.Sequential(nn.Linear(2, 3), normed(nn.Linear(3, 4))), {"*": Codebook(size=2)})
     with pytest.raises(ValueError, match=r"^weight_hh_l0: expected a parameter"):
         plan_tasks(normed(nn.LSTM(2, 3), "weight_hh_l0"), {"*": Codebook(size=2)})
+
+
+NORMS = {"stem.1.weight", "stem.1.bias", "body.0.bias", "body.1.weight", "body.1.bias"}
+
+
+def test_small_parameters_are_what_no_pattern_takes_and_no_weight():
+    half = Cast("float16")
+    *weights, small = names(conv_net(), {"*": Codebook(size=2), SMALL: Joint(half)})
+    assert set(small) == NORMS | {"head.bias"}
+    assert len(weights) == 3
+    each = plan_tasks(conv_net(), {SMALL: half, "head.bias": Codebook(size=2), "*": Codebook(size=2)})
+    assert {task.governed.names for task in each if task.pattern == SMALL} == {(name,) for name in NORMS}
+    assert {task.compression for task in each if task.pattern == SMALL} == {half}
+
+
+def test_small_parameters_that_groups_hold_or_that_are_frozen_are_left_out():
+    model = conv_net()
+    model.head.bias.requires_grad_(False)
+    pruned = {"*.0": GroupPruning(keep=0.5)}
+    with pytest.raises(ValueError, match="no bias, norm or table is left"):
+        plan_tasks(model, pruned | {SMALL: Joint(Cast("float16"))})
+    assert names(conv_net(), pruned | {SMALL: Joint(Cast("float16"))})[-1] == ("head.bias",)
+
+
+def test_a_model_without_small_parameters_is_refused():
+    with pytest.raises(ValueError, match=r"'<small>' matches no remaining parameter"):
+        plan_tasks(nn.Linear(3, 3, bias=False), {"*": Codebook(size=2), SMALL: Cast("float16")})

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank, NMPruning, Sum, Ternary, UniformQuantization
+from lc_core import SMALL, Chain, Codebook, Joint, L0Pruning, LowRank, NMPruning, Sum, Ternary, UniformQuantization
 from lc_core.coding import loop
 from lc_core.file import format_2
 from lc_core.file.artifact import ArtifactError, encode, nominal_bytes, read
@@ -111,6 +111,17 @@ def test_the_loops_in_c_and_in_python_write_the_same_file(monkeypatch):
     monkeypatch.setattr(loop, "LIBRARY", None)
     small.cache_clear()
     assert small() == whole
+
+
+def test_small_parameters_in_five_bits_take_fewer_bytes(tmp_path):
+    plan = {"*": Joint(L0Pruning(keep=0.05)), SMALL: Joint(UniformQuantization(bits=5))}
+    tasks, thetas = compressed(net(), plan)
+    data, dense = (encode(tasks[:n], thetas[:n], net().state_dict(), info={}) for n in (2, 1))
+    assert len(data) < len(dense) - 200  # of 93 biases
+    path = tmp_path / "small.lcz"
+    path.write_bytes(data)
+    for name, values in tasks[1].governed.scatter(thetas[1].decompress()).items():
+        assert torch.equal(read(path).weights()[name], values)
 
 
 def refused(tmp_path, data, because=None):
@@ -271,6 +282,13 @@ def test_an_array_that_no_form_names_is_refused(tmp_path):
 
 def test_a_later_format_is_refused_by_its_number(tmp_path):
     refused(tmp_path, b"LCZ\x03" + small()[4:], because="format 3; a later lcsweep may read it")
+
+
+def test_a_frame_that_declares_its_size_takes_no_memory_for_it(tmp_path):
+    """zstd would take it before it looks at the data."""
+    frame = bytes([0b11_1_0_0_0_00]) + (1 << 50).to_bytes(8, "little") + bytes(20)
+    numbers = bytes([1, len(frame), 0, 0, 0])
+    refused(tmp_path, format_2.sealed(bytes(4) + numbers + frame), because="declares 1125899906842624")
 
 
 def test_numbers_of_a_header_have_an_end(tmp_path):
