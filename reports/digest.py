@@ -66,7 +66,7 @@ def _reference(findings: Findings) -> str:
         f"Reference: {count(reference.bytes)} bytes, {count(reference.parameters)} parameters, "
         f"{count(reference.macs)} MACs{escape(reference.not_counted)}, "
         f"validation {units.noun} {units.error(reference.val.error)} "
-        f"(95 % interval {units.interval(reference.val)}, n {count(reference.val.n)})."
+        f"(95 % interval {units.interval(reference.val)}, n {count(reference.val.n)}){reference.footing}."
     )
 
 

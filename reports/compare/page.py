@@ -67,7 +67,8 @@ def sides_table(comparison: Comparison) -> Table:
             count(comparison.joint[index]),
             f"{comparison.hypervolumes[index]:.3f}",
             f"{fewest[index]} of {len(comparison.levels)}",
-            f"{count(side.reference.bytes)} bytes, {units.noun} {units.error(side.reference.val.error)}",
+            f"{count(side.reference.bytes)} bytes, {units.noun} {units.error(side.reference.val.error)}"
+            f"{side.reference.footing}",
         )
         for index, side in enumerate(comparison.sides)
     )

@@ -33,7 +33,8 @@ def reference(manifest: Manifest) -> str:
     model = manifest.reference
     return (
         f"{manifest.study}: the reference has {model.parameters:,} parameters, {model.bytes:,} bytes, "
-        f"{model.macs:,} multiply-accumulates (MACs{model.not_counted}), and validation {measured(model.val)}"
+        f"{model.macs:,} multiply-accumulates (MACs{model.not_counted}), and validation "
+        f"{measured(model.val)}{model.footing}"
     )
 
 

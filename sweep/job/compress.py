@@ -220,18 +220,12 @@ def training_data(study: Study, data: Data, reference: nn.Module) -> tuple[Sourc
     ValueError where these need training data in memory and it is read from elsewhere.
     """
     train, loss = data.train, study.loss
-    if not (study.augment or study.distillation):
-        return train, loss
-    if not isinstance(train, Split):
-        raise ValueError(
-            f"study {study.name}: augment and distillation need the training split in memory, as tensors; leave them "
-            "out, or let the dataset augment"
-        )
-    targets = train.targets
     if study.distillation:
-        outputs = logits_of(predict(reference, train.inputs, forward=study.forward))
-        targets, loss = study.distillation.targets_and_loss(outputs, targets=targets, loss=loss)
-    return Split(study.augment(train.inputs) if study.augment else train.inputs, targets), loss
+        in_memory = study.in_memory(train)
+        outputs = logits_of(predict(reference, in_memory.inputs, forward=study.forward))
+        targets, loss = study.distillation.targets_and_loss(outputs, targets=in_memory.targets, loss=loss)
+        train = Split(in_memory.inputs, targets)
+    return study.augmented(train), loss
 
 
 def _verified(path: Path, context: JobContext, *, compact: nn.Module, claimed: Score) -> Artifact:

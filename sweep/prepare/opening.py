@@ -18,6 +18,7 @@ from sweep.store.manifest import Manifest, Reference, read_manifest
 from sweep.store.record import Score
 from sweep.study import Checkpoint, Data, Study
 from sweep.study.errors import users_code
+from sweep.study.fingerprint import plainly_trained
 from sweep.study.loading import lasting_reference
 
 Say = Callable[[str], None]
@@ -43,7 +44,7 @@ def open_folder(
         )
     _make_writable(folder.root)
     if not _reference_fits(folder, content_hash(parts)):
-        _write_reference(folder, study, data, content_hash(parts), say=say)
+        _write_reference(folder, study, data, parts, say=say)
         manifest = None
     if manifest is None:
         manifest = _new_manifest(folder, study, data, options, parts)
@@ -89,7 +90,7 @@ def _reference_fits(folder: SweepFolder, study_hash: str) -> bool:
     return bool(read(folder.reference).info["study_hash"] == study_hash)
 
 
-def _write_reference(folder: SweepFolder, study: Study, data: Data, study_hash: str, *, say: Say) -> None:
+def _write_reference(folder: SweepFolder, study: Study, data: Data, parts: dict[str, str], *, say: Say) -> None:
     settle_process()
     model, recipe = study.starting_model(), study.reference
     if isinstance(recipe, Checkpoint):
@@ -98,9 +99,10 @@ def _write_reference(folder: SweepFolder, study: Study, data: Data, study_hash: 
     else:
         say(_what_is_done(study.name, recipe))
         with users_code(f"study {study.name}: training the reference failed"):
-            train_reference(model, data.train, loss=study.loss, recipe=recipe, forward=study.training_forward)
+            train = data.train if plainly_trained(study, parts) else study.augmented(data.train)
+            train_reference(model, train, loss=study.loss, recipe=recipe, forward=study.training_forward)
     fold(model)
-    info = {"study": study.name, "study_hash": study_hash}
+    info = {"study": study.name, "study_hash": content_hash(parts)}
     write_whole(folder.reference, encode((), (), model.state_dict(), info=info))
 
 
@@ -149,6 +151,7 @@ def _new_manifest(folder: SweepFolder, study: Study, data: Data, options: Option
             val=measure(model, data.val, study=study),
             folded=folded,
             uncounted=list(context.counted.uncounted),
+            plainly_trained=plainly_trained(study, parts),
         ),
         versions=versions(),
     )

@@ -21,6 +21,7 @@ from sweep.store.manifest import Manifest, read_manifest
 from sweep.store.records import finished, read_records
 from sweep.study import Data, Study
 from sweep.study.earlier import recognised
+from sweep.study.fingerprint import plainly_trained
 from sweep.study.loading import load_splits, load_study
 
 
@@ -68,8 +69,10 @@ def prepare(options: Options, *, say: Say) -> PreparedSweep:
     repeats, confirm = max(options.repeats, manifest.repeats), max(options.seeds[1], manifest.confirm)
     coverage = family_coverage(checked)
     known, manifest = manifest, replace(manifest, repeats=repeats, confirm=confirm)
-    if (known.coverage | coverage) != known.coverage and not _all_done(entries, folder):
-        manifest = replace(manifest, coverage=known.coverage | coverage)
+    reference = replace(manifest.reference, plainly_trained=plainly_trained(study, parts))
+    described = replace(manifest, coverage=known.coverage | coverage, reference=reference)
+    if described != manifest and not _all_done(entries, folder):
+        manifest = described
     if manifest != known:
         write_json(folder.manifest, manifest.to_json())
     context = JobContext.make(study, data, folder=folder)

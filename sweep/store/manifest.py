@@ -35,6 +35,15 @@ class Reference:
         list[str], Says("Operators that multiply and accumulate and that `macs` leaves out", older=True)
     ] = field(default_factory=list)
 
+    plainly_trained: Annotated[
+        bool, Says("Whether it was trained without the augmentation that the LC jobs have", older=True)
+    ] = False
+
+    @property
+    def footing(self) -> str:
+        """Words that follow its score where it was trained otherwise than the LC jobs; else empty."""
+        return "; trained without the augmentation that the LC jobs have" if self.plainly_trained else ""
+
     @property
     def not_counted(self) -> str:
         """What `not_counted` says of the MACs."""

@@ -14,7 +14,7 @@ from lc_core.structure.folding import fold
 from lc_core.task import CompressionTask, Plan, plan_tasks
 from lc_core.training.augmentation import Examples
 from lc_core.training.autocast import in_bfloat16
-from lc_core.training.data import Forward, call
+from lc_core.training.data import Forward, Source, Split, call
 from lc_core.training.distillation import Distillation
 from lc_core.training.loop import Loss, Recipe
 from lc_core.training.reading import Separate, separate
@@ -104,8 +104,10 @@ class Study:
         schedule: of each LC job.
         metrics: name -> metric (`sweep.study.measure`). Targets, fronts and picks use the first.
         target: what a model must meet, unless the command names a target.
-        augment: the training inputs -> the augmented examples that LC jobs train on; None for no augmentation. The
-            reference is trained without it.
+        augment: the training inputs -> the augmented examples that the reference and LC jobs train on; None for no
+            augmentation.
+        augment_reference: False to train the reference without `augment`. Part of what LC gains is then the
+            augmentation's, and every table says so.
         separate: a batch -> its inputs and its targets. By default (x, y) is x and y, and a mapping is the inputs, with
             its "labels", "label", "targets" or "target" as targets.
         forward: (model, inputs) -> outputs. By default model(x) of a tensor, model(*inputs) of several, and
@@ -126,6 +128,7 @@ class Study:
     metrics: Mapping[str, Metric] = field(default_factory=lambda: {"accuracy": accuracy})
     target: Target | None = None
     augment: Callable[[Tensor], Examples] | None = None
+    augment_reference: bool = True
     distillation: Distillation | None = None
     separate: Separate = separate
     forward: Forward = call
@@ -182,6 +185,25 @@ class Study:
         model = self.build_model()
         fold(model)
         return model
+
+    def augmented(self, train: Source) -> Source:
+        """What is trained on: the training split with its inputs augmented.
+
+        ValueError where the study augments a split that is not in memory.
+        """
+        if self.augment is None:
+            return train
+        in_memory = self.in_memory(train)
+        return Split(self.augment(in_memory.inputs), in_memory.targets)
+
+    def in_memory(self, train: Source) -> Split:
+        """The training split. ValueError where it is not in memory, and augmentation or distillation needs it there."""
+        if not isinstance(train, Split):
+            raise ValueError(
+                f"study {self.name}: augment and distillation need the training split in memory, as tensors; leave "
+                "them out, or let the dataset augment"
+            )
+        return train
 
     def tasks(self, model: nn.Module, *, family: str, configuration: Configuration) -> tuple[CompressionTask, ...]:
         """What compresses which parameters of `model`.

@@ -5,10 +5,14 @@ their name alone counts (`sweep.study.fingerprint`). Every job's id depends on t
 hash that it began with. `recognised` hashes the study both ways: a part has not changed if either hash is the one in
 the sweep. Only the names of lcsweep's own functions and classes differ between the two, so the table below, which says
 where they were, is enough to make the old hash again.
+
+That release trained the reference without the study's augmentation. Its sweeps keep such a reference, and the hash of a
+study with `augment_reference=False`.
 """
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +76,7 @@ def _module_in_that_release(code: Callable[..., Any]) -> str:
 
 def earlier_parts(study: Study, data: Data) -> dict[str, str]:
     """`sweep.study.fingerprint.study_parts` as release 0.1.0 computed them."""
-    return study_parts(study, data, names=EarlierNames())
+    return study_parts(replace(study, augment_reference=False), data, names=EarlierNames())
 
 
 def recognised(study: Study, data: Data, *, known: Mapping[str, str]) -> dict[str, str]:
@@ -86,4 +90,6 @@ def recognised(study: Study, data: Data, *, known: Mapping[str, str]) -> dict[st
 
 def has_hash(study: Study, data: Data, *, study_hash: object) -> bool:
     """Whether the study as it is now has this hash, computed as today or as by release 0.1.0."""
-    return any(content_hash(parts(study, data)) == study_hash for parts in (study_parts, earlier_parts))
+    plain = replace(study, augment_reference=False)
+    found = (study_parts(study, data), study_parts(plain, data), earlier_parts(study, data))
+    return any(content_hash(parts) == study_hash for parts in found)

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, Protocol
 
@@ -85,16 +85,27 @@ def study_parts(study: Study, data: Data, *, names: Names = PUBLIC) -> dict[str,
         "model": _hash([_code(study.build_model, names), repr(model), shapes, layers, f"{norm:.4g}"]),
         "data": _hash(_examples(data, names)),
         "loss": _hash([_code(study.loss, names), metrics, *followed]),
-        "reference": _reference(study.reference, model),
+        "reference": _reference(study, model),
     }
 
 
-def _reference(reference: Recipe | Checkpoint, model: nn.Module) -> str:
+def plainly_trained(study: Study, parts: Mapping[str, str]) -> bool:
+    """Whether a sweep with these parts has a reference trained without the augmentation that its jobs have."""
+    return study.augment is not None and isinstance(study.reference, Recipe) and parts["reference"] == _plain(study)
+
+
+def _reference(study: Study, model: nn.Module) -> str:
     """The hash of how the reference is trained, or of the checkpoint's weights, which are loaded into `model`."""
-    if isinstance(reference, Recipe):
-        return _hash(asdict(reference))
-    reference.load_into(model)
-    return _hash(["checkpoint", weights_hash(model)])
+    if isinstance(study.reference, Checkpoint):
+        study.reference.load_into(model)
+        return _hash(["checkpoint", weights_hash(model)])
+    augmented = study.augment is not None and study.augment_reference
+    return _hash(["augmented", asdict(study.reference)]) if augmented else _plain(study)
+
+
+def _plain(study: Study) -> str:
+    assert isinstance(study.reference, Recipe)
+    return _hash(asdict(study.reference))
 
 
 def _examples(data: Data, names: Names) -> list[str]:

@@ -22,7 +22,7 @@ from sweep.store.job import content_hash
 from sweep.store.manifest import read_manifest
 from sweep.store.records import read_records
 from sweep.study.earlier import earlier_parts
-from sweep.study.fingerprint import study_parts
+from sweep.study.fingerprint import plainly_trained, study_parts
 from sweep.study.loading import load_study
 from tests.sweep.tiny import changed, edit, lcsweep, options, tree
 
@@ -44,7 +44,9 @@ def test_its_hash_is_the_earlier_one_of_the_study_and_its_ids_follow(old: Path) 
     now = study_parts(study, data)
     assert earlier_parts(study, data) == manifest.study_parts
     assert content_hash(manifest.study_parts) == manifest.study_hash
-    assert [part for part in now if now[part] != manifest.study_parts[part]] == ["model", "loss"]
+    assert [part for part in now if now[part] != manifest.study_parts[part]] == ["model", "loss", "reference"]
+    assert plainly_trained(study, manifest.study_parts)  # as that release did
+    assert not plainly_trained(study, now)
     records = read_records(old)
     assert len(records) == 4
     for record in records:

@@ -127,7 +127,9 @@ def test_augmentation_is_part_of_the_studys_hash(tmp_path: Path) -> None:
     ways = (None, Dimmed, AsTheyAre)
     hashes = [study_parts(dataclasses.replace(study, augment=way), data) for way in ways]
     assert len({parts["loss"] for parts in hashes}) == 3
-    assert {parts["reference"] for parts in hashes} == {hashes[0]["reference"]}
+    assert hashes[0]["reference"] != hashes[1]["reference"] == hashes[2]["reference"]
+    plain = study_parts(dataclasses.replace(study, augment=Dimmed, augment_reference=False), data)
+    assert plain["reference"] == hashes[0]["reference"]
 
 
 def test_distillation_is_part_of_the_studys_hash(tmp_path: Path) -> None:

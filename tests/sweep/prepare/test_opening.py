@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from sweep.cli.text import reference
 from sweep.prepare.prepared import prepare
 from tests.sweep.tiny import changed, options
+
+SHOWN = changed("    target=Target(max_drop=0.05),\n", "    augment=lambda inputs: 0.5 * inputs,\n")
+"""A study that trains on dimmed inputs."""
 
 
 @pytest.mark.parametrize(
@@ -21,3 +25,17 @@ def test_it_is_said_whether_the_reference_is_trained(tmp_path: Path, epochs: str
     lines: list[str] = []
     prepare(options(study, tmp_path / "sweep"), say=lines.append)
     assert lines[0] == said
+
+
+def test_the_reference_trains_on_what_the_jobs_train_on_unless_the_study_says_otherwise(tmp_path: Path) -> None:
+    found = {}
+    for name, way in (("as the jobs", ""), ("plainly", "    augment_reference=False,\n")):
+        folder = tmp_path / name
+        folder.mkdir()
+        study = folder / "tiny.py"
+        study.write_text(changed("    augment=", f"{way}    augment=", text=SHOWN))
+        found[name] = prepare(options(study, folder / "sweep"), say=lambda _: None)
+    weights = [sweep.context.reference["0.weight"] for sweep in found.values()]
+    assert not weights[0].equal(weights[1])
+    words = "; trained without the augmentation that the LC jobs have"
+    assert [reference(sweep.manifest).endswith(words) for sweep in found.values()] == [False, True]
