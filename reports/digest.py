@@ -82,9 +82,11 @@ def _pick(findings: Findings) -> str:
     size = f"{count(row.candidate.artifact_bytes)} bytes, {ratio(row.compression_ratio)} smaller"
     cost = "" if choice.by == "bytes" else f", {amount(COSTS[choice.by], row.candidate.cost(choice.by))}"
     cost += ", not faster than the reference" if row.faster is False else ""
+    several = len(row.candidate.seeds) > 1
+    own = f" ({units.error(row.best.val.error)} of the file itself, the best of its seeds, which flatters)" * several
     return (
         f"**Target:** {words}.\n\n**{'Pick' if choice.feasible else 'Nearest miss'}** ({_least(choice.by)}): "
-        f"{name}, {size}{cost}, validation {units.noun} {units.errors(row.candidate.errors)}; {verdict}. "
+        f"{name}, {size}{cost}, validation {units.noun} {units.errors(row.candidate.errors)}{own}; {verdict}. "
         f"Job {escape(row.candidate.best_id)}."
     )
 
@@ -140,8 +142,8 @@ def _meanings(findings: Findings) -> str:
     what = "Error is 1 − accuracy" if units.by_error else f"{capital(units.noun)} is measured"
     said = [
         f"The rows are the Pareto front{beside}: no other configuration has both a smaller file and a {units.better}.",
-        f"{what} on the validation split, the mean over the seeds (least to largest). The interval is that of the "
-        "exported model, of the best seed, on n examples.",
+        f"{what} on the validation split, the mean over the fresh seeds, all but the first (least to largest of "
+        "all). The interval is that of the exported model, of the best seed, on n examples.",
         "Bytes are those of the exported file. The ratio is the size of the reference's packed file over that.",
         f"DC {units.noun} is that of direct compression, the same configuration before any training.",
     ]

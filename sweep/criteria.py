@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from decimal import Decimal, InvalidOperation
 from typing import Literal, Protocol, TypedDict, TypeVar, Unpack
 
-from sweep.intervals import UNKNOWN, Noise, least_mean, pooled
+from sweep.intervals import UNKNOWN, Noise, half_width, least_mean, pooled
 
 State = Literal["confirmed", "unconfirmed", "missed"]
 """What is known of a candidate and a target, the best first. `Criteria.state_of` tells; everything shows its word."""
@@ -19,23 +20,42 @@ MEANINGS: dict[State, str] = {
 }
 """Each state in words."""
 
+MOST_SEEDS = 16
+"""A candidate is not confirmed on more than `MOST_SEEDS` x `confirm` fresh seeds."""
 CONFIRM = 3
 """How many fresh seeds confirm a candidate, where the sweep asks for no other number."""
 
 ROUNDING = 1e-12
 """0.97 - 0.01 may come out just above 0.96; one example more or less changes an accuracy by far more. Of scores beyond
 1, a part of the score."""
+PLAIN = 0.2
+"""The largest drop of a fraction that may be written without a percent sign."""
 BOUNDS = ("max_drop", "min_accuracy", "at_least", "at_most")
 
 
 class Asked(TypedDict, total=False):
-    """A target as keywords: the fields of `Target`, each None where it is not asked for."""
+    """A target as keywords: the fields of `Target`, each None where it is not asked for. "1%" is 0.01."""
 
-    max_drop: float | None
-    min_accuracy: float | None
+    max_drop: float | str | None
+    min_accuracy: float | str | None
     relative: bool
-    at_least: float | None
-    at_most: float | None
+    at_least: float | str | None
+    at_most: float | str | None
+
+
+def read_number(name: str, text: str) -> float:
+    """The number that a text holds, which may end in a percent sign: "1%" is the double 0.01. TargetError of others."""
+    percent = text.endswith("%")
+    try:
+        number = Decimal(text.removesuffix("%").strip())
+    except InvalidOperation:
+        raise TargetError(f"{name}: expected a number, or a percentage such as 1%, got {text!r}") from None
+    return float(number / 100 if percent else number)
+
+
+def write_number(value: float, *, percent: bool) -> str:
+    """The text from which `read_number` reads exactly `value`."""
+    return f"{(100 * Decimal(repr(value))).normalize():f}%" if percent else repr(value).removesuffix(".0")
 
 
 class Bounded(Protocol):
@@ -75,6 +95,7 @@ class Target:
         relative: `max_drop` is a fraction of the reference's value.
         at_least: the least value, where higher is better.
         at_most: the largest value, where lower is better.
+        written: the value as the user wrote it; None where it is no user's option.
 
     Raises:
         TargetError: none or several are set, a value is not finite, `max_drop` is negative, `min_accuracy` is outside
@@ -86,6 +107,7 @@ class Target:
     relative: bool = False
     at_least: float | None = None
     at_most: float | None = None
+    written: str | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         given = {name: getattr(self, name) for name in BOUNDS if getattr(self, name) is not None}
@@ -108,11 +130,20 @@ class Target:
 
     @staticmethod
     def of(**asked: Unpack[Asked]) -> "Target | None":
-        """The target that was asked for; None where nothing was. TargetError as for a `Target`."""
-        return Target(**asked) if any(value is not None and value is not False for value in asked.values()) else None
+        """The target that was asked for; None where nothing was. TargetError as for a `Target`, or for no number."""
+        given = {name: value for name, value in asked.items() if value is not None and value is not False}
+        bounds = {name: str(value) for name, value in given.items() if name in BOUNDS}
+        values = {name: read_number(name, text) for name, text in bounds.items()}
+        written = next(iter(bounds.values()), None)
+        return Target(**values, relative="relative" in given, written=written) if given else None
 
     def check(self, metric: Bounded) -> None:
-        """TargetError where the target makes no sense for `metric`: its direction is another, or its units are."""
+        """TargetError where the target makes no sense for `metric`: its direction is another, or its units are.
+
+        A drop of more than `PLAIN` of a fraction must be written with a percent sign: 1 may mean 1 % or all of it.
+        """
+        if self.written is not None:
+            self._check_written(metric, self.written)
         at_least = self.at_least if self.at_least is not None else self.min_accuracy
         if at_least is not None and not metric.higher_is_better:
             raise TargetError(
@@ -130,10 +161,23 @@ class Target:
         if at_least is not None and metric.higher_is_better and at_least > metric.best:
             raise TargetError(f"at_least: expected at most {metric.best:g}, the best {metric.label}, got {at_least}")
 
+    def _check_written(self, metric: Bounded, written: str) -> None:
+        [(name, value)] = [(name, value) for name in BOUNDS if (value := getattr(self, name)) is not None]
+        fraction, percent = metric.fraction or self.relative, written.endswith("%")
+        if percent and not fraction:
+            raise TargetError(f"{name}: expected a number in the units of {metric.label}, got {written}")
+        if fraction and not percent and name == "max_drop" and value > PLAIN:
+            raise TargetError(
+                f"max_drop: {written} may mean {written}% or {100 * value:g}%; write one of these with its percent sign"
+            )
+
     @staticmethod
     def _check_fraction(name: str, value: float) -> None:
         if not 0 <= value <= 1:
-            raise TargetError(f"{name}: expected a fraction in [0, 1] (0.01 is one point), got {value}")
+            raise TargetError(
+                f"{name}: expected a fraction in [0, 1] (0.01 is one point, as 1% is), got {value}; did you mean "
+                f"{value:g}%?"
+            )
 
     def threshold(self, reference_score: float) -> float:
         """The least score that meets the target; of a drop, less `ROUNDING`."""
@@ -247,6 +291,17 @@ class Criteria:
             return CONFIRMED
         margins = [self.margin(score) for score in results.scores]
         return CONFIRMED if confirmed(margins, self.noise, confirm=self.confirm) else UNCONFIRMED
+
+    def seeds_to_confirm(self, results: Results) -> int:
+        """How many seeds in all would confirm a candidate whose margin is above 0, if its mean and the noise stay so.
+
+        At least one more than it has, and at most `MOST_SEEDS` x `confirm`, or twice as many as it has.
+        """
+        known, margin = len(results.scores) - 1, self.margin_of(results)
+        most = max(MOST_SEEDS * self.confirm, 2 * known)
+        wide = half_width(self.noise, n=1) if self.noise.dof else 0.0
+        needed = most if margin <= 0 < wide else math.ceil((wide / margin) ** 2) if wide else 0
+        return 1 + min(max(needed, self.confirm, known + 1), most)
 
     def _margins_of_bounds(self, results: Results) -> list[float]:
         """The margin of each seed's 95 % bound; none without `confident`, -inf for a drop that is not known."""

@@ -44,8 +44,8 @@ def run(
         workers: the most jobs at a time; by default as many as fit.
         data: the folder that studies read data from; sets LCSWEEP_DATA in this process.
         progress: whether to print what happens.
-        settings: search, target, trials, repeats, seed, confirm, macs, method, storage, address, gpus_per_job,
-            track and job_timeout, as sweep.prepare.options.Settings describes them.
+        settings: search, target, trials, repeats, seed, confirm, macs, by, job, method, storage, address,
+            gpus_per_job, track and job_timeout, as sweep.prepare.options.Settings describes them.
 
     Raises:
         StudyError: the study cannot be loaded or used.

@@ -83,6 +83,7 @@ class Sweep:
         by: By = "bytes",
         confident: bool = False,
         knee: bool = False,
+        test: bool | None = None,
         **target: Unpack[Asked],
     ) -> Picked:
         """The model to deploy: its file verified, then measured once on the test split, as `lcsweep pick` does.
@@ -91,6 +92,7 @@ class Sweep:
             by: what to minimise. Latency is known only of models that `lcsweep bench` measured.
             confident: every seed's 95 % bound must meet the target too.
             knee: use no target; pick the knee (bend) of the front.
+            test: whether to look at the test split; None only for the question that was asked of it first.
             target: max_drop, at_least or at_most, as `sweep.criteria.Target` describes them, and relative. Without one,
                 the study's own target counts.
 
@@ -118,6 +120,8 @@ class Sweep:
                 user_folder=os.getcwd(),
                 study_reference=self.study,
                 confident=confident,
+                test=test,
+                place=self.location,
             )
         remote.put_back(self.location, folder.pick, folder.test)
         return picked

@@ -151,6 +151,8 @@ def compare(given: Sequence[str], *, target: Target | None = None) -> Comparison
                 f"{side.name} and {sides[0].name}: their errors are on different data or splits; expected sweeps of "
                 "the same"
             )
+    if target is not None:
+        target.check(sides[0].metric)
     levels = _levels(sides, target=target)
     corner = (max(side.reference.bytes for side in sides), levels[-1].error)
     return Comparison(

@@ -51,7 +51,7 @@ def measured(units: Units) -> tuple[Column, Column]:
         Column(
             "error",
             units.head,
-            f"validation {units.noun}, mean over the seeds (least to most)",
+            f"validation {units.noun}, mean over the fresh seeds, all but the first (least to most of all)",
             "n",
             lambda row: cells.errors(row.candidate.errors),
         ),

@@ -6,6 +6,13 @@ function amount(row, cost) {
   return `${cost.digits ? value.toFixed(cost.digits) : count(value)} ${cost.noun}`;
 }
 
+// A fraction above 0.1 as a percentage that reads as exactly it: sweep.criteria.write_number.
+function percentOf(value) {
+  if (value === 1) return "100%";
+  const digits = String(value).slice(2).padEnd(2, "0");
+  return `${digits.slice(0, 2)}${digits.length > 2 ? `.${digits.slice(2)}` : ""}%`;
+}
+
 const BOUND = "by the 95\u00a0% bound of every seed";
 
 function makeCard({ data }) {
@@ -43,7 +50,9 @@ function makeCard({ data }) {
     const row = choice.row;
     const test = data.tests[row.ids[row.best]];
     const several = row.seeds.length > 1;
-    const range = metric.range(Math.min(...row.values), Math.max(...row.values));
+    const own = metric.value(row.values[row.best]);
+    const best = `best of ${row.seeds.length} on validation, which flatters`;
+    const of = interval(row.low, row.high, row.n);
     const bent = target.kind === "knee";
     const words = bent ? "" : targetWords(target, choice.threshold, data);
     const asked = bent ? "no target" : `${words}; ${data.rule.words}${confident ? `, ${BOUND}` : ""}`;
@@ -53,9 +62,9 @@ function makeCard({ data }) {
       bytes: `${count(row.bytes)} bytes`,
       macs: `${count(row.macs)} MACs${row.speed}`,
       ratio: ratio(row.ratio),
-      value: metric.value(row.values[row.best]),
-      interval: interval(row.low, row.high, row.n),
-      seeds: several ? `seed ${row.seeds[row.best]} is exported; ${row.seeds.length} seeds: ${range}` : "",
+      value: metric.value(metric.error(row.mean)),
+      mean: several ? `mean of ${counted(row.seeds.length - 1, "fresh seed")}` : "of the one seed by which it was chosen",
+      seeds: several ? `the file's own: ${own} (seed ${row.seeds[row.best]}, ${best}); ${of}` : of,
       verdict: bent ? "knee" : choice.state,
       asked: choice.feasible ? asked : `${short}; asked: ${asked}`,
       test: test ? metric.value(test[0]) : "",
@@ -67,7 +76,9 @@ function makeCard({ data }) {
     const smallest = by === "bytes" ? "" : ` --by ${by}`;
     if (target === null) return `${data.commands.default}${smallest}`;
     if (target.kind === "knee") return `--knee${smallest}`;
-    return `--${target.kind.replace("_", "-")} ${target.value}${smallest}${confident ? " --confident" : ""}`;
+    const { kind, value } = target;
+    const written = metric.fraction && kind === "max_drop" && value > 0.2 ? percentOf(value) : value;
+    return `--${kind.replace("_", "-")} ${written}${smallest}${confident ? " --confident" : ""}`;
   }
 
   return function show(choice, asked) {

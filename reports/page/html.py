@@ -13,12 +13,14 @@ from reports.facts import numbers
 from reports.facts.columns import columns_of
 from reports.facts.costs import COSTS, costs_of
 from reports.facts.findings import Findings, Measurement
+from reports.facts.numbers import NO_BREAK
 from reports.facts.rows import Row, series_of
 from reports.facts.target import rule_words, target_words
-from reports.facts.units import capital
+from reports.facts.units import Units, capital
 from reports.figures.front import definitions
 from reports.figures.style import marks
 from reports.page.data import bound_kind, command_starts, page_data
+from sweep.criteria import PLAIN, write_number
 from sweep.store.coverage import shares
 from sweep.store.record import Record
 
@@ -58,6 +60,8 @@ def render(findings: Findings, *, curves: Iterable[str]) -> str:
         bound_kind=bound_kind(findings.manifest.metric),
         best=COSTS[findings.by].best,
         speed=speed,
+        seeds_words=seeds_words,
+        own_words=own_words,
         series_of=series_of,
         hidden_unless=lambda shown: "" if shown else Markup(" hidden"),
         description=describe_figure(findings),
@@ -75,6 +79,24 @@ def speed(row: Row) -> str:
         faster = "faster" if row.faster else "not faster"
         return f", {faster}: {row.candidate.latency:.2f} of the reference's latency"
     return ", not faster" if row.faster is False else ""
+
+
+def seeds_words(row: Row) -> str:
+    """Of what the first number is the mean."""
+    count = len(row.candidate.seeds)
+    if count == 1:
+        return "of the one seed by which it was chosen"
+    return f"mean of {numbers.counted(count - 1, 'fresh seed')}"
+
+
+def own_words(row: Row, units: Units) -> str:
+    """What the exported file itself measures."""
+    score, count = row.best.val, len(row.candidate.seeds)
+    interval = f"95{NO_BREAK}% interval {units.value_range(score.low, score.high)}, n{NO_BREAK}={NO_BREAK}{score.n:,}"
+    if count == 1:
+        return interval
+    best = f"best of {count} on validation, which flatters"
+    return f"the file's own: {units.value(score.value)} (seed {row.best.seed}, {best}); {interval}"
 
 
 def page_script() -> str:
@@ -139,13 +161,9 @@ def _target_options(findings: Findings) -> list[str]:
     if target.max_drop is None:
         metric = findings.manifest.metric
         limit = metric.value(target.threshold(findings.reference.val.score))
-        return [f"--{bound_kind(metric).replace('_', '-')}", _typed(limit)]
-    return ["--max-drop", _typed(target.max_drop), *(["--relative"] if target.relative else [])]
-
-
-def _typed(number: float) -> str:
-    """A number as the page's script writes it."""
-    return repr(number).removesuffix(".0")
+        return [f"--{bound_kind(metric).replace('_', '-')}", write_number(limit, percent=False)]
+    percent = (findings.manifest.metric.fraction or target.relative) and target.max_drop > PLAIN
+    return ["--max-drop", write_number(target.max_drop, percent=percent), *(["--relative"] if target.relative else [])]
 
 
 def _asset(name: str) -> str:

@@ -18,11 +18,11 @@ Folder = Annotated[
 ]
 TARGET = "Target"
 MaxDrop = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         metavar="F",
         rich_help_panel=TARGET,
-        help="Target: at most this much worse than the reference, in the metric's units (0.01: one point).",
+        help="Target: at most this much worse than the reference, in the metric's units (0.01 or 1%: one point).",
     ),
 ]
 Relative = Annotated[
@@ -32,17 +32,17 @@ Relative = Annotated[
     ),
 ]
 MinAccuracy = Annotated[
-    float | None,
+    str | None,
     typer.Option(metavar="F", rich_help_panel=TARGET, help="The same as --at-least, for accuracy."),
 ]
 AtLeast = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         metavar="F", rich_help_panel=TARGET, help="Target: the metric at least this, such as an accuracy of 0.97."
     ),
 ]
 AtMost = Annotated[
-    float | None,
+    str | None,
     typer.Option(metavar="F", rich_help_panel=TARGET, help="Target: the metric at most this, where lower is better."),
 ]
 

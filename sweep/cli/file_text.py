@@ -18,12 +18,13 @@ Facts = Mapping[str, Any]
 def packed_file(facts: Facts) -> str:
     """What a packed file is."""
     info = {"study": "?", "family": "?", "job": "?", **facts["info"]}
-    whole, name = facts["dense_bytes"], "its weights uncompressed"
-    if "reference_bytes" in facts:
-        whole, name = facts["reference_bytes"], "the reference's packed file"
+    size = f"its weights take {facts['dense_bytes']:,} bytes uncompressed"
+    if "reference_bytes" in facts:  # without it there is no ratio, since there is only one
+        whole = facts["reference_bytes"]
+        size = f"{times(facts['bytes'], whole)} than the reference's packed file, {whole:,} bytes"
     rows = [
         ("file", f"{facts['file']}: {facts['bytes']:,} bytes ({facts['payload_bytes']:,} uncoded)"),
-        ("size", f"{times(facts['bytes'], whole)} than {name}, {whole:,} bytes"),
+        ("size", size),
         *[(kind, _coded(sizes)) for kind, sizes in facts["coded"].items()],
         ("sha256", facts["sha256"]),
         ("holds", f"{facts['parameters']:,} numbers once decoded"),

@@ -23,7 +23,7 @@ from sweep.cli.console import (
     show,
     use_data,
 )
-from sweep.cli.text import in_seeds, measured, parity, table, verdict
+from sweep.cli.text import fresh_seeds, in_seeds, measured, parity, table, verdict
 from sweep.criteria import MEANINGS, UNCONFIRMED, NoTargetError, Target
 from sweep.pick.choice import By
 from sweep.pick.picked import Alternative, OnTest, Picked
@@ -48,6 +48,14 @@ def pick(
         bool, typer.Option("--confident", help="Every seed's 95 % bound must meet the target too.")
     ] = False,
     knee: Annotated[bool, typer.Option("--knee", help="Use no target: pick the knee (bend) of the front.")] = False,
+    test: Annotated[
+        bool | None,
+        typer.Option(
+            "--test/--no-test",
+            help="Whether to look at the test split; by default only for the question that was asked of it first.",
+            show_default=False,
+        ),
+    ] = None,
     study: MovedStudy = None,
     data: DataFolder = None,
     as_json: Json = False,
@@ -55,7 +63,8 @@ def pick(
     """Choose the model to deploy.
 
     Picks the smallest model that meets the target on the validation split, or else the one that misses it least (exit
-    code 4). Verifies its file, then measures it on the test split, once.
+    code 4). Models that are confirmed by fresh seeds go first. Verifies the file, then measures it on the test split,
+    once.
     """
     from sweep.pick import picking
 
@@ -71,7 +80,14 @@ def pick(
     if target is None and not knee:
         raise NoTargetError("pick")
     picked = picking.pick_model(
-        root, target=target, by=by.value, user_folder=os.getcwd(), study_reference=study, confident=confident
+        root,
+        target=target,
+        by=by.value,
+        user_folder=os.getcwd(),
+        study_reference=study,
+        confident=confident,
+        test=test,
+        place=str(folder),
     )
     remote.put_back(folder, SweepFolder(root).pick, SweepFolder(root).test)
     show(picked.to_json(), describe(picked, SweepFolder(root).report / "index.html"), as_json=as_json)
@@ -80,7 +96,7 @@ def pick(
 
 def describe(picked: Picked, page: Path) -> str:
     """The picked model in words: what it is, its size, its metric on validation and on test."""
-    test, size, speeds, metric = picked.test, picked.artifact_bytes, picked.speed, picked.val.metric
+    size, speeds = picked.artifact_bytes, picked.speed
     how = "by LC" if picked.method == "lc" else "by direct compression, untrained"
     whole = speeds["reference_bytes"]
     rows = [
@@ -92,10 +108,8 @@ def describe(picked: Picked, page: Path) -> str:
         ("MACs", f"{speeds['macs']:,} of the reference's {speeds['reference_macs']:,}{not_counted(picked.uncounted)}"),
         ("speed", speed(speeds)),
         *parity(picked.parity),
-        ("validation", f"{measured(picked.val)}{_by_seed(picked)}"),
-        ("test", f"{measured(test)}; reference {metric.told(test.reference_value, gap='')}"),
-        ("test drop" if metric.higher_is_better else "test rise", _change(test)),
-        ("test split", f"{test.looks} models measured on it so far, the reference included"),
+        *_on_validation(picked),
+        *([("test", picked.no_test or "not looked at")] if picked.test is None else _on_test(picked.test)),
     ]
     if page.exists():
         rows.append(("report", str(page)))
@@ -114,6 +128,10 @@ def _beside(picked: Picked) -> list[tuple[str, str]]:
         rows.append((smaller, f"{_other(other, picked.by)}: {why}, {in_seeds(other.seeds)}"))
     if picked.runner_up:
         rows.append(("runner-up", _other(picked.runner_up, picked.by)))
+    if picked.better:
+        rows.append((UNCONFIRMED, f"{_other(picked.better, picked.by)}: {MEANINGS[UNCONFIRMED]}, better than the pick"))
+    if picked.confirm:
+        rows.append(("to confirm", picked.confirm))
     return rows
 
 
@@ -135,7 +153,23 @@ def _change(test: OnTest) -> str:
     return f"{test.metric.told_change(test.drop)} (paired 95 % interval {low} to {high})"
 
 
-def _by_seed(picked: Picked) -> str:
-    if len(picked.values) < 2:
-        return ""
-    return f"; by seed {', '.join(picked.val.metric.told(each, gap='') for each in picked.values)}"
+def _on_validation(picked: Picked) -> list[tuple[str, str]]:
+    """The mean over the fresh seeds, and what the file itself measures, which is one of several seeds."""
+    metric, count = picked.val.metric, len(picked.values)
+    if count == 1 or picked.mean is None:
+        return [("validation", f"{measured(picked.val)}, of the one seed by which it was chosen")]
+    spread = " to ".join(metric.told(end, gap="") for end in (min(picked.values), max(picked.values)))
+    mean = f"{metric.label} {metric.told(picked.mean, gap='')}, mean of {fresh_seeds(count)} (all seeds: {spread})"
+    return [
+        ("validation", mean),
+        ("the file's own", f"{measured(picked.val)}; best of {count} on validation, which flatters"),
+    ]
+
+
+def _on_test(test: OnTest) -> list[tuple[str, str]]:
+    metric = test.metric
+    return [
+        ("test", f"{measured(test)}; reference {metric.told(test.reference_value, gap='')}"),
+        ("test drop" if metric.higher_is_better else "test rise", _change(test)),
+        ("test split", f"{test.looks} models measured on it so far, the reference included"),
+    ]

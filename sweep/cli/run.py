@@ -54,6 +54,13 @@ class SearchName(StrEnum):
     pareto = "pareto"
 
 
+class SearchByName(StrEnum):
+    """What a search for a target minimises."""
+
+    bytes = "bytes"
+    macs = "macs"
+
+
 class MethodName(StrEnum):
     """What a job does."""
 
@@ -114,6 +121,18 @@ def run(
             "--macs", rich_help_panel=SEARCH, help="With --search pareto: minimise multiply-accumulates (MACs) too."
         ),
     ] = False,
+    by: Annotated[
+        SearchByName,
+        typer.Option(rich_help_panel=SEARCH, help="What a search for a target minimises; ties go to fewer bytes."),
+    ] = SearchByName.bytes,
+    job: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=SEARCH,
+            metavar="ID",
+            help="Run only the configuration of this job, by the start of its id, on the seeds that confirm it.",
+        ),
+    ] = None,
     method: Annotated[
         MethodName,
         typer.Option(rich_help_panel=SEARCH, help="lc: the LC algorithm; dc: direct compression, without training."),
@@ -185,6 +204,8 @@ def run(
         method=method.value,
         confirm=confirm,
         macs=macs,
+        by=by.value,
+        job=job,
         gpus_per_job=gpus_per_job,
         track=track.value if track else None,
         job_timeout=job_timeout,
@@ -255,9 +276,14 @@ def options_of(
         UsageError: one is wrong.
     """
     from sweep.prepare.options import Options
+    from sweep.search.protocol import FOR_A_TARGET
 
     if settings.get("macs") and settings.get("search") != "pareto":
         raise UsageError("macs: expected search pareto beside it")
+    if settings.get("by", "bytes") != "bytes" and settings.get("search") not in FOR_A_TARGET:
+        raise UsageError("by: expected search smallest or tpe beside it")
+    if settings.get("job") is not None and settings.get("search", "grid") != "grid":
+        raise UsageError("job: expected no search beside it, since it runs one configuration")
     timeout = settings.get("job_timeout")
     if timeout is not None and not 0 < timeout < math.inf:
         raise UsageError(f"job_timeout: expected a number of seconds above 0, got {timeout}")

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweep.cli.text import count_jobs, describe_target, table
-from sweep.criteria import MEANINGS, MISSED, Target, fresh
+from sweep.cli.text import count_jobs, describe_target, fresh_seeds, table
+from sweep.criteria import MEANINGS, MISSED, Target
 from sweep.execution.progress import duration
-from sweep.pick.choice import Candidate, Choice
+from sweep.pick.choice import Choice
 from sweep.pick.size_and_speed import speed, times
 from sweep.store.job import label
 from sweep.store.manifest import Manifest
@@ -22,7 +22,8 @@ def plan(search: "SweepSearch", *, workers: int, target: Target | None, metric: 
     """What a run is about to do, in a line."""
     what = str(search.plan.name)
     if search.plan.criteria is not None and target:
-        what = f"smallest model for {describe_target(target, metric)}" + (" by TPE" if what == "tpe" else "")
+        least = "smallest model" if search.plan.by == "bytes" else "model with the fewest MACs"
+        what = f"{least} for {describe_target(target, metric)}" + (" by TPE" if what == "tpe" else "")
     count, configurations = search.left(), len(search.plan.entries)
     to_run = f"{count_jobs(count)} to run" if count is not None else "jobs chosen as results come in"
     return f"{what}: {configurations:,} configurations, {search.known:,} results known, {to_run}, {workers} at a time"
@@ -42,8 +43,9 @@ def chosen(choice: Choice, manifest: Manifest) -> str:
     reference, metric = manifest.reference, manifest.metric
     worst = "lowest" if metric.higher_is_better else "highest"
     size = f"{found.artifact_bytes:,} bytes ({times(found.artifact_bytes, reference.bytes)})"
-    seeds, mean, least = len(found.seeds), found.mean_value, found.metric.value(min(found.scores))
-    over = f", mean of {count_seeds(found)} ({worst} of all {metric.told(least, gap='')})" if seeds > 1 else ""
+    size += f", {found.macs:,} MACs" if choice.by == "macs" else ""
+    seeds, mean, lowest = len(found.seeds), found.mean_value, found.metric.value(min(found.scores))
+    over = f", mean of {fresh_seeds(seeds)} ({worst} of all {metric.told(lowest, gap='')})" if seeds > 1 else ""
     what = f"{found.family}: {found.label}, {size}, validation {metric.label} {metric.told(mean, gap='')}{over}"
     if choice.state is None or choice.criteria is None:
         return f"at the knee of the front: {what}"
@@ -52,13 +54,8 @@ def chosen(choice: Choice, manifest: Manifest) -> str:
         missed = metric.told_change(-choice.margin)
         return f"no model meets the target, {aim}; the nearest misses it by {missed}: {what}"
     known = {"macs": found.macs, "reference_macs": reference.macs}
-    return f"smallest that meets the target ({choice.state}, {MEANINGS[choice.state]}): {what}; speed: {speed(known)}"
-
-
-def count_seeds(found: Candidate) -> str:
-    """ "1 fresh seed", "3 fresh seeds"."""
-    count = len(fresh(found.seeds))
-    return f"{count} fresh seed" + ("" if count == 1 else "s")
+    least = {"bytes": "smallest", "macs": "fewest MACs", "latency": "fastest"}[choice.by]
+    return f"{least} that meets the target ({choice.state}, {MEANINGS[choice.state]}): {what}; speed: {speed(known)}"
 
 
 def outline(outline: "Outline", *, limit: int | None, aimed: bool) -> str:

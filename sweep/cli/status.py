@@ -5,7 +5,9 @@ from typing import Any
 
 from sweep.cli.console import DONE, Folder, Json, show
 from sweep.cli.text import count_jobs, reference, search_summary, verdict
-from sweep.pick.picked import Picked, read_picked
+from sweep.criteria import MISSED
+from sweep.pick.choice import candidates, state_now
+from sweep.pick.picked import Picked, read_looks, read_picked
 from sweep.pick.size_and_speed import speed, times
 from sweep.search.summary import SearchSummary
 from sweep.store import remote
@@ -29,7 +31,8 @@ class SweepStatus:
         manifest: its sweep.json.
         records: of all its jobs that have ended.
         searches: the last of each kind.
-        picked: with what is known of its speed by now; None if nothing was picked.
+        picked: with what is known by now of its speed and its state; None if nothing was picked.
+        looks: at the test split, the reference's among them.
     """
 
     name: str
@@ -38,6 +41,7 @@ class SweepStatus:
     records: list[Record]
     searches: list[SearchSummary]
     picked: Picked | None
+    looks: list[dict[str, Any]]
 
     def ended(self, status: str) -> list[Record]:
         """The records with this status: "done", "failed" or "stopped"."""
@@ -64,6 +68,7 @@ class SweepStatus:
             ],
             "searches": [search.to_json() for search in self.searches],
             "pick": self.picked.to_json() if self.picked else None,
+            "test_looks": len(self.looks),
         }
 
 
@@ -81,9 +86,10 @@ def status(folder: Folder, as_json: Json = False) -> int:
         picked = replace(picked, artifact=f"{folder.rstrip('/')}/{files.name_of(picked.artifact)}")
     own = [record for record in finished(records) if picked and record.id == picked.id]
     if picked and own:
-        picked = picked.with_speed_of(own[0])
+        state = state_now(picked.id, candidates(records), manifest, target=picked.target, confident=picked.confident)
+        picked = replace(picked.with_speed_of(own[0]), state=state, meets_target=state != MISSED)
     name = folder if remote.is_url(folder) else str(root)
-    found = SweepStatus(name, files, manifest, records, searches, picked)
+    found = SweepStatus(name, files, manifest, records, searches, picked, read_looks(files))
     show(found.to_json(), describe(found), as_json=as_json)
     return DONE
 
@@ -102,4 +108,7 @@ def describe(found: SweepStatus) -> str:
         size = f"{picked.artifact_bytes:,} bytes ({times(picked.artifact_bytes, picked.speed['reference_bytes'])})"
         what = f"{picked.family}: {label(picked.configuration)}, {size}"
         lines.append(f"picked: {what}, {picked.artifact}; {verdict(picked)}; speed: {speed(picked.speed)}")
+    looks = len(found.looks)
+    models = f"{looks} models have been" if looks != 1 else "1 model has been"
+    lines.append(f"test split: {models} measured on it" + (", the reference included" if looks else ""))
     return "\n".join(lines)

@@ -58,7 +58,8 @@ def verdict(picked: Picked) -> str:
         return f"none: the knee of the front, on validation, {seeds}"
     metric = picked.val.metric
     state = MISSED if not picked.meets_target else picked.state or UNCONFIRMED
-    met = f"MISSED by {metric.told_change(-picked.margin)}" if state == MISSED else f"{state}, {MEANINGS[state]}"
+    missed = f"MISSED by {metric.told_change(-picked.margin)}" if picked.margin < 0 else "MISSED, as further seeds show"
+    met = missed if state == MISSED else f"{state}, {MEANINGS[state]}"
     bound = ", with the 95 % bound of every seed" if picked.confident else ""
     return f"{met}{bound}: {describe_target(picked.target, metric)}, on validation, {seeds}"
 
@@ -96,6 +97,11 @@ def measured(found: Measured) -> str:
 def in_seeds(count: int) -> str:
     """ "in 1 seed", "in 3 seeds"."""
     return f"in {count} seed" + ("" if count == 1 else "s")
+
+
+def fresh_seeds(count: int) -> str:
+    """Those of `count` seeds after the first: "1 fresh seed", "3 fresh seeds"."""
+    return f"{count - 1} fresh seed" + ("" if count == 2 else "s")
 
 
 def count_jobs(count: int) -> str:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sweep.execution.context import RunContext
@@ -71,8 +71,10 @@ def run(
         finally:
             target = sweep.target.as_dict() if sweep.target and options.aimed else None
             summary = search.summary(target=target, seconds=time.monotonic() - started)
+            if options.job is not None:  # the summary of the grid, which is another search, stays
+                summary = replace(summary, name="confirm")
             if lock.held():  # else another driver writes them
-                write_json(folder.search(options.search, method=options.method), summary.to_json())
+                write_json(folder.search(summary.name, method=options.method), summary.to_json())
                 search.write()
                 if options.url is not None:
                     remote.put(options.url, folder.searches.name)
@@ -108,12 +110,13 @@ def _open_search(sweep: PreparedSweep, storage: str) -> SweepSearch:
         criteria=target.criteria(score, confirm=confirm) if target else None,
         trials=options.trials,
         objectives=options.objectives,
+        by=options.by,
     )
     index = open_index(
         storage,
         study=study.name,
         search=options.search,
-        target=target.as_dict() if target else {},
+        target=(target.as_dict() if target else {}) | ({} if options.by == "bytes" else {"by": options.by}),
         space=_space_hash(sweep),
         objectives=len(options.objectives),
     )
@@ -128,4 +131,4 @@ def _space_hash(sweep: PreparedSweep) -> str:
 
 def _choice(sweep: PreparedSweep) -> Choice | None:
     found = candidates(read_records(sweep.folder.root))
-    return chosen(found, sweep.manifest, target=sweep.target) if sweep.target else None
+    return chosen(found, sweep.manifest, target=sweep.target, by=sweep.options.by) if sweep.target else None

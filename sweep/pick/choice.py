@@ -218,6 +218,18 @@ def chosen(
     return Choice(bend, by)
 
 
+def state_now(
+    job: str, found: Sequence[Candidate], manifest: Manifest, *, target: Target | None, confident: bool
+) -> State | None:
+    """What is known by now of the candidate that a job is a seed of; None without a target, or such a candidate."""
+    if target is None:
+        return None
+    confirm = manifest.confirm or CONFIRM
+    criteria = target.criteria(manifest.reference.val.score, confirm=confirm, confident=confident)
+    criteria = criteria.with_noise_of(found)
+    return next((criteria.state_of(candidate) for candidate in found if job in candidate.ids), None)
+
+
 def among(found: Sequence[Candidate], by: By) -> list[Candidate]:
     """The candidates of which the bytes, MACs or latency is known."""
     return [candidate for candidate in found if candidate.cost(by) < math.inf]

@@ -13,6 +13,9 @@ from sweep.store.folder import SweepFolder
 from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Done, Score
 
+REFERENCE = "reference"
+"""The id of the reference among the looks at the test split."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Alternative:
@@ -86,17 +89,22 @@ class Picked:
         id: the job whose file is exported. `artifact_bytes`, `artifact_sha256` and `val` are of that file.
         seeds: of all jobs of the configuration, like `values`.
         values: of the metric, unrounded. JSON holds those of the accuracy as "accuracies".
+        mean: of the values of the fresh seeds, which the choice of the file does not touch: the estimate of the
+            configuration. JSON holds it with the metric's name, as "mean_accuracy". None of a pick by an early version.
         state: what is known of it and the target; None without one, and of a pick by an early version.
         margin: 0 or more meets the target. JSON holds it as "shortfall", which is 0 there.
         target: None for a pick at the knee of the front.
         confident: whether the 95 % bounds had to meet the target too.
         measured: of how many candidates the latency is known, and how many candidates there are.
         better: the best candidate that would be picked if it were confirmed.
+        confirm: the command that would confirm `better`, or else the pick; None where there is nothing to confirm.
         runner_up: what would be picked next.
         next_smaller: the largest candidate that costs less.
         artifact: the path of the packed file. pick.json holds it from the sweep's folder on, so that the folder may
             move; older releases wrote the whole path.
         compression_ratio: the reference's bytes over the file's.
+        test: what the file's model measures on the test split; None where it was not looked at.
+        no_test: why it was not.
         speed: MACs, the reference's MACs and bytes, and the latency where it was measured.
         parity: how far ONNX Runtime's outputs are from torch's; empty where they were not compared.
         uncounted: operators that multiply and accumulate and that the MACs leave out.
@@ -111,6 +119,7 @@ class Picked:
     val: Score
     seeds: tuple[int, ...]
     values: tuple[float, ...]
+    mean: float | None = None
     meets_target: bool
     state: State | None = None
     margin: float
@@ -119,11 +128,13 @@ class Picked:
     by: By = "bytes"
     measured: tuple[int, int] = (0, 0)
     better: Alternative | None = None
+    confirm: str | None = None
     runner_up: Alternative | None
     next_smaller: Alternative | None
     artifact: str
     compression_ratio: float
-    test: OnTest
+    test: OnTest | None = None
+    no_test: str | None = None
     speed: dict[str, Any]
     parity: dict[str, Any]
     uncounted: tuple[str, ...] = ()
@@ -149,7 +160,9 @@ class Picked:
                 case "val":
                     data[name] = to_json(value)
                 case "test":
-                    data[name] = value.to_json()
+                    data[name] = None if value is None else value.to_json()
+                case "mean":
+                    data[f"mean_{self.val.metric.name}"] = value
                 case "values":
                     data["accuracies" if self.val.metric == ACCURACY else name] = list(value)
                 case _:
@@ -166,7 +179,8 @@ class Picked:
         speed = ("macs", "reference_macs", "reference_bytes", "latency", "faster")
         metric = _metric_of(data)
         values = "accuracies" if metric == ACCURACY else "values"
-        named = {"values" if name == values else name: value for name, value in data.items()}
+        names = {values: "values", f"mean_{metric.name}": "mean"}
+        named = {names.get(name, name): value for name, value in data.items()}
         made = _with_margin(named) | {
             "target": data.get("target") or None,
             "better": _with_margin(data.get("better")),
@@ -175,7 +189,7 @@ class Picked:
             "speed": {name: data[name] for name in speed if name in data},
             "parity": {name: data[name] for name in ("parity", "no_parity") if name in data},
         }
-        if "test" in data:
+        if data.get("test") is not None:
             made["test"] = _with_value(data["test"], metric)
         lists = [name for name in ("seeds", "values", "measured", "uncounted") if isinstance(made.get(name), list)]
         return from_json(Picked, made | {name: tuple(made[name]) for name in lists})
@@ -194,6 +208,12 @@ def read_picked(folder: SweepFolder) -> Picked | None:
         return replace(picked, artifact=str(folder.artifact(picked.id)))
     except Unfit as error:
         raise StoreError(f"{folder.pick}: {error}; run lcsweep pick again") from None
+
+
+def read_looks(folder: SweepFolder) -> list[dict[str, Any]]:
+    """The looks at the test split so far, the first one first; the reference is one of them."""
+    found = [look for path in sorted(folder.test.glob("[!.]*.json")) if (look := read_optional(path)) is not None]
+    return sorted(found, key=lambda look: (str(look.get("finished")), str(look.get("id"))))
 
 
 def _metric_of(data: Mapping[str, Any]) -> Metric:

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from lc_core.file.artifact import read
-from sweep.criteria import Target
+from sweep.criteria import UNCONFIRMED, Target
 from sweep.pick.choice import By, Candidate, Choice, among, candidates, chosen
+from sweep.pick.confirming import confirming
+from sweep.pick.looks import look_at_test, question, why_not
 from sweep.pick.picked import Alternative, Picked
 from sweep.pick.size_and_speed import speed_facts
-from sweep.pick.verify import look_at_test, open_study, verify_parity, verify_record
+from sweep.pick.verify import open_study, verify_parity, verify_record
 from sweep.store.files import StoreError, write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
@@ -23,10 +25,21 @@ def pick_model(
     user_folder: str,
     study_reference: StudySource | None = None,
     confident: bool = False,
+    test: bool | None = None,
+    place: str | None = None,
 ) -> Picked:
     """The model to deploy of the sweep in `root`, its file verified and measured on the test split; writes pick.json.
 
-    Without a target it is the knee of the front. With `confident`, the 95 % bounds must meet the target too.
+    Args:
+        root: the sweep's folder.
+        target: without one, it is the knee of the front.
+        by: what to minimise.
+        user_folder: where the user stands.
+        study_reference: the study, where it has moved.
+        confident: the 95 % bounds must meet the target too.
+        test: whether to look at the test split. None looks for an answer to the question that was asked of it first; a
+            file that was measured there before is not measured again.
+        place: how the user names the folder; None for `root`.
 
     Raises:
         StoreError: `root` is not a sweep, or nothing in it is done.
@@ -43,6 +56,9 @@ def pick_model(
     study, data = open_study(root, study_reference=study_reference, user_folder=user_folder)
     verify_record(record, folder, study, data)
     parity = verify_parity(read(folder.artifact(record.id)), study, data)
+    asked = question(target, manifest.reference.val.score, by=by, confident=confident)
+    no_test = why_not(choice, record, folder, asked=asked, test=test)
+    to_confirm = choice.better or (best if choice.state == UNCONFIRMED else None)
     picked = Picked(
         id=record.id,
         family=record.family,
@@ -53,6 +69,7 @@ def pick_model(
         val=record.val,
         seeds=best.seeds,
         values=best.values,
+        mean=best.mean_value,
         meets_target=choice.feasible,
         state=choice.state,
         margin=choice.margin,
@@ -61,11 +78,15 @@ def pick_model(
         by=by,
         measured=(len(among(found, "latency")), len(found)),
         better=Alternative.of(choice.better),
+        confirm=None
+        if to_confirm is None or choice.criteria is None
+        else confirming(to_confirm, choice.criteria, manifest, place=place or str(root), study=study_reference),
         runner_up=Alternative.of(choice.runner_up),
         next_smaller=Alternative.of(choice.next_smaller, margin=choice.next_smaller_margin),
         artifact=str(folder.artifact(record.id)),
         compression_ratio=record.reference_bytes / record.artifact_bytes,
-        test=look_at_test(record.id, folder, study, data),
+        test=look_at_test(record.id, folder, study, data, asked=asked) if no_test is None else None,
+        no_test=no_test,
         speed=speed_facts(record),
         parity=parity,
         uncounted=tuple(manifest.reference.uncounted),

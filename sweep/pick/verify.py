@@ -1,13 +1,11 @@
-"""Verifies that a packed file is what its record says, and measures files on the test split, each once."""
+"""Verifies that a packed file is what its record says."""
 
 import dataclasses
-import datetime
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lc_core.file.artifact import Artifact, ArtifactError, load, read
@@ -16,15 +14,12 @@ from lc_core.onnx import has_onnx
 from lc_core.structure.surgery import StructureError
 from lc_core.training.data import Source, call, first_inputs
 from sweep.job.context import settle_process
-from sweep.job.evidence import Points, drop
-from sweep.job.measure import evidence, measure, summary
-from sweep.pick.picked import OnTest
+from sweep.job.measure import evidence, measure
 from sweep.pick.size_and_speed import speed_facts
 from sweep.store.claims import read_claim
-from sweep.store.files import read_optional, sha256_of, write_json
+from sweep.store.files import read_optional, sha256_of
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
-from sweep.store.metric import Metric
 from sweep.store.record import Done, Score
 from sweep.store.records import read_job
 from sweep.study import Data, Study
@@ -51,29 +46,30 @@ def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict
     """
     artifact = read(path)
     facts = describe(path, artifact)
+    known = _known(path, facts["sha256"], artifact.info, user_folder=user_folder)
+    facts |= {} if known is None else speed_facts(known[1])
     if study_reference is not None:
         study, data = same_study(artifact.info, path=path, study_reference=study_reference, user_folder=user_folder)
         verify_outputs(path, study, data)
         facts |= {"outputs": "as claimed"} | verify_parity(artifact, study, data)
-        facts |= _known(path, facts["sha256"], str(artifact.info.get("job")), study, data, user_folder=user_folder)
+        look = None if known is None else read_optional(known[0].test / f"{facts['sha256']}.json")
+        if look is not None:
+            facts["test"] = same_on_test(path, open_model(path, study)[0], look, study, data)
     return facts
 
 
-def _known(path: Path, digest: str, job_id: str, study: Study, data: Data, *, user_folder: str) -> dict[str, Any]:
-    """What a sweep knows of a job's file: its latency, and its metric on test, which is measured again."""
-    facts: dict[str, Any] = {}
-    roots = [*path.resolve().parents[2:3], Path(user_folder, "runs", study.name)]
-    for folder in (SweepFolder(root) for root in roots if SweepFolder(root).manifest.is_file()):
-        record = read_job(folder, job_id)
+def _known(path: Path, digest: str, info: Mapping[str, Any], *, user_folder: str) -> tuple[SweepFolder, Done] | None:
+    """The sweep that holds the job of a packed file, and its record; None where none is known.
+
+    It is the sweep in whose folder the file lies, or that of its study in the user's folder.
+    """
+    study = str(info.get("study"))
+    beside = [Path(user_folder, "runs", study)] if Path(study).name == study else []
+    for folder in (SweepFolder(root) for root in [*path.resolve().parents[2:3], *beside]):
+        record = read_job(folder, str(info.get("job"))) if folder.manifest.is_file() else None
         if isinstance(record, Done) and record.artifact_sha256 == digest:
-            facts |= speed_facts(record)
-        known = read_optional(folder.test / f"{digest}.json")
-        if known is not None:
-            model, _ = _model(path, study)
-            facts["test"] = same_on_test(path, model, known, study, data)
-        if facts:
-            break
-    return facts
+            return folder, record
+    return None
 
 
 def same_on_test(path: Path, model: nn.Module, known: Mapping[str, Any], study: Study, data: Data) -> dict[str, Any]:
@@ -145,7 +141,7 @@ def describe(path: Path, artifact: Artifact) -> dict[str, Any]:
 
 def verify_outputs(path: Path, study: Study, data: Data) -> None:
     """ArtifactError unless the file, loaded into the study's model, measures on validation what it claims."""
-    model, artifact = _model(path, study)
+    model, artifact = open_model(path, study)
     verify_claim(path, model, artifact.info, study, data)
 
 
@@ -201,60 +197,8 @@ def open_study(root: Path, *, study_reference: StudySource | None, user_folder: 
     return study, data
 
 
-def look_at_test(job_id: str, folder: SweepFolder, study: Study, data: Data) -> OnTest:
-    """What a job's file measures on the test split and its drop from the reference's, with 95 % intervals.
-
-    Each file is measured once, and what was measured is kept.
-    """
-    reference = _look("reference", folder.reference, folder, study, data)
-    found = _look(job_id, folder.artifact(job_id), folder, study, data)
-    metric = study.metric
-    change = drop(metric, _points(reference, metric), _points(found, metric))
-    return OnTest(
-        **{key: found[key] for key in ("id", "artifact_sha256", "n", "low", "high", "finished")},
-        value=found[metric.name],
-        drop=change.drop,
-        drop_low=change.low,
-        drop_high=change.high,
-        reference_value=reference[metric.name],
-        looks=len(list(folder.test.glob("*.json"))),
-        metric=metric,
-    )
-
-
-def _points(look: Mapping[str, Any], metric: Metric) -> Points:
-    """What was kept of a look at the test split for the interval of a drop."""
-    resampled = "resampled" in look
-    points = [math.nan if value is None else value for value in look["resampled" if resampled else "scores"]]
-    return Points(look[metric.name], torch.tensor(points).double(), resampled=resampled)
-
-
-def _look(job_id: str, path: Path, folder: SweepFolder, study: Study, data: Data) -> dict[str, Any]:
-    digest = sha256_of(path)
-    kept = folder.test / f"{digest}.json"
-    known = read_optional(kept)
-    if known is not None:
-        return known
-    model, _ = _model(path, study)
-    all_found = evidence(model, data.test, study=study)
-    points, score = all_found[study.metric.name].points, summary(all_found)
-    found = {
-        "id": job_id,
-        "artifact_sha256": digest,
-        score.metric.name: score.value,
-        "n": score.n,
-        "low": score.low,
-        "high": score.high,
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "resampled" if points.resampled else "scores": [
-            value if math.isfinite(value) else None for value in points.points.tolist()
-        ],
-    }
-    write_json(kept, found)
-    return found
-
-
-def _model(path: Path, study: Study) -> tuple[nn.Module, Artifact]:
+def open_model(path: Path, study: Study) -> tuple[nn.Module, Artifact]:
+    """The study's model with the weights of a packed file, and the file."""
     settle_process()
     model = study.new_model()
     return model, load(path, model)

@@ -3,14 +3,14 @@
 import dataclasses
 from collections.abc import Sequence
 
-from sweep.job.compress import job_sizes
+from sweep.job.compress import Sizes, job_sizes
 from sweep.job.context import JobContext
 from sweep.prepare.options import Options
 from sweep.search.protocol import Entry
 from sweep.store.files import StoreError
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
-from sweep.store.records import read_records
+from sweep.store.records import find_job, read_records
 from sweep.study import Study
 from sweep.study.errors import StudyError
 
@@ -27,17 +27,17 @@ def entries_of(options: Options, context: JobContext, *, study_hash: str) -> tup
         StudyError: none is left, or a knob's levels do not go from loosest to tightest.
     """
     study = context.study
+    if options.job is not None:
+        first = _of_job(options.job, options, context, study_hash=study_hash)
+        return (_entry(first, job_sizes(first, context), options),)
+    schedule = dataclasses.asdict(study.schedule)
     entries = []
     for family in study.families:
         for configuration in family.grid_configurations() if options.search == "grid" else family.configurations():
-            jobs = tuple(
-                Job(study_hash, family.name, configuration, options.method, seed, dataclasses.asdict(study.schedule))
-                for seed in range(options.seed, options.seed + options.seeds[0])
-            )
-            sizes = job_sizes(jobs[0], context)
+            first = Job(study_hash, family.name, configuration, options.method, options.seed, schedule)
+            sizes = job_sizes(first, context)
             if sizes.bounded or not options.aimed:
-                facts = (sizes.nominal_bytes, sizes.macs, sizes.fixed, sizes.plan)
-                entries.append(Entry(family.name, configuration, *facts, jobs))
+                entries.append(_entry(first, sizes, options))
     if not entries:
         raise StudyError(
             f"study {study.name}: expected a family whose sizes are known before training, for a search of the "
@@ -45,6 +45,38 @@ def entries_of(options: Options, context: JobContext, *, study_hash: str) -> tup
         )
     _check_order([entry for entry in entries if entry.fixed], study)
     return tuple(entries)
+
+
+def _entry(first: Job, sizes: Sizes, options: Options) -> Entry:
+    """The configuration of a job, with one job for each seed from that of `first`."""
+    jobs = tuple(dataclasses.replace(first, seed=first.seed + place) for place in range(options.seeds[0]))
+    facts = (sizes.nominal_bytes, sizes.macs, sizes.fixed, sizes.plan)
+    return Entry(first.family, first.configuration, *facts, jobs)
+
+
+def _of_job(start: str, options: Options, context: JobContext, *, study_hash: str) -> Job:
+    """The job of the first seed of the configuration that a finished job of the sweep is a seed of.
+
+    Raises:
+        StoreError: there is no such job, or the study would run it otherwise today.
+    """
+    folder, study = context.folder, context.study
+    record = find_job(read_records(folder.root), start, root=folder.root)
+    job = Job(
+        study_hash,
+        record.family,
+        record.configuration,
+        record.method,
+        options.seed,
+        dataclasses.asdict(study.schedule),
+    )
+    known = any(family.name == record.family for family in study.families)
+    if not known or job.key != record.key:
+        raise StoreError(
+            f"{folder.root}: job {record.id} ran family {record.family} with a schedule that the study no longer has; "
+            "expected the study as it was"
+        )
+    return job
 
 
 def _check_order(entries: Sequence[Entry], study: Study) -> None:

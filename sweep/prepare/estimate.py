@@ -23,7 +23,7 @@ class Estimate:
 
     Attributes:
         seconds: of one job on one worker of this machine; None where the timed step diverged.
-        jobs: how many have no done record.
+        jobs: how many would start.
         workers: jobs at once.
         bytes: on disk when all are done, at most: nominal sizes are upper bounds.
         passing_bytes: of checkpoints, on disk while jobs run.
@@ -43,13 +43,16 @@ class Estimate:
         return None if self.seconds is None else self.seconds * self.jobs / min(self.workers, self.jobs)
 
 
-def estimate(entries: Sequence[Entry], context: JobContext, *, done: Sequence[str], workers: int) -> Estimate | None:
-    """The cost of the jobs that are not `done`; None where all are."""
+def estimate(
+    entries: Sequence[Entry], context: JobContext, *, done: Sequence[str], workers: int, most: int | None = None
+) -> Estimate | None:
+    """The cost of the jobs that are not `done`, or of the largest `most` of them; None where all are."""
     known = set(done)
     missing = [(entry, job) for entry in entries for job in entry.jobs if job.id not in known]
     if not missing:
         return None
     job = missing[0][1]
+    missing = sorted(missing, key=lambda each: -each[0].nominal_bytes)[:most]
     weights = sum(weight.numel() * weight.element_size() for weight in context.reference.values())
     return Estimate(
         seconds=_seconds_or_none(job, context),

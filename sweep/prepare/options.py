@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from sweep.criteria import Target
-from sweep.search.protocol import FOR_A_TARGET, SearchName
+from sweep.criteria import CONFIRM, Target
+from sweep.search.protocol import FOR_A_TARGET, SearchBy, SearchName
 from sweep.store.job import Method
 from sweep.study.loading import StudySource
 
@@ -24,6 +24,8 @@ class Settings(TypedDict, total=False):
         seed: the first of them; 0 by default.
         confirm: the fewest further seeds on which a search for a target confirms its winner; 3 by default, 0 for none.
         macs: with search "pareto", minimise multiply-accumulates too.
+        by: what a search for a target minimises, "bytes" (the default) or "macs"; ties go to fewer bytes.
+        job: run only this job's configuration, on `repeats` seeds or, with one, on as many as confirm it.
         method: "lc" (the default), or "dc" for direct compression, without training.
         storage: the URL of Optuna's storage; by default study.db in the sweep's folder.
         address: of a Ray cluster, "auto" or HOST:PORT; by default Ray is started on this machine and ended again.
@@ -40,6 +42,8 @@ class Settings(TypedDict, total=False):
     seed: int
     confirm: int
     macs: bool
+    by: SearchBy
+    job: str | None
     method: Method
     storage: str | None
     address: str | None
@@ -70,8 +74,10 @@ class Options:
     trials: int | None = None
     repeats: int = 1
     seed: int = 0
-    confirm: int = 3
+    confirm: int = CONFIRM
     macs: bool = False
+    by: SearchBy = "bytes"
+    job: str | None = None
     method: Method = "lc"
     storage: str | None = None
     address: str | None = None
@@ -92,4 +98,5 @@ class Options:
     @property
     def seeds(self) -> tuple[int, int]:
         """Seeds of a configuration, and fresh seeds of a winner. Direct compression draws nothing, so one is enough."""
-        return (self.repeats, self.confirm if self.aimed else 0) if self.method == "lc" else (1, 0)
+        repeats = 1 + self.confirm if self.job is not None and self.repeats == 1 else self.repeats
+        return (repeats, self.confirm if self.aimed else 0) if self.method == "lc" else (1, 0)

@@ -66,7 +66,9 @@ def prepare(options: Options, *, say: Say) -> PreparedSweep:
     check_plans(entries, folder)
     for line in _not_searched(options, study, entries):
         say(line)
-    repeats, confirm = max(options.repeats, manifest.repeats), max(options.seeds[1], manifest.confirm)
+    repeats, confirm = max(options.seeds[0], manifest.repeats), max(options.seeds[1], manifest.confirm)
+    if options.job is not None:  # its seeds are no seeds of the whole sweep
+        repeats = manifest.repeats
     coverage = family_coverage(checked)
     known, manifest = manifest, replace(manifest, repeats=repeats, confirm=confirm)
     reference = replace(manifest.reference, plainly_trained=plainly_trained(study, parts))
@@ -113,7 +115,9 @@ def outline(options: Options) -> Outline:
     context = JobContext.untrained(study, data, folder=folder)
     entries = entries_of(options, context, study_hash=content_hash(parts))
     said += [*notes(checked), *_not_searched(options, study, entries), *shares(family_coverage(checked))]
-    return Outline(entries, done, estimate(entries, context, done=done, workers=options.workers), said)
+    return Outline(
+        entries, done, estimate(entries, context, done=done, workers=options.workers, most=options.trials), said
+    )
 
 
 def _load(options: Options, *, say: Say) -> tuple[Checked, SweepFolder]:

@@ -117,7 +117,7 @@ def index_url(path: Path) -> str:
 
 
 def open_index(
-    url: str, *, study: str, search: str, target: Mapping[str, float], space: str, objectives: int = 2
+    url: str, *, study: str, search: str, target: Mapping[str, float | str], space: str, objectives: int = 2
 ) -> Index:
     """The index of a search over the space of hash `space`. It is made where it is missing.
 

@@ -11,6 +11,8 @@ from sweep.store.job import Configuration, Job, Level
 from sweep.store.record import Record
 
 SearchName = Literal["grid", "smallest", "tpe", "pareto"]
+SearchBy = Literal["bytes", "macs"]
+"""What a search for a target minimises; of equal MACs, the bytes."""
 FOR_A_TARGET = ("smallest", "tpe")
 
 
@@ -124,6 +126,7 @@ class SearchPlan:
         criteria: the threshold and the number of fresh seeds that confirm a winner; None for a search without a target.
         trials: at most so many jobs start; None for no bound.
         objectives: what a search without a target minimises: of "error", "bytes" and "macs".
+        by: what a search for a target minimises.
     """
 
     name: SearchName
@@ -132,6 +135,7 @@ class SearchPlan:
     criteria: Criteria | None = None
     trials: int | None = None
     objectives: tuple[str, ...] = ("error", "bytes")
+    by: SearchBy = "bytes"
 
     def __post_init__(self) -> None:
         if (self.name in FOR_A_TARGET) != (self.criteria is not None):
@@ -141,7 +145,7 @@ class SearchPlan:
     @property
     def minimised(self) -> tuple[str, ...]:
         """What its Optuna study minimises."""
-        return ("bytes",) if self.criteria else self.objectives
+        return (self.by,) if self.criteria else self.objectives
 
     def owner(self, record: Record) -> int | None:
         """The number of the entry that `record` is a result of. Where there is a target, any seed of it counts."""

@@ -68,9 +68,11 @@ def _sampler(plan: SearchPlan, done: Sequence[Done], proposer: BaseSampler | Non
             margin = plan.criteria.margin(record.val.score)
             elsewhere.setdefault(record.key, []).append(0.0 - margin)
 
+    sizes = _sizes(plan)
+
     def size(family: str, configuration: Configuration) -> int | None:
         number = plan.entries.number(family, configuration)
-        return None if number is None else plan.entries[number].nominal_bytes
+        return None if number is None else sizes[number]
 
     return SmallestSampler(
         plan.families,
@@ -80,3 +82,13 @@ def _sampler(plan: SearchPlan, done: Sequence[Done], proposer: BaseSampler | Non
         proposer=proposer,
         others=list(elsewhere.values()),
     )
+
+
+def _sizes(plan: SearchPlan) -> list[int]:
+    """What is minimised, of each entry: its nominal bytes; or its MACs, of which equal ones are told apart by bytes."""
+    sizes = [entry.nominal_bytes for entry in plan.entries]
+    if plan.by == "bytes":
+        return sizes
+    most = 1 + max(sizes)
+    parts = min(most, 2**62 // (1 + max(entry.macs for entry in plan.entries)))  # it all fits in 64 bits
+    return [entry.macs * parts + size * parts // most for entry, size in zip(plan.entries, sizes, strict=True)]

@@ -25,8 +25,8 @@ class Space:
     Attributes:
         families: (n,) the number of each one's family.
         levels: (n, knobs) the number of each knob's level, 0 for the loosest. A knob that the family lacks has 0.
-        sizes: (n,) nominal bytes, raised to more than those of all tighter configurations. `make_space` does that: an
-            index may take a few bytes more as the weights on it become fewer.
+        sizes: (n,) what is minimised, nominal bytes or MACs, raised to more than those of all tighter configurations.
+            `make_space` does that: an index may take a few bytes more as the weights on it become fewer.
     """
 
     families: Indices

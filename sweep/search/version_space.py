@@ -20,15 +20,13 @@ from enum import IntEnum
 
 import numpy as np
 
-from sweep.criteria import confirmed
+from sweep.criteria import MOST_SEEDS, confirmed
 from sweep.intervals import Noise, half_width, pooled
 from sweep.search.space import Flags, Indices, Space, Values
 
 NOT_SMALLER = "nominally no smaller than the smallest that meets the target"
 TIGHTER = "tighter than one that misses the target"
 
-MOST_SEEDS = 16
-"""A candidate that is not confirmed after `MOST_SEEDS` x `confirm` fresh seeds is given up."""
 GIVE_UP = 1.0
 """A candidate with enough fresh seeds is given up when its mean misses by more than so many standard errors."""
 DOUBT = 0.9

@@ -331,7 +331,7 @@ def test_a_network_goes_the_whole_way(name: str, tmp_path: Path, monkeypatch: py
     assert SAYS.get(name, "") in checked.out + checked.err
     ran = lcsweep("run", "own.py", "--workers", "1")
     assert ran.code == 0, ran.out + ran.err
-    picked = lcsweep("pick", RUN, *TARGETS.get(name, ("--max-drop", "0.9")), "--json")
+    picked = lcsweep("pick", RUN, *TARGETS.get(name, ("--max-drop", "90%")), "--json")
     assert picked.code == 0, picked.err
     assert picked.json["compression_ratio"] > 1
     assert lcsweep("export", RUN, "--out", "small.lcz").code == 0

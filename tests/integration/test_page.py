@@ -17,7 +17,7 @@ from reports.facts.findings import read_findings
 from reports.figures.formats import encode
 from reports.figures.front import draw_front
 from reports.page.data import bound_kind
-from sweep.criteria import CONFIRM, Target, fresh
+from sweep.criteria import CONFIRM, PLAIN, Target, fresh, read_number
 from sweep.intervals import least_mean, pooled
 from sweep.pick.choice import candidates, choose, chosen
 from sweep.store.files import write_whole
@@ -170,8 +170,9 @@ def test_the_page_picks_what_pick_picks(
                     confident=confident,
                 )
                 case = f"{by}, {kind} {value!r}: {told}"
-                typed = float(pick.split(f"--{kind.replace('_', '-')} ")[1].split()[0])
-                assert typed == value, case
+                typed = pick.split(f"--{kind.replace('_', '-')} ")[1].split()[0]
+                assert read_number(kind, typed) == value, case
+                assert typed.endswith("%") == (kind == "max_drop" and value > PLAIN), case
                 assert f" --by {by}" in pick or by == "bytes", case
                 assert ("--by" in pick) == (by != "bytes"), case
                 assert pick.endswith(" --confident") == confident, case

@@ -160,7 +160,8 @@ def test_a_page_tells_a_regression_in_its_unit(make_sweep: MakeSweep) -> None:
     text = (write_page(folder), read_page(folder).text)[1]
     for words in (
         "Reference: 64,000 bytes, validation MSE 10.03 mm2.",
-        "Validation MSE 8.914 mm2 95 % interval 4.534\u201317.34 mm2, n = 359",
+        "Validation MSE 10.03 mm2 mean of 1 fresh seed the file's own: 8.914 mm2 (seed 0, best of 2 on",
+        "validation, which flatters); 95 % interval 4.534\u201317.34 mm2, n = 359",
         "validation MSE of at most 10.53 mm2 (the reference's 10.03 mm2 plus 0.5 mm2); confirmed where",
         "its validation MSE is a little too low on average",
         "Test MSE 12.00 mm2",
@@ -252,7 +253,7 @@ def test_page_of_sixty_records_is_small(make_sweep: MakeSweep) -> None:
 def test_a_thousand_records_are_all_in_a_small_page(make_sweep: MakeSweep) -> None:
     folder = make_sweep(synthetic.many(1000), target={"max_drop": 0.01})
     assert len(write_page(folder).rows) == data_of(folder)["count"] == 1000
-    assert (folder / "report" / "index.html").stat().st_size < 150_000
+    assert (folder / "report" / "index.html").stat().st_size < 155_000
 
 
 @pytest.mark.usefixtures("svg_only")

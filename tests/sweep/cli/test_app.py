@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,7 +75,7 @@ def some_record(family: str = "both") -> str:
         ("run tiny.py --trials 0", ["--trials"]),
         ("run tiny.py --repeats 0", ["--repeats"]),
         ("run tiny.py --seed -1", ["--seed"]),
-        ("run tiny.py --max-drop 2", ["--max-drop: expected a fraction in [0, 1]", "got 2.0"]),
+        ("run tiny.py --max-drop 2", ["--max-drop: 2 may mean 2% or 200%"]),
         ("run tiny.py --min-accuracy 97.5", ["--min-accuracy: expected a fraction", "got 97.5"]),
         ("run tiny.py --max-drop nan", ["--max-drop", "got nan"]),
         (
@@ -408,6 +409,8 @@ def test_a_dry_run_lists_the_jobs_and_touches_nothing(finished: Path) -> None:
     assert "7 jobs, 7 without a result" in said.out
     sizes = [int(row.split()[-2].replace(",", "")) for row in rows]
     assert f"disk: at most {(sum(sizes) + 7 * FACTS_BYTES) / 1e3:.1f} kB to keep" in said.out
+    two = lcsweep("run", "new.py", "--dry-run", "--trials", "2").out
+    assert f"disk: at most {(sum(sorted(sizes)[-2:]) + 2 * FACTS_BYTES) / 1e3:.1f} kB to keep" in two
     assert tree(finished) == before
     assert not Path("runs", "new").exists()
 
@@ -567,7 +570,7 @@ def test_a_comparison_is_printed_and_written_where_asked(finished: Path) -> None
     for word in (f"{RUN}:low rank", "hypervolume", f"{smallest:,}", "Error: 1 \u2212 accuracy on the validation split"):
         assert word in said.out
     assert tree(finished) == before
-    facts = lcsweep("compare", f"{RUN}:prune", RUN, "--out", "new", "--max-drop", "0.3", "--json").json
+    facts = lcsweep("compare", f"{RUN}:prune", RUN, "--out", "new", "--max-drop", "30%", "--json").json
     assert [side["name"] for side in facts["sides"]] == [f"{RUN}:prune", str(RUN)]
     assert [side["candidates"] for side in facts["sides"]] == [3, 7]
     assert facts["sides"][1]["hypervolume"] >= facts["sides"][0]["hypervolume"]
@@ -607,10 +610,59 @@ def test_an_export_names_a_job_by_the_start_of_its_id_and_may_be_repeated(finish
 
 
 def test_two_picks_count_one_look(finished: Path) -> None:
-    counts = [
-        lcsweep("pick", RUN, "--max-drop", drop, "--json").json["test"]["looks"] for drop in ("0.05", "0.05", "1")
+    asked = (("0.05",), ("5%",), ("5%", "--by", "macs"), ("100%", "--no-test"), ("100%",), ("100%", "--test"))
+    picks = [lcsweep("pick", RUN, "--max-drop", *options, "--json").json for options in asked]
+    assert [each["test"] and each["test"]["looks"] for each in picks] == [
+        2,
+        2,
+        2,
+        None,
+        None,
+        3,
+    ]  # by MACs it is the same file
+    assert picks[0]["id"] == picks[1]["id"]
+    assert lcsweep("status", RUN, "--json").json["test_looks"] == 3
+    assert "test split: 3 models have been measured on it, the reference included" in lcsweep("status", RUN).out
+    assert "not looked at: it was looked at for another target" in lcsweep("pick", RUN, "--max-drop", "90%").out
+
+
+def test_a_drop_of_a_fraction_is_a_percentage_or_small(finished: Path) -> None:
+    for wrong, words in (("1", "--max-drop: 1 may mean 1% or 100%"), ("0.3", "0.3 may mean 0.3% or 30%")):
+        for command in (("pick", RUN), ("run", "tiny.py"), ("report", RUN)):
+            said = lcsweep(*command, "--max-drop", wrong)
+            assert said.code == 2, said
+            assert words in said.err
+    assert not FOLDER.pick.exists()
+    assert "0.02 of" not in lcsweep("pick", RUN, "--max-drop", "2 %").out
+    assert json.loads(FOLDER.pick.read_text())["target"] == {"max_drop": 0.02}
+    assert "expected a number, or a percentage such as 1%, got 'much'" in lcsweep("pick", RUN, "--at-least", "much").err
+
+
+def test_the_command_that_a_pick_prints_confirms_the_model(
+    finished: Path, without_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs the further seeds of that model alone, and leaves the sweep's number of seeds as it is."""
+    first = lcsweep("pick", RUN, "--at-least", "50%", "--json").json
+    assert (first["state"], first["better"], first["mean_accuracy"]) == ("unconfirmed", None, first["val"]["accuracy"])
+    command = shlex.split(first["confirm"])
+    assert command == ["lcsweep", "run", "tiny.py", "--out", str(RUN), "--job", first["id"], "--repeats", "4"]
+    before, manifest = {record.id for record in read_records(RUN)}, FOLDER.manifest.read_text()
+    said = lcsweep(*command[1:])
+    assert said.code == 0, said
+    new = [record for record in read_records(RUN) if record.id not in before]
+    assert [(record.configuration, record.seed) for record in new] == [
+        (first["configuration"], seed) for seed in (1, 2, 3)
     ]
-    assert counts == [2, 2, 3]
+    assert FOLDER.manifest.read_text() == manifest
+    again = lcsweep("pick", RUN, "--at-least", "50%", "--json").json
+    assert again["configuration"] == first["configuration"]
+    assert (again["state"], again["confirm"]) == ("confirmed", None)
+    told = lcsweep("pick", RUN, "--at-least", "50%").out
+    assert "mean of 3 fresh seeds (all seeds: " in told
+    assert "; best of 4 on validation, which flatters" in told
+    assert "confirmed, enough fresh seeds clear the bound" in lcsweep("status", RUN).out
+    wrong = lcsweep("run", "tiny.py", "--job", "nothing")
+    assert "expected one finished job whose id starts with 'nothing', found 0" in wrong.err
 
 
 def test_a_relative_drop_a_bound_and_the_knee(finished: Path) -> None:

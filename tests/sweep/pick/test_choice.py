@@ -12,9 +12,11 @@ from sweep.criteria import Target
 from sweep.intervals import CONFIDENCE, student, wilson
 from sweep.job.compress import failure
 from sweep.pick.choice import Candidate, Choice, candidates, choose, chosen
+from sweep.pick.confirming import confirming
 from sweep.store.job import Job
 from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Record, Score
+from sweep.study.named import UNNAMED
 from tests.sweep.tiny import MANIFEST, done_record
 
 
@@ -69,7 +71,11 @@ MSE, R2 = Metric("mse", higher_is_better=False, unit="mm2", best=0.0), Metric("r
 @pytest.mark.parametrize(
     ("given", "metric", "message"),
     [
-        ({"max_drop": 1.5}, ACCURACY, r"max_drop: expected a fraction in \[0, 1\] \(0.01 is one point\), got 1.5"),
+        (
+            {"max_drop": 1.5},
+            ACCURACY,
+            r"max_drop: expected a fraction in \[0, 1\] \(0.01 is one point, as 1% is\), got 1.5",
+        ),
         ({"at_least": 97.0}, ACCURACY, "at_least: expected a fraction .* got 97"),
         (
             {"at_most": 0.9},
@@ -394,6 +400,37 @@ def test_the_bound_of_the_mean_decides_and_the_first_seed_does_not_count() -> No
     assert [*choice.states.values()] == ["unconfirmed", "unconfirmed", "confirmed", "confirmed", "missed"]
     assert confirmed(lucky, single, bad).candidate is lucky
     assert confirmed(bad).state == "missed"
+
+
+def test_how_many_seeds_would_confirm_follows_from_the_mean_and_the_noise() -> None:
+    """sd 0.002 with many degrees of freedom, and the quantile of Student's t is 2.17: 0.002 above takes 5 fresh."""
+    calm = candidate("calm", *(0.95 + 0.002 * (-1) ** number for number in range(2000)))
+    criteria = AT_90.criteria(1.0).with_noise_of([calm])
+    seeds = {0.91: 4, 0.902: 6, 0.9: 49}  # at the threshold itself as many as there may be
+    for accuracy, needed in seeds.items():
+        assert criteria.seeds_to_confirm(candidate("a", accuracy)) == needed
+    five = candidate("five", 0.99, *(0.902,) * 4)
+    assert criteria.state_of(five) == "unconfirmed"
+    assert criteria.state_of(candidate("six", 0.99, *(0.902,) * 5)) == "confirmed"
+    assert criteria.seeds_to_confirm(five) == 6
+    assert AT_90.criteria(1.0).seeds_to_confirm(candidate("a", 0.9)) == 4  # the noise is not known
+
+
+@pytest.mark.parametrize(
+    ("seeds", "place", "reference", "command"),
+    [
+        ((0,), "runs/a b", "tiny.py", "lcsweep run tiny.py --out 'runs/a b' --job a --repeats 4"),
+        ((3, 4), "runs/t", "s.m:x", "lcsweep run s.m:x --out runs/t --job a --repeats 4 --seed 3"),
+        ((0, 2, 5), "s3://b/t", "tiny.py", "lcsweep run tiny.py --out s3://b/t --job a --repeats 2"),
+        ((0,), "runs/t", UNNAMED, "sweep.run(study, out='runs/t', job='a', repeats=4)"),
+    ],
+)
+def test_the_command_that_confirms_is_quoted_and_names_the_job_and_its_seeds(
+    seeds: tuple[int, ...], place: str, reference: str, command: str
+) -> None:
+    found = replace(candidate("a", *[0.95] * len(seeds)), seeds=seeds)
+    manifest = replace(MANIFEST, reference_study=reference)
+    assert confirming(found, AT_90.criteria(1.0), manifest, place=place) == command
 
 
 # More records

@@ -104,10 +104,11 @@ def test_a_file_is_verified_with_and_without_its_study(file: Path, job: dict[str
 def test_what_was_measured_on_the_test_split_is_compared(file: Path, job: dict[str, Any]) -> None:
     assert lcsweep("pick", RUN, "--min-accuracy", "0", "--by", "bytes").code == 0
     kept = SweepFolder(Path(RUN)).test / f"{job.artifact_sha256}.json"
-    from sweep.pick.verify import look_at_test, open_study
+    from sweep.pick.looks import look_at_test
+    from sweep.pick.verify import open_study
 
     study, data = open_study(Path(RUN), study_reference=None, user_folder=".")
-    look_at_test(job.id, SweepFolder(Path(RUN)), study, data)
+    look_at_test(job.id, SweepFolder(Path(RUN)), study, data, asked={})
     said = lcsweep("verify", file, "--study", "tiny.py", "--json")
     assert said.json["test"] == {"accuracy": json.loads(kept.read_text())["accuracy"], "n": 90}
     edit(kept, accuracy=0.5)

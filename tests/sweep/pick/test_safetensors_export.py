@@ -74,7 +74,7 @@ def test_the_card_says_what_it_is(job: Done, without_onnx: None) -> None:
     exec(code.replace("model.safetensors", "hub/model/model.safetensors"), names)
     assert not names["model"].training
 
-    assert lcsweep("pick", RUN, "--max-drop", "0.5").code == 0
+    assert lcsweep("pick", RUN, "--max-drop", "50%").code == 0
     assert lcsweep("export", RUN, "--format", "safetensors", "--out", "picked").code == 0
     picked = json.loads(Path(RUN, "pick.json").read_text())
     assert f"test | accuracy {picked['test']['accuracy']:.2%} (95 % interval" in Path("picked/README.md").read_text()

@@ -84,11 +84,12 @@ def test_wherever_a_size_is_told_a_larger_one_is_larger() -> None:
     choice = Choice(candidate, "bytes")
     lines = {
         "pick": pick.describe(PICK, Path("no such page")),
-        "status": status.describe(status.SweepStatus("runs/tiny", SweepFolder(Path()), MANIFEST, [], [], PICK)),
+        "status": status.describe(status.SweepStatus("runs/tiny", SweepFolder(Path()), MANIFEST, [], [], PICK, [])),
         "the run's last line": run_text.chosen(choice, MANIFEST),
         "export": file_text.packed_file(FILE | {"reference_bytes": 1_000}),
     }
     for where, words in lines.items():
         assert "1.2 times LARGER" in words, where
         assert "times smaller" not in words, where
-    assert "1.09 times LARGER than its weights uncompressed, 1,100" in file_text.packed_file(FILE)
+    assert "its weights take 1,100 bytes uncompressed\n" in file_text.packed_file(FILE)
+    assert "times" not in file_text.packed_file(FILE)  # there is one ratio, that over the reference's file

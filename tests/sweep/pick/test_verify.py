@@ -40,8 +40,15 @@ def record_of(folder: SweepFolder, family: str, place: int = 0) -> Record:
     return [record for record in read_records(folder.root) if record.family == family][place]
 
 
-def pick(folder: SweepFolder, target: Target | None, by: Any = "bytes", *, confident: bool = False) -> Picked:
-    return pick_model(folder.root, target=target, by=by, user_folder=str(Path.cwd()), confident=confident)
+def pick(
+    folder: SweepFolder,
+    target: Target | None,
+    by: Any = "bytes",
+    *,
+    confident: bool = False,
+    test: bool | None = None,
+) -> Picked:
+    return pick_model(folder.root, target=target, by=by, user_folder=str(Path.cwd()), confident=confident, test=test)
 
 
 # Verification
@@ -59,7 +66,12 @@ def test_a_whole_file_is_described(folder: SweepFolder) -> None:
     assert "outputs" not in facts
     verified = verify(path, study_reference="tiny.py", user_folder=str(Path.cwd()))
     known = {name: getattr(record, name) for name in ("macs", "reference_macs", "reference_bytes")}
-    assert verified == facts | known | {"outputs": "as claimed", "latency": None, "faster": False}
+    assert facts.items() >= known.items()
+    assert verified == facts | {"outputs": "as claimed", "latency": None, "faster": False}
+    moved = shutil.copy(path, "elsewhere.lcz")  # its study's sweep is in the user's folder
+    assert verify(Path(moved), study_reference=None, user_folder=str(Path.cwd())) == facts | {"file": moved}
+    alone = verify(Path(moved), study_reference=None, user_folder=str(folder.root))
+    assert "reference_bytes" not in alone
 
 
 def test_a_file_that_was_cut_or_goes_on_is_refused(folder: SweepFolder, tmp_path: Path) -> None:
@@ -183,7 +195,6 @@ def test_a_damaged_pick_is_one_line_that_names_the_field(folder: SweepFolder) ->
         ({k: v for k, v in data.items() if k != "seeds"}, "seeds", "nothing"),
         (data | {"test": {k: v for k, v in data["test"].items() if k != "looks"}}, "test.looks", "nothing"),
         (data | {"runner_up": {"family": "prune"}}, "runner_up.configuration", "nothing"),
-        ({k: v for k, v in data.items() if k != "test"}, "test", "nothing"),
         (data | {"seeds": 3}, "seeds", "3"),
         (data | {"shortfall": "much"}, "margin", "'much'"),
         (data | {"target": {"most": 1}}, "target", "{'most': 1}"),
@@ -226,7 +237,12 @@ def test_a_file_is_looked_at_on_the_test_split_once(folder: SweepFolder) -> None
     assert tree(folder.test) == before
     other = pick(folder, ALL)
     assert other.id != first.id
-    assert other.test.looks == 3
+    assert (other.test, other.no_test) == (
+        None,
+        "not looked at: it was looked at for another target before; --test looks again",
+    )
+    assert pick(folder, ALL, test=True).test.looks == 3
+    assert pick(folder, ALL).test.looks == 3  # it is known by now
     assert before.items() <= tree(folder.test).items()
 
 
@@ -244,6 +260,11 @@ def test_without_one_that_meets_the_target_the_nearest_miss_is_picked(folder: Sw
     assert not picked.meets_target
     assert picked.val.value == best
     assert picked.margin == pytest.approx(best - 1.0)
+    assert (picked.state, picked.test, picked.no_test) == ("missed", None, "not looked at, since the target is missed")
+    assert not folder.test.exists()
+    again = read_picked(folder)
+    assert again is not None
+    assert (again.state, again.test, again.mean) == ("missed", None, picked.val.value)
 
 
 def assert_refused(folder: SweepFolder, error: type[Exception], words: str, target: Target = DROP) -> None:

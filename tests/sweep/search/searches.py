@@ -11,7 +11,7 @@ from sweep.criteria import Criteria
 from sweep.job.compress import failure, stamped
 from sweep.search.index import open_index
 from sweep.search.open import SweepSearch, open_search
-from sweep.search.protocol import Entries, Entry, SearchPlan
+from sweep.search.protocol import Entries, Entry, SearchBy, SearchPlan
 from sweep.search.summary import SearchSummary
 from sweep.store.job import Job
 from sweep.store.record import Done, Record, Score, Stopped
@@ -81,10 +81,11 @@ def planned(
     trials: int | None = None,
     confirm: int = 0,
     objectives: tuple[str, ...] = ("error", "bytes"),
+    by: SearchBy = "bytes",
 ) -> SearchPlan:
     families = {family.name: family.knobs for family in STUDY.families}
     criteria = None if threshold is None else Criteria(threshold, confirm=confirm)
-    return SearchPlan(name, Entries(listed), families, criteria, trials, objectives)
+    return SearchPlan(name, Entries(listed), families, criteria, trials, objectives, by)
 
 
 def summed(search: SweepSearch) -> SearchSummary:

@@ -9,6 +9,7 @@ import optuna
 import pytest
 
 from sweep.search.open import SweepSearch
+from sweep.search.smallest import Smallest
 from sweep.search.trials import CONSTRAINT, LEGACY_CONSTRAINTS
 from sweep.search.version_space import TIGHTER
 from sweep.store.job import Job
@@ -21,6 +22,7 @@ from tests.sweep.search.searches import (
     entries,
     failed,
     finish,
+    planned,
     summed,
 )
 
@@ -145,3 +147,25 @@ def test_seeds_of_another_run_count_for_the_confirmation(folder: Path) -> None:
     assert search.known == 3
     asked = tried_seeds(search, lambda job: 0.95 if job.configuration["keep"] == 0.3 else 0.5)
     assert sorted(asked, reverse=True) == [(0.3, 0), (0.2, 0)]
+
+
+def test_a_search_by_macs_finds_the_fewest_and_of_equal_ones_the_fewest_bytes() -> None:
+    """The second family has larger files and fewer MACs; of it, all that meet the target have equal MACs."""
+    listed = [dataclasses.replace(entry, macs=9 if entry.family == "one" else 5) for entry in entries()]
+
+    def result(job: Job) -> Record:
+        meets = float(job.configuration.get("keep", 0.0)) >= 0.3 or job.configuration.get("form") == "soft"
+        return done(job, 0.95 if meets else 0.5)
+
+    winners = {}
+    for by in ("bytes", "macs"):
+        search = Smallest(planned(listed, name="smallest", threshold=0.9, by=by), ())  # type: ignore[arg-type]
+        while (job := search.next()) is not None:
+            search.tell(job, result(job))
+        found = search._sampler.view(search._drawing.study).winner
+        assert found is not None
+        winners[by] = search._sampler.configurations[found]
+    assert winners == {
+        "bytes": {"family": "one", "one.keep": 0.3},
+        "macs": {"family": "two", "two.size": 2, "two.form": "soft"},
+    }

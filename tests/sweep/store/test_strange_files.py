@@ -49,18 +49,18 @@ def put(path: Path, kind: str) -> None:
         ("sweep.json", ("status", RUN)),
         ("record.json", ("status", RUN)),
         ("record.json", ("report", RUN)),
-        ("model.lcz", ("pick", RUN, "--max-drop", "0.5")),
+        ("model.lcz", ("pick", RUN, "--max-drop", "50%")),
         ("model.lcz", ("verify", "{model}")),
         ("pick.json", ("status", RUN)),
         ("diagnostics.json", ("report", RUN)),
-        ("reference.lcz", ("pick", RUN, "--max-drop", "0.5")),
+        ("reference.lcz", ("pick", RUN, "--max-drop", "50%")),
         ("searches/smallest.json", ("status", RUN)),
         ("model.onnx", ("verify", "model.onnx")),
     ],
     ids=str,
 )
 def test_what_is_no_regular_file_is_named_in_one_line(finished: Path, kind: str, file: str, command: list[str]) -> None:
-    picked = lcsweep("pick", RUN, "--max-drop", "0.5", "--json").json["id"]
+    picked = lcsweep("pick", RUN, "--max-drop", "50%", "--json").json["id"]
     FOLDER.searches.mkdir(exist_ok=True)
     at_job = {name: FOLDER.artifacts / picked / name for name in ("record.json", "model.lcz", "diagnostics.json")}
     others = {"reference.lcz": FOLDER.reference, "model.onnx": Path("model.onnx")}

@@ -13,7 +13,7 @@ from tests.sweep.tiny import STUDY, edit, lcsweep, write_study
 RUN = Path("runs/tiny")
 TRAP = STUDY + "\nimport pathlib\n\npathlib.Path(__file__).with_name('was_run').touch()\n"
 COMMANDS = [
-    ("pick", RUN, "--max-drop", "0.5"),
+    ("pick", RUN, "--max-drop", "50%"),
     ("bench", RUN, "--rounds", "8"),
     ("export", RUN, "--format", "onnx", "--out", "made.onnx"),
 ]
