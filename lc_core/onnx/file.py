@@ -82,10 +82,7 @@ class Runtime(nn.Module):
 
     def __init__(self, data: bytes, *, threads: int = 1) -> None:
         super().__init__()
-        options = _options(threads)
-        self._session = _attempt(
-            lambda: onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        )
+        self._session = _session(data, _options(threads))
 
     def example(self, *shape: int) -> Tensor:
         """Inputs of `shape` and of the file's input type: normal numbers of seed 0, or zeros for integers."""
@@ -121,6 +118,12 @@ def _attempt(call: Callable[[], Any]) -> Any:
         raise RuntimeLacksError(f"ONNX Runtime: expected a model that it can run, got: {reason}") from error
 
 
+def _session(data: bytes, options: Any) -> Any:
+    """A session of the model. RuntimeLacksError where ONNX Runtime cannot load it."""
+    providers = ["CPUExecutionProvider"]
+    return _attempt(lambda: onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0))
+
+
 def folded(data: bytes) -> ModelProto:
     """The model as ONNX Runtime has it after loading: constants are computed and norms are merged into convolutions."""
     options = _options()
@@ -128,7 +131,7 @@ def folded(data: bytes) -> ModelProto:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "folded.onnx"
         options.optimized_model_filepath = str(path)
-        _attempt(lambda: onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"]))
+        _session(data, options)
         return onnx.load(path, load_external_data=False)
 
 
@@ -136,7 +139,7 @@ def _options(threads: int = 1) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.force_spinning_stop", "1")  # frees the cores between runs
-    options.log_severity_level = 3  # errors
+    options.log_severity_level = 4  # fatal errors: others are raised, and hold bytes of the file as they are
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     return options
 

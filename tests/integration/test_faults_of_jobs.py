@@ -51,7 +51,8 @@ def temporary() -> Iterator[Path]:
 def swept(here: Path, temporary: Path, fault: str, *, shell: str = "") -> tuple[Said, list[Record], list[int]]:
     """What a run said, the records by the order of their jobs, and the processes that it left."""
     write_study(here, text=study(fault))
-    call = f'{shell} exec "{sys.executable}" -m sweep run tiny.py --workers 1 --job-timeout {LIMIT}'
+    command = Path(sys.executable).with_name("lcsweep")
+    call = f'{shell} exec "{command}" run tiny.py --workers 1 --job-timeout {LIMIT}'
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "TMPDIR": str(temporary)}
     process = subprocess.Popen(
         ["sh", "-c", call],
