@@ -4,6 +4,7 @@
 """
 
 import copy
+import math
 
 import torch
 from onnx import ModelProto, helper
@@ -62,13 +63,7 @@ def parity(data: bytes, artifact: Artifact, model: nn.Module, inputs: Tensor) ->
         ArtifactError: the difference is above TOLERANCE (in half precision: above two steps of its numbers near 1), or
             the model has other parameters than the packed file.
     """
-    whole = copy.deepcopy(model).eval()
-    fill(whole, artifact)
-    expected, got = predict(whole, inputs), predict(Runtime(data), inputs)
-    if got.shape != expected.shape:
-        raise ArtifactError(f"ONNX: expected outputs of shape {tuple(expected.shape)}, got {tuple(got.shape)}")
-    difference = float((got - expected).abs().max() / expected.abs().max().clamp(min=1))
-    types = {tensor.dtype for tensor in (expected, *whole.parameters()) if tensor.is_floating_point()}
+    difference, types = _apart(data, artifact, model, inputs)
     half = [2 * torch.finfo(dtype).eps for dtype in types if dtype.itemsize < 4]
     allowed = max([TOLERANCE, *half])
     if not difference <= allowed:
@@ -76,6 +71,25 @@ def parity(data: bytes, artifact: Artifact, model: nn.Module, inputs: Tensor) ->
             f"ONNX: expected outputs within {allowed:g} of torch's, relative to the largest, got {difference:.3g}"
         )
     return difference
+
+
+def difference(data: bytes, artifact: Artifact, model: nn.Module, inputs: Tensor) -> float:
+    """The same without a limit, for a file that computes in eight bits. ArtifactError where it is no finite number."""
+    found, _ = _apart(data, artifact, model, inputs)
+    if not math.isfinite(found):
+        raise ArtifactError("ONNX: expected finite outputs, got NaN or infinity")
+    return found
+
+
+def _apart(data: bytes, artifact: Artifact, model: nn.Module, inputs: Tensor) -> tuple[float, set[torch.dtype]]:
+    """The largest difference of outputs, relative to the largest output or 1; and the types that torch computes in."""
+    whole = copy.deepcopy(model).eval()
+    fill(whole, artifact)
+    expected, got = predict(whole, inputs), predict(Runtime(data), inputs)
+    if got.shape != expected.shape:
+        raise ArtifactError(f"ONNX: expected outputs of shape {tuple(expected.shape)}, got {tuple(got.shape)}")
+    types = {tensor.dtype for tensor in (expected, *whole.parameters()) if tensor.is_floating_point()}
+    return float((got - expected).abs().max() / expected.abs().max().clamp(min=1)), types
 
 
 def decoded_at_run(data: bytes) -> list[str]:

@@ -22,6 +22,9 @@ TURN = 0.02
 SAMPLES = 10
 """The most samples of one turn."""
 
+BEYOND = 5
+"""The fewest samples above a percentile: P95 takes 100, P99 500."""
+
 Call = Callable[[], object]
 Make = Callable[[], Call]
 Clock = Callable[[], float]
@@ -45,6 +48,10 @@ class Timings(Generic[Name]):
         """The smallest sample that at least `share` of all samples do not exceed, in seconds."""
         samples = sorted(sample for turn in self.rounds[name] for sample in turn)
         return samples[max(math.ceil(share * len(samples)) - 1, 0)]
+
+    def percentile(self, name: Name, share: float) -> float | None:
+        """The same of a share above a half; None where fewer than BEYOND samples lie beyond it."""
+        return self.quantile(name, share) if self.count(name) * (1 - share) >= BEYOND - 1e-9 else None
 
     def count(self, name: Name) -> int:
         """How many samples there are."""

@@ -122,18 +122,24 @@ def timed_rows(
 
 def _row(timings: Timings[Variant], each: Variant, dense: Model, *, batch: int) -> dict[str, Any]:
     """Quantiles in seconds, examples a second, and both compared with the dense model's in the same runtime."""
-    names = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99}
-    row: dict[str, Any] = {name: timings.quantile(each, share) for name, share in names.items()}
+    row = _percentiles(timings, each)
     row |= {"throughput": batch / timings.mean(each), "n": timings.count(each), "calls": timings.calls}
     other = Variant(dense.name, "onnx" if each.runtime == "onnx" else "torch")
     if other in timings.rounds:
         ratio, low, high = timings.ratio(each, over=other)
         row |= {"ratio": ratio, "ratio_low": low, "ratio_high": high, "dense_throughput": batch / timings.mean(other)}
-        row |= {f"dense_{name}": timings.quantile(other, share) for name, share in names.items()}
+        row |= {f"dense_{name}": value for name, value in _percentiles(timings, other).items()}
     if each.denormals == "kept":
         cost, low, high = timings.ratio(each, over=Variant(each.model, each.runtime))
         row |= {"denormals_cost": cost, "denormals_cost_low": low, "denormals_cost_high": high}
     return row
+
+
+def _percentiles(timings: Timings[Variant], each: Variant) -> dict[str, Any]:
+    """Seconds of a call; None where there are too few samples for a percentile."""
+    shares = {"p95_s": 0.95, "p99_s": 0.99}
+    median = {"p50_s": timings.quantile(each, 0.5)}
+    return median | {name: timings.percentile(each, share) for name, share in shares.items()}
 
 
 def _headline(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

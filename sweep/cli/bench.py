@@ -9,7 +9,7 @@ import typer
 
 from sweep.cli.console import DONE, DataFolder, Json, UsageError, check_file, progress, show, use_data
 from sweep.cli.text import table
-from sweep.pick.size_and_speed import faster
+from sweep.pick.size_and_speed import speedup
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
 
@@ -95,7 +95,7 @@ def _machine(facts: Facts) -> str:
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {versions}; {facts['rounds']} rounds, every model in each. "
         'Seconds depend on what else the machine does; trust "of dense": the time over that of the dense reference in '
-        "the same runtime and the same rounds."
+        "the same runtime and the same rounds. P95 and P99 need at least 100 and 500 samples: --rounds gives more."
     )
 
 
@@ -107,7 +107,7 @@ def _rows(facts: Facts, *, threads: int, batch: int) -> Iterator[tuple[str, ...]
             ratio = ("", "")
             if "ratio" in row:
                 ratio = (f"{row['ratio']:.2f}", f"{row['ratio_low']:.2f} to {row['ratio_high']:.2f}")
-            times = (_seconds(row[name]) for name in ("p50_s", "p95_s", "p99_s"))
+            times = ("–" if row[name] is None else _seconds(row[name]) for name in ("p50_s", "p95_s", "p99_s"))
             samples = f"{row['n']}, {row['calls']} calls each" if row["calls"] > 1 else str(row["n"])
             yield (model.get("label", name), row["runs"], *times, *ratio, f"{row['throughput']:,.0f}", samples)
 
@@ -146,8 +146,7 @@ def _verdicts(facts: Facts) -> Iterator[str]:
     other = "the dense reference" if first[0] == "reference" else first[0]
     for name, model in others:
         if "ratio" in model:
-            words = "faster" if faster({"latency": model}) else "NOT FASTER"
-            yield f"{model.get('label', name)}: {words}, takes {model['ratio']:.2f} of the time of {other}"
+            yield f"{model.get('label', name)}: {speedup(model | {'rounds': facts['rounds']}, of=other)}"
 
 
 def _seconds(value: float) -> str:

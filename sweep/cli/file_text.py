@@ -56,25 +56,39 @@ def onnx_file(facts: Facts) -> str:
     """What an ONNX file is."""
     claims = {"study": "?", "family": "?", "job": "?", "configuration": {}, "weights": "?"} | facts["claims"]
     rows = [("file", f"{facts['file']}: {facts['bytes']:,} bytes"), ("sha256", facts["sha256"])]
+    packed_as = claims["weights"] == "as packed"
     if "payload_bytes" in facts:
         rows.append(
             ("packed file", f"{facts['packed_bytes']:,} bytes ({facts['payload_bytes']:,} uncoded), to compare")
         )
+        if not packed_as:
+            rows.append(("size", _int8_size(facts)))
+    elif facts.get("packed", "") is None:
+        rows.append(("packed file", "not found beside this file or in runs/, so nothing is compared with it"))
     rows += [("made by", _made_by(claims)), ("weights", str(claims["weights"]))]
     if facts.get("decoded_at_run"):
         rows.append(("decoding", f"partly in every run instead of at load: {', '.join(facts['decoded_at_run'])}"))
     if "parity" in facts:
         words = outputs_apart(facts["parity"])
-        rows.append(("ONNX Runtime", words if claims["weights"] == "as packed" else f"{words}, before int8"))
+        rows.append(("ONNX Runtime", words if packed_as else f"{words}, before int8"))
+    if "int8_difference" in facts:
+        rows.append(("after int8", outputs_apart(facts["int8_difference"], of="the packed model's")))
     if (claimed := read_claim(claims)) is not None:
         packed, metric = facts.get("packed_val"), claimed.metric
         before = f"; packed model {metric.told(packed[metric.name], gap='')}" if packed else ""
         rows.append(("validation", _validation(claimed, facts) + before))
     if "test" in facts:
         rows.append(("test", f"{_on_test(facts['test'], claims)}, the same as the packed model's"))
-    if "macs" in facts and claims["weights"] == "as packed":
+    if "macs" in facts and packed_as:
         rows.append(("speed", speed(facts)))
     return table(rows, right=set())
+
+
+def _int8_size(facts: Facts) -> str:
+    """How large a file in eight bits is beside the packed file, with a warning where it is the larger one."""
+    words = f"{times(facts['bytes'], facts['packed_bytes'])} than the packed file"
+    larger = facts["bytes"] > facts["packed_bytes"]
+    return f"WARNING: {words}: its weights take eight bits each, whatever they took before" if larger else words
 
 
 def _made_by(claims: Facts) -> str:

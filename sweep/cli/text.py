@@ -83,9 +83,9 @@ def parity(facts: Facts) -> list[tuple[str, str]]:
     return [("ONNX Runtime", f"not compared: {facts['no_parity']}")] if "no_parity" in facts else []
 
 
-def outputs_apart(difference: float) -> str:
+def outputs_apart(difference: float, *, of: str = "torch's") -> str:
     """A difference of outputs, as a part of the largest, in words."""
-    return f"outputs differ from torch's by at most {difference:.1e} of the largest"
+    return f"outputs differ from {of} by at most {difference:.1e} of the largest"
 
 
 def measured(found: Measured) -> str:

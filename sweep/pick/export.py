@@ -7,13 +7,22 @@ from typing import Any
 
 from lc_core.file.artifact import ArtifactError, read
 from lc_core.onnx import file as onnx_file
-from lc_core.onnx.build import build, decoded_at_run, parity
+from lc_core.onnx.build import build, decoded_at_run, difference, parity
 from lc_core.onnx.file import OnnxFile, Runtime, seal
 from lc_core.onnx.int8 import Int8, quantized
 from sweep.job.context import settle_process
 from sweep.job.measure import measure
 from sweep.pick.size_and_speed import speed_facts
-from sweep.pick.verify import EXAMPLES, one_tensor, open_study, same_on_test, same_study, verify_claim, verify_record
+from sweep.pick.verify import (
+    EXAMPLES,
+    one_tensor,
+    open_study,
+    same_on_test,
+    same_study,
+    verify_claim,
+    verify_outputs,
+    verify_record,
+)
 from sweep.store.claims import claim
 from sweep.store.fields import to_json
 from sweep.store.files import read_optional, sha256_of, write_new
@@ -33,8 +42,8 @@ def export_onnx(
 ) -> dict[str, Any]:
     """Writes the model of a job of the sweep in `root` as the ONNX file `out`; returns what was measured of it.
 
-    First it verifies the packed file. Then it compares ONNX Runtime's outputs with torch's, and measures the metric
-    on validation with ONNX Runtime: the file states it.
+    First it verifies the packed file. Then it compares ONNX Runtime's outputs with torch's, before and after `int8`,
+    and measures the metric on validation with ONNX Runtime: the file states it.
 
     Args:
         root: the sweep's folder.
@@ -65,6 +74,7 @@ def export_onnx(
         calibrated = len(data.train) if isinstance(data.train, Split) else CALIBRATED
         made = quantized(sealed, kind=int8, inputs=one_tensor(study, data.train, calibrated))
         sealed = seal(made, {})
+        facts["int8_difference"] = difference(sealed, artifact, model, one_tensor(study, data.val, EXAMPLES))
     found = measure(Runtime(sealed), data.val, study=study)
     copied = ("study", "study_hash", "job", "family", "configuration", "input_shape")
     claims = {name: artifact.info[name] for name in copied} | {
@@ -84,7 +94,7 @@ def verify_onnx(path: Path, *, study_reference: str | None, user_folder: str) ->
 
     With a study, its metric on validation is measured again. Where the packed file that it was made from is found
     (beside it under the same name, or in that study's sweep in the user's folder), the outputs are compared, and so is
-    the metric on the test split if that was measured before.
+    the metric on the test split if that was measured before; of a file in eight bits, that on validation.
 
     Raises:
         ArtifactError: the file is damaged, or measures something else than it claims.
@@ -115,18 +125,21 @@ def input_shape(path: Path, file: OnnxFile) -> list[int]:
 
 
 def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_folder: str) -> dict[str, Any]:
-    """How an ONNX file compares with the packed file it was made from; empty where that is not found."""
+    """How an ONNX file compares with the packed file it was made from, at "packed"; None where that is not found."""
     folder, digest = SweepFolder(Path(user_folder, "runs", study.name)), file.claims.get("packed_sha256")
     job = str(file.claims.get("job"))
     for packed in (path.with_suffix(".lcz"), folder.artifact(job)):
         if packed.is_file() and sha256_of(packed) == digest:
             break
     else:
-        return {}
-    if file.claims.get("weights") != "as packed":
-        return {"packed": str(packed)}  # eight-bit arithmetic has other outputs and another latency
-    inputs = one_tensor(study, data.val, EXAMPLES)
-    facts = {"packed": str(packed), "parity": parity(file.data, read(packed), study.new_model(), inputs)}
+        return {"packed": None}
+    artifact, model, inputs = read(packed), study.new_model(), one_tensor(study, data.val, EXAMPLES)
+    facts: dict[str, Any] = {"packed": str(packed), "packed_bytes": artifact.file_bytes}
+    facts["payload_bytes"] = artifact.payload_bytes
+    if file.claims.get("weights") != "as packed":  # eight-bit arithmetic has other outputs and another latency
+        facts["int8_difference"] = difference(file.data, artifact, model, inputs)
+        return facts | {"packed_val": to_json(verify_outputs(packed, study, data))}
+    facts["parity"] = parity(file.data, artifact, model, inputs)
     record = read_job(folder, job)
     if isinstance(record, Done) and record.artifact_sha256 == digest:
         facts |= speed_facts(record)

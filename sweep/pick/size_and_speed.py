@@ -1,8 +1,8 @@
 """A model's size and speed beside the reference's, in words. A model that is larger or not faster is said to be so.
 
-A model counts as faster when its measured latency is at most FASTER times the reference's in the same run and the 95 %
-interval lies below 1. Without a measurement, a model with as many multiply-accumulates as the reference is not faster;
-of one with fewer it is not known.
+A speed is a claim with an interval. A model counts as faster when its measured latency is at most FASTER times the
+reference's in the same run, of LEAST_ROUNDS rounds or more, and the 95 % interval lies below 1. Without a measurement,
+a model with as many multiply-accumulates as the reference is not faster; of one with fewer it is not known.
 """
 
 from collections.abc import Mapping
@@ -28,13 +28,15 @@ def told(record: Done) -> str:
 
 
 FASTER = 0.95
+LEAST_ROUNDS = 6
+"""Fewer rounds have no 95 % interval: the true median may lie outside all of them."""
 
 
 def faster(facts: Mapping[str, Any]) -> bool | None:
     """Whether a job's model is faster than the reference, from its `speed_facts`; None where that is not known."""
     latency = facts.get("latency") or {}
     if "ratio" in latency:
-        return bool(latency["ratio"] <= FASTER and latency["ratio_high"] < 1)
+        return bool(latency["ratio"] <= FASTER and latency["ratio_high"] < 1 and _enough_rounds(latency))
     return None if facts["macs"] < facts["reference_macs"] else False
 
 
@@ -42,12 +44,30 @@ def speed(facts: Mapping[str, Any]) -> str:
     """How fast a job's model is, and how that is known, from its `speed_facts`."""
     latency, found = facts.get("latency") or {}, faster(facts)
     if "ratio" in latency:
-        interval = f"95 % interval {latency['ratio_low']:.2f} to {latency['ratio_high']:.2f}"
-        measured = f"{latency['ratio']:.2f} of the reference's latency ({interval})"
-        return f"{'faster' if found else 'NOT FASTER'}, {measured}"
+        return speedup(latency)
     if found is None:
         return "not measured; lcsweep bench does"
     return "NOT FASTER, as many multiply-accumulates as the reference"
+
+
+def speedup(latency: Mapping[str, Any], *, of: str = "the reference") -> str:
+    """What a measured ratio of latencies shows: "faster", "SLOWER", or that neither is proven; with its interval.
+
+    `of` is what the ratio is to.
+    """
+    low, high = latency["ratio_low"], latency["ratio_high"]
+    measured = f"{latency['ratio']:.2f} ({low:.2f} to {high:.2f}) of the latency of {of}"
+    if not _enough_rounds(latency):
+        return f"speed-up not proven: {measured}, in fewer than {LEAST_ROUNDS} rounds"
+    if faster({"latency": latency}):
+        return f"faster: {measured}"
+    if low > 1:
+        return f"SLOWER: {measured}"
+    return f"{'speed-up not proven' if high >= 1 else 'hardly faster'}: {measured}"
+
+
+def _enough_rounds(latency: Mapping[str, Any]) -> bool:
+    return bool(latency.get("rounds", LEAST_ROUNDS) >= LEAST_ROUNDS)
 
 
 def speed_facts(record: Done) -> dict[str, Any]:

@@ -139,10 +139,10 @@ def describe(path: Path, artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def verify_outputs(path: Path, study: Study, data: Data) -> None:
-    """ArtifactError unless the file, loaded into the study's model, measures on validation what it claims."""
+def verify_outputs(path: Path, study: Study, data: Data) -> Score:
+    """What the packed file measures on validation. ArtifactError unless it claims that."""
     model, artifact = open_model(path, study)
-    verify_claim(path, model, artifact.info, study, data)
+    return verify_claim(path, model, artifact.info, study, data)
 
 
 def verify_claim(

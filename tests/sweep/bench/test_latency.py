@@ -117,6 +117,14 @@ def test_the_interval_of_a_ratio_is_the_tightest_that_holds_the_median_in_19_of_
     assert missed(place + 1) > 0.05
 
 
+def test_a_percentile_takes_five_samples_beyond_it() -> None:
+    for count, known in ((99, (False, False)), (100, (True, False)), (499, (True, False)), (500, (True, True))):
+        timings = Timings({"a": [[float(place) for place in range(count)]]}, calls=1)
+        found = [timings.percentile("a", share) for share in (0.95, 0.99)]
+        assert tuple(each is not None for each in found) == known
+        assert found[0] in (None, timings.quantile("a", 0.95))
+
+
 def test_a_ratio_is_of_rounds_and_not_of_all_samples() -> None:
     timings = Timings({"a": [[1.0], [10.0], [3.0]], "b": [[2.0], [5.0], [3.0]]}, calls=1)
     assert timings.ratio("a", over="b") == (1.0, 0.5, 2.0)

@@ -1,6 +1,7 @@
 """ONNX files through the command line: made, measured, verified or refused."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -157,10 +158,20 @@ def test_eight_bits_say_what_they_cost(job: dict[str, Any]) -> None:
     assert said.code == 0, said.err
     assert said.json["claims"]["weights"] == "int8, static"
     assert said.json["packed_val"] == to_json(job.val)
+    assert 0 < said.json["int8_difference"] < 0.2
+    assert said.json["bytes"] == Path("i.onnx").stat().st_size > said.json["packed_bytes"]
     verified = lcsweep("verify", "i.onnx", "--study", "tiny.py", "--json")
     assert verified.code == 0
-    assert verified.json["val"] == said.json["val"]
+    same = ("val", "packed_val", "int8_difference", "packed_bytes", "bytes")
+    assert {name: verified.json[name] for name in same} == {name: said.json[name] for name in same}
     assert "parity" not in verified.json
+    words = lcsweep("verify", "i.onnx", "--study", "tiny.py").out
+    assert re.search(r"size +WARNING: [0-9.]+ times LARGER than the packed file", words)
+    assert re.search(r"after int8 +outputs differ from the packed model's by at most [0-9.e-]+ of the largest", words)
+    assert "; packed model " in words
+    shutil.rmtree("runs")
+    alone = lcsweep("verify", "i.onnx", "--study", "tiny.py")
+    assert (alone.code, "packed file   not found" in alone.out) == (0, True)
 
 
 def test_int8_needs_onnx(job: dict[str, Any]) -> None:
