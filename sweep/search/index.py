@@ -12,6 +12,7 @@ import math
 import re
 import sqlite3
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,13 @@ from typing import TypeVar
 
 import optuna
 import sqlalchemy
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from sweep.search.protocol import FOR_A_TARGET
+from sweep.search.shown import MEANINGS
 from sweep.search.tables import Writer, writer_of
 from sweep.search.trials import JobTrials
 from sweep.store.files import StoreError
@@ -117,12 +119,18 @@ def index_url(path: Path) -> str:
 
 
 def open_index(
-    url: str, *, study: str, search: str, target: Mapping[str, float | str], space: str, objectives: int = 2
+    url: str,
+    *,
+    study: str,
+    search: str,
+    target: Mapping[str, float | str],
+    space: str,
+    objectives: Sequence[str] = ("error", "bytes"),
 ) -> Index:
     """The index of a search over the space of hash `space`. It is made where it is missing.
 
-    A search for a target minimises bytes under a constraint. Another one minimises as many `objectives`, the first of
-    which are the validation error and the bytes.
+    A search for a target minimises bytes under a constraint. Another one minimises the `objectives`, of which the first
+    are the validation error and the bytes.
 
     A storage that another process holds, or a server that is started again, is waited for, as in a run (`PATIENCE`).
 
@@ -132,15 +140,19 @@ def open_index(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     aimed = search in FOR_A_TARGET
     goal = "".join(f" {name} {value}" for name, value in target.items()) if aimed else ""
-    goal += " with MACs" if objectives == 3 else ""
-    directions = [StudyDirection.MINIMIZE] * (1 if aimed else objectives)
+    goal += " with MACs" if "macs" in objectives else ""
+    names = [MEANINGS[objective] for objective in (("bytes",) if aimed else objectives)]
+    directions = [StudyDirection.MINIMIZE] * len(names)
 
     def open_both() -> tuple[optuna.storages.RDBStorage, optuna.Study]:
         storage = optuna.storages.RDBStorage(url)
         name = f"{study} {search}{goal} {space}"
-        return storage, optuna.create_study(
-            storage=storage, study_name=name, directions=directions, load_if_exists=True
-        )
+        index = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+        if index.metric_names != names:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                index.set_metric_names(names)
+        return storage, index
 
     try:
         storage, index = patiently(open_both, passes=_passes)

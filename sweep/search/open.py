@@ -9,6 +9,7 @@ from sweep.search.grid import Grid
 from sweep.search.index import Index, Listener
 from sweep.search.proposed import Front, smallest_by_tpe
 from sweep.search.protocol import SearchPlan, Strategy
+from sweep.search.shown import Steps
 from sweep.search.smallest import Smallest
 from sweep.search.summary import SearchSummary
 from sweep.search.trials import JobTrials
@@ -17,14 +18,17 @@ from sweep.store.record import Done, Record
 from sweep.store.records import finished
 
 
-def open_search(plan: SearchPlan, *, records: Sequence[Record], index: Index) -> "SweepSearch":
+def open_search(
+    plan: SearchPlan, *, records: Sequence[Record], index: Index, steps: Steps = lambda _: {}
+) -> "SweepSearch":
     """The search that `plan` describes.
 
-    `records` are all that the sweep has: jobs that are done do not run again, others do. `index` is brought up to them.
+    `records` are all that the sweep has: jobs that are done do not run again, others do. `index` is brought up to them,
+    with the `steps` of each.
     """
     done = finished(records)
     known = [record for record in done if plan.owner(record) is not None]
-    listener = Listener(index, JobTrials.of(plan))
+    listener = Listener(index, JobTrials.shown(plan, steps=steps))
     search = SweepSearch(plan, _strategy(plan, done, known), known=known, listener=listener)
     listener.harvest(known)
     return search

@@ -129,6 +129,7 @@ class Tables:
         for model, rows_of in (
             (models.TrialParamModel, self._params),
             (models.TrialValueModel, self._values),
+            (models.TrialIntermediateValueModel, self._steps),
             (models.TrialUserAttributeModel, lambda trial: _attributes(trial.user_attrs)),
             (models.TrialSystemAttributeModel, lambda trial: _attributes(trial.system_attrs)),
         ):
@@ -148,6 +149,12 @@ class Tables:
         for objective, value in enumerate(trial.values or ()):
             stored, kind = self._models.TrialValueModel.value_to_stored_repr(value)
             yield {"objective": objective, "value": stored, "value_type": kind}
+
+    def _steps(self, trial: FrozenTrial) -> Iterator[Row]:
+        model = self._models.TrialIntermediateValueModel
+        for step, value in trial.intermediate_values.items():
+            stored, kind = model.intermediate_value_to_stored_repr(value)
+            yield {"step": step, "intermediate_value": stored, "intermediate_value_type": kind}
 
 
 def _attributes(facts: Mapping[str, Any]) -> Iterator[Row]:

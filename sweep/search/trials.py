@@ -5,17 +5,19 @@ constraint: its negative, met from 0 down.
 """
 
 import datetime
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from sweep.criteria import Criteria
 from sweep.search.protocol import SearchPlan
 from sweep.search.sampler import Parameters, as_params
+from sweep.search.shown import Steps, shown_distributions
 from sweep.store.job import Configuration, Job
 from sweep.store.record import Done, Record
 
@@ -31,15 +33,26 @@ class JobTrials:
         parameters: the Optuna parameters of the families.
         objectives: what is minimised, in this order: of "error", "bytes" and "macs".
         criteria: of the target; None without one.
+        distributions: of the parameters, by name.
+        steps: the intermediate values of a job.
     """
 
     parameters: Parameters
     objectives: tuple[str, ...]
     criteria: Criteria | None
+    distributions: Mapping[str, BaseDistribution]
+    steps: Steps = lambda _: {}
 
     @staticmethod
     def of(plan: SearchPlan) -> "JobTrials":
-        return JobTrials(Parameters(plan.families), plan.minimised, plan.criteria)
+        """Those that a sampler is told of."""
+        parameters = Parameters(plan.families)
+        return JobTrials(parameters, plan.minimised, plan.criteria, parameters.distributions())
+
+    @staticmethod
+    def shown(plan: SearchPlan, *, steps: Steps) -> "JobTrials":
+        """Those that the index shows to people."""
+        return replace(JobTrials.of(plan), distributions=shown_distributions(plan.families), steps=steps)
 
     def trial(self, job: Job, record: Record | None, *, since: datetime.datetime | None = None) -> FrozenTrial:
         """The finished trial that stands for `job`: complete when it is done, failed when it failed or was lost.
@@ -47,13 +60,14 @@ class JobTrials:
         `record` is None for a lost job. `since` is when the job started; None when it was known before this run.
         """
         done = record if isinstance(record, Done) else None
-        params, distributions = as_params(job.family, job.configuration), self.parameters.distributions()
+        params, distributions = as_params(job.family, job.configuration), self.distributions
         shortfall = self._shortfall(done) if done else None
         trial = optuna.trial.create_trial(
             state=TrialState.COMPLETE if done else TrialState.FAIL,
             params=params,
             distributions={name: distributions[name] for name in params},
             values=self._values(done) if done else None,
+            intermediate_values=dict(self.steps(job.id)),
             user_attrs=_facts(job, record) | ({"known": True} if since is None else {}),
             system_attrs=None if shortfall is None else {LEGACY_CONSTRAINTS: [shortfall]},
             constraints=None if shortfall is None else {CONSTRAINT: shortfall},

@@ -41,6 +41,7 @@ def finished(number: int, **others: Any) -> FrozenTrial:
         "user_attrs": {"job": f"job {number}", "seed": number, "seconds": 0.5},
         "system_attrs": {"constraints": [-0.5]},
         "constraints": {"shortfall": -0.5},
+        "intermediate_values": {0: 0.5, 3: float("inf"), 4: 0.25},
     }
     return create_trial(**(facts | others))
 
@@ -54,7 +55,17 @@ TRIALS = (
 
 
 def facts(trial: FrozenTrial) -> dict[str, Any]:
-    names = ("number", "state", "values", "params", "distributions", "user_attrs", "system_attrs", "constraints")
+    names = (
+        "number",
+        "state",
+        "values",
+        "params",
+        "distributions",
+        "user_attrs",
+        "system_attrs",
+        "constraints",
+        "intermediate_values",
+    )
     return {name: getattr(trial, name) for name in (*names, "datetime_start", "datetime_complete")}
 
 
