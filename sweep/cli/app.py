@@ -7,7 +7,7 @@ import importlib.metadata
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -39,8 +39,28 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 error; 2 wrong command line; 3 some jobs failed; 4 no model meets the target; "
     "5 a file failed verification; 130 interrupted.",
 )
-for command in (init, check, run, status, report, compare, pick, export, verify, bench):
-    app.command()(command)
+EXAMPLES: Mapping[Callable[..., int], tuple[str, ...]] = {
+    init: ("lcsweep init my_study.py --dataset digits",),
+    check: ("lcsweep check my_study.py",),
+    run: (
+        "lcsweep run studies.digits_mlp --dry-run",
+        "lcsweep run studies.digits_mlp --method dc",
+        "lcsweep run studies.digits_mlp --trials 8",
+    ),
+    status: ("lcsweep status runs/digits_mlp",),
+    report: ("lcsweep report runs/digits_mlp --max-drop 0.02", "lcsweep report runs/digits_mlp --format md"),
+    compare: ("lcsweep compare runs/digits_mlp:lc runs/digits_mlp:dc",),
+    pick: ("lcsweep pick runs/digits_mlp --max-drop 0.02", "lcsweep pick runs/digits_mlp --knee"),
+    export: (
+        "lcsweep export runs/digits_mlp --out digits.lcz",
+        "lcsweep export runs/digits_mlp --format onnx --out digits.onnx",
+    ),
+    verify: ("lcsweep verify digits.lcz --study studies.digits_mlp",),
+    bench: ("lcsweep bench digits.lcz digits.onnx --study studies.digits_mlp",),
+}
+"""What --help shows of each command. Each line can be run after those before it, from an empty folder."""
+for command, lines in EXAMPLES.items():
+    app.command(epilog="\n\n".join(("Examples:" if len(lines) > 1 else "Example:", *lines)))(command)
 
 
 def _print_version(*, wanted: bool) -> None:

@@ -15,7 +15,8 @@ def compare(
         list[str],
         typer.Argument(
             metavar="DIR[:PART]...",
-            help="Two or more sweeps' folders. PART is lc, dc or a family as reports name it: runs/digits_mlp:dc.",
+            help="Two or more sweeps' folders. PART is lc, dc or a family as reports name it. A sweep has dc, direct "
+            "compression, once lcsweep run STUDY --method dc has run.",
         ),
     ],
     max_drop: MaxDrop = None,

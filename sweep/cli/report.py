@@ -69,8 +69,8 @@ def report(
 
             summary = write_report(root, target=target, by=by.value)
             paths = summary["paths"]
-            rows = [("page", paths["html"]), ("figure", f"{paths['png']}, also .svg and .pdf")]
-            words = table(rows, right=set())
+            drawn = f"{paths['png']}, also .svg and .pdf" if "png" in paths else "none: no configuration is done"
+            words = table([("page", paths["html"]), ("figure", drawn)], right=set())
         case FormatName.md:
             from reports.digest import write_digest
 

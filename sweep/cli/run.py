@@ -213,17 +213,18 @@ def run(
     if dry_run:
         print(run_text.outline(outline(options), limit=trials, aimed=options.aimed))
         return DONE
-    return _run(options)
+    return _run(options, data=data)
 
 
-def _run(options: "Options") -> int:
+def _run(options: "Options", *, data: Path | None) -> int:
     """Runs the sweep and prints what it does; the exit code."""
+    from sweep.cli.next_steps import next_steps
     from sweep.execution.process import own_stream
 
     with own_stream(sys.stdout) as stream:
         sweep, outcome = carry_out(options, say=say, stream=stream)
     failed = outcome.summary.failed
-    say(run_text.what_next(options.url or sweep.folder.root, failed=failed))
+    say(next_steps(sweep, outcome, data=data))
     if failed:
         return SOME_FAILED
     choice = outcome.choice

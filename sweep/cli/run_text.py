@@ -1,6 +1,5 @@
 """What `lcsweep run` prints."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.cli.text import count_jobs, describe_target, fresh_seeds, table
@@ -27,12 +26,6 @@ def plan(search: "SweepSearch", *, workers: int, target: Target | None, metric: 
     count, configurations = search.left(), len(search.plan.entries)
     to_run = f"{count_jobs(count)} to run" if count is not None else "jobs chosen as results come in"
     return f"{what}: {configurations:,} configurations, {search.known:,} results known, {to_run}, {workers} at a time"
-
-
-def what_next(root: Path | str, *, failed: int) -> str:
-    """The commands to go on with."""
-    why = f"; to see why jobs failed: lcsweep status {root}" if failed else ""
-    return f"next: lcsweep report {root}; lcsweep pick {root}{why}"
 
 
 def chosen(choice: Choice, manifest: Manifest) -> str:

@@ -16,6 +16,7 @@ from sweep.prepare.prepared import PreparedSweep
 from sweep.search.index import index_url, open_index, storage_errors
 from sweep.search.open import SweepSearch, open_search
 from sweep.search.protocol import Entries, Search, SearchPlan
+from sweep.search.shown import SHOWN_AS, steps_in
 from sweep.search.summary import SearchSummary
 from sweep.store import remote
 from sweep.store.files import write_json
@@ -33,10 +34,17 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a run: the search's summary, and the model that a pick would choose now; None without a target."""
+    """The result of a run.
+
+    Attributes:
+        summary: what the search did.
+        choice: the model that a pick would choose now; None without a target.
+        models: how many candidates the sweep has.
+    """
 
     summary: SearchSummary
     choice: Choice | None
+    models: int
 
 
 def run(
@@ -79,7 +87,9 @@ def run(
                 if options.url is not None:
                     remote.put(options.url, folder.searches.name)
         lock.check()
-    return Outcome(summary, _choice(sweep))
+    found = candidates(read_records(sweep.folder.root))
+    choice = chosen(found, sweep.manifest, target=sweep.target, by=options.by) if sweep.target else None
+    return Outcome(summary, choice, len(found))
 
 
 def _run_context(sweep: PreparedSweep, *, known: Sequence[Record]) -> RunContext:
@@ -118,17 +128,12 @@ def _open_search(sweep: PreparedSweep, storage: str) -> SweepSearch:
         search=options.search,
         target=(target.as_dict() if target else {}) | ({} if options.by == "bytes" else {"by": options.by}),
         space=_space_hash(sweep),
-        objectives=len(options.objectives),
+        objectives=options.objectives,
     )
-    return open_search(plan, records=read_records(sweep.folder.root), index=index)
+    return open_search(plan, records=read_records(sweep.folder.root), index=index, steps=steps_in(sweep.folder))
 
 
 def _space_hash(sweep: PreparedSweep) -> str:
-    """A hash of the sweep, the method and the levels: Optuna does not allow a study's categories to change."""
+    """A hash of the sweep, the method, the levels and how they are shown: Optuna's studies cannot change these."""
     levels = [[family.name, dict(family.knobs)] for family in sweep.context.study.families]  # their order counts
-    return content_hash([sweep.manifest.sweep, sweep.options.method, levels])[:8]
-
-
-def _choice(sweep: PreparedSweep) -> Choice | None:
-    found = candidates(read_records(sweep.folder.root))
-    return chosen(found, sweep.manifest, target=sweep.target, by=sweep.options.by) if sweep.target else None
+    return content_hash([sweep.manifest.sweep, sweep.options.method, levels, SHOWN_AS])[:8]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,20 +21,10 @@ class Tracking:
     Attributes:
         tracker: "mlflow" or "wandb".
         experiment: the name of MLflow's experiment, or of W&B's project.
-
-    Raises:
-        ValueError: the tracker's package is missing.
     """
 
     tracker: Tracker
     experiment: str
-
-    def __post_init__(self) -> None:
-        if importlib.util.find_spec(self.tracker) is None:
-            raise ValueError(
-                f"--track {self.tracker}: expected the package {self.tracker}, found none; "
-                f"pip install 'lcsweep[{self.tracker}]'"
-            )
 
 
 @contextlib.contextmanager

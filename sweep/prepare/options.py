@@ -1,5 +1,6 @@
 """What a user asks of a run."""
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -10,6 +11,15 @@ from sweep.store.job import Method
 from sweep.study.loading import StudySource
 
 Tracker = Literal["mlflow", "wandb"]
+
+
+def check_tracker(tracker: Tracker) -> None:
+    """ValueError where the tracker's package is missing. A folder of that name, as trackers leave them, is none."""
+    found = importlib.util.find_spec(tracker)
+    if found is None or found.origin is None:
+        raise ValueError(
+            f"--track {tracker}: expected the package {tracker}, found none; pip install 'lcsweep[{tracker}]'"
+        )
 
 
 class Settings(TypedDict, total=False):

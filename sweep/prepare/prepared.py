@@ -11,7 +11,7 @@ from sweep.prepare.entries import check_plans, entries_of
 from sweep.prepare.estimate import Estimate, estimate
 from sweep.prepare.notes import family_coverage, notes
 from sweep.prepare.opening import Say, check_study, open_folder
-from sweep.prepare.options import Options
+from sweep.prepare.options import Options, check_tracker
 from sweep.search.protocol import Entry
 from sweep.store.coverage import FamilyCoverage, shares
 from sweep.store.files import write_json
@@ -121,6 +121,8 @@ def outline(options: Options) -> Outline:
 
 
 def _load(options: Options, *, say: Say) -> tuple[Checked, SweepFolder]:
+    if options.track is not None:
+        check_tracker(options.track)
     study = load_study(options.study, user_folder=options.user_folder)
     if options.aimed and (options.target or study.target) is None:
         raise NoTargetError(f"run --search {options.search}")
