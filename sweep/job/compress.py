@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from lc_core.algorithm import LCState, deploy, run_lc
+from lc_core.compression import Compressed
 from lc_core.compressions.allotted import Allotted
 from lc_core.file.artifact import Artifact, ArtifactError, encode, load, nominal_bytes
 from lc_core.schedule import Schedule
@@ -27,6 +28,7 @@ from lc_core.training.loop import Loss, predict
 from sweep.job.checkpoint import Checkpoint, Checkpoints
 from sweep.job.context import JobContext
 from sweep.job.evidence import drop
+from sweep.job.layer_errors import layer_errors
 from sweep.job.measure import evidence, measure, summary
 from sweep.store.claims import claim
 from sweep.store.files import write_json, write_whole
@@ -126,10 +128,12 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     kept = _checkpoints(job, tasks, context)
     begun = kept.last()
     steps, measured = (begun.steps, begun.measured) if begun else ([], [])
+    direct: Sequence[Compressed] | None = None
     schedule = Schedule(**job.schedule)
     wanted, last = context.measuring(schedule), 0 if job.method == "dc" else schedule.steps
     put = functools.partial(deploy, compact, tasks, data=data.train, batch_size=schedule.batch_size)
     for state in _states(job, model, tasks, context, begun):
+        direct = state.thetas if state.step == 0 else direct
         if due := state.step in wanted.steps:
             examples = wanted.result if state.step == last else wanted.curve
             put(state, forward=study.forward, statistics=examples)
@@ -144,7 +148,8 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     packed = encode(tasks, state.thetas, compact.state_dict(), info=info, format=context.format)
     write_whole(staged / "model.lcz", packed)
     artifact = _verified(staged / "model.lcz", context, compact=compact, claimed=measured[-1])
-    layers = _layers(tasks, state, context)
+    direct = _direct(job, tasks, context) if direct is None else direct
+    layers = _layers(tasks, state, direct, context)
     write_json(staged / "diagnostics.json", {"steps": steps, "layers": layers})
     sizes = job_sizes(job, context)
     expected, size = sizes.nominal_bytes, artifact.payload_bytes
@@ -179,12 +184,24 @@ def _choice(tasks: Sequence[CompressionTask], state: LCState) -> dict[str, Any]:
     return {"chosen": dict(pairs), "weight_bytes": used, "choice_gap": max(theta.gap for _, theta in found)}
 
 
-def _layers(tasks: Sequence[CompressionTask], state: LCState, context: JobContext) -> list[dict[str, Any]]:
-    """What each layer consists of and, under a budget, what it chose."""
+def _layers(
+    tasks: Sequence[CompressionTask], state: LCState, direct: Sequence[Compressed], context: JobContext
+) -> list[dict[str, Any]]:
+    """What each layer consists of, how much it hurts alone, by its Theta in `direct`, and what it chose of a budget."""
     single, thetas = by_layer(tasks, state.thetas)
     contents = layer_contents([task.governed for task in single], thetas, context.reference)
     chosen = _choice(tasks, state).get("chosen", {})
-    return [each | ({"chosen": chosen[each["name"]]} if each["name"] in chosen else {}) for each in contents]
+    alone = layer_errors(tasks, direct, context)
+    parts = (("chosen", chosen), ("alone", alone))
+    return [each | {part: of[each["name"]] for part, of in parts if each["name"] in of} for each in contents]
+
+
+def _direct(job: Job, tasks: tuple[CompressionTask, ...], context: JobContext) -> Sequence[Compressed]:
+    """The Thetas of the job's direct compression, for a job that went on from a checkpoint."""
+    seed_all(job.seed)
+    model = context.build_model()
+    model.load_state_dict(context.reference)
+    return next(_states(job, model, tasks, context, None)).thetas
 
 
 def _checkpoints(job: Job, tasks: Sequence[CompressionTask], context: JobContext) -> Checkpoints:

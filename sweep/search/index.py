@@ -141,7 +141,7 @@ def open_index(
     aimed = search in FOR_A_TARGET
     goal = "".join(f" {name} {value}" for name, value in target.items()) if aimed else ""
     goal += " with MACs" if "macs" in objectives else ""
-    names = [MEANINGS[objective] for objective in (("bytes",) if aimed else objectives)]
+    names = [MEANINGS[objective] for objective in ((str(target.get("by", "bytes")),) if aimed else objectives)]
     directions = [StudyDirection.MINIMIZE] * len(names)
 
     def open_both() -> tuple[optuna.storages.RDBStorage, optuna.Study]:
