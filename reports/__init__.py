@@ -1,13 +1,13 @@
 """Reports of a sweep: the Pareto figures and one page. Reads a sweep's files, trains nothing, and needs no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from matplotlib.figure import Figure
 
 from reports.facts.costs import costs_of
-from reports.facts.diagnostics import Curves, read_curves, read_layers
+from reports.facts.diagnostics import Curves, Layer, read_curves, read_layers
 from reports.facts.findings import Findings, read_findings
 from reports.figures.formats import FORMATS, encode
 from reports.figures.front import draw_front
@@ -30,6 +30,8 @@ def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes"
 
     It writes index.html, `curves/` with scripts that the page loads, and figures, each as .png, .svg and .pdf:
 
+    Without a candidate there are no figures. Else:
+
     - front, macs, latency: error against bytes, MACs and latency (where that was measured)
     - progress: the sweep, job by job
     - run, layers: the pick over its LC steps, and what its layers consist of (where there is a pick)
@@ -49,13 +51,11 @@ def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes"
     files = SweepFolder(folder)
     findings = read_findings(folder, target=target, by=by)
     curves = read_curves(files, (job for row in findings.rows for job in row.candidate.ids))
-    scripts = curve_scripts(curves)
-    contents = {
-        f"{name}.{format}": encode(figure, format=format)
-        for name, figure in _figures(findings, curves, files).items()
-        for format in FORMATS
-    }
-    contents["index.html"] = render(findings, curves=scripts).encode("utf-8", "replace")
+    exported = {row.candidate.best_id: read_layers(files, row.candidate.best_id) for row in findings.rows}
+    scripts = curve_scripts(curves, exported)
+    figures = _figures(findings, curves, exported)
+    contents = {f"{name}.{format}": encode(figures[name], format=format) for name in figures for format in FORMATS}
+    contents["index.html"] = render(findings, curves=scripts, figures=figures).encode("utf-8", "replace")
     for start, script in scripts.items():
         _publish(files.report / "curves" / f"{start}.js", script)
     for name, content in contents.items():
@@ -63,20 +63,23 @@ def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes"
     return _summary(findings, sizes={name: len(content) for name, content in contents.items()})
 
 
-def _figures(findings: Findings, curves: Mapping[str, Curves], files: SweepFolder) -> dict[str, Figure]:
-    """Every figure of the report by the name of its files."""
+def _figures(
+    findings: Findings, curves: Mapping[str, Curves], layers: Mapping[str, Sequence[Layer]]
+) -> dict[str, Figure]:
+    """Every figure of the report by the name of its files; none where there is no candidate to draw."""
+    if not findings.rows:
+        return {}
     names = {"bytes": "front"}
     figures = {names.get(cost.key, cost.key): draw_front(findings, by=cost.key) for cost in costs_of(findings.rows)}
-    if findings.jobs:
-        figures["progress"] = draw_progress(findings)
+    figures["progress"] = draw_progress(findings)
     if findings.pick is not None:
+        look = marks(findings.series, families=findings.families, size=7.0)[findings.pick.series]
         of_pick = {job: curves[job] for job in findings.pick.candidate.ids if job in curves}
         if of_pick:
-            figures["run"] = draw_run(findings.pick, of_pick, units=findings.units)
-        layers = read_layers(files, findings.pick.candidate.best_id)
-        if layers:
-            look = marks(findings.series, size=7.0)[findings.pick.series]
-            figures["layers"] = draw_layers(findings.pick, layers, look=look)
+            figures["run"] = draw_run(findings.pick, of_pick, units=findings.units, look=look)
+        consists = layers[findings.pick.candidate.best_id]
+        if consists:
+            figures["layers"] = draw_layers(findings.pick, consists, look=look, units=findings.units)
     return figures
 
 

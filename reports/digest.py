@@ -81,7 +81,7 @@ def _pick(findings: Findings) -> str:
     name = f"**{escape(row.series)}: {escape(row.candidate.label)}**"
     size = f"{count(row.candidate.artifact_bytes)} bytes, {ratio(row.compression_ratio)} smaller"
     cost = "" if choice.by == "bytes" else f", {amount(COSTS[choice.by], row.candidate.cost(choice.by))}"
-    cost += ", not faster than the reference" if row.faster is False else ""
+    cost += f", {row.speed}" if row.speed else ""
     several = len(row.candidate.seeds) > 1
     own = f" ({units.error(row.best.val.error)} of the file itself, the best of its seeds, which flatters)" * several
     return (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reports.facts.rows import series_of
+from reports.facts.rows import families_of, series_of
 from reports.facts.units import Units
 from sweep.criteria import ROUNDING, Target, fresh
 from sweep.pick.choice import Candidate, candidates
@@ -39,6 +39,7 @@ class Side:
         found: the candidates, the smallest first.
         front: the candidates on its front of bytes against mean error.
         jobs_done: how many jobs are done.
+        families: of its sweep, in the order by which they have colours.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Side:
     found: tuple[Candidate, ...]
     front: tuple[Candidate, ...]
     jobs_done: int
+    families: tuple[str, ...]
 
     def smallest(self, threshold: float) -> Candidate | None:
         """The candidate with the fewest bytes whose mean score is `threshold` or more; None without one."""
@@ -114,6 +116,11 @@ class Comparison:
         return Units(self.sides[0].metric)
 
     @property
+    def families(self) -> tuple[str, ...]:
+        """The families of all sides, those of the first one first, so that these have the colours of its reports."""
+        return tuple(dict.fromkeys(family for side in self.sides for family in side.families))
+
+    @property
     def short_names(self) -> tuple[str, ...]:
         """The part of each side where all are of one sweep; else folders, relative to the one that holds them all."""
         split = [_split(side.name) for side in self.sides]
@@ -169,12 +176,14 @@ def read_side(given: str) -> Side:
     """The side that `given` names."""
     folder, part = _split(given)
     manifest, records = read_manifest(folder), read_records(folder)
+    families = families_of(manifest, candidates(records))
     if part is not None:
         known = sorted({name for record in records for name in _names(record)})
         records = [record for record in records if part in _names(record)]
         if not records:
             have = "; ".join(known) or "it has no results"
-            raise ValueError(f"{given}: expected a method or a family of the sweep ({have}), got {part!r}")
+            how = "; lcsweep run STUDY --method dc adds dc, direct compression" if part == "dc" else ""
+            raise ValueError(f"{given}: expected a method or a family of the sweep ({have}), got {part!r}{how}")
     found = candidates(records)
     return Side(
         name=given,
@@ -186,6 +195,7 @@ def read_side(given: str) -> Side:
         found=tuple(found),
         front=tuple(c for c, best in zip(found, front(_costs(found)), strict=True) if best),
         jobs_done=len(finished(records)),
+        families=families,
     )
 
 

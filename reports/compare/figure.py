@@ -1,15 +1,18 @@
-"""The figure of a comparison: the candidates and the front of every side on one plot, each front with its name."""
+"""The figure of a comparison: the candidates and the front of every side on one plot, each front with its name.
+
+A family has the colour that it has in the reports of the first sweep. Sides differ in shape, grey and dashes.
+"""
 
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from reports.compare.comparison import Comparison, Side
 from reports.facts.costs import COSTS
@@ -17,32 +20,34 @@ from reports.facts.numbers import count
 from reports.figures.annotations import name_levels
 from reports.figures.axes import draw_axes
 from reports.figures.front import LEFT, PLOT_HEIGHT, RIGHT, WIDTH
+from reports.figures.legend import fitted
 from reports.figures.placement import Box, Points, along, lattice, place
 from reports.figures.scales import Window, error_window, size_window
-from reports.figures.style import CARD, INK, MUTED, Mark, marks, settings
+from reports.figures.style import CARD, DASHES, GLYPHS, INK, MUTED, SHAPES, Mark, marks, settings
 from sweep.store.printable import printable
 
 _TOP = 0.62  # inches above the plot
-_DASHES: Sequence[Any] = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
+_GREYS = (INK, "#7b8794", "#52606d", "#9aa5b1")
 _PAD = 5.0  # pixels at 100 dpi, as all below
 _CLEAR = 16.0
 
 
 def draw_comparison(comparison: Comparison) -> Figure:
-    """All fronts as staircases, which differ in colour, dashes and marker shape, with their names beside them."""
+    """All fronts as staircases, which differ in grey, dashes and marker shape, with their names beside them."""
     with settings():
         figure = Figure(figsize=(WIDTH, _TOP + PLOT_HEIGHT + 1.2), dpi=100, facecolor=CARD)
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1), label="compare")
-        looks = marks((side.name for side in comparison.sides), size=6.5)
+        families = comparison.families
+        looks = marks(dict(zip(families, families, strict=True)), families=families, size=6.5)
         size, error = _windows(comparison)
         draw_axes(axes, units=comparison.units, cost=COSTS["bytes"], size=size, error=error)
         _draw_levels(axes, comparison)
         for index, side in enumerate(comparison.sides):
-            _draw_side(axes, side, look=looks[side.name], index=index, edge=size.high)
-        _lay_out(figure, comparison, footer=_footer(comparison, error=error))
+            _draw_side(axes, side, looks=looks, index=index, edge=size.high)
+        _lay_out(figure, comparison, looks=looks, footer=_footer(comparison, error=error))
         name_levels(figure, axes, _level_names(comparison))
-        _name_sides(figure, axes, comparison, looks=looks)
+        _name_sides(figure, axes, comparison)
     return figure
 
 
@@ -77,41 +82,44 @@ def _draw_levels(axes: Axes, comparison: Comparison) -> None:
         )
 
 
-def _draw_side(axes: Axes, side: Side, *, look: Mark, index: int, edge: float) -> None:
+def _draw_side(axes: Axes, side: Side, *, looks: Mapping[str, Mark], index: int, edge: float) -> None:
     """Draws a side's candidates, bars over the seeds on its front, and the front, on to the `edge` of the plot."""
     pale = [candidate for candidate in side.found if candidate not in side.front]
-    for kind, found, alpha, scale in (("dominated", pale, 0.3, 0.75), ("front", side.front, 1.0, 1.0)):
+    for kind, those, alpha, scale in (("dominated", pale, 0.3, 0.75), ("front", side.front, 1.0, 1.0)):
+        for family, look in looks.items():
+            found = [candidate for candidate in those if candidate.family == family]
+            axes.plot(
+                [candidate.artifact_bytes for candidate in found],
+                [candidate.mean_error for candidate in found],
+                linestyle="none",
+                marker=SHAPES[index % len(SHAPES)],
+                markersize=scale * 6.5,
+                color=look.colour,
+                markeredgecolor=CARD,
+                markeredgewidth=0.6,
+                alpha=alpha,
+                zorder=5 if kind == "front" else 3,
+                gid=f"{kind}-{index}-{family}",
+            )
+    for family, look in looks.items():
+        bars = [candidate for candidate in side.front if len(candidate.seeds) > 1 and candidate.family == family]
         axes.plot(
-            [candidate.artifact_bytes for candidate in found],
-            [candidate.mean_error for candidate in found],
-            linestyle="none",
-            marker=look.shape,
-            markersize=scale * look.size,
+            [x for c in bars for x in (c.artifact_bytes, c.artifact_bytes, np.nan)],
+            [y for c in bars for y in (min(c.errors), c.worst_error, np.nan)],
             color=look.colour,
-            markeredgecolor=CARD,
-            markeredgewidth=0.6,
-            alpha=alpha,
-            zorder=5 if kind == "front" else 3,
-            gid=f"{kind}-{index}",
+            linewidth=1.0,
+            alpha=0.8,
+            zorder=4,
+            gid=f"range-{index}-{family}",
         )
-    bars = [candidate for candidate in side.front if len(candidate.seeds) > 1]
-    axes.plot(
-        [x for c in bars for x in (c.artifact_bytes, c.artifact_bytes, np.nan)],
-        [y for c in bars for y in (min(c.errors), c.worst_error, np.nan)],
-        color=look.colour,
-        linewidth=1.0,
-        alpha=0.8,
-        zorder=4,
-        gid=f"range-{index}",
-    )
     steps = _steps(side, edge=edge)
     if len(steps):
         axes.plot(
             *steps.T,
             drawstyle="steps-post",
-            color=look.colour,
+            color=_GREYS[index % len(_GREYS)],
             linewidth=1.6,
-            linestyle=_DASHES[index % len(_DASHES)],
+            linestyle=DASHES[index % len(DASHES)],
             zorder=3.8,
             gid=f"staircase-{index}",
         )
@@ -129,18 +137,18 @@ def _level_names(comparison: Comparison) -> list[tuple[float, str, str]]:
     return [(level.error, f"{level.name.split(', ')[-1]}\n{told(level.error)}", MUTED) for level in levels]
 
 
-def _name_sides(figure: Figure, axes: Axes, comparison: Comparison, *, looks: Mapping[str, Mark]) -> None:
+def _name_sides(figure: Figure, axes: Axes, comparison: Comparison) -> None:
     """Writes each front's name where it is farthest from the others, over no point and no other name."""
     box = axes.get_window_extent()
     area = Box(box.x0 + _PAD, box.y0 + _PAD, box.width - 2 * _PAD, box.height - 2 * _PAD)
     lines = [_pixels(axes, _steps(side, edge=axes.get_xlim()[1])) for side in comparison.sides]
     taken = [_obstacles(axes, comparison), *lines]
-    for index, side in enumerate(comparison.sides):
+    for index in range(len(comparison.sides)):
         if not len(lines[index]):
             continue
         anchor = _apart(lines[index], lines[:index] + lines[index + 1 :])
-        colour = looks[side.name].colour
-        words = f"{looks[side.name].glyph} {printable(comparison.short_names[index], most=44)}"
+        colour = _GREYS[index % len(_GREYS)]
+        words = f"{GLYPHS[SHAPES[index % len(SHAPES)]]} {printable(comparison.short_names[index], most=44)}"
         text = figure.text(0, 0, words, fontsize=9, fontweight="bold", color=colour, va="bottom", zorder=12)
         text.set_transform(figure.dpi_scale_trans)
         canvas = figure.canvas
@@ -204,7 +212,8 @@ def _footer(comparison: Comparison, *, error: Window) -> str:
     notes = [printable(note, most=200) for note in comparison.notes]
     said = [
         f"{units.definition(comparison.sides[0].reference.val.n)} A point is one configuration: the mean over "
-        "its seeds, with a bar from least to largest. Lines are fronts; pale points are on no front; a "
+        "its seeds, with a bar from least to largest, in its family's colour; each sweep has a shape of its own. "
+        "Lines are fronts; pale points are on no front; a "
         "star is a reference. Size is that of the exported file (1\u00a0kB = 1000\u00a0bytes). Dotted: the "
         f"{units.nouns} at which sizes are compared. Hypervolume, the area below {count(size)} bytes and "
         f"{units.noun} {units.error(corner)}, in decades of bytes times {units.step}: {'; '.join(volumes)}."
@@ -215,13 +224,17 @@ def _footer(comparison: Comparison, *, error: Window) -> str:
     return "\n".join(textwrap.wrap(" ".join([*said, *notes]), width=150))
 
 
-def _lay_out(figure: Figure, comparison: Comparison, *, footer: str) -> None:
-    """Makes the figure as high as its footer needs, and writes title and footer. Heights are in inches."""
-    bottom = 0.72 + 0.145 * (footer.count("\n") + 1)
+def _lay_out(figure: Figure, comparison: Comparison, *, looks: Mapping[str, Mark], footer: str) -> None:
+    """Makes the figure as high as its legend and footer need, and writes these. Heights are in inches."""
+    handles = [Patch(facecolor=look.colour, label=family) for family, look in looks.items()]
+    legend, tall = fitted(figure, handles, width=WIDTH - LEFT - 0.1) if handles else (None, 0.0)
+    bottom = 0.78 + tall + 0.145 * (footer.count("\n") + 1)
     height = _TOP + PLOT_HEIGHT + bottom
     figure.set_size_inches(WIDTH, height)
     for each in figure.axes:
         each.set_position((LEFT / WIDTH, bottom / height, (WIDTH - LEFT - RIGHT) / WIDTH, PLOT_HEIGHT / height))
+    if legend is not None:
+        legend.set_bbox_to_anchor((LEFT / WIDTH, (bottom - 0.58) / height), transform=figure.transFigure)
     figure.text(LEFT / WIDTH, 0.1 / height, footer, fontsize=7.6, color=MUTED, va="bottom", linespacing=1.35)
     studies = " and ".join(sorted({side.study for side in comparison.sides}))
     title = f"Fronts compared: {printable(studies, most=60)}"

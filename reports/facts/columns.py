@@ -1,6 +1,7 @@
 """The columns of the table of candidates: what each means, and how its values are written."""
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.facts.findings import Findings
@@ -128,6 +129,20 @@ VERDICTS: Sequence[Column] = (
         lambda row: row.state or "",
     ),
 )
+
+
+def reference_cells(findings: Findings) -> Mapping[str, str]:
+    """The reference's line of the table, by column; columns that say nothing of it are missing."""
+    reference = findings.reference
+    return defaultdict(str) | {
+        "family": "reference",
+        "configuration": "not compressed",
+        "error": findings.units.error(reference.val.error),
+        "bytes": count(reference.bytes),
+        "ratio": ratio(1.0),
+        "macs": count(reference.macs),
+        "latency": "1.00",
+    }
 
 
 def columns_of(findings: Findings) -> list[Column]:

@@ -31,6 +31,9 @@ class Layer:
         low: where the first bin begins.
         high: where the last bin ends.
         chosen: the compression that it chose under a budget; empty without one.
+        alone: the validation error when only this layer is compressed, without training; None where not measured.
+        alone_reference: the reference's error on the same examples.
+        alone_n: how many these are.
     """
 
     name: str
@@ -43,6 +46,9 @@ class Layer:
     low: float
     high: float
     chosen: str = ""
+    alone: float | None = None
+    alone_reference: float | None = None
+    alone_n: int = 0
 
 
 def read_curves(folder: SweepFolder, ids: Iterable[str]) -> dict[str, Curves]:
@@ -58,6 +64,7 @@ def read_layers(folder: SweepFolder, job: str) -> list[Layer]:
 
 def layer_of(data: Mapping[str, Any]) -> Layer:
     """The layer that JSON data hold, as lc_core.structure.contents writes them."""
+    alone = data.get("alone") or {}
     return Layer(
         name=str(data["name"]),
         shape=tuple(data["shape"]),
@@ -69,6 +76,9 @@ def layer_of(data: Mapping[str, Any]) -> Layer:
         low=data["histogram"]["low"],
         high=data["histogram"]["high"],
         chosen=str(data.get("chosen", "")),
+        alone=alone.get("error"),
+        alone_reference=alone.get("reference"),
+        alone_n=alone.get("n", 0),
     )
 
 

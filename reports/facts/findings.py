@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from reports.facts.rows import Row, rows_of, series_of
+from reports.facts.rows import Row, families_of, rows_of, series_of
 from reports.facts.units import Units
 from sweep.criteria import Target
 from sweep.pick.choice import By, Choice, candidates, check_known, chosen
@@ -132,9 +132,14 @@ class Findings:
         return {by: row for by in bent if (row := self.knee(by)) is not None}
 
     @property
-    def series(self) -> tuple[str, ...]:
-        """The names of the series in alphabetical order, so that a sweep keeps its colours when it is resumed."""
-        return tuple(sorted({row.series for row in self.rows}))
+    def series(self) -> dict[str, str]:
+        """The series in alphabetical order: name -> family."""
+        return dict(sorted({row.series: row.candidate.family for row in self.rows}.items()))
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The study's families in alphabetical order, by which they have colours, whether or not they have results."""
+        return families_of(self.manifest, (row.candidate for row in self.rows))
 
     @property
     def seeds_range(self) -> tuple[int, int]:

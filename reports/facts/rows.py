@@ -1,6 +1,6 @@
 """The candidates of a sweep as the report shows them: on the front or not, meeting the target or not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -9,8 +9,9 @@ import numpy as np
 from sweep.criteria import State
 from sweep.pick.choice import By, Candidate, Choice
 from sweep.pick.pareto import front
-from sweep.pick.size_and_speed import speed_facts
-from sweep.store.manifest import Reference
+from sweep.pick.size_and_speed import speed_facts, speedup
+from sweep.store.fields import to_json
+from sweep.store.manifest import Manifest, Reference
 from sweep.store.record import Done, Record
 
 
@@ -46,6 +47,14 @@ class Row:
     faster: bool | None
 
     @property
+    def speed(self) -> str:
+        """How fast the exported model is, in words; empty where it is not known."""
+        latency = self.best.latency
+        if latency is not None and latency.ratio is not None:
+            return speedup(to_json(latency))
+        return "not faster" if self.faster is False else ""
+
+    @property
     def on_front(self) -> bool:
         """Whether it is on the front of bytes against error."""
         return "bytes" in self.fronts
@@ -54,6 +63,11 @@ class Row:
 def series_of(made: Candidate | Record) -> str:
     """The name under which figures draw a result: its family, and its method where that is not LC."""
     return made.family if made.method == "lc" else f"{made.family} ({made.method})"
+
+
+def families_of(manifest: Manifest, found: Iterable[Candidate]) -> tuple[str, ...]:
+    """The families that a sweep's study names, and those of `found`, in alphabetical order."""
+    return tuple(sorted({*manifest.coverage, *(candidate.family for candidate in found)}))
 
 
 def rows_of(

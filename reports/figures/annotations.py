@@ -1,12 +1,13 @@
 """The texts in the Pareto figure: a box that says what the pick is, and the names of the level lines and points."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
+from numpy.typing import NDArray
 
 from reports.facts.costs import Cost, amount
 from reports.facts.findings import Findings
@@ -14,11 +15,11 @@ from reports.facts.numbers import count, ratio
 from reports.facts.rows import Row
 from reports.figures.placement import Box, Points, along, lattice, place
 from reports.figures.point_names import name_points
+from reports.figures.points import RING
 from reports.figures.style import CARD, FEASIBLE, INK, Mark
 from reports.figures.text import extent, write
 from sweep.store.printable import printable
 
-_RING = 8.5  # points: the radius of the ring around the pick
 _MARGIN = 6.0  # pixels at 100 dpi, as all below
 _PAD = 6.0
 _LINE = 17.0
@@ -76,15 +77,22 @@ def _obstacles(axes: Axes, findings: Findings, *, cost: Cost) -> Points:
             data += [(size, row.candidate.direct_error)]
     pieces = [axes.transData.transform(data)]
     for row in findings.rows:
-        if cost.key in row.fronts and row.candidate.direct_error is not None:
-            ends = [(cost.of(row), e) for e in (row.candidate.mean_error, row.candidate.direct_error)]
-            pieces.append(along(axes.transData.transform(ends), step=12.0)[1:])
+        if cost.key in row.fronts:
+            pieces += [line[1:] for line in _lines_at(axes, row, cost=cost)]
     for line in axes.get_lines():
         if line.get_gid() == "staircase":
             corners = axes.transData.transform(line.get_xydata())
             stairs = np.repeat(corners, 2, axis=0)
             pieces.append(along(np.stack([stairs[1:, 0], stairs[:-1, 1]], axis=1), step=8.0))
     return np.concatenate(pieces)
+
+
+def _lines_at(axes: Axes, row: Row, *, cost: Cost) -> list[Points]:
+    """Points along what leads up or down from a row's point: the bar of its seeds, and the arrow from DC."""
+    errors = [row.candidate.worst_error, min(row.candidate.errors)] if len(row.candidate.seeds) > 1 else []
+    errors += [] if row.candidate.direct_error is None else [row.candidate.direct_error]
+    middle = (cost.of(row), row.candidate.mean_error)
+    return [along(axes.transData.transform([middle, (middle[0], error)]), step=12.0) for error in errors]
 
 
 def _call_out(
@@ -98,7 +106,7 @@ def _call_out(
         [candidate.mean_error],
         linestyle="none",
         marker="o",
-        markersize=2 * _RING,
+        markersize=2 * RING,
         markerfacecolor="none",
         markeredgecolor=INK,
         markeredgewidth=1.6,
@@ -112,9 +120,9 @@ def _call_out(
     smaller = f"{ratio(pick.compression_ratio)} smaller"
     if cost.key != "bytes":
         smaller += f", {amount(cost, cost.of(pick))}"
-    if pick.faster is False:
-        smaller += ", not faster"
-    lines = [f"{count(candidate.artifact_bytes)} bytes, {smaller}", error]
+    measured = candidate.latency is not None
+    smaller += f", {pick.speed}" if pick.speed and not measured else ""
+    lines = [f"{count(candidate.artifact_bytes)} bytes, {smaller}", error, *([pick.speed] if measured else [])]
     if findings.knees.get(cost.key) is pick:
         lines.append("at the knee of the front")
     if not findings.choice.feasible:
@@ -125,8 +133,11 @@ def _call_out(
     width = 1.03 * max(extent(figure, text)[0] for text in (head, *body)) + 2 * _PAD
     height = _LINE * (1 + len(body)) + 2 * _PAD
     centre = axes.transData.transform((cost.of(pick), candidate.mean_error))
-    ring = _RING * figure.dpi / 72 + 14
+    ring = RING * figure.dpi / 72 + 14
     spots = lattice(area, width=width, height=height, step=8.0)
+    upright = _lines_at(axes, pick, cost=cost) if cost.key in pick.fronts else []
+    aside = _beside_lines(spots, width, height, centre=centre, lines=upright)
+    spots = spots[aside] if aside.any() else spots
     around = np.array([[centre[0] + ring * x, centre[1] + ring * y] for x in (-1, 0, 1) for y in (-1, 0, 1)])
     box = place(
         width,
@@ -142,8 +153,21 @@ def _call_out(
         baseline = box.bottom + height - _PAD - _LINE * (index + 0.72)
         text.set_position(((box.left + _PAD) / figure.dpi, baseline / figure.dpi))
     turns = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    ring_points = centre + _RING * figure.dpi / 72 * np.column_stack([np.cos(turns), np.sin(turns)])
+    ring_points = centre + RING * figure.dpi / 72 * np.column_stack([np.cos(turns), np.sin(turns)])
     return box, np.concatenate([leader, ring_points])
+
+
+def _beside_lines(
+    spots: Points, width: float, height: float, *, centre: Points, lines: Sequence[Points]
+) -> NDArray[np.bool_]:
+    """Whether the line from `centre` to a box at each of `spots` (n, 2) keeps apart from `lines` up and down."""
+    near = np.clip(centre, spots, spots + np.array([width, height])) - centre
+    steep = np.abs(near[:, 0]) < 0.4 * np.abs(near[:, 1])
+    clear = np.ones(len(spots), dtype=bool)
+    for line in lines:
+        end = line[-1, 1] - centre[1]
+        clear &= ~(steep & (np.sign(near[:, 1]) == np.sign(end)) & (abs(end) > RING))
+    return clear
 
 
 def _draw_box(figure: Figure, box: Box) -> None:
@@ -170,7 +194,7 @@ def _draw_leader(figure: Figure, box: Box, centre: tuple[float, float]) -> Point
     near = np.clip(centre, (box.left, box.bottom), (box.left + box.width, box.bottom + box.height))
     away = np.array(near) - centre
     length = float(np.hypot(*away))
-    ring = (_RING + 0.8) * figure.dpi / 72
+    ring = (RING + 0.8) * figure.dpi / 72
     if length > ring + 1:
         start = np.array(centre) + away * (ring / length)
         line = Line2D(

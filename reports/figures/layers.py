@@ -1,5 +1,6 @@
 """What the layers of a model consist of, a line each: weights kept, ranks, bits, and values over the reference's."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,17 +12,18 @@ from matplotlib.ticker import MaxNLocator
 from reports.facts.diagnostics import Layer
 from reports.facts.numbers import count, counted
 from reports.facts.rows import Row
+from reports.facts.units import Units, capital
 from reports.figures.style import CARD, GRID, INK, MUTED, Mark, settings
 from sweep.store.printable import printable
 
 MOST = 24  # layers that are drawn
-WIDTH, TALL, TOP, FOOT = 9.6, 0.62, 0.85, 0.72  # inches; TALL a layer
+WIDTH, TALL, TOP, FOOT = 9.6, 0.62, 0.85, 0.86  # inches; TALL a layer
 LEFT, WIDE, GAP = 1.75, 1.3, 0.4  # of the three columns of bars
 FULL_BITS = 32
 
 
-def draw_layers(row: Row, layers: Sequence[Layer], *, look: Mark) -> Figure:
-    """The figure of one model's layers."""
+def draw_layers(row: Row, layers: Sequence[Layer], *, look: Mark, units: Units) -> Figure:
+    """The figure of one model's layers. `units` writes the error with one layer compressed, where that was measured."""
     drawn = _largest(layers)
     height = TOP + TALL * len(drawn) + FOOT
     with settings():
@@ -32,7 +34,7 @@ def draw_layers(row: Row, layers: Sequence[Layer], *, look: Mark) -> Figure:
             return figure.add_axes((left / WIDTH, bottom / height, wide / WIDTH, tall / height), label=name)
 
         left = LEFT
-        for title, share, words in _COLUMNS if any(layer.ranks for layer in drawn) else (_COLUMNS[0], _COLUMNS[2]):
+        for title, share, words in _columns(drawn, units):
             axes = panel(left, WIDE, FOOT, TALL * len(drawn), title)
             _draw_bars(axes, drawn, title=title, share=share, words=words, colour=look.colour)
             if left == LEFT:
@@ -47,7 +49,13 @@ def draw_layers(row: Row, layers: Sequence[Layer], *, look: Mark) -> Figure:
         title = f"{row.series}: {printable(row.candidate.label, most=60)}"
         figure.text(0.15 / WIDTH, 1 - 0.35 / height, title, fontsize=12, fontweight="bold", va="baseline")
         figure.text(
-            0.15 / WIDTH, 0.1 / height, _footer(drawn, layers), fontsize=7.6, color=MUTED, va="bottom", linespacing=1.35
+            0.15 / WIDTH,
+            0.1 / height,
+            _footer(drawn, layers, units),
+            fontsize=7.6,
+            color=MUTED,
+            va="bottom",
+            linespacing=1.35,
         )
     return figure
 
@@ -84,11 +92,27 @@ def _bits(layer: Layer) -> tuple[float, str]:
     return min(layer.bits / FULL_BITS, 1.0), f"{layer.bits:.3g}"
 
 
-_COLUMNS: tuple[tuple[str, Callable[[Layer], tuple[float, str]], str], ...] = (
-    ("weights kept", _kept, "of all"),
-    ("rank", _rank, "of full rank"),
-    ("bits a weight", _bits, "of 32"),
-)
+def _columns(layers: Sequence[Layer], units: Units) -> list[tuple[str, Callable[[Layer], tuple[float, str]], str]]:
+    """Of each column of bars: its title, the share and the number of a layer, and what the whole bar is."""
+    columns: list[tuple[str, Callable[[Layer], tuple[float, str]], str]] = [("weights kept", _kept, "of all")]
+    if any(layer.ranks for layer in layers):
+        columns.append(("rank", _rank, "of full rank"))
+    columns.append(("bits a weight", _bits, "of 32"))
+    rises = [_rise(layer) for layer in layers]
+    most = max(rises)
+    if any(layer.alone is not None for layer in layers):
+
+        def alone(layer: Layer) -> tuple[float, str]:
+            told = "\u2013" if layer.alone is None else units.bare.error(layer.alone)
+            return max(_rise(layer), 0.0) / most if most > 0 else 0.0, told
+
+        columns.append((f"{units.noun} alone", alone, "rise, of the largest"))
+    return columns
+
+
+def _rise(layer: Layer) -> float:
+    """By how much the error rises when only this layer is compressed; 0 where that was not measured."""
+    return 0.0 if layer.alone is None or layer.alone_reference is None else layer.alone - layer.alone_reference
 
 
 def _draw_bars(
@@ -148,11 +172,19 @@ def _draw_values(axes: Axes, layer: Layer, *, colour: str) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _footer(drawn: Sequence[Layer], layers: Sequence[Layer]) -> str:
+def _footer(drawn: Sequence[Layer], layers: Sequence[Layer], units: Units) -> str:
     said = (
         "Kept: weights that are not zero. Bits: storage for each weight before zstd, averaged over layers that share a "
-        "codebook or a mask. Grey: the\nreference's weights. Stems: the compressed layer's values, where they are 64 "
+        "codebook or a mask. Grey: the reference's weights. Stems: the compressed layer's values, where they are 64 "
         "or fewer. Heights are square roots of counts."
     )
+    measured = next((layer for layer in drawn if layer.alone is not None), None)
+    if measured is not None and measured.alone_reference is not None:
+        said += (
+            f" {capital(units.noun)} alone: the validation {units.noun} when only this layer is compressed so, without "
+            f"training; the reference has {units.error(measured.alone_reference)} on the same "
+            f"{count(measured.alone_n)} examples."
+        )
     left_out = len(layers) - len(drawn)
-    return said + (f" {counted(left_out, 'smaller layer')} not drawn, of {count(len(layers))}." if left_out else "")
+    said += f" {counted(left_out, 'smaller layer')} not drawn, of {count(len(layers))}." if left_out else ""
+    return "\n".join(textwrap.wrap(said, width=150))

@@ -1,6 +1,6 @@
 """The legends below the plot of the Pareto figure: the families, then the other signs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -23,7 +23,7 @@ def draw_legends(
         for series, look in looks.items()
     ]
     return [
-        _fit(figure, handles, width=width)
+        fitted(figure, handles, width=width)
         for handles in (families, _signs(findings, cost=cost, direct=direct))
         if handles
     ]
@@ -68,7 +68,7 @@ def _signs(findings: Findings, *, cost: Cost, direct: bool) -> list[Line2D | Pat
     return signs
 
 
-def _fit(figure: Figure, handles: list[Line2D] | list[Line2D | Patch], *, width: float) -> tuple[Legend, float]:
+def fitted(figure: Figure, handles: Sequence[Line2D | Patch], *, width: float) -> tuple[Legend, float]:
     """A legend of as many columns as `width` inches hold, and its height in inches."""
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)

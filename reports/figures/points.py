@@ -11,6 +11,9 @@ from reports.facts.rows import Row
 from reports.figures.scales import Window
 from reports.figures.style import CARD, FEASIBLE, INK, MUTED, Mark
 
+RING = 8.5
+"""The radius of the ring around the pick, in points."""
+
 
 def draw_levels(axes: Axes, findings: Findings, *, cost: Cost, error: Window) -> None:
     """Draws the target's line, shades the side that meets it, and draws the reference as a star on a dotted line."""
@@ -96,28 +99,35 @@ def draw_knee(axes: Axes, findings: Findings, *, cost: Cost) -> None:
         )
 
 
-def draw_direct(axes: Axes, findings: Findings, *, cost: Cost, looks: Mapping[str, Mark]) -> int:
-    """Draws, for each model on the front, an arrow from direct compression to it. Returns how many it drew."""
+def draw_direct(axes: Axes, findings: Findings, *, cost: Cost, looks: Mapping[str, Mark], tall: float) -> int:
+    """Draws, for each model on the front, an arrow from direct compression to it. Returns how many models have one.
+
+    An arrow ends before the model's bar and before the ring around the pick. Where there is no space for it, the point
+    of direct compression stands alone. `tall` is the height of the axes in points.
+    """
     rows = [row for row in findings.rows if cost.key in row.fronts and row.candidate.direct_error is not None]
     for row in rows:
-        size, look = cost.of(row), looks[row.series]
-        axes.annotate(
-            "",
-            xy=(size, row.candidate.mean_error),
-            xytext=(size, row.candidate.direct_error or 0.0),
-            arrowprops={
-                "arrowstyle": "-|>,head_length=0.34,head_width=0.13",
-                "color": look.colour,
-                "linewidth": 0.7,
-                "alpha": 0.8,
-                "shrinkA": 2.4,
-                "shrinkB": 5.0,
-            },
-            zorder=3.2,
-        )
+        size, look, direct = cost.of(row), looks[row.series], row.candidate.direct_error or 0.0
+        gap = _gap_at_end(axes, row, size=size, tall=tall)
+        if gap is not None:
+            axes.annotate(
+                "",
+                xy=(size, row.candidate.mean_error),
+                xytext=(size, direct),
+                arrowprops={
+                    "arrowstyle": "-|>,head_length=0.34,head_width=0.13",
+                    "color": look.colour,
+                    "linewidth": 0.7,
+                    "alpha": 0.8,
+                    "shrinkA": 2.4,
+                    "shrinkB": gap,
+                },
+                zorder=3.2,
+                gid="arrow",
+            )
         axes.plot(
             [size],
-            [row.candidate.direct_error or 0.0],
+            [direct],
             linestyle="none",
             marker=look.shape,
             markersize=0.62 * look.size,
@@ -127,3 +137,18 @@ def draw_direct(axes: Axes, findings: Findings, *, cost: Cost, looks: Mapping[st
             zorder=3.4,
         )
     return len(rows)
+
+
+def _gap_at_end(axes: Axes, row: Row, *, size: float, tall: float) -> float | None:
+    """How far from the model's point its arrow ends, in points; None where that leaves too little of the arrow."""
+    errors = (
+        row.candidate.direct_error or 0.0,
+        row.candidate.mean_error,
+        min(row.candidate.errors),
+        row.candidate.worst_error,
+    )
+    places = (axes.transScale + axes.transLimits).transform([(size, error) for error in errors])[:, 1] * tall
+    above = float(np.sign(places[0] - places[1]))
+    start, least, most = (above * (place - places[1]) for place in (places[0], *places[2:]))
+    gap = float(max(least + 2, most + 2, RING + 2 if row.picked else 5))
+    return gap if start - gap > 7 else None

@@ -15,7 +15,7 @@ from reports.facts.findings import Findings
 from reports.facts.numbers import count, counted
 from reports.facts.target import limit_words, rule_words
 from reports.figures.axes import error_range
-from reports.figures.style import CARD, FEASIBLE, GRID, INK, MUTED, SERIES, settings
+from reports.figures.style import CARD, FEASIBLE, GRID, INK, MISS, MUTED, settings
 from sweep.pick.pareto import front, hypervolume
 from sweep.store.printable import printable
 from sweep.store.record import Done
@@ -84,7 +84,7 @@ def reasons_of(findings: Findings) -> list[tuple[str, int, str]]:
         for reason, number in search.skipped.items():
             skipped[f"skipped: {reason}"] += number
     failed = Counter(f"failed: {job.error.message}" for job in findings.failures if job.error)
-    groups = ((skipped, SERIES[0]), (failed, SERIES[1]))
+    groups = ((skipped, MUTED), (failed, MISS))
     return [(reason, number, colour) for group, colour in groups for reason, number in group.most_common()]
 
 

@@ -13,7 +13,7 @@ from reports.facts.diagnostics import STEP, Curves
 from reports.facts.rows import Row
 from reports.facts.units import Units
 from reports.figures.scales import Values, Window, round_values
-from reports.figures.style import CARD, GRID, INK, MUTED, SERIES, settings
+from reports.figures.style import CARD, DASHES, GRID, MUTED, Mark, settings
 from sweep.store.printable import printable
 
 WIDTH, HEIGHT = 9.6, 3.1  # inches
@@ -24,14 +24,14 @@ PANELS = {
 }
 
 
-def draw_run(row: Row, curves: Mapping[str, Curves], *, units: Units) -> Figure:
-    """The figure of one candidate. `curves` holds those of its jobs that left any."""
+def draw_run(row: Row, curves: Mapping[str, Curves], *, units: Units, look: Mark) -> Figure:
+    """The figure of one candidate, in the colour of its `look`. `curves` holds those of its jobs that left any."""
     with settings():
         figure = Figure(figsize=(WIDTH, HEIGHT), dpi=100, facecolor=CARD)
         FigureCanvasAgg(figure)
         for place, name in enumerate(PANELS):
             axes = figure.add_axes((0.07 + 0.318 * place, 0.22, 0.225, 0.515), label=name)
-            _draw_panel(axes, name, row=row, curves=curves, units=units)
+            _draw_panel(axes, name, row=row, curves=curves, units=units, colour=look.colour)
         names = {str(line.get_label()): line for line in figure.axes[0].get_lines()}
         figure.legend(
             list(names.values()),
@@ -49,7 +49,7 @@ def draw_run(row: Row, curves: Mapping[str, Curves], *, units: Units) -> Figure:
     return figure
 
 
-def _draw_panel(axes: Axes, name: str, *, row: Row, curves: Mapping[str, Curves], units: Units) -> None:
+def _draw_panel(axes: Axes, name: str, *, row: Row, curves: Mapping[str, Curves], units: Units, colour: str) -> None:
     """Draws one column over the steps, a line for each seed, and mu dotted on an axis of its own."""
     beside = axes.twinx()
     shown, strengths = [], []
@@ -59,7 +59,7 @@ def _draw_panel(axes: Axes, name: str, *, row: Row, curves: Mapping[str, Curves]
         seed = row.candidate.seeds[row.candidate.ids.index(job)]
         known = np.isfinite(values)  # not every step is measured
         look = _look(index, seed, of=len(curves), exported=job == row.candidate.best_id)
-        axes.plot(steps[known], values[known], gid=job, **look)
+        axes.plot(steps[known], values[known], gid=job, color=colour, **look)
         beside.plot(steps, np.where(mu > 0, mu, np.nan), color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), gid="mu")
         shown.append(values)
         strengths.append(mu)
@@ -78,12 +78,12 @@ def _draw_panel(axes: Axes, name: str, *, row: Row, curves: Mapping[str, Curves]
 
 
 def _look(index: int, seed: int, *, of: int, exported: bool) -> dict[str, Any]:
-    """A colour for each seed. Where there are too few colours: the exported seed in black, all others alike."""
-    if of <= len(SERIES):
-        return {"color": SERIES[index], "linewidth": 1.2, "label": f"seed {seed}"}
+    """Dashes for each seed. Where there are too few dashes: the exported seed in full, all others pale."""
+    if of <= len(DASHES):
+        return {"linewidth": 1.3, "linestyle": DASHES[index], "label": f"seed {seed}"}
     if exported:
-        return {"color": INK, "linewidth": 1.4, "zorder": 3, "label": f"seed {seed}, which is exported"}
-    return {"color": SERIES[0], "linewidth": 0.7, "alpha": 0.4, "label": f"the other {of - 1} seeds"}
+        return {"linewidth": 1.6, "zorder": 3, "label": f"seed {seed}, which is exported"}
+    return {"linewidth": 0.7, "alpha": 0.35, "label": f"the other {of - 1} seeds"}
 
 
 def _scale(axes: Axes, values: Values) -> None:

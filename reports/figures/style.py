@@ -3,7 +3,7 @@
 The colours are the Okabe-Ito palette. The series differ in shape too, so that grey print tells them apart.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +15,17 @@ MUTED = "#5c6773"
 GRID = "#e4e7eb"
 CARD = "#ffffff"
 FEASIBLE = "#2e7d32"
+MISS = "#a3480b"
 
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f")
+DASHES: Sequence[Any] = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
 SHAPES = ("o", "s", "^", "D", "v", "P", "X", "p", "<", "h", ">")
 # The same shapes as characters, for text.
 GLYPHS = {
     "o": "\u25cf", "s": "\u25a0", "^": "\u25b2", "D": "\u25c6", "v": "\u25bc", "P": "\u271a", "X": "\u2716",
     "p": "\u2b1f", "<": "\u25c0", "h": "\u2b22", ">": "\u25b6",
 }  # fmt: skip
+_OTHER_METHOD = 5  # how many shapes further that of a family's direct compression is
 # At one nominal size, squares and crosses look larger than circles, and triangles smaller.
 _SHAPE_SCALE = {"o": 1.0, "s": 0.9, "^": 1.08, "D": 0.84, "v": 1.08, "P": 1.08, "X": 1.06, "p": 1.1, "h": 1.06}
 
@@ -69,17 +72,19 @@ class Mark:
         return GLYPHS[self.shape]
 
 
-def marks(series: Iterable[str], *, size: float) -> dict[str, Mark]:
-    """A mark for each name, in their order. 77 marks differ: 7 colours and 11 shapes are used in turn."""
-    return {
-        name: Mark(
-            SERIES[index % len(SERIES)],
-            f"series-{index % len(SERIES)}",
-            SHAPES[index % len(SHAPES)],
-            size * _SHAPE_SCALE.get(SHAPES[index % len(SHAPES)], 1.0),
-        )
-        for index, name in enumerate(series)
-    }
+def marks(series: Mapping[str, str], *, families: Sequence[str], size: float) -> dict[str, Mark]:
+    """A mark for each series, given the family of each, which is one of `families`.
+
+    A family has one colour, by its place among `families`. Colours and shapes are used in turn: the marks of 49
+    families differ, and so do those of a family's methods.
+    """
+    found = {}
+    for name, family in series.items():
+        place = families.index(family)
+        shape = SHAPES[(place + (_OTHER_METHOD if name != family else 0)) % len(SHAPES)]
+        colour = place % len(SERIES)
+        found[name] = Mark(SERIES[colour], f"series-{colour}", shape, size * _SHAPE_SCALE.get(shape, 1.0))
+    return found
 
 
 @contextmanager

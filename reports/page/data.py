@@ -115,6 +115,7 @@ def _cost_axis(findings: Findings, cost: Cost, *, rows: Sequence[Row]) -> dict[s
     return _window(window) | {
         "key": cost.key,
         "noun": cost.noun,
+        "name": cost.name,
         "best": cost.best,
         "least": cost.least,
         "digits": cost.digits,
@@ -135,7 +136,7 @@ def _window(window: Window) -> dict[str, Any]:
 def _series(findings: Findings) -> list[dict[str, str]]:
     return [
         {"name": name, "colour": mark.variable, "shape": mark.shape, "glyph": mark.glyph}
-        for name, mark in marks(findings.series, size=1.0).items()
+        for name, mark in marks(findings.series, families=findings.families, size=1.0).items()
     ]
 
 
@@ -145,6 +146,7 @@ def _columns(rows: Sequence[Row], findings: Findings) -> dict[str, Any]:
     order = {form: index for index, form in enumerate(forms)}
     series = {name: index for index, name in enumerate(findings.series)}
     seeds = [len(row.candidate.seeds) for row in rows]
+    speeds = sorted({row.speed for row in rows})
     fraction = findings.manifest.metric.fraction
     rounded, exact = {**SHOWN, **(MEASURED if fraction else {})}, {} if fraction else MEASURED
     shares = all(0 <= value <= 1 for row in rows for value in row.candidate.values)
@@ -161,6 +163,7 @@ def _columns(rows: Sequence[Row], findings: Findings) -> dict[str, Any]:
             "macs": column(lambda row: row.candidate.macs),
             "latency": column(lambda row: row.candidate.latency),
             "faster": column(lambda row: row.faster),
+            "speed": column(lambda row: speeds.index(row.speed)),
             "nominal": column(lambda row: row.best.nominal_bytes),
             "seeds": _column(seeds),
             "best": column(lambda row: row.candidate.ids.index(row.candidate.best_id)),
@@ -168,6 +171,7 @@ def _columns(rows: Sequence[Row], findings: Findings) -> dict[str, Any]:
         }
         | {name: _column([_parts(of(row), parts) for row in rows]) for name, (parts, of) in rounded.items()}
         | {name: column(of) for name, (_, of) in exact.items()},
+        "speeds": speeds,
         "parts": {name: parts for name, (parts, _) in rounded.items()},
         # One value for each knob or job, row after row.
         "levels": [_level(level) for row in rows for level in row.candidate.configuration.values()],

@@ -3,7 +3,9 @@
 const CURVES = { step: 0, mu: 1, loss: 2, gap: 3, error: 4 };
 const scripts = new Map();
 const curves = {};
+const layers = {};
 window.lcsweepCurves = (jobs) => Object.assign(curves, jobs);
+window.lcsweepLayers = (jobs) => Object.assign(layers, jobs);
 
 // The columns of a job's curves, or null where there are none. One script holds all jobs whose ids begin alike.
 async function curvesOf(job, there) {
@@ -63,6 +65,7 @@ function short(value) {
 function makeDetails({ data }) {
   const panel = document.getElementById("details");
   const part = (name) => panel.querySelector(`[data-part="${name}"]`);
+  const heads = part("of-seeds").querySelectorAll("th");
   let from = null;
   part("close").addEventListener("click", () => {
     panel.hidden = true;
@@ -73,10 +76,12 @@ function makeDetails({ data }) {
     const place = part("curves");
     place.replaceChildren();
     part("no-curves").hidden = true;
+    part("hurt").hidden = true;
     const found = await Promise.all(row.ids.map((job) => curvesOf(job, data.curves)));
     if (panel.dataset.row !== String(row.index)) return;
     const jobs = found.filter((job) => job !== null);
     part("no-curves").hidden = jobs.length > 0;
+    drawLayers(row);
     if (jobs.length === 0) return;
     const colour = data.series[row.series].colour;
     const { noun, unit, fraction, shown } = data.metric;
@@ -88,12 +93,34 @@ function makeDetails({ data }) {
     place.append(...[measured, ...panels].map((panel) => drawCurve(panel, jobs, colour)));
   }
 
+  // Which layers hurt: the error when only that layer is compressed, without training, and a bar for its rise.
+  function drawLayers(row) {
+    const found = (Object.hasOwn(layers, row.ids[row.best]) ? layers[row.ids[row.best]] : []).filter((one) => one[4] !== null);
+    part("hurt").hidden = found.length === 0;
+    if (found.length === 0) return;
+    const { metric } = data;
+    const [, , , , , whole, n] = found[0];
+    part("alone").textContent = `The reference has ${metric.ofError(whole)} on the same ${count(n)} examples.`;
+    const most = Math.max(...found.map((one) => one[4] - whole), 0);
+    const heads = [...panel.querySelectorAll('[data-part="hurt"] th')].map((head) => head.textContent);
+    const lines = found.map(([name, shape, kept, bits, error]) => {
+      const bar = element("span", { class: "bar" });
+      bar.style.width = `${most > 0 ? (60 * Math.max(error - whole, 0)) / most : 0}px`;
+      const cells = [name, shape, percent(kept), short(bits), metric.bare.ofError(error)];
+      const line = cells.map((words, k) => element("td", { class: k > 1 ? "n" : "", "data-label": heads[k] }, words));
+      line.at(-1).append(bar);
+      return element("tr", {}, ...line);
+    });
+    part("layers").replaceChildren(...lines);
+  }
+
   function seedLine(row, place, threshold) {
     const meets = threshold === null ? "" : row.scores[place] - threshold >= 0 ? YES : "";
     const exported = place === row.best ? YES : "";
     const cells = [String(row.seeds[place]), data.metric.value(row.values[place]), meets, exported, row.ids[place]];
     const looks = ["n", "n", "c", "c", "code"];
-    return element("tr", {}, ...cells.map((words, k) => element("td", { class: looks[k] }, words)));
+    const label = (k) => heads[k].textContent;
+    return element("tr", {}, ...cells.map((words, k) => element("td", { class: looks[k], "data-label": label(k) }, words)));
   }
 
   return function open(row, threshold) {

@@ -1,8 +1,8 @@
 // What the figure consists of: dominated points on a canvas, for speed, and all else as SVG above it.
 
-const WIDTH = 1040;
-const HEIGHT = 560;
-const PLOT = { left: 66, right: 944, top: 60, bottom: 500 };
+// The figure's size and where its plot lies, in its own units: for wide pages, and for narrow ones as on a phone.
+const WIDE = { width: 1040, height: 560, left: 66, right: 944, top: 60, bottom: 500 };
+const NARROW = { width: 430, height: 500, left: 50, right: 350, top: 58, bottom: 440 };
 // Matplotlib's letter of a marker -> its outline, with a radius of about 1.
 const SHAPES = {
   o: "M-1 0A1 1 0 1 0 1 0A1 1 0 1 0-1 0Z",
@@ -17,6 +17,7 @@ const SHAPES = {
   ">": "M1.15 0L-.95-1.08V1.08Z",
   h: "M0-1.15L1-.58V.58L0 1.15L-1 .58V-.58Z",
 };
+const RING = 12; // the radius of the ring around the pick
 const STAR = "M0-9L2.1-2.9L8.6-2.8L3.4 1.1L5.3 7.3L0 3.6L-5.3 7.3L-3.4 1.1L-8.6-2.8L-2.1-2.9Z";
 
 function svg(tag, attributes, ...children) {
@@ -36,13 +37,24 @@ function placer(axis) {
   return (v) => (bent(straight(v)) - low) / span;
 }
 
-function makeScales(cost, error) {
+function makeScales({ left, right, top, bottom }, cost, error) {
   const across = placer(cost);
   const up = placer(error);
   return {
-    x: (v) => PLOT.left + across(Math.max(v, cost.least)) * (PLOT.right - PLOT.left),
-    y: (v) => PLOT.bottom - up(v) * (PLOT.bottom - PLOT.top),
+    x: (v) => left + across(Math.max(v, cost.least)) * (right - left),
+    y: (v) => bottom - up(v) * (bottom - top),
   };
+}
+
+// Those of the labels [place, words] that have space beside the one before, from left to right.
+function spaced(labels) {
+  let free = -Infinity;
+  return labels.toSorted(([one], [other]) => one - other).filter(([place, words]) => {
+    const half = 4 * words.length;
+    const fits = place - half > free;
+    if (fits) free = place + half;
+    return fits;
+  });
 }
 
 function text(x, y, words, attributes = {}) {
@@ -50,25 +62,27 @@ function text(x, y, words, attributes = {}) {
 }
 
 // Ticks, titles and the frame, which do not change with the target.
-function drawFrame(layer, { cost, error, scales, whole }) {
-  const { left, right, top, bottom } = PLOT;
-  for (const [value, words] of cost.ticks) {
-    layer.append(text(scales.x(value), bottom + 20, words, { "text-anchor": "middle" }));
-    layer.append(svg("path", { d: `M${scales.x(value)} ${bottom}v5`, class: "frame" }));
+function drawFrame(layer, { cost, error, scales, whole, frame }) {
+  const { left, right, top, bottom, height: tall } = frame;
+  for (const [x, words] of spaced(cost.ticks.map(([value, words]) => [scales.x(value), words]))) {
+    layer.append(text(x, bottom + 20, words, { "text-anchor": "middle" }));
+    layer.append(svg("path", { d: `M${x} ${bottom}v5`, class: "frame" }));
   }
-  for (const [value, words] of cost.ratios) {
-    layer.append(text(scales.x(whole / value), top - 10, words, { "text-anchor": "middle" }));
-    layer.append(svg("path", { d: `M${scales.x(whole / value)} ${top}v-5`, class: "frame" }));
+  for (const [x, words] of spaced(cost.ratios.map(([value, words]) => [scales.x(whole / value), words]))) {
+    layer.append(text(x, top - 10, words, { "text-anchor": "middle" }));
+    layer.append(svg("path", { d: `M${x} ${top}v-5`, class: "frame" }));
   }
   for (const [value, words] of error.ticks) {
     layer.append(text(left - 9, scales.y(value) + 4.5, words, { "text-anchor": "end" }));
     layer.append(svg("path", { d: `M${left} ${scales.y(value)}h-5`, class: "frame" }));
   }
   const middle = (left + right) / 2;
-  layer.append(text(middle, HEIGHT - 14, cost.title, { "text-anchor": "middle" }));
-  layer.append(text(middle, 20, cost.ratio, { "text-anchor": "middle" }));
-  const turned = `rotate(-90 18 ${(top + bottom) / 2})`;
-  layer.append(text(18, (top + bottom) / 2, error.title, { "text-anchor": "middle", transform: turned }));
+  // What stands in brackets has no space in a narrow figure.
+  const title = (words) => (frame === NARROW ? words.split(" (")[0] : words);
+  layer.append(text(middle, tall - 14, title(cost.title), { "text-anchor": "middle" }));
+  layer.append(text(middle, 20, title(cost.ratio), { "text-anchor": "middle" }));
+  const turned = `rotate(-90 14 ${(top + bottom) / 2})`;
+  layer.append(text(14, (top + bottom) / 2, error.title, { "text-anchor": "middle", transform: turned }));
   layer.append(svg("path", { d: `M${left} ${top}V${bottom}H${right}M${left} ${top}H${right}`, class: "frame" }));
   if (error.bend !== null) {
     const height = scales.y(error.bend);
@@ -91,22 +105,24 @@ function markOf(row, data, { x, y, size }) {
 }
 
 // The front, the ranges of its seeds, and an arrow to each model from its direct compression.
-function drawFront(layer, rows, { data, cost, scales, hidden }) {
+// An arrow ends above the range of the seeds, so that the two do not lie over each other.
+function drawFront(layer, rows, { data, cost, scales, shown }) {
   const front = rows.filter((row) => row.fronts.has(cost.key));
   const placed = (row) => [scales.x(row[cost.key]).toFixed(1), scales.y(row.mean).toFixed(1)];
   const steps = cheapestFirst(front, cost.key).map(placed);
   const stairs = steps.map(([x, y], place) => (place ? `H${x}V${y}` : `M${x} ${y}`));
   if (steps.length) layer.append(svg("path", { d: stairs.join(""), class: "stairs" }));
   for (const row of front) {
-    if (hidden.has(row.series)) continue;
+    if (!shown(row)) continue;
     const x = scales.x(row[cost.key]);
     const y = scales.y(row.mean);
     const colour = `stroke:var(--${data.series[row.series].colour})`;
     if (row.direct !== null) {
       const from = scales.y(row.direct);
       const down = Math.sign(y - from);
-      const tip = y - 8 * down;
-      if (Math.abs(y - from) > 10) {
+      const ends = [y, scales.y(row.least), scales.y(row.most)].map((end) => end * down);
+      const tip = (Math.min(...ends, (y - RING * down) * down) - 3) * down;
+      if ((tip - from) * down > 8) {
         const head = `M${x - 2.6} ${tip - 6 * down}L${x} ${tip}L${x + 2.6} ${tip - 6 * down}`;
         layer.append(svg("path", { d: `M${x} ${from}V${tip}${head}`, class: "arrow", style: colour }));
       }
@@ -124,10 +140,10 @@ function drawFront(layer, rows, { data, cost, scales, hidden }) {
 }
 
 // The target, the side that meets it, and the reference's error. Their names stand right of the plot and do not overlap.
-function drawLevels({ under, over }, { threshold, data, scales, cost }) {
+function drawLevels({ under, over }, { threshold, data, scales, cost, frame }) {
   const { reference, metric } = data;
   const { ofError, atMost } = metric.bare;
-  const { left, right, top, bottom } = PLOT;
+  const { left, right, top, bottom } = frame;
   const level = scales.y(metric.error(reference.value));
   const names = [[level, "reference", ofError(metric.error(reference.value)), "ink"]];
   if (threshold !== null) {
@@ -148,18 +164,19 @@ function drawLevels({ under, over }, { threshold, data, scales, cost }) {
 }
 
 // The grid, and pale the dominated candidates with the ranges of their seeds.
-function paintCloud(canvas, rows, { data, cost, error, scales }) {
-  const scale = Math.max(1.5, window.devicePixelRatio) * Math.max(1, canvas.clientWidth / WIDTH);
-  canvas.width = WIDTH * scale;
-  canvas.height = HEIGHT * scale;
+function paintCloud(canvas, rows, { data, cost, error, scales, frame }) {
+  const { left, right, top, bottom } = frame;
+  const scale = Math.max(1.5, window.devicePixelRatio) * Math.max(1, canvas.clientWidth / frame.width);
+  canvas.width = frame.width * scale;
+  canvas.height = frame.height * scale;
   const style = getComputedStyle(document.documentElement);
   const pen = canvas.getContext("2d");
   pen.scale(scale, scale);
   pen.strokeStyle = style.getPropertyValue("--grid");
   pen.lineWidth = 0.8;
   pen.beginPath();
-  for (const [value] of cost.ticks) pen.rect(scales.x(value), PLOT.top, 0, PLOT.bottom - PLOT.top);
-  for (const [value] of error.ticks) pen.rect(PLOT.left, scales.y(value), PLOT.right - PLOT.left, 0);
+  for (const [value] of cost.ticks) pen.rect(scales.x(value), top, 0, bottom - top);
+  for (const [value] of error.ticks) pen.rect(left, scales.y(value), right - left, 0);
   pen.stroke();
   const colours = data.series.map((series) => style.getPropertyValue(`--${series.colour}`));
   const outlines = data.series.map((series) => new Path2D(SHAPES[series.shape]));

@@ -1,9 +1,9 @@
 // The figure: what it shows now, and how it answers the pointer and the keys.
 
-function makeFigure({ data, rows, open }) {
+function makeFigure({ data, rows, open, turned }) {
   const host = document.getElementById("chart");
   const canvas = document.createElement("canvas");
-  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-labelledby": "chart-words" });
+  const drawing = svg("svg", { role: "img", "aria-labelledby": "chart-words" });
   const still = svg("g", {});
   const under = svg("g", {});
   const over = svg("g", {});
@@ -15,9 +15,13 @@ function makeFigure({ data, rows, open }) {
   let visible = [];
   let current = null;
 
+  const frameNow = () => (host.clientWidth && host.clientWidth < 620 ? NARROW : WIDE);
+
   function layOut(next) {
-    view = { ...next, data, error: data.error, scales: makeScales(next.cost, data.error) };
-    visible = rows.filter((row) => !view.hidden.has(row.series) && row[view.cost.key] !== null);
+    const frame = frameNow();
+    drawing.setAttribute("viewBox", `0 0 ${frame.width} ${frame.height}`);
+    view = { ...next, data, frame, error: data.error, scales: makeScales(frame, next.cost, data.error) };
+    visible = rows.filter((row) => view.shown(row) && row[view.cost.key] !== null);
     still.replaceChildren();
     drawFrame(still, { ...view, whole: Math.max(data.reference[view.cost.key], view.cost.least) });
     drawFront(still, rows, view);
@@ -38,8 +42,8 @@ function makeFigure({ data, rows, open }) {
     const row = choice === null ? null : choice.row;
     if (row === null) return;
     const [x, y] = placeOf(row);
-    if (view.hidden.has(row.series)) over.append(markOf(row, data, { x, y, size: 5 }));
-    over.append(svg("circle", { cx: x, cy: y, r: 12, class: "ring" }));
+    if (!view.shown(row)) over.append(markOf(row, data, { x, y, size: 5 }));
+    over.append(svg("circle", { cx: x, cy: y, r: RING, class: "ring" }));
   }
 
   const placeOf = (row) => [view.scales.x(row[view.cost.key]), view.scales.y(row.mean)];
@@ -60,15 +64,16 @@ function makeFigure({ data, rows, open }) {
     ];
     if (row.direct !== null) lines.push(`direct compression ${data.metric.ofError(row.direct)}`);
     tip.replaceChildren(...lines.map((words) => Object.assign(document.createElement("div"), { textContent: words })));
-    const side = x > WIDTH / 2 ? "right" : "left";
-    const inside = (100 * (side === "left" ? x + 14 : WIDTH - x + 14)) / WIDTH;
-    tip.style.cssText = `${side}:${inside}%;top:${(100 * (y + 12)) / HEIGHT}%`;
+    const { width, height } = view.frame;
+    const side = x > width / 2 ? "right" : "left";
+    const inside = view.frame === NARROW ? 0 : (100 * (side === "left" ? x + 14 : width - x + 14)) / width;
+    tip.style.cssText = `${side}:${inside}%;top:${(100 * (y + 16)) / height}%`;
   }
 
   function nearest(event) {
     const box = drawing.getBoundingClientRect();
-    const x = ((event.clientX - box.left) * WIDTH) / box.width;
-    const y = ((event.clientY - box.top) * HEIGHT) / box.height;
+    const x = ((event.clientX - box.left) * view.frame.width) / box.width;
+    const y = ((event.clientY - box.top) * view.frame.height) / box.height;
     let best = null;
     let least = 22 ** 2;
     for (const row of visible) {
@@ -103,6 +108,10 @@ function makeFigure({ data, rows, open }) {
   for (const query of ["(prefers-color-scheme: dark)", "print"]) {
     window.matchMedia(query).addEventListener("change", () => view !== null && paint());
   }
-  window.addEventListener("resize", () => view !== null && paint());
+  window.addEventListener("resize", () => {
+    if (view === null) return;
+    if (frameNow() === view.frame) paint();
+    else turned();
+  });
   return { layOut, mark };
 }

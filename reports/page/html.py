@@ -3,14 +3,14 @@
 import base64
 import hashlib
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from reports.facts import numbers
-from reports.facts.columns import columns_of
+from reports.facts.columns import columns_of, reference_cells
 from reports.facts.costs import COSTS, costs_of
 from reports.facts.findings import Findings, Measurement
 from reports.facts.numbers import NO_BREAK
@@ -25,13 +25,38 @@ from sweep.store.coverage import shares
 from sweep.store.record import Record
 
 # The files of the page's script, in their order in it.
-SCRIPTS = ("numbers", "rows", "rule", "drawing", "figure", "table", "details", "target", "card", "main")
+SCRIPTS = (
+    "numbers",
+    "rows",
+    "rule",
+    "drawing",
+    "figure",
+    "table",
+    "details",
+    "parallel",
+    "beside",
+    "target",
+    "card",
+    "main",
+)
 
 
-def render(findings: Findings, *, curves: Iterable[str]) -> str:
-    """The page of a sweep, with every text escaped. `curves` names the scripts of reports.page.curves beside it.
+# Figure -> what it shows, with the noun of what was measured. The page links those that are there.
+FIGURES: Mapping[str, str] = {
+    "front": "{noun} against bytes",
+    "macs": "{noun} against MACs",
+    "latency": "{noun} against latency",
+    "progress": "the sweep, job by job",
+    "run": "the pick over its LC steps",
+    "layers": "what the pick's layers consist of",
+}
 
-    The page loads nothing else but front.svg, and that only where no script runs.
+
+def render(findings: Findings, *, curves: Iterable[str], figures: Collection[str] = ()) -> str:
+    """The page of a sweep, with every text escaped.
+
+    `curves` names the scripts of reports.page.curves beside it, and `figures` the figures, which it links. The page
+    loads nothing else.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
@@ -48,7 +73,7 @@ def render(findings: Findings, *, curves: Iterable[str]) -> str:
         reference=findings.reference,
         columns=columns_of(findings),
         costs=costs,
-        marks=marks(findings.series, size=1.0),
+        marks=marks(findings.series, families=findings.families, size=1.0),
         target=target_words(findings),
         rule=rule_words(findings),
         commands=commands(findings),
@@ -63,6 +88,8 @@ def render(findings: Findings, *, curves: Iterable[str]) -> str:
         seeds_words=seeds_words,
         own_words=own_words,
         series_of=series_of,
+        of_reference=reference_cells(findings),
+        figures={name: words.format(noun=findings.units.noun) for name, words in FIGURES.items() if name in figures},
         hidden_unless=lambda shown: "" if shown else Markup(" hidden"),
         description=describe_figure(findings),
         definitions={cost.key: definitions(findings, by=cost.key) for cost in costs},
@@ -74,11 +101,8 @@ def render(findings: Findings, *, curves: Iterable[str]) -> str:
 
 
 def speed(row: Row) -> str:
-    """How fast a model is, to follow its size or its MACs; empty where it is not known."""
-    if row.candidate.latency is not None:
-        faster = "faster" if row.faster else "not faster"
-        return f", {faster}: {row.candidate.latency:.2f} of the reference's latency"
-    return ", not faster" if row.faster is False else ""
+    """How fast a model is, to follow its MACs; empty where it is not known."""
+    return f", {row.speed}" if row.speed else ""
 
 
 def seeds_words(row: Row) -> str:

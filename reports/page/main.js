@@ -27,7 +27,9 @@ function copyButtons() {
       button.textContent = "Copied";
       setTimeout(() => (button.textContent = "Copy"), 1500);
     });
-    command.after(button);
+    const place = element("div", { class: "command" });
+    command.replaceWith(place);
+    place.append(command, button);
   }
 }
 
@@ -42,12 +44,16 @@ function start(content) {
   const details = makeDetails({ data });
   const open = (row) => details(row, choice?.threshold ?? null);
   const hidden = makeFamilies({ data, rows, change: redraw });
-  const figure = makeFigure({ data, rows, open });
+  const figure = makeFigure({ data, rows, open, turned: redraw });
   const showCard = makeCard({ data });
+  const parallel = makeParallel({ data, rows, change: brushed });
+  const shown = (row) => !hidden.has(row.series) && parallel.kept(row);
+  const beside = makeBeside({ data, rows, stateOf: (row) => choice?.states.get(row) ?? NONE, change: list });
   const fillTable = makeTable({
     data,
     rows,
     open,
+    boxOf: beside.boxOf,
     change: (turned) => {
       state.sort = turned(state.sort);
       list();
@@ -57,11 +63,22 @@ function start(content) {
   function list() {
     const stateOf = (row) => choice?.states.get(row) ?? null;
     const picked = choice?.row ?? null;
-    fillTable({ ...state, hidden, stateOf, picked, feasible: choice?.feasible, threshold: choice?.threshold ?? null });
+    fillTable({ ...state, shown, stateOf, picked, feasible: choice?.feasible, threshold: choice?.threshold ?? null });
+  }
+
+  // A brush hides candidates from the figure and the table, as a family that is not ticked does.
+  function brushed() {
+    cancelAnimationFrame(pending);
+    pending = requestAnimationFrame(() => {
+      figure.layOut({ cost: costOf(state.by), shown });
+      figure.mark(choice);
+      list();
+    });
   }
 
   function redraw() {
-    figure.layOut({ cost: costOf(state.by), hidden });
+    parallel.layOut(hidden);
+    figure.layOut({ cost: costOf(state.by), shown });
     figure.mark(choice);
     for (const note of document.querySelectorAll("[data-cost]")) note.hidden = note.dataset.cost !== state.by;
     list();
@@ -76,6 +93,8 @@ function start(content) {
     else if (target.kind === "knee") choice = kneeChoice(rows[costOf(by).knee]);
     else choice = choose(order, asked);
     showCard(choice, { target, by, confident });
+    parallel.mark(choice);
+    beside.show();
     const row = choice?.row;
     const verdict = choice?.feasible ? "The pick" : "The nearest miss";
     document.getElementById("told").textContent = row ? `${verdict}: ${row.name}, ${amount(row, costOf(by))}` : "";
@@ -83,6 +102,7 @@ function start(content) {
 
   makeTarget({
     data,
+    needed: scoresMet(rows, data),
     change: (target) => {
       state.target = target;
       decide();

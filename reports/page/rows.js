@@ -15,6 +15,7 @@ function readRows(data) {
     for (const [name, column] of Object.entries(data.columns)) row[name] = at(column, index);
     for (const [name, parts] of Object.entries(data.parts)) if (row[name] !== null) row[name] /= parts;
     const [series, method, knobs] = data.forms[row.form];
+    row.knobs = knobs;
     row.levels = data.levels.slice(level, (level += knobs.length));
     const last = seed + row.seeds;
     row.values = data.values.slice(seed, last).map((v) => (data.shares && Number.isInteger(v) ? v / row.n : v));
@@ -34,17 +35,11 @@ function readRows(data) {
     row.most = Math.max(...errors);
     row.ratio = data.reference.bytes / row.bytes;
     row.fronts = new Set();
-    row.speed = speedOf(row);
+    row.speed = data.speeds[row.speed] && `, ${data.speeds[row.speed]}`;
     rows.push(row);
   }
   for (const cost of data.costs) for (const index of cost.front) rows[index].fronts.add(cost.key);
   return rows;
-}
-
-// How fast a model is, where that is known, as reports/page/html.py has it.
-function speedOf({ latency, faster }) {
-  if (latency !== null) return `, ${faster ? "faster" : "not faster"}: ${latency.toFixed(2)} of the reference's latency`;
-  return faster === false ? ", not faster" : "";
 }
 
 // The rows whose cost `key` is known, the cheapest first. The sort is stable, so ties go by bytes, MACs and mean error.

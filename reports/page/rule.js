@@ -106,6 +106,18 @@ function stateOf(row, criteria) {
   return least >= 0 ? "confirmed" : "unconfirmed";
 }
 
+// The scores at which the state of a row changes: up to one it meets the target so far, up to a lesser one it is confirmed.
+function scoresMet(rows, { rule, metric, reference }) {
+  const threshold = metric.score(reference.value);
+  const noise = pooledNoise(rows, threshold);
+  const criteria = { ...rule, threshold, noise, confident: false };
+  const found = rows.flatMap((row) => {
+    const mean = threshold + marginOf(row, criteria);
+    return [mean, mean - (rule.student * noise) / Math.sqrt(Math.max(row.scores.length - 1, 1))];
+  });
+  return found.filter(Number.isFinite);
+}
+
 // Whether `one` goes before `other`, two misses with the same margin: the cheaper one does, then the lesser id.
 function missesFirst(one, other, by) {
   if (one[by] !== other[by]) return one[by] < other[by];

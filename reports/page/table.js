@@ -29,7 +29,7 @@ function compare(one, other) {
 function rowsShown(rows, view, columns) {
   const wanted = view.filter.toLowerCase().split(/\s+/).filter(Boolean);
   const kept = rows.filter((row) => {
-    if (view.hidden.has(row.series)) return false;
+    if (!view.shown(row)) return false;
     if (view.only === "front" && !row.fronts.has(view.by)) return false;
     if (view.only === "target" && (view.stateOf(row) ?? "missed") === "missed") return false;
     const words = row.name.toLowerCase();
@@ -57,7 +57,7 @@ function glyphOf(row, data) {
   return element("span", { class: "glyph", style: `color:var(--${colour})`, "aria-hidden": "true" }, glyph);
 }
 
-function makeTable({ data, rows, open, change }) {
+function makeTable({ data, rows, open, boxOf, change }) {
   const heads = [...document.querySelectorAll("#candidates th[data-key]")];
   const body = document.querySelector("#candidates tbody");
   const told = document.getElementById("shown");
@@ -66,6 +66,7 @@ function makeTable({ data, rows, open, change }) {
   let shown = [];
 
   for (const head of heads) {
+    head.dataset.title = head.textContent;
     const button = element("button", { type: "button", class: "head" }, ...head.childNodes);
     button.addEventListener("click", () => {
       limit = PAGE;
@@ -83,8 +84,8 @@ function makeTable({ data, rows, open, change }) {
     for (const head of heads) {
       const [value, words] = columns[head.dataset.key];
       const written = value(row, view) === null ? NONE : words(row, view);
-      const cell = element("td", head.className ? { class: head.className } : {});
-      if (head.dataset.key === "family") cell.append(glyphOf(row, data), written);
+      const cell = element("td", { ...(head.className && { class: head.className }), "data-label": head.dataset.title });
+      if (head.dataset.key === "family") cell.append(boxOf(row), glyphOf(row, data), written);
       else if (head.dataset.key === "configuration") {
         cell.className = "long";
         const button = element("button", { type: "button", class: "open", title: `${row.name}: details` }, written);

@@ -21,6 +21,24 @@ function sliderRange(kind, { data, steps, edge }) {
   return [Math.floor(Math.min(...ends)), Math.ceil(Math.max(...ends))];
 }
 
+// The values at which the slider stops, in steps: about a hundred round ones, and for each model the first that it meets.
+// So the slider is fine where the models are. `needed` holds the scores that targets may ask for at most to be met.
+function sliderStops(kind, { data, steps, edge, needed }) {
+  const [least, most] = sliderRange(kind, { data, steps, edge });
+  const rough = Math.max((most - least) / 100, 1);
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const round = Math.round([1, 2, 5, 10].find((factor) => factor * power >= rough) * power);
+  const stops = new Set([least, most]);
+  for (let stop = Math.ceil(least / round) * round; stop < most; stop += round) stops.add(stop);
+  const { metric, reference } = data;
+  for (const score of needed) {
+    const drops = kind === "max_drop";
+    const value = steps.of(drops ? metric.score(reference.value) - score : metric.score(score));
+    stops.add(drops || !metric.higher ? Math.ceil(value - 1e-9) : Math.floor(value + 1e-9));
+  }
+  return [...stops].filter((stop) => stop >= least && stop <= most).sort((one, other) => one - other);
+}
+
 // The value that a text holds; NaN where it is none. Percent are divided by moving the decimal point in the text, so that
 // 1.23 points are exactly the double 0.0123.
 function readValue(words, kind, { fraction }) {
@@ -30,7 +48,7 @@ function readValue(words, kind, { fraction }) {
   return fits ? value : NaN;
 }
 
-function makeTarget({ data, change }) {
+function makeTarget({ data, needed, change }) {
   const [kind, number, slider, unit] = ["kind", "number", "slider", "unit"].map((id) => document.getElementById(id));
   const bound = document.getElementById("bound");
   const { metric } = data;
@@ -38,6 +56,8 @@ function makeTarget({ data, change }) {
   const high = data.error.bend ?? data.error.high;
   const edge = metric.fraction ? Math.min(high, 1) : high;
   const steps = makeSteps({ metric, error: data.error, edge });
+  const known = {}; // kind -> the slider's stops
+  const stopsOf = (kind) => (known[kind] ??= sliderStops(kind, { data, steps, edge, needed }));
   let target = data.target;
 
   function show() {
@@ -45,10 +65,11 @@ function makeTarget({ data, change }) {
     const asked = target !== null && target.kind !== "knee";
     for (const node of [number, slider, unit, bound]) node.hidden = !asked;
     if (!asked) return;
-    const [least, most] = sliderRange(target.kind, { data, steps, edge });
-    slider.min = least;
-    slider.max = most;
-    slider.value = Math.round(steps.of(target.value));
+    const stops = stopsOf(target.kind);
+    const place = stops.findIndex((stop) => stop >= steps.of(target.value) - 1e-9);
+    slider.min = 0;
+    slider.max = stops.length - 1;
+    slider.value = place < 0 ? stops.length - 1 : place;
     slider.setAttribute("aria-valuetext", `${number.value} ${unit.textContent}`);
     unit.textContent = metric.fraction && target.kind === "max_drop" ? "points" : metric.unit;
   }
@@ -74,7 +95,7 @@ function makeTarget({ data, change }) {
     write();
   });
   slider.addEventListener("input", () => {
-    target = { kind: target.kind, value: steps.value(Number(slider.value)) };
+    target = { kind: target.kind, value: steps.value(stopsOf(target.kind)[Number(slider.value)]) };
     write();
     set(target);
   });

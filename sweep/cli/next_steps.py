@@ -35,7 +35,7 @@ def target_options(target: Target) -> list[str]:
     """The options of a command that ask for `target`."""
     found = []
     for name, value in target.as_dict().items():
-        found += [f"--{name.replace('_', '-')}", *([] if value is True else [repr(value)])]
+        found += [f"--{name.replace('_', '-')}", *([] if name == "relative" else [repr(value)])]
     return found
 
 

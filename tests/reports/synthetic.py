@@ -273,7 +273,11 @@ def write_diagnostics(folder: Path, job: str) -> None:
         | {"val_error": 0.5 / (k + 1)}
         for k in range(11)
     ]
-    layers = [layer(f"fc{k}.weight", [30, 20], kept=600 // k, ranks=[], codes=k) for k in (1, 2, 3)]
+    layers = [
+        layer(f"fc{k}.weight", [30, 20], kept=600 // k, ranks=[], codes=k)
+        | {"alone": {"error": 0.05 * k, "reference": 0.025, "n": N_VAL}}
+        for k in (1, 2, 3)
+    ]
     write(folder / "artifacts" / job / "diagnostics.json", {"steps": steps, "layers": layers})
 
 

@@ -14,7 +14,9 @@ from reports.compare.comparison import Comparison, compare
 from reports.compare.figure import draw_comparison
 from reports.compare.page import levels_table, page, sides_table, write_comparison
 from reports.compare.summary import summary
+from reports.facts.findings import read_findings
 from reports.figures.formats import encode
+from reports.figures.style import marks
 from sweep.criteria import Target
 from tests.reports import synthetic
 
@@ -280,11 +282,28 @@ def test_each_front_is_drawn_through_its_models_in_a_look_of_its_own(pair: list[
         drawn = stairs[f"staircase-{index}"].get_xydata()
         assert drawn[:-1].tolist() == [[c.artifact_bytes, c.mean_error] for c in side.front]
         assert drawn[-1, 1] == side.front[-1].mean_error
-        marks = [gids(figure, kind)[f"{kind}-{index}"].get_xydata() for kind in ("front", "dominated")]
-        assert sorted(np.concatenate(marks).tolist()) == [[c.artifact_bytes, c.mean_error] for c in side.found]
+        points = [
+            line.get_xydata() for kind in ("front", "dominated") for line in gids(figure, f"{kind}-{index}").values()
+        ]
+        assert sorted(np.concatenate(points).tolist()) == [[c.artifact_bytes, c.mean_error] for c in side.found]
     for look in ("get_color", "get_linestyle"):
         assert len({str(getattr(line, look)()) for line in stairs.values()}) == 2
     assert len({line.get_marker() for line in gids(figure, "front").values()}) == 2
+
+
+def test_a_family_has_the_colour_of_the_first_sweeps_report(tmp_path: Path, mixed: str) -> None:
+    """Whatever part of it is compared, by whatever method, and whatever the other sweep has."""
+    other = sweep(tmp_path / "other", {700: (9,)}, family="aaa first")
+    report = read_findings(Path(mixed), target=None, by="bytes")
+    looks = marks(report.series, families=report.families, size=1.0)
+    assert looks["prune"].colour == looks["prune (dc)"].colour != looks["a:b"].colour
+    assert looks["prune"].shape != looks["prune (dc)"].shape
+    for given in ([mixed, other], [f"{mixed}:prune", other], [f"{mixed}:dc", mixed]):
+        drawn = gids(draw_comparison(compare(given)), "front")
+        assert {line.get_color() for gid, line in drawn.items() if gid.endswith("-prune")} == {looks["prune"].colour}
+        assert {line.get_color() for gid, line in drawn.items() if gid.endswith("-a:b")} == {looks["a:b"].colour}
+        others = {line.get_color() for gid, line in drawn.items() if gid.endswith("first")}
+        assert not others & {looks["prune"].colour, looks["a:b"].colour}
 
 
 def test_names_stand_inside_the_axes_apart_from_points_and_one_another(pair: list[str]) -> None:

@@ -12,7 +12,7 @@ from reports.facts.findings import Findings, read_findings
 from reports.figures.formats import encode
 from reports.figures.front import draw_front
 from reports.figures.layers import draw_layers
-from reports.figures.style import marks
+from reports.figures.style import Mark, marks
 from sweep.criteria import Target
 from sweep.pick import pareto
 from sweep.pick.choice import By
@@ -196,6 +196,11 @@ def test_a_front_of_two_has_no_knee(make_sweep: MakeSweep) -> None:
     assert found.knees == {}
 
 
+def look_of(found: Findings) -> Mark:
+    assert found.pick is not None
+    return marks(found.series, families=found.families, size=7.0)[found.pick.series]
+
+
 def layer(name: str, shape: list[int], *, kept: int, codes: int, ranks: tuple[int, ...] = ()) -> Layer:
     """A layer, read back from what a job writes."""
     return layer_of(synthetic.layer(name, shape, kept=kept, ranks=list(ranks), codes=codes))
@@ -208,7 +213,7 @@ def test_layers_are_drawn_as_they_are(make_sweep: MakeSweep) -> None:
         layer("first.weight", [30, 20], kept=150, ranks=(5,), codes=3),
         replace(layer("last.weight", [10, 30], kept=300, codes=0), chosen="L0Pruning(keep=1.0)"),
     ]
-    figure = draw_layers(found.pick, layers, look=marks(found.series, size=7.0)[found.pick.series])
+    figure = draw_layers(found.pick, layers, look=look_of(found), units=found.units)
     shares = {
         axes.get_label(): [patch.get_width() for patch in axes.patches if patch.get_gid() == axes.get_label()]
         for axes in figure.axes
@@ -226,8 +231,8 @@ def test_of_very_many_layers_the_largest_are_drawn_and_the_others_counted(make_s
     found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.05})
     assert found.pick is not None
     layers = [layer(f"l{k}.weight", [k + 1, 20], kept=20, codes=2) for k in range(40)]
-    figure = draw_layers(found.pick, layers, look=marks(found.series, size=7.0)[found.pick.series])
-    words = " ".join(text.get_text() for text in figure.findobj(Text))
+    figure = draw_layers(found.pick, layers, look=look_of(found), units=found.units)
+    words = " ".join(text.get_text().replace("\n", " ") for text in figure.findobj(Text))
     assert "16 smaller layers not drawn, of 40" in words
     assert "l16.weight" in words
     assert "l15.weight" not in words

@@ -13,6 +13,7 @@ from reports.facts.diagnostics import STEP, read_curves
 from reports.facts.findings import read_findings
 from reports.figures.progress import draw_progress, hypervolumes, reasons_of, smallest_so_far
 from reports.figures.run import draw_run
+from reports.figures.style import marks
 from sweep.store.folder import SweepFolder
 from sweep.store.record import Done, Record
 from tests.reports import synthetic
@@ -95,7 +96,8 @@ def test_a_run_is_drawn_as_it_was_a_line_for_each_seed(make_sweep: MakeSweep) ->
         path.write_text(json.dumps(written))
     curves = read_curves(SweepFolder(folder), findings.pick.candidate.ids)
     assert tuple(curves) == jobs
-    figure = draw_run(findings.pick, curves, units=findings.units)
+    look = marks(findings.series, families=findings.families, size=7.0)[findings.pick.series]
+    figure = draw_run(findings.pick, curves, units=findings.units, look=look)
     for name in ("val_error", "loss", "gap"):
         columns = dict(zip(STEP, curves[jobs[1]], strict=True))
         drawn = line(panel(figure, name), jobs[1])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.facts.diagnostics import STEP, read_curves
+from reports.facts.diagnostics import STEP, read_curves, read_layers
 from reports.facts.findings import Findings, read_findings
 from reports.page.curves import curve_scripts
 from reports.page.data import page_data
@@ -71,10 +71,15 @@ def test_curves_are_scripts_of_numbers_in_the_order_of_the_columns(tmp_path: Pat
     for job in ("ab" + "0" * 14, "ab" + "1" * 14, "cd" + "0" * 14):
         synthetic.write_diagnostics(tmp_path, job)
     names = ["ab" + "0" * 14, "ab" + "1" * 14, "cd" + "0" * 14, "ef" + "0" * 14, "../../x"]
-    scripts = curve_scripts(read_curves(SweepFolder(tmp_path), names))
+    layers = {names[1]: read_layers(SweepFolder(tmp_path), names[1])}
+    scripts = curve_scripts(read_curves(SweepFolder(tmp_path), names), layers)
     assert list(scripts) == ["ab", "cd"]
-    jobs = json.loads(scripts["ab"].decode().removeprefix("lcsweepCurves(").removesuffix(");\n"))
+    first, second = scripts["ab"].decode().splitlines()
+    jobs = json.loads(first.removeprefix("lcsweepCurves(").removesuffix(");"))
     assert list(jobs) == names[:2]
+    consists = json.loads(second.removeprefix("lcsweepLayers(").removesuffix(");"))
+    assert list(consists) == names[1:2]
+    assert consists[names[1]][0] == ["fc1.weight", "30\u00d720", 1.0, 1.25, 0.05, 0.025, 359]
     columns = dict(zip(STEP, jobs[names[0]], strict=True))
     assert columns["step"] == list(range(11))
     assert columns["loss"][:2] == [None, 0.25]
@@ -88,4 +93,4 @@ def test_the_script_is_one_strict_scope_without_comments() -> None:
     assert not [line for line in script.splitlines() if line.startswith(("//", " "))]
     assert "</" not in script
     assert "innerHTML" not in script
-    assert len(script) < 46_000
+    assert len(script) < 65_000
