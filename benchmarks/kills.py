@@ -42,6 +42,8 @@ COMMANDS = {
     "export": ("export", "out", "--out", "model.lcz"),
 }
 SHARES = {"grid": 0.45, "smallest": 0.2, "reference": 0.1, "report": 0.08, "pick": 0.08, "export": 0.09}
+# On a busy machine Ray starts slowly, and its workers, which run at a low priority, hardly at all.
+BUSY = {"RAY_raylet_start_wait_time_s": "300", "RAY_worker_niceness": "0"}
 RAYS = ("dashboard agent", "runtime environment agent", "raylet", "gcs_server")
 KINDS = ("driver", "worker", "worker", *RAYS)  # a worker's death ends no run, so that two come before a start
 CHANGES = {"seconds", "finished"}  # fields of a record that differ from run to run
@@ -92,7 +94,7 @@ class Folder:
         with (self.path / "said").open("wb") as said:
             process = subprocess.Popen(
                 [*LCSWEEP, *COMMANDS[phase]], cwd=self.path, stdout=said, stderr=said, start_new_session=True,
-                env=os.environ | {"TMPDIR": str(self.temporary)},
+                env=os.environ | BUSY | {"TMPDIR": str(self.temporary)},
             )  # fmt: skip
         try:
             yield process

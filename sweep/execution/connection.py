@@ -30,8 +30,9 @@ WORKER_ENVIRONMENT = {
 }
 PREFIX = "lcs-"
 TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-# A Unix socket's path ends at 107 bytes (103 on macOS); below the temporary folder Ray adds up to 75 of its own.
-LONGEST_FOLDER = 28
+RAYS_OWN = "r"  # Ray lets everybody write into its temporary folder, so that ours is around it
+# A Unix socket's path ends at 107 bytes (103 on macOS); below its temporary folder Ray adds up to 75 of its own.
+LONGEST_FOLDER = (28 if sys.platform == "darwin" else 32) - len(f"/{RAYS_OWN}")
 
 
 def check_address(address: str | None) -> None:
@@ -71,7 +72,7 @@ def connected(address: str | None, workers: int, *, bundle: Path | None = None) 
                         include_dashboard=False,
                         # Ray starts workers through a shell and does not quote the path of Python itself.
                         runtime_env=runtime_env | {"py_executable": shlex.quote(sys.executable)},
-                        _temp_dir=str(temporary),
+                        _temp_dir=str(temporary / RAYS_OWN),
                     )
             except Exception as error:  # Ray raises a plain Exception where its own processes are not up in 30 s
                 raise ValueError(
@@ -89,7 +90,7 @@ def connected(address: str | None, workers: int, *, bundle: Path | None = None) 
                     f"({_one_line(error)}): start one with `ray start --head`; set RAY_AUTH_MODE=token where the "
                     "cluster asks for a token; or leave the address out to run on this machine"
                 ) from error
-        yield None if temporary is None else RayProcesses(temporary)
+        yield None if temporary is None else RayProcesses(temporary / RAYS_OWN)
 
 
 @contextlib.contextmanager
@@ -115,7 +116,7 @@ def own_token(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ray_folder() -> Iterator[Path]:
-    """A new temporary folder for Ray's own files, locked as long as this process lives."""
+    """A new temporary folder that only this user can enter, locked as long as this process lives."""
     remove_dead_folders()
     made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=_parent()))
     path = made.with_name(made.name[1:])
@@ -138,7 +139,7 @@ def remove_dead_folders() -> None:
         with contextlib.suppress(OSError):  # its process lives
             if not _own_folder(left):
                 continue
-            made_again = {each.name.partition("_")[0] for each in left.iterdir()} == {"session"}
+            made_again = {each.name.partition("_")[0] for each in left.iterdir()} in ({RAYS_OWN}, {"session"})
             lock = os.open(left / "lock", os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if made_again else 0))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

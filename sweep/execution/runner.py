@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 TUNE = "tune"
 """How the folders of Tune's temporary files begin."""
-SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_LOOKS = 0.1
 """At whether Ray's processes live."""
 DRIVER_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",

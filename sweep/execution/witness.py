@@ -3,18 +3,21 @@
 Ray ends the driver's process, in C++, where it has lost the node or the cluster; the system does so when memory runs
 out. Nothing can be printed then: standard error goes to a log. The witness holds the user's standard error and waits at
 a pipe. When the driver ends without having dismissed it, the pipe closes and it prints one line, which names those of
-Ray's processes that are dead at that moment.
+Ray's processes that died first.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+SECONDS_BETWEEN_LOOKS = 0.05
 NOTHING_LOST = "no result is lost: run the same command again to continue"
 
 
@@ -58,7 +61,7 @@ class Witness:
         self._send(" ".join(line.split()))
 
     def look_at(self, processes: Iterable[RayProcess]) -> None:
-        """If this process ends without a word, the line names those of the processes that are dead."""
+        """If this process ends without a word, the line names the first of these that died."""
         for process in processes:
             self._send(f"{process.name}\t{process.pid}\t{process.start}")
 
@@ -94,15 +97,17 @@ def witnessed(log: Path) -> Iterator[Witness]:
 
 def _watch(log: str) -> None:
     """Waits for the end of the driver, then prints the line if there is one to print."""
-    last, processes = "", list[RayProcess]()
-    for line in sys.stdin:
-        if "\t" in line:
-            name, pid, start = line.split("\t")
-            processes.append(RayProcess(name, int(pid), start.strip()))
-        else:
-            last = line.strip()
+    told, known, dead = "", list[RayProcess](), list[RayProcess]()
+    running = True
+    while running:
+        if select.select([0], [], [], SECONDS_BETWEEN_LOOKS)[0]:
+            received = os.read(0, 1 << 16).decode()
+            running, told = bool(received), told + received
+            parts = [line.split("\t") for line in told.splitlines()]
+            known = [RayProcess(part[0], int(part[1]), part[2]) for part in parts if len(part) == 3]
+        dead = dead or [process for process in known if process.dead()]  # the first: others follow them
+    last = [line for line in told.splitlines() if "\t" not in line][-1]
     if last:
-        dead = [process for process in processes if process.dead()]
         print(f"lcsweep: {died(dead, log=log) if dead else last}", file=sys.stderr)  # noqa: T201
 
 

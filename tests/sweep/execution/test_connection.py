@@ -51,7 +51,8 @@ def test_a_living_process_keeps_its_folder_and_a_killed_ones_goes(monkeypatch: p
 def test_what_a_dead_ones_agents_made_anew_goes_and_a_strangers_folder_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory(prefix="s-") as parent:
         monkeypatch.setattr(tempfile, "tempdir", parent)
-        Path(parent, "lcs-anew", "session_2026", "logs", "events").mkdir(parents=True)
+        Path(parent, "lcs-anew", "r", "session_2026", "logs", "events").mkdir(parents=True)
+        Path(parent, "lcs-earlier", "session_2026", "logs", "events").mkdir(parents=True)  # of an earlier release
         Path(parent, "lcs-theirs", "sessions").mkdir(parents=True)
         Path(parent, "lcs-mixed", "session_2026").mkdir(parents=True)
         Path(parent, "lcs-mixed", "letter").touch()
