@@ -6,6 +6,7 @@ Reading runs no code from a file and opens no other file.
 import functools
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -150,6 +151,8 @@ def _checked(data: bytes) -> dict[str, Any]:
     for tensor in messages(model, TensorProto):
         if tensor.external_data or tensor.data_location != TensorProto.DEFAULT:
             raise FormError(f"its tensor {tensor.name[:80]!r} refers to another file")
+        if min(tensor.dims, default=1) < 0 or math.prod(tensor.dims) > most(len(data)):
+            raise FormError(f"its tensor {tensor.name[:80]!r} has {list(tensor.dims)[:8]} numbers in {len(data)} bytes")
     found = [entry.value for entry in model.metadata_props]
     if [entry.key for entry in model.metadata_props] != [KEY]:
         raise FormError(f"expected one metadata property, {KEY}, got {[e.key[:40] for e in model.metadata_props][:5]}")
@@ -179,7 +182,7 @@ def _check(model: ModelProto, file_bytes: int) -> None:
     try:
         checker.check_model(model, full_check=True)
         inferred = shape_inference.infer_shapes(inliner.inline_local_functions(model), data_prop=True)
-    except (RuntimeError, ValueError) as error:  # of ONNX, which alone runs here
+    except (RuntimeError, ValueError, MemoryError) as error:  # of ONNX, which alone runs here
         raise FormError(str(error)) from error
     total = 0
     for value in inferred.graph.value_info:

@@ -12,6 +12,7 @@ import typer
 from sweep.store.printable import on_a_line, on_lines
 
 DONE, ERROR, USAGE, SOME_FAILED, NO_MODEL, NOT_VERIFIED = 0, 1, 2, 3, 4, 5
+LONGEST = 2000  # characters of an error
 
 Folder = Annotated[
     str, typer.Argument(metavar="DIR", help="The sweep's folder, such as runs/digits_mlp or s3://bucket/digits_mlp.")
@@ -106,5 +107,6 @@ def progress(words: str) -> None:
 
 def fail(message: str, code: int) -> int:
     """Prints an error; returns the exit code."""
-    print(f"lcsweep: {on_a_line(message)}", file=sys.stderr)
+    words = on_a_line(message)
+    print(f"lcsweep: {words if len(words) <= LONGEST else words[:LONGEST] + ' ...'}", file=sys.stderr)
     return code

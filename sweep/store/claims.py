@@ -41,4 +41,9 @@ def read_claim(info: Mapping[str, Any]) -> Claim | None:
     metric = from_json(Metric, said["metric"]) if "metric" in said else ACCURACY
     if metric.name not in said:
         return None
-    return Claim(metric, str(said[metric.name]), said.get("n"))
+    exact = str(said[metric.name])
+    try:
+        float(exact)
+    except ValueError:
+        raise ValueError(f"expected a number as the claimed {metric.label[:40]}, got {exact[:40]!r}") from None
+    return Claim(metric, exact, said.get("n"))

@@ -67,6 +67,11 @@ def ten_each(model: ModelProto) -> None:
     call(model, "f0")
 
 
+def a_tensor_without_numbers(model: ModelProto) -> None:
+    model.graph.initializer.append(TensorProto(name="t", data_type=TensorProto.INT64, dims=[1 << 40]))
+    model.graph.node.append(helper.make_node("Expand", ["x", "t"], ["z"]))
+
+
 def a_long_chain(model: ModelProto) -> None:
     for number in range(3000):
         function(model, f"f{number}", f"f{number + 1}" if number < 2999 else "Relu")
@@ -77,6 +82,7 @@ def a_long_chain(model: ModelProto) -> None:
     ("spoil", "reason"),
     [
         (loop, "expected a graph without loops"),
+        (a_tensor_without_numbers, r"its tensor 't' has \[1099511627776\] numbers in \d+ bytes"),
         (itself, "its function 'f' calls itself"),
         (each_other, "calls itself"),
         (ten_each, "its functions come to 1[0-9]{10} nodes"),
@@ -119,3 +125,12 @@ def test_claims_of_any_type_are_shown(tmp_path: Path) -> None:
     said = lcsweep("verify", tmp_path / "model.onnx")
     assert said.code == 0, said
     assert "None, ?: ? (job \ufffd)" in said.out
+
+
+def test_a_claim_that_is_no_number_is_refused_in_a_line(tmp_path: Path) -> None:
+    claims = {"input_shape": [3], "val": {"accuracy": "a" * 10_000, "n": 3}}
+    (tmp_path / "model.onnx").write_bytes(seal(a_model(), claims))
+    said = lcsweep("verify", tmp_path / "model.onnx")
+    assert (said.code, said.err.count("\n")) == (1, 1)
+    assert "expected a number as the claimed accuracy, got 'aaaa" in said.err
+    assert len(said.err) < 200
