@@ -71,18 +71,17 @@ class Space:
         return order, np.searchsorted(self.sizes[order], self.sizes)
 
     def _raised(self) -> Indices:
-        """(n,) the sizes, each at least a byte more than those of all that are tighter."""
-        sizes = np.empty(len(self), np.int64)
+        """(n,) the sizes; where one that is tighter has more, a byte more than that."""
+        most = np.empty(len(self), np.int64)
         for members, shape, places in self._boxes:
+            flipped = (slice(None, None, -1),) * len(shape)
             box = np.zeros(shape, np.int64)
             box[places] = self.sizes[members]
-            steps = np.indices(shape).sum(axis=0)
-            flipped = (slice(None, None, -1),) * len(shape)
-            box = box[flipped] - steps
+            box = box[flipped]
             for axis in range(len(shape)):
                 box = np.maximum.accumulate(box, axis=axis)
-            sizes[members] = (box + steps)[flipped][places]
-        return sizes
+            most[members] = box[flipped][places]
+        return np.where(most > self.sizes, most + 1, self.sizes)
 
     def _sums(self, values: Values, *, step: int) -> Values:
         """Running sums along every knob. They start at the loosest level for `step` 1, at the tightest for -1."""

