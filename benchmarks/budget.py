@@ -4,9 +4,9 @@ Every family runs all of its levels with each seed, from one reference for each 
 represented by the level of least mean validation error whose mean file is no larger; its mean test error counts. "ours"
 is the budget's, "against" the best of the uniform families'. Files count as they are packed, after zstd.
 
-"moving" chooses at every step. "even" does not weigh errors by magnitude. "fisher" weighs each layer by the Fisher
-information (`lc_core.fisher`), as automatic mixed precision does. Results go to --out, a line of JSON each; what is
-there is not run again.
+"coarse" may also take codebooks of 2 and 4. "moving" chooses at every step. "even" does not weigh errors by magnitude.
+"fisher" weighs each layer by the Fisher information (`lc_core.fisher`), as automatic mixed precision does. Results go
+to --out, a line of JSON each; what is there is not run again.
 """
 
 import functools
@@ -22,16 +22,34 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lc_core import Allotted, Recipe, Split, deploy, encode, fisher, plan_tasks, run_lc, train_reference
+from lc_core import (
+    Allotted,
+    Chain,
+    Codebook,
+    Compression,
+    L0Pruning,
+    Recipe,
+    Split,
+    deploy,
+    encode,
+    fisher,
+    plan_tasks,
+    run_lc,
+    train_reference,
+)
 from lc_core.training.loop import predict
 from rows import Row, options, speak
 from studies import digits_mlp, mnist_lenet300
 from sweep.job.context import settle_process
 from sweep.study import Configuration, Family, Level, Study, accuracy
-from sweep.study.families import budget
+from sweep.study.families import LADDER, LADDER_KEEP, budget
 
 SIZES = 6
-WAYS = ("budget", "moving", "even", "even, moving", "fisher")
+COARSE: tuple[Compression, ...] = (
+    *(Codebook(size) for size in (2, 4)),
+    *(Chain(L0Pruning(keep), Codebook(size)) for keep in LADDER_KEEP for size in (2, 4)),
+)
+WAYS = ("budget", "coarse", "moving", "even", "even, moving", "fisher")
 UNIFORM = ("prune", "quantize", "low rank", "prune, quantize")
 
 
@@ -92,6 +110,7 @@ def families(bench: Bench, model: nn.Module, sensitivity: Mapping[str, float]) -
     """The uniform families, then the budget's ways to choose."""
     ways = {
         "budget": budget(model),
+        "coarse": budget(model, of=(*COARSE, *LADDER)),
         "moving": budget(model, choose="always"),
         "even": budget(model, importance="even"),
         "even, moving": budget(model, importance="even", choose="always"),

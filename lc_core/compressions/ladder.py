@@ -23,6 +23,7 @@ from lc_core.numerics.svd import leading
 
 AN_ARRAY = 50
 """About the bytes of the header of a file for each array, without its name and shape."""
+TINY = 1e-300
 DENSE = "dense"
 """The label of a layer that stays uncompressed."""
 
@@ -113,8 +114,8 @@ def ladder_errors(w: Tensor, compressions: Sequence[Compression], *, mu: float, 
     For `Chain` of `L0Pruning` and `Codebook`, the error of pruning, then a codebook of what stays: what the chain
     starts from, and an upper bound. The others are carried out.
 
-    `by_magnitude`: sum_i |w_i| (w_i - Delta_i)^2 instead, of the same Delta. For `LowRank` it is estimated, as if the
-    error did not depend on the magnitude: the plain error times the mean magnitude.
+    `by_magnitude`: sum_i |w_i| (w_i - Delta_i)^2 instead, of the same Delta. For `LowRank` it is the plain error
+    times sum_i |w_i|^3 / ||w||^2: exact at rank 0, and else an estimate, mostly too high.
     """
     errors = np.zeros(len(compressions))
     layer = _Layer(w.detach(), by_magnitude)
@@ -188,8 +189,8 @@ class _Layer:
         if scheme not in self._energies:
             matrix = as_matrix(self.w, scheme=scheme)
             values = leading(matrix, rank=min(matrix.shape)).s
-            scale = float(self.w.double().abs().mean()) if self.by_magnitude else 1.0
-            self._energies[scheme] = scale * _sums(np.sort(values.double().cpu().numpy()) ** 2)
+            energies = _sums(np.sort(values.double().cpu().numpy()) ** 2)
+            self._energies[scheme] = energies * (self.pruned[-1] / max(energies[-1], TINY) if self.by_magnitude else 1)
         return self._energies[scheme]
 
     @cached_property

@@ -42,11 +42,14 @@ SMALLER = 0.99
 """A level is worth its name where its file is at most this part of the level's before."""
 LADDER_KEEP = tuple(0.5 * 0.75**step for step in range(17))
 LADDER: tuple[Compression, ...] = (
-    *(Codebook(size) for size in (2, 4, 8, 16, 32, 64)),
-    *(Chain(L0Pruning(keep), Codebook(size)) for keep in LADDER_KEEP for size in (2, 4, 8, 16, 32)),
+    *(Codebook(size) for size in (8, 16, 32, 64)),
+    *(Chain(L0Pruning(keep), Codebook(size)) for keep in LADDER_KEEP for size in (8, 16, 32)),
     *(LowRank(rank) for rank in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)),
 )
-"""What a layer under a budget chooses from: codebooks, pruning to half down to 0.5 % with a codebook, and ranks."""
+"""What a layer under a budget chooses from: codebooks, pruning to half down to 0.5 % with a codebook, and ranks.
+
+Few codes for many weights have less squared error at the same bytes, but train worse than many codes for few weights:
+hence no codebooks of 2 and 4 (docs/LOG.md)."""
 BUDGETS = tuple(0.25 * 0.85**step for step in range(30))
 """The bytes of the weights as parts of those of dense ones."""
 WEIGHTS_A_VALUE = 4
