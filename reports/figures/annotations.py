@@ -13,6 +13,7 @@ from reports.facts.costs import Cost, amount
 from reports.facts.findings import Findings
 from reports.facts.numbers import count, ratio
 from reports.facts.rows import Row
+from reports.figures.axes import error_range
 from reports.figures.placement import Box, Points, along, lattice, place
 from reports.figures.point_names import name_points
 from reports.figures.points import RING
@@ -42,7 +43,9 @@ def annotate(figure: Figure, axes: Axes, findings: Findings, *, cost: Cost, look
     if findings.limit is not None:
         levels.append((findings.limit, f"target\n{units.at_most(findings.limit)}", FEASIBLE))
     name_levels(figure, axes, levels)
-    obstacles = np.concatenate([obstacles, *(_level_line(axes, error, area) for error, _, _ in levels)])
+    drawn = [*(error for error, _, _ in levels), error_range(findings).bend]
+    lines = [_level_line(axes, error, area) for error in drawn if error is not None]
+    obstacles = np.concatenate([obstacles, *lines])
     name_points(figure, axes, findings, cost=cost, looks=looks, area=area, obstacles=obstacles, taken=taken)
 
 

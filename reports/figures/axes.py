@@ -39,8 +39,8 @@ def error_range(findings: Findings) -> Window:
 def error_title(units: Units, error: Window) -> str:
     """The title of the error axis: "validation error (%, log scale)", "validation F1 (log scale of 1 - F1)"."""
     scale = "log scale" if error.log else "linear scale"
-    if error.log and not units.rises:
-        scale += f" of {plain(units.metric.best)} \u2212 {units.noun}"
+    if not units.rises:
+        scale += f" of {plain(units.metric.best)} \u2212 {units.noun}" if error.log else ", the best at the bottom"
     return f"validation {units.noun} ({', '.join(filter(None, (units.metric.unit, scale)))})"
 
 

@@ -9,12 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from reports.facts.findings import Findings
 from reports.facts.numbers import count, counted
 from reports.facts.target import limit_words, rule_words
 from reports.figures.axes import error_range
+from reports.figures.scales import Window, round_values
 from reports.figures.style import CARD, FEASIBLE, GRID, INK, MISS, MUTED, settings
 from sweep.pick.pareto import front, hypervolume
 from sweep.store.printable import printable
@@ -136,10 +137,12 @@ def _draw_smallest(axes: Axes, findings: Findings) -> None:
     )
     axes.step(range(1, len(sizes) + 1), sizes, where="post", color=FEASIBLE, linewidth=1.6, gid="smallest")
     axes.set_ylabel("bytes (log scale)", fontsize=9)
+    window = Window(0.9 * min(ys), 1.1 * max(ys), log=True)
+    ticks = round_values(window, most=6)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda value, _: count(round(value)))
-    axes.yaxis.set_minor_formatter(lambda value, _: count(round(value)) if str(value)[0] in "25" else "")
-    axes.tick_params(which="minor", labelsize=8.5)
+    axes.set_ylim(window.low, window.high)
+    axes.set_yticks(ticks, [count(round(tick)) for tick in ticks])
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_title(f"{count(round(sizes[-1]))} bytes", fontsize=9.5, loc="right", pad=6, color=FEASIBLE)
 
 

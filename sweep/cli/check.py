@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sweep.prepare.check import Checked
 
 LISTED = 3
-"""Of more families than these, the number that govern a parameter is printed, not their names."""
+"""Of more families than these, or more biases, the number is printed, not their names."""
 
 
 def check(
@@ -81,8 +81,9 @@ def words(checked: "Checked", *, notes: Sequence[str]) -> str:
 
     study, batch = checked.study, checked.batch
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in checked.data.items())
+    metrics = {name: described(name, study.metrics[name]) for name in batch.scores}
     scores = "".join(
-        f", {name} {described(name, study.metrics[name]).told(value, gap='')}" for name, value in batch.scores.items()
+        f", {metrics[name].label} {metrics[name].told(value, gap='')}" for name, value in batch.scores.items()
     )
     rows = [
         ("data", f"{sizes} examples"),
@@ -126,8 +127,14 @@ def _macs(checked: "Checked") -> list[int | None]:
 
 
 def _layers(checked: "Checked") -> str:
+    """A row a parameter. Many biases or parameters of norms, which no family governs, are a row together at the end."""
     rows = [("parameter", "shape", "count", "share", "MACs", "families")]
+    dense = [each for index, each in enumerate(_parameters(checked)) if not _families(checked, index)]
+    alike = {why: [each for each in dense if each.why == why] for why in ("bias", "norm")}
+    together = {why: found for why, found in alike.items() if len(found) > LISTED}
     for index, (each, macs) in enumerate(zip(_parameters(checked), _macs(checked), strict=True)):
+        if each in together.get(str(each.why), ()):
+            continue
         shape = " x ".join(map(str, each.shape)) or "one number"
         shape += "" if each.dtype == "float32" else f", {each.dtype}"
         governing = _families(checked, index)
@@ -136,6 +143,9 @@ def _layers(checked: "Checked") -> str:
         under = "all" if len(governing) == families else under or f"none: {each.why}"
         names, count = " = ".join((each.name, *each.also)), "" if macs is None else f"{macs:,}"
         rows.append((names, shape, f"{each.count:,}", f"{each.share:.1%}", count, under))
+    for why, found in together.items():
+        whole, share = sum(each.count for each in found), sum(each.share for each in found)
+        rows.append((f"{len(found)} others", "", f"{whole:,}", f"{share:.1%}", "", f"none: {why}"))
     return table(rows, right={2, 3, 4})
 
 

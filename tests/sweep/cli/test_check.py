@@ -29,6 +29,18 @@ def test_check_tells_data_batch_layers_and_families_and_writes_nothing(tmp_path:
     assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["tiny.py"]
 
 
+def test_many_biases_and_norms_are_a_row_each(tmp_path: Path) -> None:
+    deep = 4 * "nn.Linear(64, 64), nn.LayerNorm(64), nn.Tanh(), "
+    write_study(tmp_path, text=changed("nn.Tanh(), ", f"nn.Tanh(), {deep}"))
+    said = [" ".join(line.split()) for line in lcsweep("check", "tiny.py").out.splitlines()]
+    rows = [row for row in said if " none: " in row]
+    assert [(row[:10], row[-10:]) for row in rows] == [("6 others 3", "none: bias"), ("8 others 5", "none: norm")]
+    assert f"6 others {5 * 64 + 3} " in rows[0]
+    assert f"8 others {8 * 64} " in rows[1]
+    assert len([row for row in said if row.endswith(" all") or "x 64 " in row]) == 6
+    assert len(lcsweep("check", "tiny.py", "--json").json["parameters"]) == 20
+
+
 def test_a_family_that_leaves_much_dense_is_told_with_what_it_leaves(tmp_path: Path) -> None:
     write_study(tmp_path)
     found = [line for line in lcsweep("check", "tiny.py").out.splitlines() if "the rest stays dense" in line]
