@@ -428,7 +428,7 @@ def test_a_candidate_opens_with_its_seeds_and_its_curves(open_page: OpenPage, fo
     page = open_page(folder)
     page.locator("#filter").fill("keep 0.5")
     page.locator("button.open").first.click()
-    assert page.locator("#details tbody tr").count() == 2
+    assert page.locator("#details [data-part=seeds] tr").count() == 2
     page.locator("#details .curves svg").first.wait_for()
     assert page.locator("#details .curves svg").count() == 4
     assert page.locator("#details .curves .curve").count() == 8
