@@ -75,7 +75,7 @@ def test_every_command_and_option_is_there(page: Path) -> None:
     whole = typer.main.get_command(app)
     commands = whole.commands  # type: ignore[attr-defined]
     parameters = [parameter for command in (whole, *commands.values()) for parameter in command.params]
-    options = {option for parameter in parameters for option in parameter.opts}
+    options = {option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)}
     assert set(re.findall(r"^\| `lcsweep (\w+)", read(page), re.MULTILINE)) == set(commands)
     said = re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", read(page))
     assert said
