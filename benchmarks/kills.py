@@ -38,7 +38,7 @@ COMMANDS = {
     "smallest": (*RUN, "--workers", "1", "--search", "smallest", "--max-drop", "0.05", "--confirm", "1"),
     "reference": (*RUN, "--workers", "1", "--trials", "1"),
     "report": ("report", "out"),
-    "pick": ("pick", "out", "--max-drop", "0.5"),
+    "pick": ("pick", "out", "--max-drop", "50%"),
     "export": ("export", "out", "--out", "model.lcz"),
 }
 SHARES = {"grid": 0.45, "smallest": 0.2, "reference": 0.1, "report": 0.08, "pick": 0.08, "export": 0.09}

@@ -23,13 +23,13 @@ import sqlalchemy
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from sweep.search.protocol import FOR_A_TARGET
 from sweep.search.shown import MEANINGS
 from sweep.search.tables import Writer, writer_of
 from sweep.search.trials import JobTrials
-from sweep.store.files import StoreError
+from sweep.store.files import StoreError, kind_of
 from sweep.store.job import Job
 from sweep.store.record import Done, Record
 
@@ -154,6 +154,7 @@ def open_index(
                 index.set_metric_names(names)
         return storage, index
 
+    _expect_regular(url)
     try:
         storage, index = patiently(open_both, passes=_passes)
     except Exception as error:  # SQLAlchemy's, Optuna's, Alembic's and the driver's own
@@ -165,6 +166,15 @@ def open_index(
             f"got {_hidden(reason, url)}; move it away or name another with --storage"
         ) from error
     return Index(index, writer_of(index, storage))
+
+
+def _expect_regular(url: str) -> None:
+    """StoreError where SQLite's file is of another kind: it is not waited for, as a locked one is."""
+    with contextlib.suppress(ArgumentError):  # opening it says what is wrong with the URL
+        where = sqlalchemy.make_url(url)
+        path = Path(where.database or "")
+        if where.get_backend_name() == "sqlite" and where.database and path.exists() and not path.is_file():
+            raise StoreError(f"{path}: expected a regular file, got {kind_of(path)}; remove it")
 
 
 def _may_pass(cause: BaseException) -> bool:

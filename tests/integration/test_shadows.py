@@ -37,7 +37,7 @@ def test_a_package_of_the_users_folder_never_shadows_lcsweeps(tmp_path: Path) ->
     for arguments in (
         ("run", "tiny.py", "--workers", "1", "--trials", "1"),
         ("status", "runs/tiny"),
-        ("pick", "runs/tiny", "--max-drop", "0.5"),
+        ("pick", "runs/tiny", "--max-drop", "50%"),
         ("export", "runs/tiny", "--format", "onnx", "--out", "model.onnx"),
         ("verify", "model.onnx"),
         ("report", "runs/tiny", "--format", "md"),

@@ -20,7 +20,7 @@ def test_each_is_accepted_or_refused_in_one_line(finished: Path, kind: str, monk
     import fuzz
 
     monkeypatch.setattr(fuzz, "RUN", RUN)
-    assert lcsweep("pick", RUN, "--max-drop", "0.5").code == 0
+    assert lcsweep("pick", RUN, "--max-drop", "50%").code == 0
     whole, put, mutate = fuzz.paths(SweepFolder(RUN))[kind]
     original, found = whole.read_bytes(), Counter[str]()
     for number in range(10):

@@ -22,7 +22,7 @@ def named(folder: Path | str) -> Path:
 def test_status_names_a_file_that_is_there_wherever_the_sweep_is(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picked = lcsweep("pick", RUN, "--max-drop", "0.5", "--json").json
+    picked = lcsweep("pick", RUN, "--max-drop", "50%", "--json").json
     assert Path(picked["artifact"]) == RUN / "artifacts" / picked["id"] / "model.lcz"
     assert json.loads((RUN / "pick.json").read_text())["artifact"] == f"artifacts/{picked['id']}/model.lcz"
     content = Path(picked["artifact"]).read_bytes()
@@ -38,7 +38,7 @@ def test_status_names_a_file_that_is_there_wherever_the_sweep_is(
 
 
 def test_an_earlier_pick_with_a_whole_path_is_read(finished: Path) -> None:
-    picked = lcsweep("pick", RUN, "--max-drop", "0.5", "--json").json
+    picked = lcsweep("pick", RUN, "--max-drop", "50%", "--json").json
     edit(RUN / "pick.json", artifact=f"/elsewhere/artifacts/{picked['id']}/model.lcz")
     assert named(RUN) == Path(picked["artifact"])
     edit(RUN / "pick.json", id="../../x")

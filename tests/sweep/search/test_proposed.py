@@ -9,7 +9,12 @@ from tests.sweep.search.searches import SIZES, by_keep, entries, finish, planned
 
 def test_a_front_draws_each_configuration_once_and_minimises_what_it_is_asked_to(folder: Path) -> None:
     index = open_index(
-        f"sqlite:///{folder / 'study.db'}", study="s", search="pareto", target={}, space="a0", objectives=3
+        f"sqlite:///{folder / 'study.db'}",
+        study="s",
+        search="pareto",
+        target={},
+        space="a0",
+        objectives=("error", "bytes", "macs"),
     )
     plan = planned(entries(), name="pareto", objectives=("error", "bytes", "macs"))
     search = open_search(plan, records=[], index=index)

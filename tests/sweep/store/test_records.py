@@ -154,6 +154,7 @@ def manifest(**others: Any) -> dict[str, Any]:
             "val": score,
             "folded": {"0.weight": "weight_norm"},
             "uncounted": ["aten::fft_fft"],
+            "plainly_trained": True,
         },
         "versions": {"python": "3.11.7"},
         "coverage": {"prune": {"share": 0.7, "dense": [{"name": "a", "share": 0.3, "why": "norm"}], "others": 0}},
