@@ -226,7 +226,7 @@ def test_all_words_and_controls_are_in_the_metrics_units(
     assert float(value) / scale == pytest.approx(limit, rel=1e-3)
     page.locator("#slider").press("ArrowRight")
     assert page.locator("#number").input_value() != value
-    assert float(page.locator("#number").input_value()) == pytest.approx(float(value), rel=0.02)
+    assert float(page.locator("#number").input_value()) == pytest.approx(float(value), rel=0.1)
     typed = words(page, "pick-command").split(f"--{kind.replace('_', '-')} ")[1]
     assert float(typed) == pytest.approx(float(page.locator("#number").input_value()) / scale)
     with page.expect_download() as download:

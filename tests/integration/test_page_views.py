@@ -110,7 +110,7 @@ def test_the_figure_is_laid_out_anew_when_the_window_becomes_narrow(open_page: O
     page = open_page(folder, width=1280)
     assert page.locator("#chart svg").get_attribute("viewBox") == "0 0 1040 560"
     page.set_viewport_size({"width": 390, "height": 800})
-    page.wait_for_function("document.querySelector('#chart svg').getAttribute('viewBox').startsWith('0 0 430')")
+    page.wait_for_function("() => document.querySelector('#chart svg').getAttribute('viewBox').startsWith('0 0 430')")
     assert page.locator("#chart .ring").count() == 1
 
 
@@ -193,18 +193,18 @@ def test_a_brush_keeps_the_candidates_within_it(open_page: OpenPage, folder: Pat
     assert keys == ["knob keep", "knob size", "knob rank", "bytes", "macs", "error"]
     assert len(column(page, 2)) == 37
     brush(page, "knob size", -0.02, 0.5)
-    page.wait_for_function("document.querySelectorAll('#candidates tbody tr').length < 37")
+    page.wait_for_function("() => document.querySelectorAll('#candidates tbody tr').length < 37")
     kept = column(page, 2)
     sizes = {int(text.split("size ")[1]) for text in kept}
     assert sizes == {2, 4, 8}  # of 2 to 64 on a log scale; families without a size are out
     assert f"{len(kept)} of 37 candidates within the brushes" in page.locator("#brushed").inner_text()
     assert page.locator("#parallel .brush").nth(1).bounding_box() is not None
     brush(page, "error", -0.02, 0.35)
-    page.wait_for_function(f"document.querySelectorAll('#candidates tbody tr').length < {len(kept)}")
+    page.wait_for_function(f"() => document.querySelectorAll('#candidates tbody tr').length < {len(kept)}")
     fewer = column(page, 2)
     assert set(fewer) < set(kept)
     page.locator("#clear-brushes").click()
-    page.wait_for_function("document.querySelectorAll('#candidates tbody tr').length === 37")
+    page.wait_for_function("() => document.querySelectorAll('#candidates tbody tr').length === 37")
     assert page.locator("#brushed").inner_text() == ""
 
 
@@ -213,13 +213,13 @@ def test_a_brush_obeys_the_keyboard(open_page: OpenPage, folder: Path) -> None:
     page.locator('#parallel [data-axis="bytes"]').focus()
     for _ in range(25):
         page.keyboard.press("ArrowDown")
-    page.wait_for_function("document.querySelectorAll('#candidates tbody tr').length < 37")
+    page.wait_for_function("() => document.querySelectorAll('#candidates tbody tr').length < 37")
     sizes = [int(text.replace(",", "")) for text in column(page, 7)]
     assert 0 < max(sizes) < 12_000
     page.keyboard.press("Shift+ArrowUp")
     assert page.evaluate("document.activeElement.dataset.axis") == "bytes"
     page.keyboard.press("Escape")
-    page.wait_for_function("document.querySelectorAll('#candidates tbody tr').length === 37")
+    page.wait_for_function("() => document.querySelectorAll('#candidates tbody tr').length === 37")
 
 
 def test_hidden_families_leave_the_axes_and_the_choice_is_a_line(open_page: OpenPage, folder: Path) -> None:
@@ -321,7 +321,7 @@ def test_figures_are_linked_with_thumbnails(open_page: OpenPage, folder: Path) -
     assert images.count() == 5  # the run and the layers of the pick too
     for index in range(5):
         images.nth(index).scroll_into_view_if_needed()
-        page.wait_for_function(f"document.querySelectorAll('.figures img')[{index}].naturalWidth > 100")
+        page.wait_for_function(f"() => document.querySelectorAll('.figures img')[{index}].naturalWidth > 100")
     links = page.locator(".figures a").evaluate_all("nodes => nodes.map((node) => node.getAttribute('href'))")
     assert len(links) == 20
     assert all((folder / "report" / link).is_file() for link in links)

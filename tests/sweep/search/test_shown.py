@@ -92,14 +92,15 @@ def test_optunas_plots_mean_something(study: optuna.Study) -> None:
     def error(trial: optuna.trial.FrozenTrial) -> float:
         return float(trial.values[0])
 
-    found = optuna.importance.get_param_importances(study, params=["both.keep", "both.size"], target=error)
+    judge, both = optuna.importance.FanovaImportanceEvaluator(seed=0), ["both.keep", "both.size"]
+    found = optuna.importance.get_param_importances(study, evaluator=judge, params=both, target=error)
     assert list(found) == ["both.keep", "both.size"]
     assert found["both.keep"] > 0.7
     axes = plots.plot_slice(study, params=["both.keep"], target=error, target_name="error")
     assert axes.get_xscale() == "log"
     drawn = axes.collections[0].get_offsets()
     assert sorted({round(float(x), 6) for x, _ in drawn}) == [0.02, 0.1, 0.5]
-    contour = plots.plot_contour(study, params=["both.keep", "both.size"], target=error)
+    contour = plots.plot_contour(study, params=both, target=error, target_name="error")
     assert (contour.get_xscale(), contour.get_yscale()) == ("log", "linear")
     values = plots.plot_intermediate_values(study)
     assert len(values.get_lines()) == 13
