@@ -19,7 +19,7 @@ from sweep.store.record import Record
 from sweep.store.records import read_records
 from tests.sweep.tiny import STUDY, Said, changed, write_study
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 
 LIMIT = 30
 """Seconds until a job of these tests that does not end is ended."""

@@ -305,7 +305,11 @@ SAYS = {
 }
 """What `check` says of a network that a user should know."""
 
-TARGETS = {"regression": ("--at-most", "1000"), "one logit": ("--at-least", "0.1")}
+TARGETS = {
+    "regression": ("--at-most", "1000"),
+    "one logit": ("--at-least", "0.1"),
+    "multi-label": ("--max-drop", "0.9"),
+}
 """In place of a drop."""
 OF_A_PLAIN_GRAPH = {
     *("Dataset", "DataLoaders", "IterableDataset", "NumPy arrays", "one frozen layer", "frozen backbone"),

@@ -24,7 +24,7 @@ from tests.integration.test_kills import TRACED, steps
 from tests.sweep.tiny import changed, write_study
 from tests.sweep.tiny import tree as files_of
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "import sys; from sweep.cli import main; sys.exit(main())"
