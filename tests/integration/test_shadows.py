@@ -9,7 +9,7 @@ import pytest
 
 from tests.sweep.tiny import Said, write_study
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 OWN = ("sweep", "studies", "lc_core", "reports", "ray", "torch", "optuna", "typer")
 
 
