@@ -162,6 +162,7 @@ def test_a_server_that_is_not_there_is_one_line_without_the_password(
     assert said.err.count("\n") == 1
 
 
+@pytest.mark.cluster
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # connections of this process
 def test_a_server_that_is_started_again_meanwhile_is_waited_for(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
