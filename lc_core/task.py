@@ -199,10 +199,14 @@ def _small_tasks(
         groups = [[name] for name in names]
     tasks = []
     for group in groups:
-        dtype = functools.reduce(torch.promote_types, [parameters[name].dtype for name in group])
-        stored = None if dtype == torch.float32 else dtype
-        tasks.append(CompressionTask(_governed(parameters, group), compression, SMALL, stored))
+        tasks.append(CompressionTask(_governed(parameters, group), compression, SMALL, _stored(parameters, group)))
     return tasks
+
+
+def _stored(parameters: Mapping[str, nn.Parameter], names: Sequence[str]) -> torch.dtype | None:
+    """The type in which the weights of `names` are stored together; None for float32."""
+    dtype = functools.reduce(torch.promote_types, [parameters[name].dtype for name in names])
+    return None if dtype == torch.float32 else dtype
 
 
 def by_layer(
@@ -269,8 +273,7 @@ def _task(
             compression = compression.governing(governed.names, governed.shapes)
         case _:
             governed = _governed(parameters, [weight.name for weight in weights])
-    dtype = functools.reduce(torch.promote_types, [parameters[name].dtype for name in governed.names])
-    return CompressionTask(governed, compression, pattern, None if dtype == torch.float32 else dtype)
+    return CompressionTask(governed, compression, pattern, _stored(parameters, governed.names))
 
 
 def _groups(

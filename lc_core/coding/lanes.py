@@ -52,7 +52,7 @@ class _Model:
         self.lanes = lanes
         self.weights, self.before = self.weights[:, :lanes], self.before[:lanes]
         self.tables, self.lane = self.tables[:lanes], self.lane[:lanes]
-        self.coder.keep(lanes)
+        self.coder.at.keep(lanes)
 
     def code_symbols(self, symbols: Numbers, places: Numbers) -> Numbers:
         """Codes the next symbol of each lane."""
@@ -110,79 +110,86 @@ class _Model:
         return bit
 
 
+class _Stands:
+    """Where the streams of all lanes stand: the low ends, the ranges and the places of those that go on."""
+
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        stands = [(each.low, each.range, each.place) for each in streams]
+        low, length, place = np.array(stands, np.int64).T.copy()
+        self.low: Numbers = low
+        self.range: Numbers = length
+        self.place: Numbers = place
+        self._left: list[Stand] = []
+
+    def keep(self, lanes: int) -> None:
+        """Leaves all streams but the first `lanes` where they are."""
+        self._left = self.all()[lanes:]
+        self.low, self.range, self.place = self.low[:lanes], self.range[:lanes], self.place[:lanes]
+
+    def all(self) -> list[Stand]:
+        """Of all lanes, those that were left too."""
+        return [*zip(self.low.tolist(), self.range.tolist(), self.place.tolist(), strict=True), *self._left]
+
+
 class _Readers:
     """The streams of all lanes, to read from."""
 
     def __init__(self, streams: Sequence[Stream]) -> None:
-        self.low, self.range, self.place = _states(streams)
+        self.at = _Stands(streams)
         self.data = np.zeros((len(streams), max(len(stream.data) for stream in streams) + 1), np.uint8)
         for row, stream in zip(self.data, streams, strict=True):
             row[: len(stream.data)] = stream.data
         self.end = self.data.shape[1] - 1
-        self.left: list[Stand] = []
-
-    def keep(self, lanes: int) -> None:
-        """Leaves all streams but the first `lanes` where they are."""
-        self.left = self._stands()[lanes:]
-        self.low, self.range, self.place = self.low[:lanes], self.range[:lanes], self.place[:lanes]
 
     def code(self, _: Numbers, probability: Numbers) -> Numbers:
         """The next bit of each stream."""
-        bound = (self.range >> 16) * probability
-        ones = self.low < bound
-        self.low = np.where(ones, self.low, self.low - bound)
-        self.range = np.where(ones, bound, self.range - bound)
-        while (short := self.range < SHORT).any():
+        at = self.at
+        bound = (at.range >> 16) * probability
+        ones = at.low < bound
+        at.low = np.where(ones, at.low, at.low - bound)
+        at.range = np.where(ones, bound, at.range - bound)
+        while (short := at.range < SHORT).any():
             moved = np.flatnonzero(short)
-            byte = self.data[moved, np.minimum(self.place[moved], self.end)]
-            self.low[moved] = self.low[moved] << 8 | byte
-            self.place[moved] += 1
-            self.range[moved] <<= 8
+            byte = self.data[moved, np.minimum(at.place[moved], self.end)]
+            at.low[moved] = at.low[moved] << 8 | byte
+            at.place[moved] += 1
+            at.range[moved] <<= 8
         return ones.astype(np.int64)
 
     def settle(self, streams: Sequence[Stream]) -> None:
         """Notes in `streams` where they stand now."""
-        for stream, (low, length, place) in zip(streams, [*self._stands(), *self.left], strict=True):
+        for stream, (low, length, place) in zip(streams, self.at.all(), strict=True):
             stream.low, stream.range, stream.place = low, length, place
-
-    def _stands(self) -> list[Stand]:
-        return list(zip(self.low.tolist(), self.range.tolist(), self.place.tolist(), strict=True))
 
 
 class _Writers:
     """The streams of all lanes, to write to. A carry is noted beside the byte that it raises, and added at the end."""
 
     def __init__(self, streams: Sequence[Stream], bits: int) -> None:
-        self.low, self.range, _ = _states(streams)
-        self.place = np.ones(len(streams), np.int64)  # the first byte is for a carry into what was there before
+        self.at = _Stands(streams)
+        self.at.place[:] = 1  # the first byte is for a carry into what was there before
         self.data = np.zeros((len(streams), 2 * bits + 16), np.uint16)
-        self.left: list[Stand] = []
-
-    def keep(self, lanes: int) -> None:
-        """Leaves all streams but the first `lanes` where they are."""
-        self.left = self._stands()[lanes:]
-        self.low, self.range, self.place = self.low[:lanes], self.range[:lanes], self.place[:lanes]
 
     def code(self, bit: Numbers, probability: Numbers) -> Numbers:
         """Writes a bit to each stream."""
-        bound = (self.range >> 16) * probability
-        self.low = np.where(bit, self.low, self.low + bound)
-        self.range = np.where(bit, bound, self.range - bound)
-        carried = np.flatnonzero(self.low >= WHOLE)
-        self.data[carried, self.place[carried] - 1] += 1
-        self.low[carried] -= WHOLE
-        while (short := self.range < SHORT).any():
+        at = self.at
+        bound = (at.range >> 16) * probability
+        at.low = np.where(bit, at.low, at.low + bound)
+        at.range = np.where(bit, bound, at.range - bound)
+        carried = np.flatnonzero(at.low >= WHOLE)
+        self.data[carried, at.place[carried] - 1] += 1
+        at.low[carried] -= WHOLE
+        while (short := at.range < SHORT).any():
             moved = np.flatnonzero(short)
-            self.data[moved, self.place[moved]] = self.low[moved] >> 24
-            self.place[moved] += 1
-            self.low[moved] = self.low[moved] << 8 & WHOLE - 1
-            self.range[moved] <<= 8
+            self.data[moved, at.place[moved]] = at.low[moved] >> 24
+            at.place[moved] += 1
+            at.low[moved] = at.low[moved] << 8 & WHOLE - 1
+            at.range[moved] <<= 8
         return bit
 
     def settle(self, streams: Sequence[Stream]) -> None:
         """Writes the bytes to `streams`, and notes where they stand now."""
-        stands = [*self._stands(), *self.left]
-        for digits, stream, (low, length, end) in zip(self.data, streams, stands, strict=True):
+        for digits, stream, (low, length, end) in zip(self.data, streams, self.at.all(), strict=True):
             written = digits[:end]
             added = int.from_bytes((written >> 8).astype(np.uint8).tobytes(), "big") << 8
             value = int.from_bytes((written & 255).astype(np.uint8).tobytes(), "big") + added
@@ -190,11 +197,3 @@ class _Writers:
             stream.place += end - 1
             stream.data = bytearray(value.to_bytes(stream.place, "big"))
             stream.low, stream.range = low, length
-
-    def _stands(self) -> list[Stand]:
-        return list(zip(self.low.tolist(), self.range.tolist(), self.place.tolist(), strict=True))
-
-
-def _states(streams: Sequence[Stream]) -> tuple[Numbers, Numbers, Numbers]:
-    low, length, place = np.array([(each.low, each.range, each.place) for each in streams], np.int64).T.copy()
-    return low, length, place

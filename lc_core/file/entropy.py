@@ -24,9 +24,9 @@ from lc_core.compressions.structured import Grouped
 from lc_core.compressions.sums import Summed
 from lc_core.compressions.tucker import Tucker
 from lc_core.compressions.uniform import Uniform
+from lc_core.file.frames import LEVEL
 from lc_core.numerics.packing import byte_count
 
-LEVEL = 19
 Kind = Literal["codes", "supports"]
 Counts = npt.NDArray[np.int64]
 

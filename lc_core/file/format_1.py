@@ -15,11 +15,11 @@ from torch import Tensor
 
 from lc_core.compression import FormError
 from lc_core.file.content import ORDER, Content, byte_size, dumps
+from lc_core.file.frames import LEVEL
 from lc_core.file.limits import decompressed, header_of
 from lc_core.file.metadata import check_metadata, json_of
 
 FORMAT = 1
-LEVEL = 19
 NO_HASH = "0" * 64
 
 

@@ -5,12 +5,12 @@ Callers ask `built` first and have another way to the same result.
 
 import ctypes
 from collections.abc import Sequence
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from lc_core.compiled import address, library
 
 Singles = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -23,7 +23,7 @@ CELLS = 4096
 
 _ARRAY, _SIZE, _INT, _FLOAT, _DOUBLE = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int, ctypes.c_float, ctypes.c_double
 _GRID = [_FLOAT, _FLOAT, _INT]
-_TAKEN = {
+_TAKEN: dict[str, list[Any]] = {
     "bin_places": [_ARRAY, _SIZE, *_GRID, _ARRAY],
     "bin_sums": [_ARRAY, _SIZE, *_GRID, _DOUBLE, _ARRAY, _ARRAY],
     "bin_members": [_ARRAY, _SIZE, *_GRID, _ARRAY, _ARRAY],
@@ -35,21 +35,9 @@ _TAKEN = {
 }
 
 
-def _library() -> ctypes.CDLL | None:
-    for suffix in EXTENSION_SUFFIXES:
-        path = Path(__file__).with_name(f"_kernels{suffix}")
-        if path.is_file():
-            library = ctypes.CDLL(str(path))
-            for name, taken in _TAKEN.items():
-                function = getattr(library, name, None)
-                if function is None:
-                    raise ImportError(f"{path}: built of other sources than these; install lcsweep again")
-                function.argtypes, function.restype = taken, _SIZE if name == "bin_entries" else None
-            return library
-    return None
-
-
-LIBRARY = _library()
+LIBRARY = library(__file__, "_kernels", _TAKEN)
+if LIBRARY is not None:
+    LIBRARY.bin_entries.restype = _SIZE
 
 
 def built() -> bool:
@@ -157,12 +145,6 @@ def best_parts_of_each(counts: Floats, sums: Floats, *, sizes: Sequence[int]) ->
 
 def _call(name: str, *given: npt.NDArray[np.generic] | float) -> int:
     """Calls a loop; arrays are passed by their addresses."""
-    passed = [_address(each) if isinstance(each, np.ndarray) else each for each in given]
+    passed = [address(each) if isinstance(each, np.ndarray) else each for each in given]
     result: int = getattr(LIBRARY, name)(*passed)
     return result
-
-
-def _address(array: npt.NDArray[np.generic]) -> int:
-    assert array.flags.c_contiguous
-    address: int = array.ctypes.data
-    return address
