@@ -25,8 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from killed_study import STUDY
-from processes import of_kind, tree
+from processes import of_kind
 from rows import Row, options, speak
+from sweep.execution.ray_processes import tree
 from sweep.store.folder import SweepFolder
 from sweep.store.record import Record
 from sweep.store.records import read_records

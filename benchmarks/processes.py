@@ -6,6 +6,8 @@ import socket
 import struct
 from pathlib import Path
 
+from sweep.execution.ray_processes import tree
+
 KINDS = {
     "gcs_server": ("/gcs_server",),
     "raylet": ("/raylet/raylet",),
@@ -16,20 +18,6 @@ KINDS = {
     "worker": ("ray::ImplicitFunc",),
 }
 """Kind of process -> the ends of one of its first arguments."""
-
-
-def tree(pid: int) -> list[int]:
-    """The process and all that descend from it, while they live."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-            if state not in "ZX":
-                parents[int(stat.parent.name)] = int(parent)
-    found = {pid} & parents.keys()
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return sorted(found)
 
 
 def arguments(pid: int) -> list[str]:

@@ -54,16 +54,23 @@ class RayProcesses:
         sys.stdout.flush()
 
 
-def _found() -> Iterator[RayProcess]:
-    """The children of this process, and theirs, that are Ray's and not workers."""
+def tree(pid: int) -> list[int]:
+    """The process and all that descend from it, while they live."""
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    mine = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in mine} - mine:
-        mine |= more
-    for pid in sorted(mine - {os.getpid()}):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if state not in "ZX":
+                parents[int(stat.parent.name)] = int(parent)
+    found = {pid} & parents.keys()
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return sorted(found)
+
+
+def _found() -> Iterator[RayProcess]:
+    """The children of this process, and theirs, that are Ray's and not workers."""
+    for pid in tree(os.getpid()):
         with contextlib.suppress(OSError):
             arguments = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
             start = process_start(pid)

@@ -129,11 +129,11 @@ def _run_on_ray(events: TuneEvents, context: RunContext, storage: Path, witness:
 def _run_tuners(events: TuneEvents, context: RunContext, storage: Path) -> None:
     """Runs Tuners, with their temporary files in `storage`, until `events` raises LeaveTune."""
     jobs = capacity(context.gpus_per_job).jobs
+    folder = SweepFolder(context.folder.root.resolve())
     if context.address is None:
         events.dispatch.workers = min(context.workers, jobs)
     elif context.url is None:
-        check_shared(context.folder.root.resolve())
-    folder = SweepFolder(context.folder.root.resolve())
+        check_shared(folder.root)
     shared = Sent.put(replace(context, folder=folder, limit=TimeLimit()))
     events.on_step([])
     with ray_errors_as_deaths(), trackers(context.tracking) as callbacks:

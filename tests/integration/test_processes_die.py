@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import arguments, listening, of_kind, open_files, tree
+from benchmarks.processes import arguments, listening, of_kind, open_files
+from sweep.execution.ray_processes import tree
 from sweep.store.records import read_records
 from tests.integration.test_kills import TRACED, steps
 from tests.sweep.tiny import changed, write_study
