@@ -53,5 +53,4 @@ def layer_errors(
 def _some(val: Source) -> Source:
     if len(val) <= EXAMPLES:
         return val
-    parts = list(val.spread(EXAMPLES, most=EXAMPLES))
-    return Split(*joined([(inputs, targets) for inputs, targets in parts]))
+    return Split(*joined(list(val.spread(EXAMPLES, most=EXAMPLES))))

@@ -224,10 +224,8 @@ def state_now(
     """What is known by now of the candidate that a job is a seed of; None without a target, or such a candidate."""
     if target is None:
         return None
-    confirm = manifest.confirm or CONFIRM
-    criteria = target.criteria(manifest.reference.val.score, confirm=confirm, confident=confident)
-    criteria = criteria.with_noise_of(found)
-    return next((criteria.state_of(candidate) for candidate in found if job in candidate.ids), None)
+    states = chosen(found, manifest, target=target, confident=confident).states
+    return next((states[candidate.best_id] for candidate in found if job in candidate.ids), None)
 
 
 def among(found: Sequence[Candidate], by: By) -> list[Candidate]:

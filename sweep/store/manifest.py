@@ -34,7 +34,6 @@ class Reference:
     uncounted: Annotated[
         list[str], Says("Operators that multiply and accumulate and that `macs` leaves out", older=True)
     ] = field(default_factory=list)
-
     plainly_trained: Annotated[
         bool, Says("Whether it was trained without the augmentation that the LC jobs have", older=True)
     ] = False

@@ -91,5 +91,5 @@ def recognised(study: Study, data: Data, *, known: Mapping[str, str]) -> dict[st
 def has_hash(study: Study, data: Data, *, study_hash: object) -> bool:
     """Whether the study as it is now has this hash, computed as today or as by release 0.1.0."""
     plain = replace(study, augment_reference=False)
-    found = (study_parts(study, data), study_parts(plain, data), earlier_parts(study, data))
-    return any(content_hash(parts) == study_hash for parts in found)
+    ways = ((study, study_parts), (plain, study_parts), (study, earlier_parts))  # each reads all data: one at a time
+    return any(content_hash(parts(each, data)) == study_hash for each, parts in ways)
