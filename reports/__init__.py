@@ -28,9 +28,8 @@ __all__ = ["write_report"]
 def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes") -> dict[str, Any]:
     """Writes a sweep's report into its folder `report/`, and returns a summary for JSON.
 
-    It writes index.html, `curves/` with scripts that the page loads, and figures, each as .png, .svg and .pdf:
-
-    Without a candidate there are no figures. Else:
+    It writes index.html, `curves/` with scripts that the page loads, and, where there is a candidate, figures, each as
+    .png, .svg and .pdf:
 
     - front, macs, latency: error against bytes, MACs and latency (where that was measured)
     - progress: the sweep, job by job

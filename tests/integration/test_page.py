@@ -34,11 +34,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A sweep of four families, two seeds a configuration, with a report and the curves of one job."""
-    records = [
-        synthetic.record(point, seed=seed, seeds=2, n_val=synthetic.N_VAL)
-        for point in synthetic.grid()
-        for seed in range(2)
-    ]
+    records = synthetic.records(synthetic.grid(), seeds=2)
     made = synthetic.write_sweep(tmp_path / "a sweep", records, target={"max_drop": 0.01})
     for record in records[:4]:
         synthetic.write_diagnostics(made, record["id"])
@@ -200,11 +196,7 @@ def test_the_page_picks_what_pick_picks_in_the_metrics_units(
 def test_all_words_and_controls_are_in_the_metrics_units(
     open_page: OpenPage, tmp_path: Path, metric: Metric, drop: float, bounds: tuple[float, float]
 ) -> None:
-    records = [
-        synthetic.record(point, seed=seed, seeds=2, n_val=synthetic.N_VAL)
-        for point in synthetic.grid()
-        for seed in range(2)
-    ]
+    records = synthetic.records(synthetic.grid(), seeds=2)
     folder = synthetic.write_sweep(tmp_path / "a sweep", records, target={"max_drop": drop}, metric=metric)
     kind = bound_kind(metric)
     for target in (None, *(Target(**{kind: bound}) for bound in bounds)):

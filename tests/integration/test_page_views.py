@@ -20,11 +20,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A sweep of four families, three seeds a configuration, with a page and diagnostics of all jobs."""
-    records = [
-        synthetic.record(point, seed=seed, seeds=3, n_val=synthetic.N_VAL)
-        for point in synthetic.grid()
-        for seed in range(3)
-    ]
+    records = synthetic.records(synthetic.grid(), seeds=3)
     made = synthetic.write_sweep(tmp_path / "a sweep with a long name", records, target={"max_drop": 0.01})
     for record in records:
         synthetic.write_diagnostics(made, record["id"])

@@ -35,11 +35,7 @@ def make_in(
     metric: Metric = ACCURACY,
 ) -> Path:
     """Writes a sweep of these points, one record for each point and seed; its folder."""
-    records = [
-        synthetic.record(point, seed=seed, seeds=seeds, n_val=synthetic.N_VAL)
-        for point in points
-        for seed in range(seeds)
-    ]
+    records = synthetic.records(points, seeds=seeds)
     return synthetic.write_sweep(folder, [*records, *failures], target=target, study=study, metric=metric)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,11 @@ def record(point: Point, *, seed: int, seeds: int, n_val: int) -> dict[str, Any]
         "finished": "2026-03-01T12:00:00+00:00",
         "error": None,
     }
+
+
+def records(points: Iterable[Point], *, seeds: int) -> list[dict[str, Any]]:
+    """Those of `seeds` seeds of each point."""
+    return [record(point, seed=seed, seeds=seeds, n_val=N_VAL) for point in points for seed in range(seeds)]
 
 
 def failed(point: Point, *, message: str, trace: str) -> dict[str, Any]:
