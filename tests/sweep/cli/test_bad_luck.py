@@ -51,7 +51,7 @@ def test_a_folder_that_is_read_only_is_one_line_for_what_writes(disk: Path) -> N
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     before = tree(disk)
     check_one_line(lcsweep(*AGAIN), "runs/tiny: expected a folder that can be written (Read-only file system)", "--out")
-    check_one_line(lcsweep("pick", RUN, "--max-drop", "0.5"), "read-only file system")
+    check_one_line(lcsweep("pick", RUN, "--max-drop", "50%"), "read-only file system")
     check_one_line(lcsweep("report", RUN, "--format", "csv"), "read-only file system")
     assert lcsweep("status", RUN).code == 0
     assert lcsweep("export", RUN, "--job", read_records(RUN)[0].id, "--out", "new.lcz").code == 0
@@ -67,7 +67,7 @@ def test_a_folder_without_place_for_another_file_is_one_line(disk: Path) -> None
         except OSError:
             break
     check_one_line(lcsweep(*AGAIN), "runs/tiny: expected a folder that can be written (No space left on device)")
-    check_one_line(lcsweep("pick", RUN, "--max-drop", "0.5"), "no space left on device")
+    check_one_line(lcsweep("pick", RUN, "--max-drop", "50%"), "no space left on device")
     for path in disk.glob("x*"):
         path.unlink()
     assert tree(disk) == before
@@ -93,7 +93,7 @@ def test_a_folder_of_any_name_works(finished: Path, name: str) -> None:
     assert lcsweep(*AGAIN, "--out", out).code == 0
     assert (finished / name / "study.db").is_file()
     assert lcsweep("status", out).code == 0
-    picked = lcsweep("pick", out, "--max-drop", "0.5", "--json")
+    picked = lcsweep("pick", out, "--max-drop", "50%", "--json")
     assert Path(picked.json["artifact"]).is_file()
     assert lcsweep("export", out, "--out", "new.lcz").code == 0
 
