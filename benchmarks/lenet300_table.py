@@ -1,9 +1,14 @@
 """Test error of LeNet300 on MNIST after LC at a budget of epochs, against the LC toolkit's published error after 820.
 
 Each row runs over several seeds, each with a reference of its own. "ours" is the mean over seeds, "runs" has each seed.
-The error is that of Delta(Theta), trained on all 60,000 images, with the settings of `studies.mnist_lenet300` in all
-rows. These were chosen on held-out training images: --validate holds out the last 5,000 and does not read the test
-images. --plain trains as the toolkit does, on unmoved images, at the reference's learning rate.
+The error is that of Delta(Theta), trained on all 60,000 images. A row is measured under two conditions. In both, the
+reference trains on the same images as LC:
+
+- plain: images as they are, LC at the reference's learning rate, as the toolkit trains. The row's name ends in -plain.
+- moved images: the settings of `studies.mnist_lenet300`, with images moved by up to one pixel.
+
+Settings are chosen on held-out training images: --validate holds out the last 5,000 and does not read the test images.
+One row: --only prune-5-plain.
 """
 
 import functools
@@ -36,7 +41,7 @@ from sweep.job.context import settle_process
 from sweep.study import Split, accuracy
 
 NEAR = 0.05
-"""A row holds when its mean is within this many points of its figure."""
+"""A row of moved images holds when its mean is within this many points of its figure."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Task:
         published: the toolkit's test error after 820 epochs, in percent.
         figure: the mean test error that ours must reach, in percent.
         fewer: how many times fewer parameters it must have, where its size is learned.
+        moved: whether the reference and LC train on moved images.
     """
 
     plan: Plan
@@ -56,10 +62,11 @@ class Task:
     published: float
     figure: float
     fewer: float = 0.0
+    moved: bool = True
 
 
 MIXED: Plan = {"0": L0Pruning(keep=5000 / (784 * 300)), "2": LowRank(rank=10), "4": Codebook(size=2)}
-TASKS = {
+MOVED = {
     "quantize-all": Task({"*": Codebook(size=2)}, 40, 2.56, 2.50),
     "quantize-1-3": Task({"0": Codebook(size=2), "4": Codebook(size=2)}, 40, 2.26, 2.20),
     "prune-5": Task({"*": Joint(L0Pruning(keep=0.05))}, 20, 2.18, 2.08),
@@ -69,6 +76,18 @@ TASKS = {
     "quantize-all-in-20": Task({"*": Codebook(size=2)}, 20, 2.56, 3.00),
     "prune-5-in-10": Task({"*": Joint(L0Pruning(keep=0.05))}, 10, 2.18, 2.25),
 }
+PLAIN = {
+    "quantize-all": 2.56,
+    "quantize-1-3": 2.26,
+    "prune-5": 2.18,
+    "sum-k2-1pct": 2.17,
+    "mixed": 2.51,
+    "rank-selection": 2.10,
+}
+"""Row -> the figure of its plain form: what the toolkit publishes. It does not state the size of its rank selection."""
+TASKS = {
+    f"{name}-plain": replace(MOVED[name], epochs=40, figure=figure, moved=False) for name, figure in PLAIN.items()
+} | MOVED
 
 
 @dataclass(frozen=True)
@@ -88,8 +107,11 @@ class Settings:
     """The settings of all runs, and the folder of their references."""
 
     validate: bool
-    plain: bool
     folder: str
+
+    def reference(self, seed: int, *, moved: bool) -> Path:
+        """The file of a seed's reference."""
+        return Path(self.folder, f"{seed}-{'moved' if moved else 'plain'}.pt")
 
 
 @functools.cache
@@ -102,14 +124,20 @@ def splits(*, validate: bool) -> tuple[Split, Split]:
     return Split(train, classes), Split(measured, test_classes)
 
 
-def train_one(seed: int, settings: Settings) -> None:
+def trained_on(train: Split, *, moved: bool) -> Split:
+    """What the reference and LC train on."""
+    assert study.augment
+    return Split(study.augment(train.inputs), train.targets) if moved else train
+
+
+def train_one(seed: int, *, moved: bool, settings: Settings) -> None:
     """Trains the reference of `seed` and writes it into the settings' folder."""
     settle_process()
     train, _ = splits(validate=settings.validate)
     torch.manual_seed(seed)
     model = study.build_model()
-    train_reference(model, train, loss=study.loss, recipe=replace(RECIPE, seed=seed))
-    torch.save(model.state_dict(), Path(settings.folder, f"{seed}.pt"))
+    train_reference(model, trained_on(train, moved=moved), loss=study.loss, recipe=replace(RECIPE, seed=seed))
+    torch.save(model.state_dict(), settings.reference(seed, moved=moved))
 
 
 def run_one(name: str, seed: int, settings: Settings) -> Run:
@@ -118,21 +146,18 @@ def run_one(name: str, seed: int, settings: Settings) -> Run:
     task, start = TASKS[name], time.monotonic()
     train, measured = splits(validate=settings.validate)
     model, deployed = study.build_model(), study.build_model()
-    weights = torch.load(Path(settings.folder, f"{seed}.pt"), weights_only=True)
+    weights = torch.load(settings.reference(seed, moved=task.moved), weights_only=True)
     model.load_state_dict(weights)
     deployed.load_state_dict(weights)
 
     def error() -> float:
         return 100 * (1 - float(accuracy(predict(deployed, measured.inputs), measured.targets).double().mean()))
 
-    schedule = replace(study.schedule, epochs=task.epochs)
-    assert study.augment
-    inputs = study.augment(train.inputs)
-    if settings.plain:
-        schedule, inputs = replace(schedule, lr=RECIPE.lr), train.inputs
+    lr = study.schedule.lr if task.moved else RECIPE.lr
+    schedule, data = replace(study.schedule, epochs=task.epochs, lr=lr), trained_on(train, moved=task.moved)
     tasks = plan_tasks(model, task.plan)
     errors = [error()]
-    for state in run_lc(model, tasks, Split(inputs, train.targets), loss=study.loss, schedule=schedule, seed=seed):
+    for state in run_lc(model, tasks, data, loss=study.loss, schedule=schedule, seed=seed):
         if state.step in (0, state.steps):
             deploy(deployed, tasks, state, data=Split(train.inputs, None), batch_size=schedule.batch_size)
             errors.append(error())
@@ -153,7 +178,8 @@ def rows(only: Sequence[str], *, seeds: int, workers: int, settings: Settings) -
     """Measures the rows of `only`; prints each seed to standard error when it ends."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        list(pool.map(train_one, range(seeds), [settings] * seeds))
+        for moved in sorted({TASKS[name].moved for name in only}):
+            list(pool.map(functools.partial(train_one, moved=moved, settings=settings), range(seeds)))
         started = {name: [pool.submit(run_one, name, seed, settings) for seed in range(seeds)] for name in only}
         for name, futures in started.items():
             runs = []
@@ -175,10 +201,11 @@ def row(name: str, runs: Sequence[Run]) -> Row:
     """The row of several seeds."""
     task, errors = TASKS[name], [run.error for run in runs]
     mean, fewer = statistics.mean(errors), min(run.fewer for run in runs)
-    note = f"{task.epochs:g} epochs; each {' '.join(f'{error:.2f}' for error in errors)}"
+    images = "moved images" if task.moved else "plain"
+    note = f"{images}, {task.epochs:g} epochs; each {' '.join(f'{error:.2f}' for error in errors)}"
     if task.fewer:
         note += f"; {fewer:.2f} times fewer parameters or more"
-    holds = mean <= task.figure + NEAR and fewer >= task.fewer
+    holds = mean <= task.figure + NEAR * task.moved and fewer >= task.fewer
     return Row(name, mean, task.published, task.published / mean, task.figure, holds, "%", errors, note)
 
 
@@ -187,8 +214,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="how many seeds, from 0 up (5)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes at once (2)")
     parser.add_argument("--validate", action="store_true", help="train on 55,000 images and measure on 5,000 of train")
-    parser.add_argument("--plain", action="store_true", help="unmoved images, the reference's learning rate")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(given.validate, given.plain, folder)
+        settings = Settings(given.validate, folder)
         speak(rows(given.only, seeds=given.seeds, workers=given.workers, settings=settings), as_json=given.json)

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lc_core.training.nest import told_of
 from sweep.store.metric import Metric as Description
 
 
@@ -78,13 +79,13 @@ def accuracy(outputs: Any, targets: Any) -> Tensor:
     logits = logits_of(outputs)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
         raise ValueError(
-            f"metric accuracy: expected outputs of shape (n, classes), two classes or more, got {_told(logits)}; give "
-            "the study a metric of its own"
+            f"metric accuracy: expected outputs of shape (n, classes), two classes or more, got {told_of(logits)}; "
+            "give the study a metric of its own"
         )
     if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.shape != logits.shape[:1]:
         raise ValueError(
             f"metric accuracy: expected classes as targets, whole numbers of shape ({len(logits)},), got "
-            f"{_told(targets)}; give the study a metric of its own"
+            f"{told_of(targets)}; give the study a metric of its own"
         )
     return (logits.argmax(dim=1) == targets).float()
 
@@ -97,7 +98,3 @@ def logits_of(outputs: Any) -> Any:
         case tuple() | list() if outputs:
             return outputs[0]
     return getattr(outputs, "logits", outputs)
-
-
-def _told(value: Any) -> str:
-    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

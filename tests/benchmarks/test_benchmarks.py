@@ -5,11 +5,13 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
 from torch import nn
 
-from lc_core import Codebook, LowRank, Schedule, plan_tasks, run_lc
+from lc_core import Codebook, LowRank, PixelShifts, Schedule, plan_tasks, run_lc
 from lc_core.training.data import Split
 from tests.benchmarks.conftest import FOLDER
 from tests.lc_core.models import mlp, randn, three_classes
@@ -20,7 +22,8 @@ NAMES = {
     "codebook-256-warm topk-10M lowrank-300x784-warm lowrank-1024-warm sum-sparse-codebook",
     "l_step": "gemm-share plain-loop",
     "whole_job": "training-share evaluation-share resnet20-evaluation-share peak-memory",
-    "lenet300_table": "quantize-all quantize-1-3 prune-5 sum-k2-1pct mixed rank-selection",
+    "lenet300_table": "quantize-all quantize-1-3 prune-5 sum-k2-1pct mixed rank-selection quantize-all-plain "
+    "quantize-1-3-plain prune-5-plain sum-k2-1pct-plain mixed-plain rank-selection-plain",
     "search": "budget-jobs budget-noisy-hit smallest-jobs smallest-hit smallest-noisy-jobs smallest-noisy-hit "
     "smallest-false-winners bisection-jobs "
     "tpe-jobs tpe-alone-hit nsga-false-winners grid-jobs smallest-2-rounds smallest-8-jobs smallest-64-rounds",
@@ -91,8 +94,35 @@ def test_a_row_of_the_table_holds_by_the_mean_of_its_seeds_and_by_the_largest_of
     assert met.ours == pytest.approx(figure + NEAR - 0.0005)
     assert met.runs == [figure + 0.2, figure - 0.2 + 2 * NEAR - 0.001]
     assert not row("quantize-all", runs(figure + 0.2, figure - 0.2 + 2 * NEAR + 0.001)).holds
+    published = TASKS["quantize-all-plain"].published
+    assert row("quantize-all-plain", runs(published)).holds
+    assert not row("quantize-all-plain", runs(published + 0.001)).holds
     assert row("rank-selection", runs(1.9, 1.9, fewer=4.5)).holds
     assert not row("rank-selection", runs(1.9, 1.9)[:1] + runs(1.9, fewer=4.49)).holds
+
+
+@pytest.mark.parametrize(("name", "lr"), [("prune-5", 0.3), ("prune-5-plain", 0.1)])
+def test_the_reference_of_a_row_trains_on_the_images_that_lc_trains_on(name, lr, monkeypatch, tmp_path):
+    import lenet300_table as table
+
+    images, classes = randn(40, 784), torch.arange(40) % 10
+    trained, rates = [], []
+    monkeypatch.setattr(table, "settle_process", lambda: None)
+    monkeypatch.setattr(table, "splits", lambda *, validate: (Split(images, classes), Split(images, classes)))
+    monkeypatch.setattr(table, "train_reference", lambda model, data, **_: trained.append(data))
+
+    def lc(model, tasks, data, *, schedule, **_):
+        trained.append(data)
+        rates.append(schedule.lr)
+        return iter([SimpleNamespace(step=step, steps=1, gap=0.0, thetas=()) for step in (0, 1)])
+
+    monkeypatch.setattr(table, "run_lc", lc)
+    monkeypatch.setattr(table, "deploy", lambda *_, **__: None)
+    settings, moved = table.Settings(validate=True, folder=str(tmp_path)), not name.endswith("plain")
+    table.train_one(0, moved=moved, settings=settings)
+    table.run_one(name, 0, settings)
+    assert [isinstance(data.inputs, PixelShifts) for data in trained] == [moved, moved]
+    assert rates == [lr]
 
 
 def test_parameters_that_factors_save_are_counted_against_all():
