@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from lc_core import Codebook, Joint, L0Pruning, Recipe, Schedule
+from lc_core.methods import lc
 from sweep.job import checkpoint, compress
 from sweep.study import Data, Family, Split, Study
 
 checkpoint.SECONDS = 0.5
-run_lc, compress_job = compress.run_lc, compress._compress
+run_lc, compress_job = lc.run_lc, compress._compress
 
 
 def noted(job, *others):
@@ -29,7 +30,7 @@ def slowed(*arguments, **named):
         yield state
 
 
-compress.run_lc, compress._compress = slowed, noted
+lc.run_lc, compress._compress = slowed, noted
 
 
 def build_model():

@@ -8,7 +8,7 @@ import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,38 @@ from lc_core.task import CompressionTask
 from lc_core.training.data import Batches, Forward, Source, call
 from lc_core.training.loop import Loss, lay_out, probe_gradient, reestimate_batch_norm, train
 from lc_core.training.optimizers import Penalty
+
+
+class State(Protocol):
+    """What a method of compression has after a step; `LCState` is that of LC.
+
+    Attributes:
+        step: steps done.
+        steps: steps of the whole run.
+        mu: penalty parameter of this step; 0 without a penalty.
+        loss: mean training loss over the step, without a penalty (None at step 0).
+        gap: ||w - Delta(Theta)|| / ||Delta(Theta)|| over all tasks.
+        epochs: passes over the training split so far.
+        thetas: Theta of each task.
+        weights: the model's parameters and buffers, by name; of those under a task, Theta counts.
+    """
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def mu(self) -> float: ...
+    @property
+    def loss(self) -> float | None: ...
+    @property
+    def gap(self) -> float: ...
+    @property
+    def epochs(self) -> float: ...
+    @property
+    def thetas(self) -> tuple[Compressed, ...]: ...
+    @property
+    def weights(self) -> dict[str, Tensor]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +155,7 @@ def run_lc(
         yield state
 
 
-def compressed_weights(tasks: Sequence[CompressionTask], state: LCState) -> dict[str, Tensor]:
+def compressed_weights(tasks: Sequence[CompressionTask], state: State) -> dict[str, Tensor]:
     """Parameters and buffers of the compressed model: Delta(Theta) for the parameters of tasks, w for the others.
 
     Tied ones are under the first of their names, which is all that `lc_core.parameters.load_weights` needs.
@@ -137,7 +169,7 @@ def compressed_weights(tasks: Sequence[CompressionTask], state: LCState) -> dict
 def deploy(
     model: nn.Module,
     tasks: Sequence[CompressionTask],
-    state: LCState,
+    state: State,
     *,
     data: Source,
     batch_size: int,
@@ -168,7 +200,7 @@ def _direct_compression(
         mu_unit=unit,
         boost=1.0,
         loss=None,
-        gaps=(_gap(gathered, [_delta(theta, w) for theta, w in zip(thetas, gathered, strict=True)]),),
+        gaps=(distance(gathered, [_delta(theta, w) for theta, w in zip(thetas, gathered, strict=True)]),),
         epochs=0.0,
         thetas=thetas,
         weights=weights,
@@ -204,7 +236,7 @@ def _c_step(model: nn.Module, tasks: Sequence[CompressionTask], state: LCState, 
         deltas.append(delta)
         multipliers.append(lambda_ - mu * (w - delta))
         gathered.append(w)
-    gaps = (*state.gaps, _gap(gathered, deltas))
+    gaps = (*state.gaps, distance(gathered, deltas))
     weights = _copy(model)
     return replace(state, mu=mu, gaps=gaps, thetas=tuple(thetas), multipliers=tuple(multipliers), weights=weights)
 
@@ -214,7 +246,7 @@ def _delta(theta: Compressed, like: Tensor) -> Tensor:
     return theta.decompress().to(like.dtype)
 
 
-def _gap(gathered: Sequence[Tensor], deltas: Sequence[Tensor]) -> float:
+def distance(gathered: Sequence[Tensor], deltas: Sequence[Tensor]) -> float:
     """||w - Delta(Theta)|| / ||Delta(Theta)||, or ||w - Delta(Theta)|| where Delta(Theta) is zero."""
     distance = math.sqrt(sum(float((w - d).square().sum()) for w, d in zip(gathered, deltas, strict=True)))
     norm = math.sqrt(sum(float(delta.square().sum()) for delta in deltas))

@@ -209,7 +209,7 @@ class Results(Protocol):
     """What the seeds of one candidate gave, each tuple in the order of the seeds.
 
     Attributes:
-        method: "lc" or "dc".
+        method: "dc" for direct compression, which trains nothing; else how it was trained.
         scores: on validation, unrounded (`sweep.store.metric`).
         lows: the lower 95 % bounds of the scores.
         drops: the upper 95 % bounds of the drop from the reference; None where it is not known.
@@ -266,7 +266,7 @@ class Criteria:
 
     def with_noise_of(self, found: Iterable[Results]) -> "Criteria":
         """The same, with the noise that is pooled over the trained candidates among `found`."""
-        margins = ([self.margin(score) for score in results.scores] for results in found if results.method == "lc")
+        margins = ([self.margin(score) for score in results.scores] for results in found if results.method != "dc")
         return replace(self, noise=pooled(margins))
 
     def margin_of(self, results: Results) -> float:

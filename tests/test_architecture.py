@@ -35,6 +35,10 @@ CORE = {
     "lc_core.algorithm": (
         *("lc_core.compression", "lc_core.parameters", "lc_core.task", "lc_core.training", "lc_core.schedule"),
     ),
+    "lc_core.methods": (
+        *("lc_core.algorithm", "lc_core.compression", "lc_core.compressions", "lc_core.parameters", "lc_core.task"),
+        *("lc_core.schedule", "lc_core.training"),
+    ),
     "lc_core.file": (
         *("lc_core.coding", "lc_core.compression", "lc_core.compressions", "lc_core.numerics", "lc_core.parameters"),
         "lc_core.task",

@@ -10,7 +10,16 @@ from torch import Tensor, nn
 
 from lc_core.training.data import Batches, Forward, Source, Split, batches_per_epoch, call
 from lc_core.training.nest import Nest, joined, leaves
-from lc_core.training.optimizers import NO_GRADIENT, OPTIMIZERS, Optimizer, OptimizerName, Penalty, gradients_of
+from lc_core.training.optimizers import (
+    NO_GRADIENT,
+    OPTIMIZERS,
+    Descent,
+    Named,
+    Optimizer,
+    OptimizerName,
+    Penalty,
+    gradients_of,
+)
 
 Loss = Callable[[Any, Any], Tensor]
 """(outputs, targets) -> the mean loss over the batch, a scalar."""
@@ -84,7 +93,7 @@ class Recipe:
             case "constant":
                 return self.lr
 
-    def build_optimizer(self, model: nn.Module) -> Optimizer:
+    def build_optimizer(self, model: Named) -> Optimizer:
         """An optimizer of the trainable parameters of `model`."""
         return Optimizer(
             model,
@@ -106,7 +115,7 @@ def train(
     batches: Batches,
     *,
     loss: Loss,
-    optimizer: Optimizer,
+    optimizer: Descent,
     lrs: Sequence[float],
     penalty: Penalty | None = None,
     forward: Forward = call,

@@ -1,9 +1,9 @@
 """The optimizers of training and of the L step, Nesterov SGD and Adam. Autograd never sees the penalty."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,26 @@ def gradients_of(parameters: Sequence[Tensor]) -> list[Tensor]:
     return found
 
 
+class Named(Protocol):
+    """Parameters with names: a model, or what else an optimizer trains."""
+
+    def named_parameters(self) -> Iterable[tuple[str, nn.Parameter]]:
+        """Name and parameter, each parameter once."""
+        ...
+
+
+class Descent(Protocol):
+    """What the training loop needs of an optimizer."""
+
+    def zero_grad(self) -> None:
+        """Drops the gradients."""
+        ...
+
+    def step(self, *, lr: float, penalty: Penalty | None = None) -> None:
+        """One step by the loss's gradients, which the model's parameters hold."""
+        ...
+
+
 class Optimizer:
     """Nesterov SGD or Adam over the trainable parameters of a model, by torch's fused kernels.
 
@@ -59,7 +79,7 @@ class Optimizer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Named,
         *,
         name: OptimizerName,
         momentum: float,

@@ -97,7 +97,7 @@ def pick(
 def describe(picked: Picked, page: Path) -> str:
     """The picked model in words: what it is, its size, its metric on validation and on test."""
     size, speeds = picked.artifact_bytes, picked.speed
-    how = "by LC" if picked.method == "lc" else "by direct compression, untrained"
+    how = {"lc": "by LC", "dc": "by direct compression, untrained"}.get(picked.method, f"by {picked.method}")
     whole = speeds["reference_bytes"]
     rows = [
         ("picked", f"{picked.family}: {label(picked.configuration)}, {how} (job {picked.id})"),

@@ -29,6 +29,7 @@ from sweep.cli.text import reference, search_summary
 from sweep.criteria import CONFIRMED, Target
 from sweep.store import remote
 from sweep.store.coverage import shares
+from sweep.store.job import METHODS
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -61,11 +62,17 @@ class SearchByName(StrEnum):
     macs = "macs"
 
 
+HOW = f"How to compress: {'; '.join(f'{name}, {words}' for name, words in METHODS.items())}."
+
+
 class MethodName(StrEnum):
-    """What a job does."""
+    """How a job compresses."""
 
     lc = "lc"
     dc = "dc"
+    retrain = "retrain"
+    idc = "idc"
+    gradual = "gradual"
 
 
 class TrackerName(StrEnum):
@@ -135,7 +142,7 @@ def run(
     ] = None,
     method: Annotated[
         MethodName,
-        typer.Option(rich_help_panel=SEARCH, help="lc: the LC algorithm; dc: direct compression, without training."),
+        typer.Option(rich_help_panel=SEARCH, help=HOW),
     ] = MethodName.lc,
     out: Annotated[
         str | None,

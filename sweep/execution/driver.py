@@ -111,7 +111,7 @@ def _run_context(sweep: PreparedSweep, *, known: Sequence[Record]) -> RunContext
 def _open_search(sweep: PreparedSweep, storage: str) -> SweepSearch:
     """The search of the options, with the sweep's records and its index in `storage`."""
     options, study, target = sweep.options, sweep.context.study, sweep.target if sweep.options.aimed else None
-    confirm = sweep.manifest.confirm if options.method == "lc" else 0
+    confirm = sweep.manifest.confirm if options.method != "dc" else 0
     score = sweep.manifest.reference.val.score
     plan = SearchPlan(
         name=options.search,

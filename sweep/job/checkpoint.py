@@ -13,15 +13,16 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from lc_core.algorithm import LCState
+from lc_core.algorithm import State
+from lc_core.methods.method import parts
 from lc_core.task import CompressionTask
 from sweep.store.fields import from_json, to_json
 from sweep.store.record import Score
@@ -44,13 +45,13 @@ class Checkpoint:
         draws: the states of the process's random number generators; a model's random layers and a study draw from them.
     """
 
-    state: LCState
+    state: State
     steps: list[dict[str, Any]]
     measured: list[Score]
     draws: dict[str, Any]
 
     @staticmethod
-    def of(state: LCState, steps: list[dict[str, Any]], measured: list[Score]) -> "Checkpoint":
+    def of(state: State, steps: list[dict[str, Any]], measured: list[Score]) -> "Checkpoint":
         """The checkpoint of a job in this process, with its random states."""
         numpy: Any = np.random.get_state()  # noqa: NPY002
         plain = (numpy[0], numpy[1].tolist(), *numpy[2:])
@@ -101,7 +102,7 @@ class Checkpoints:
             _log.warning("%s: checkpoint ignored, the job starts again from the beginning: %s", self._path, error)
             return None
 
-    def offer(self, state: LCState, steps: list[dict[str, Any]], measured: list[Score]) -> None:
+    def offer(self, state: State, steps: list[dict[str, Any]], measured: list[Score]) -> None:
         """Writes a checkpoint if one is due. Where it cannot be written, the job goes on without it."""
         started = time.monotonic()
         if started < self._due or not 0 < state.step < state.steps:
@@ -133,18 +134,7 @@ class Checkpoints:
 
 def _classes(tasks: Sequence[CompressionTask]) -> list[Any]:
     """The classes a file may hold: the dataclasses of lc_core, and those of the modules of the tasks' compressions."""
-    homes = {type(part).__module__ for task in tasks for part in _parts(task.compression)}
+    homes = {type(part).__module__ for task in tasks for part in parts(task.compression)}
     known = [module for name, module in list(sys.modules.items()) if name in homes or name.startswith("lc_core.")]
     found = [each for module in known for each in vars(module).values()]
     return [each for each in found if isinstance(each, type) and is_dataclass(each)]
-
-
-def _parts(value: object) -> Iterator[object]:
-    """A compression and the compressions inside it."""
-    if isinstance(value, tuple):
-        for each in value:
-            yield from _parts(each)
-    elif is_dataclass(value):
-        yield value
-        for field in fields(value):
-            yield from _parts(getattr(value, field.name))

@@ -1,10 +1,9 @@
-"""One LC job, from its configuration to its published record. Plain Python: no Ray."""
+"""One job, from its configuration to its published record. Plain Python: no Ray."""
 
 import dataclasses
 import datetime
 import functools
 import hashlib
-import itertools
 import shutil
 import time
 import traceback
@@ -16,15 +15,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from lc_core.algorithm import LCState, deploy, run_lc
+from lc_core.algorithm import State, deploy
 from lc_core.compression import Compressed
 from lc_core.compressions.allotted import Allotted
 from lc_core.file.artifact import Artifact, ArtifactError, encode, load, nominal_bytes
+from lc_core.methods.known import METHODS
+from lc_core.methods.method import TrainedState, Training
 from lc_core.schedule import Schedule
 from lc_core.structure.contents import layer_contents
 from lc_core.task import CompressionTask, by_layer
-from lc_core.training.data import Source, Split
-from lc_core.training.loop import Loss, predict
+from lc_core.training.data import Split
+from lc_core.training.loop import predict
 from sweep.job.checkpoint import Checkpoint, Checkpoints
 from sweep.job.context import JobContext
 from sweep.job.evidence import drop
@@ -44,7 +45,7 @@ Progress = Callable[[dict[str, Any]], None]
 
 
 def run_job(job: Job, context: JobContext, *, report: Progress) -> Record:
-    """Runs the job, publishes its record and returns it. `report` is called at each LC step.
+    """Runs the job, publishes its record and returns it. `report` is called at each step.
 
     An error in the job becomes a failed record.
 
@@ -130,7 +131,7 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     steps, measured = (begun.steps, begun.measured) if begun else ([], [])
     direct: Sequence[Compressed] | None = None
     schedule = Schedule(**job.schedule)
-    wanted, last = context.measuring(schedule), 0 if job.method == "dc" else schedule.steps
+    wanted, last = context.measuring(schedule), METHODS[job.method].steps(schedule)
     put = functools.partial(deploy, compact, tasks, data=data.train, batch_size=schedule.batch_size)
     for state in _states(job, model, tasks, context, begun):
         direct = state.thetas if state.step == 0 else direct
@@ -141,7 +142,8 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
             measured.append(summary(found, interval=not measured))
         facts = {"step": state.step, "mu": state.mu, "loss": state.loss, "gap": state.gap}
         latest = measured[-1].error
-        steps.append(facts | {"val_error": latest if due else None} | _choice(tasks, state))
+        told = state.facts if isinstance(state, TrainedState) else {}
+        steps.append(facts | {"val_error": latest if due else None} | _choice(tasks, state) | told)
         report({"step": state.step, "steps": state.steps, "gap": state.gap, "val_error": latest})
         kept.offer(state, steps, measured)
     info = _info(job, context, value=measured[-1].value)
@@ -174,7 +176,7 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     )
 
 
-def _choice(tasks: Sequence[CompressionTask], state: LCState) -> dict[str, Any]:
+def _choice(tasks: Sequence[CompressionTask], state: State) -> dict[str, Any]:
     """What the layers under budgets chose at this step, and the bytes of their weights; nothing without a budget."""
     found = [(task, theta) for task, theta in zip(tasks, state.thetas, strict=True) if isinstance(theta, Allotted)]
     if not found:
@@ -185,7 +187,7 @@ def _choice(tasks: Sequence[CompressionTask], state: LCState) -> dict[str, Any]:
 
 
 def _layers(
-    tasks: Sequence[CompressionTask], state: LCState, direct: Sequence[Compressed], context: JobContext
+    tasks: Sequence[CompressionTask], state: State, direct: Sequence[Compressed], context: JobContext
 ) -> list[dict[str, Any]]:
     """What each layer consists of, how much it hurts alone, by its Theta in `direct`, and what it chose of a budget."""
     single, thetas = by_layer(tasks, state.thetas)
@@ -215,34 +217,34 @@ def _plan_hash(tasks: Sequence[CompressionTask]) -> str:
 
 def _states(
     job: Job, model: nn.Module, tasks: tuple[CompressionTask, ...], context: JobContext, begun: Checkpoint | None
-) -> Iterator[LCState]:
-    """The LC states of the job after the checkpoint `begun`. Without one, the first state is direct compression.
+) -> Iterator[State]:
+    """The states of the job after the checkpoint `begun`. Without one, the first state is direct compression.
 
     `model` holds the reference's weights.
     """
-    study = context.study
-    train, loss = training_data(study, context.data, model)
-    schedule, resume = Schedule(**job.schedule), begun.state if begun else None
-    states = run_lc(
-        model, tasks, train, loss=loss, schedule=schedule, seed=job.seed, resume=resume, forward=study.training_forward
-    )
+    method = METHODS[job.method]
+    training = job_training(job, context.study, context.data, reference=model, build_model=context.build_model)
+    states = method.states(model, tasks, training, resume=begun.state if begun else None)
     if begun:
         begun.draw_on()  # last, since all of the above draws random numbers
-    return itertools.islice(states, 1) if job.method == "dc" else states
+    return states
 
 
-def training_data(study: Study, data: Data, reference: nn.Module) -> tuple[Source, Loss]:
-    """What LC jobs train on, and the loss: with the study's augmentation and distillation.
+def job_training(
+    job: Job, study: Study, data: Data, *, reference: nn.Module, build_model: Callable[[], nn.Module]
+) -> Training:
+    """What the job trains on, and how: with the study's augmentation, and the study's or the method's distillation.
 
     ValueError where these need training data in memory and it is read from elsewhere.
     """
     train, loss = data.train, study.loss
-    if study.distillation:
+    if distillation := METHODS[job.method].distillation or study.distillation:
         in_memory = study.in_memory(train)
         outputs = logits_of(predict(reference, in_memory.inputs, forward=study.forward))
-        targets, loss = study.distillation.targets_and_loss(outputs, targets=in_memory.targets, loss=loss)
+        targets, loss = distillation.targets_and_loss(outputs, targets=in_memory.targets, loss=loss)
         train = Split(in_memory.inputs, targets)
-    return study.augmented(train), loss
+    schedule = Schedule(**job.schedule)
+    return Training(study.augmented(train), loss, schedule, job.seed, build_model, study.training_forward)
 
 
 def _verified(path: Path, context: JobContext, *, compact: nn.Module, claimed: Score) -> Artifact:

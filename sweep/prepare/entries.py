@@ -1,17 +1,18 @@
 """The configurations that a run asks for, checked before any of them is trained."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from lc_core.methods.known import METHODS
 from sweep.job.compress import Sizes, job_sizes
 from sweep.job.context import JobContext
 from sweep.prepare.options import Options
 from sweep.search.protocol import Entry
 from sweep.store.files import StoreError
 from sweep.store.folder import SweepFolder
-from sweep.store.job import Job
+from sweep.store.job import Configuration, Job
 from sweep.store.records import find_job, read_records
-from sweep.study import Study
+from sweep.study import Family, Study
 from sweep.study.errors import StudyError
 
 LEEWAY, LEEWAY_BYTES = 0.01, 64
@@ -21,7 +22,8 @@ LEEWAY, LEEWAY_BYTES = 0.01, 64
 def entries_of(options: Options, context: JobContext, *, study_hash: str) -> tuple[Entry, ...]:
     """The configurations that `options` ask for, with their jobs and with their sizes before training.
 
-    A search for a target leaves out the families whose sizes are not known before training.
+    A search for a target leaves out the families whose sizes are not known before training, and every method those to
+    which it does not apply.
 
     Raises:
         StudyError: none is left, or a knob's levels do not go from loosest to tightest.
@@ -33,11 +35,15 @@ def entries_of(options: Options, context: JobContext, *, study_hash: str) -> tup
     schedule = dataclasses.asdict(study.schedule)
     entries = []
     for family in study.families:
-        for configuration in family.grid_configurations() if options.search == "grid" else family.configurations():
+        for configuration in _configurations(family, options):
+            if _refusal(options, context, family, configuration):
+                continue
             first = Job(study_hash, family.name, configuration, options.method, options.seed, schedule)
             sizes = job_sizes(first, context)
             if sizes.bounded or not options.aimed:
                 entries.append(_entry(first, sizes, options))
+    if not entries and (refused := refusals(options, context)):
+        raise StudyError(f"study {study.name}: no family is left; {'; '.join(refused)}")
     if not entries:
         raise StudyError(
             f"study {study.name}: expected a family whose sizes are known before training, for a search of the "
@@ -45,6 +51,32 @@ def entries_of(options: Options, context: JobContext, *, study_hash: str) -> tup
         )
     _check_order([entry for entry in entries if entry.fixed], study)
     return tuple(entries)
+
+
+def refusals(options: Options, context: JobContext) -> list[str]:
+    """A line for each family, or part of one, to which the method does not apply."""
+    lines = []
+    for family in context.study.families:
+        found = [_refusal(options, context, family, levels) for levels in _configurations(family, options)]
+        if why := next((each for each in found if each), None):
+            lines.append(f"not run: {'' if all(found) else 'part of '}{family.name}; {why}")
+    return lines
+
+
+def _refusal(options: Options, context: JobContext, family: Family, configuration: Configuration) -> str | None:
+    """Why the method does not apply to a configuration; None where it does."""
+    if options.method in ("lc", "dc"):
+        return None  # they apply to all
+    tasks = context.study.tasks(context.template, family=family.name, configuration=configuration)
+    try:
+        METHODS[options.method].check(tasks)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _configurations(family: Family, options: Options) -> Iterator[Configuration]:
+    return family.grid_configurations() if options.search == "grid" else family.configurations()
 
 
 def _entry(first: Job, sizes: Sizes, options: Options) -> Entry:

@@ -5,10 +5,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lc_core.algorithm import deploy, run_lc
+from lc_core.algorithm import deploy
+from lc_core.methods.known import METHODS
 from lc_core.schedule import Schedule
 from lc_core.training.loop import DivergedError, predictions
-from sweep.job.compress import training_data
+from sweep.job.compress import job_training
 from sweep.job.context import JobContext, settle_process
 from sweep.search.protocol import Entry
 from sweep.store.job import Job
@@ -78,8 +79,8 @@ def _seconds(job: Job, context: JobContext) -> float:
     model = study.seeded_model()
     deployed = study.seeded_model()
     tasks = study.tasks(model, family=job.family, configuration=job.configuration)
-    train, loss = training_data(study, data, model)
-    states = run_lc(model, tasks, train, loss=loss, schedule=schedule, seed=job.seed, forward=study.training_forward)
+    training = job_training(job, study, data, reference=model, build_model=study.seeded_model)
+    states = METHODS[job.method].states(model, tasks, training)
     started = time.monotonic()
     direct = next(states)
     compressed = time.monotonic()
@@ -90,7 +91,7 @@ def _seconds(job: Job, context: JobContext) -> float:
         pass
     measured = time.monotonic()
     example = (measured - compressed) / (len(data.val) + measuring.curve)
-    if job.method == "dc":
+    if not METHODS[job.method].steps(schedule):
         return compressed - started + example * (len(data.val) + measuring.result)
     first = next(states)
     step = time.monotonic() - measured

@@ -36,7 +36,8 @@ class Settings(TypedDict, total=False):
         macs: with search "pareto", minimise multiply-accumulates too.
         by: what a search for a target minimises, "bytes" (the default) or "macs"; ties go to fewer bytes.
         job: run only this job's configuration, on `repeats` seeds or, with one, on as many as confirm it.
-        method: "lc" (the default), or "dc" for direct compression, without training.
+        method: how a job compresses (`sweep.store.job.METHODS`): "lc" (the default), "dc" for direct compression,
+            without training, and others of the literature.
         storage: the URL of Optuna's storage; by default study.db in the sweep's folder.
         address: of a Ray cluster, "auto" or HOST:PORT; by default Ray is started on this machine and ended again.
         gpus_per_job: a number, or a fraction of one; 0 by default.
@@ -109,4 +110,4 @@ class Options:
     def seeds(self) -> tuple[int, int]:
         """Seeds of a configuration, and fresh seeds of a winner. Direct compression draws nothing, so one is enough."""
         repeats = 1 + self.confirm if self.job is not None and self.repeats == 1 else self.repeats
-        return (repeats, self.confirm if self.aimed else 0) if self.method == "lc" else (1, 0)
+        return (repeats, self.confirm if self.aimed else 0) if self.method != "dc" else (1, 0)

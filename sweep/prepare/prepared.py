@@ -7,7 +7,7 @@ from pathlib import Path
 from sweep.criteria import NoTargetError, Target
 from sweep.job.context import JobContext
 from sweep.prepare.check import Checked, check
-from sweep.prepare.entries import check_plans, entries_of
+from sweep.prepare.entries import check_plans, entries_of, refusals
 from sweep.prepare.estimate import Estimate, estimate
 from sweep.prepare.notes import family_coverage, notes
 from sweep.prepare.opening import Say, check_study, open_folder
@@ -61,10 +61,11 @@ def prepare(options: Options, *, say: Say) -> PreparedSweep:
     for note in notes(checked):
         say(note)
     parts = _parts(study, data, folder)
-    entries = entries_of(options, JobContext.untrained(study, data, folder=folder), study_hash=content_hash(parts))
+    context = JobContext.untrained(study, data, folder=folder)
+    entries = entries_of(options, context, study_hash=content_hash(parts))
     manifest = open_folder(folder, study, data, options, parts, say=say)
     check_plans(entries, folder)
-    for line in _not_searched(options, study, entries):
+    for line in (*refusals(options, context), *_not_searched(options, study, entries)):
         say(line)
     repeats, confirm = max(options.seeds[0], manifest.repeats), max(options.seeds[1], manifest.confirm)
     if options.job is not None:  # its seeds are no seeds of the whole sweep
@@ -114,7 +115,12 @@ def outline(options: Options) -> Outline:
         done = [record.id for record in finished(read_records(folder.root))]
     context = JobContext.untrained(study, data, folder=folder)
     entries = entries_of(options, context, study_hash=content_hash(parts))
-    said += [*notes(checked), *_not_searched(options, study, entries), *shares(family_coverage(checked))]
+    said += [
+        *notes(checked),
+        *refusals(options, context),
+        *_not_searched(options, study, entries),
+        *shares(family_coverage(checked)),
+    ]
     return Outline(
         entries, done, estimate(entries, context, done=done, workers=options.workers, most=options.trials), said
     )

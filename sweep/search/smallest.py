@@ -64,7 +64,7 @@ def _sampler(plan: SearchPlan, done: Sequence[Done], proposer: BaseSampler | Non
     assert plan.criteria is not None, "a search for the smallest has a target"
     elsewhere: dict[str, list[float]] = {}
     for record in done:
-        if record.method == "lc" and plan.owner(record) is None:
+        if record.method != "dc" and plan.owner(record) is None:
             margin = plan.criteria.margin(record.val.score)
             elsewhere.setdefault(record.key, []).append(0.0 - margin)
 

@@ -1,4 +1,4 @@
-"""What an LC job is, its id, and the versions that decide its numbers."""
+"""What a job is, its id, and the versions that decide its numbers."""
 
 import functools
 import hashlib
@@ -12,18 +12,26 @@ from typing import Any, Literal
 Level = int | float | str | bool
 Configuration = dict[str, Level]
 """Knob -> its level."""
-Method = Literal["lc", "dc"]
+Method = Literal["lc", "dc", "retrain", "idc", "gradual"]
+METHODS: dict[Method, str] = {
+    "lc": "the learning-compression algorithm",
+    "dc": "direct compression, without training",
+    "retrain": "direct compression, then training with support, assignments and ranks fixed",
+    "idc": "iterated direct compression: free training and projection in turn",
+    "gradual": "gradual magnitude pruning",
+}
+"""Every method, and what it is in words; `lc_core.methods` has them."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """An LC job: what is to be compressed, and how. Equal jobs have equal ids.
+    """A job: what is to be compressed, and how. Equal jobs have equal ids.
 
     Attributes:
         study_hash: hash of the study's model, data, loss and reference.
         family: a family of the study.
         configuration: the levels of the family's knobs.
-        method: "lc", or "dc" for direct compression alone.
+        method: "lc", or another of METHODS.
         seed: decides the order of the batches.
         schedule: the settings of the LC run.
     """
@@ -43,8 +51,8 @@ class Job:
     @property
     def label(self) -> str:
         """The job in words."""
-        untrained = " (direct compression)" if self.method == "dc" else ""
-        return f"{self.family}: {label(self.configuration)}, seed {self.seed}{untrained}"
+        how = {"lc": "", "dc": " (direct compression)"}.get(self.method, f" ({self.method})")
+        return f"{self.family}: {label(self.configuration)}, seed {self.seed}{how}"
 
     @property
     def key(self) -> str:

@@ -112,7 +112,7 @@ class Record:
     configuration: Annotated[
         Configuration, Says("The knobs by name; in the JSON file an object, in `sweep.store.table.table` a dict")
     ]
-    method: Annotated[Method, Says("`lc`, or `dc` for direct compression, without training")]
+    method: Annotated[Method, Says("`lc`; `dc` for direct compression, without training; or another method")]
     seed: Annotated[int, Says("Of the order of the batches; the first differs between the repeats of a configuration")]
     schedule: Annotated[dict[str, Setting], Says("The settings of the LC run; see `lc_core.schedule.Schedule`")]
     reference_bytes: Annotated[

@@ -38,10 +38,11 @@ import os
 import time
 from pathlib import Path
 
+from lc_core.methods import lc
 from sweep.job import checkpoint, compress
 
 checkpoint.SECONDS = {APART}
-run_lc, compress_job, now = compress.run_lc, compress._compress, []
+run_lc, compress_job, now = lc.run_lc, compress._compress, []
 
 
 def traced_job(job, *others):
@@ -59,7 +60,7 @@ def traced_steps(*arguments, **named):
         yield state
 
 
-compress.run_lc, compress._compress = traced_steps, traced_job
+lc.run_lc, compress._compress = traced_steps, traced_job
 '''
 )
 

@@ -1,0 +1,129 @@
+"""Theta with its structure fixed: support, assignments and ranks stay, the real numbers are trained."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lc_core.compression import Compressed
+from lc_core.compressions.cast import in_dtype
+from lc_core.compressions.quantization import Quantized
+from lc_core.compressions.uniform import Uniform
+
+
+class FixedStructure:
+    """The weights Delta(Theta), whose real numbers (kept weights, codebooks, scales, factors) are the parameters.
+
+    Delta is differentiated by autograd. So the gradient of a value of a codebook is the sum over the weights that are
+    assigned to it, as in Han, Mao and Dally (arXiv:1510.00149, equation 3).
+
+    With `isometric`, a number that n weights share is held times sqrt(n), and the scale of a grid times the norm of its
+    codes. A step of gradient descent is then that of w itself, projected on the weights that have this structure: the
+    step of a codebook's value is the mean over its weights, not their sum, and the learning rate of w serves. (The
+    literature leaves the rate to the user. At the rate of w, the sum over thousands of weights diverges.)
+    """
+
+    def __init__(self, theta: Compressed, *, isometric: bool) -> None:
+        theta = in_dtype(theta, torch.float32) if theta.dtype.itemsize < 4 else theta
+        self._theta = theta
+        lengths = list(_lengths(theta))
+        self._lengths = lengths if isometric else [torch.ones_like(each) for each in lengths]
+        held = zip(values_of(theta), self._lengths, strict=True)
+        self._parameters = [nn.Parameter((value * length).contiguous()) for value, length in held]
+
+    @property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        return {str(number): parameter for number, parameter in enumerate(self._parameters)}
+
+    def delta(self) -> Tensor:
+        return self._with(self._parameters).decompress()
+
+    def theta(self) -> Compressed:
+        settled: Compressed = in_order(self.structure())
+        return settled
+
+    def structure(self) -> Compressed:
+        return self._with([parameter.detach().clone() for parameter in self._parameters])
+
+    def _with(self, held: list[Any]) -> Compressed:
+        pairs = zip(held, self._lengths, strict=True)
+        return with_values(self._theta, iter([values / length for values, length in pairs]))
+
+
+def values_of(theta: Compressed) -> list[Tensor]:
+    """The real numbers of `theta`: all of its tensors that are no indices or codes."""
+    found: list[Tensor] = []
+
+    def note(values: Tensor) -> Tensor:
+        found.append(values)
+        return values
+
+    _mapped(theta, note)
+    return found
+
+
+def with_values(theta: Compressed, values: Iterator[Tensor]) -> Compressed:
+    """`theta` with other real numbers, in the order of `values_of`."""
+    changed: Compressed = _mapped(theta, lambda _: next(values))
+    return changed
+
+
+def in_order(theta: Any) -> Any:
+    """The same Delta(Theta), with codebooks in ascending order and scales that are not negative, as C steps give it."""
+    match theta:
+        case Quantized():
+            codebook, order = theta.codebook.sort(stable=True)
+            codes = order.argsort().to(theta.codes.dtype).index_select(0, theta.codes)
+            return replace(theta, codebook=codebook, codes=codes)
+        case Uniform() if bool((theta.scale < 0).any()):
+            return _mirrored(theta)
+        case tuple():
+            return tuple(in_order(each) for each in theta)
+        case _ if is_dataclass(theta) and not isinstance(theta, type):
+            return replace(theta, **{each.name: in_order(getattr(theta, each.name)) for each in fields(theta)})
+    return theta
+
+
+def _mirrored(theta: Uniform) -> Uniform:
+    """Codes and zero points counted from the other end, where a scale is negative."""
+    last = (1 << theta.bits) - (2 if theta.zero is None else 1)
+    negative = theta.scale < 0
+    rows = theta.codes.reshape(negative.numel(), -1)
+    codes = torch.where(negative[:, None], last - rows, rows).reshape(-1)
+    zero = None if theta.zero is None else torch.where(negative, last - theta.zero, theta.zero)
+    return replace(theta, codes=codes, scale=theta.scale.abs(), zero=zero)
+
+
+def _mapped(part: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    match part:
+        case Tensor() if part.is_floating_point():
+            return function(part)
+        case tuple():
+            return tuple(_mapped(each, function) for each in part)
+        case _ if is_dataclass(part) and not isinstance(part, type):
+            changed = {each.name: _mapped(getattr(part, each.name), function) for each in fields(part)}
+            return replace(part, **changed)
+    return part
+
+
+def _lengths(part: Any) -> Iterator[Tensor]:
+    """For each tensor of `values_of`: the norm of what a unit of each number adds to the weights; 1 where shared by
+    none, and for factors, whose effect depends on one another."""
+    match part:
+        case Quantized():
+            counts = part.codes.long().bincount(minlength=part.codebook.numel())
+            yield counts.clamp(min=1).sqrt().to(part.codebook)
+        case Uniform():
+            rows = part.codes.reshape(part.scale.numel(), -1).to(part.scale)
+            zero = torch.full_like(part.scale, (1 << part.bits - 1) - 1) if part.zero is None else part.zero
+            yield (rows - zero.to(part.scale)[:, None]).norm(dim=1).clamp(min=1)
+        case Tensor() if part.is_floating_point():
+            yield torch.ones_like(part)
+        case tuple():
+            for each in part:
+                yield from _lengths(each)
+        case _ if is_dataclass(part) and not isinstance(part, type):
+            for field in fields(part):
+                yield from _lengths(getattr(part, field.name))

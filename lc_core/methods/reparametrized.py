@@ -1,0 +1,172 @@
+"""Trains a model whose compressed weights are functions of other parameters, with the one loop and the one optimizer.
+
+Delta is written into the model before each batch. After the backward pass the gradient of the loss in Delta, which the
+model's parameters hold, is sent on to what Delta is made of.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lc_core.algorithm import LCState
+from lc_core.compression import Compressed
+from lc_core.compressions.cast import in_dtype
+from lc_core.methods.method import Tasks, TrainedState, Training
+from lc_core.parameters import load_weights, tied_names
+from lc_core.schedule import LStep
+from lc_core.task import CompressionTask
+from lc_core.training.loop import DivergedError, train
+from lc_core.training.optimizers import Penalty, gradients_of
+
+
+class Weights(Protocol):
+    """The weights of one task as a function of parameters that are trained.
+
+    Attributes:
+        parameters: by name.
+    """
+
+    @property
+    def parameters(self) -> Mapping[str, nn.Parameter]: ...
+
+    def delta(self) -> Tensor:
+        """The weights, in the task's shape, with a graph back to `parameters`."""
+        ...
+
+    def theta(self) -> Compressed:
+        """Theta of the same weights, detached."""
+        ...
+
+    def structure(self) -> Compressed | None:
+        """Theta as it is held, to go on from; None where `parameters` and the last Theta are enough."""
+        ...
+
+
+class Reparametrized:
+    """An optimizer of what the compressed weights of a model are made of, and of its other parameters."""
+
+    def __init__(self, model: nn.Module, tasks: Tasks, weights: Sequence[Weights], training: Training) -> None:
+        named = dict(model.named_parameters())
+        self._pairs = [(task.governed, each) for task, each in zip(tasks, weights, strict=True)]
+        self._governed = {name: named[name] for task in tasks for name in task.governed.names}
+        self._others = {name: each for name, each in named.items() if name not in self._governed}
+        self._weights = weights
+        self._optimizer = training.schedule.recipe.build_optimizer(self)
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        for number, each in enumerate(self._weights):
+            for name, parameter in each.parameters.items():
+                yield f"{number}:{name}", parameter
+        yield from self._others.items()
+
+    def held(self) -> dict[str, Tensor]:
+        """A copy of what the compressed weights are made of, by name."""
+        named = self.named_parameters()
+        return {name: parameter.detach().clone() for name, parameter in named if name not in self._others}
+
+    def zero_grad(self) -> None:
+        self._optimizer.zero_grad()
+        for parameter in self._governed.values():
+            parameter.grad = None
+
+    def step(self, *, lr: float, penalty: Penalty | None = None) -> None:
+        """One step of all parameters; then the model has the new weights."""
+        assert penalty is None, "only LC has a penalty"
+        gradients_of(list(self._governed.values()))  # an error where there is none
+        gradients = {name: parameter.grad for name, parameter in self._governed.items() if parameter.grad is not None}
+        for governed, each in self._pairs:
+            delta = each.delta()
+            delta.backward(governed.gather(gradients).to(delta.dtype))
+        self._optimizer.step(lr=lr)
+        self.write()
+
+    @torch.no_grad()
+    def write(self) -> None:
+        """Writes the weights into the model."""
+        for governed, each in self._pairs:
+            for name, values in governed.scatter(each.delta()).items():
+                self._governed[name].copy_(values)
+
+    @torch.no_grad()
+    def restore(self, state: TrainedState) -> None:
+        """Continues from `state`."""
+        for name, parameter in self.named_parameters():
+            if name in state.held:
+                parameter.copy_(state.held[name])
+        self._optimizer.restore(state.optimizer)
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """The optimizer's buffers."""
+        return self._optimizer.state()
+
+
+def started(direct: LCState, *, weights: dict[str, Tensor] | None = None) -> TrainedState:
+    """Direct compression as the state from which a method trains; `weights` in place of the reference's."""
+    return TrainedState(
+        step=0,
+        steps=direct.steps,
+        loss=None,
+        gap=direct.gap,
+        epochs=0.0,
+        thetas=direct.thetas,
+        weights=direct.weights if weights is None else weights,
+        optimizer={},
+        batches=direct.batches,
+    )
+
+
+def _nothing(step: LStep) -> None:
+    """A step that begins without a change."""
+
+
+def trained(
+    model: nn.Module,
+    tasks: Tasks,
+    weights: Sequence[Weights],
+    training: Training,
+    *,
+    state: TrainedState,
+    begin: Callable[[LStep], None] = _nothing,
+) -> Iterator[TrainedState]:
+    """Yields the state after each step from `state` on. `begin` is called before each, and may change `weights`."""
+    load_weights(model, state.weights)
+    optimizer = Reparametrized(model, tasks, weights, training)
+    batches = training.data.batches(batch_size=training.schedule.batch_size, seed=training.seed)
+    if state.step:
+        optimizer.restore(state)
+        batches.restore(state.batches)
+    for step in training.schedule.plan(len(training.data))[state.step :]:
+        begin(step)
+        optimizer.write()
+        loss = train(model, batches, loss=training.loss, optimizer=optimizer, lrs=step.lrs, forward=training.forward)
+        held = optimizer.held()
+        if any(not bool(values.isfinite().all()) for values in held.values()):
+            raise DivergedError(f"the compressed weights became NaN or infinite at learning rate {step.lrs[-1]:.3g}")
+        structures = [each.structure() for each in weights]
+        state = replace(
+            state,
+            step=step.number,
+            loss=loss,
+            gap=0.0,
+            epochs=step.epochs,
+            thetas=tuple(_stored(task, each.theta()) for task, each in zip(tasks, weights, strict=True)),
+            weights=copied(model),
+            optimizer=optimizer.state(),
+            batches=batches.state(),
+            held=held,
+            structure=tuple(each for each in structures if each is not None),
+        )
+        yield state
+
+
+def _stored(task: CompressionTask, theta: Compressed) -> Compressed:
+    return theta if task.dtype is None else in_dtype(theta, task.dtype)
+
+
+def copied(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of the parameters and buffers of `model`, by the first of their names."""
+    tied = tied_names(model)
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items() if name not in tied}

@@ -1,0 +1,63 @@
+"""Direct compression, then training of Theta with its structure fixed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from lc_core.compressions.cast import Cast
+from lc_core.compressions.fixed_codebooks import (
+    Binary,
+    FixedCodebook,
+    PowersOfTwo,
+    ScaledBinary,
+    ScaledTernary,
+    Ternary,
+)
+from lc_core.methods.fixed_structure import FixedStructure
+from lc_core.methods.lc import direct_compression
+from lc_core.methods.method import Tasks, TrainedState, Training, refuse
+from lc_core.methods.reparametrized import started, trained
+from lc_core.schedule import Schedule
+from lc_core.training.distillation import Distillation
+from lc_core.training.loop import lay_out
+
+FIXED = (Binary, FixedCodebook, PowersOfTwo, ScaledBinary, ScaledTernary, Ternary)
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """min over Theta of L(Delta(Theta)) with the structure of Pi(w) fixed: support, assignments, ranks.
+
+    Pruned weights are retrained as in Han, Pool, Tran and Dally, "Learning both weights and connections for efficient
+    neural networks", arXiv:1506.02626, section 3; values of codebooks by the sum of the gradients of their weights, as
+    in Han, Mao and Dally, "Deep compression", arXiv:1510.00149, equation 3. Factors and scales likewise. Chosen here:
+    the learning rate of LC, with the steps of `FixedStructure` for SGD; parameters that are not compressed train too;
+    one round, not several of pruning and retraining.
+
+    Attributes:
+        distillation: learns from the reference's outputs, in place of the study's loss.
+    """
+
+    distillation: Distillation | None = None
+
+    def steps(self, schedule: Schedule) -> int:
+        return schedule.steps
+
+    def check(self, tasks: Tasks) -> None:
+        refuse("retrain", tasks, FIXED, "whose values are fixed")
+        refuse("retrain", tasks, (Cast,), "whose rounded values have no gradient")
+
+    def states(
+        self, model: nn.Module, tasks: Tasks, training: Training, *, resume: TrainedState | None = None
+    ) -> Iterator[TrainedState]:
+        if resume is None:
+            begun = started(direct_compression(model, tasks, training))
+            yield begun
+            structure = begun.thetas
+        else:
+            lay_out(model)
+            begun, structure = resume, resume.structure
+        isometric = training.schedule.optimizer == "sgd"
+        weights = [FixedStructure(theta, isometric=isometric) for theta in structure]
+        yield from trained(model, tasks, weights, training, state=begun)

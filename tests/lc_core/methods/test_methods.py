@@ -1,0 +1,59 @@
+"""What every method keeps: it begins with direct compression, ends with the plan's sizes, and goes on bit for bit."""
+
+from typing import Any, get_args
+
+import pytest
+
+from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank, UniformQuantization, plan_tasks
+from lc_core.methods.known import METHODS
+from sweep.store.job import METHODS as WORDS
+from sweep.store.job import Method
+from tests.lc_core.methods.runs import FULL, SHORT, same, states_of
+from tests.lc_core.models import mlp
+
+PLANS: dict[str, Any] = {
+    "prune": {"*": Joint(L0Pruning(0.3))},
+    "codebook": {"*": Codebook(3)},
+    "uniform": {"*": UniformQuantization(2)},
+    "low rank": {"0": LowRank(2)},
+    "both": {"*": Joint(Chain(L0Pruning(0.5), Codebook(2)))},
+}
+
+
+def applies(method: str, plan: Any) -> bool:
+    try:
+        METHODS[method].check(plan_tasks(mlp(), plan))
+    except ValueError:
+        return False
+    return True
+
+
+CASES = [(method, name) for method in METHODS for name, plan in PLANS.items() if applies(method, plan)]
+
+
+def test_the_names_are_those_that_records_may_hold() -> None:
+    assert list(METHODS) == list(get_args(Method)) == list(WORDS)
+
+
+@pytest.mark.parametrize(("method", "plan"), CASES)
+def test_a_run_begins_with_dc_has_the_bytes_of_the_plan_and_goes_on_from_a_state_bit_for_bit(
+    method: str, plan: str
+) -> None:
+    states = list(states_of(METHODS[method], PLANS[plan]))
+    (direct,) = states_of(METHODS["dc"], PLANS[plan])
+    assert same(states[0].thetas, direct.thetas)
+    assert [state.step for state in states] == list(range(METHODS[method].steps(SHORT) + 1))
+    outlines = [task.outline() for task in plan_tasks(mlp(), PLANS[plan])]
+    assert [theta.storage_bits() for theta in states[-1].thetas] == [each.storage_bits() for each in outlines]
+    if method != "dc":
+        assert same(states[13:], list(states_of(METHODS[method], PLANS[plan], resume=states[12])))
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "dc"])
+def test_training_lowers_the_loss_and_the_order_of_batches_is_that_of_lc(method: str) -> None:
+    plan = PLANS["prune"] if (method, "prune") in CASES else PLANS["uniform"]
+    states = list(states_of(METHODS[method], plan, schedule=FULL))
+    assert states[-1].loss < states[1].loss
+    lc = list(states_of(METHODS["lc"], plan, schedule=FULL))
+    assert [state.epochs for state in states] == [state.epochs for state in lc]
+    assert same(states[-1].batches, lc[-1].batches)

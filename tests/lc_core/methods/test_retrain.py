@@ -1,0 +1,184 @@
+"""Retraining: the structure stays, and gradients are those of the weights that share a number."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lc_core import (
+    CP,
+    Budget,
+    Cast,
+    Chain,
+    Circulant,
+    Codebook,
+    Compressed,
+    GroupPruning,
+    Joint,
+    L0Pruning,
+    LowRank,
+    Quantized,
+    ScaledBinary,
+    Sum,
+    Ternary,
+    Tucker2,
+    Uniform,
+    UniformQuantization,
+    plan_tasks,
+)
+from lc_core.methods.fixed_structure import FixedStructure, in_order, values_of
+from lc_core.methods.known import METHODS
+from tests.lc_core.methods.runs import FULL, states_of
+from tests.lc_core.models import mlp, randn
+
+RETRAIN = METHODS["retrain"]
+
+
+def ends(plan: Any) -> tuple[Compressed, Compressed]:
+    """The first Theta after direct compression, and after retraining."""
+    states = list(states_of(RETRAIN, plan))
+    return states[0].thetas[0], states[-1].thetas[0]
+
+
+def test_the_support_stays_and_its_values_are_trained() -> None:
+    before, after = ends({"*": Joint(L0Pruning(0.2))})
+    assert torch.equal(before.support, after.support)
+    changed = before.values.values != after.values.values
+    assert int(changed.sum()) > 0  # a weight of a unit that nothing follows stays
+
+
+def test_weights_that_share_a_value_share_it_afterwards() -> None:
+    before, after = ends({"*": Codebook(3)})
+    assert after.codebook.tolist() == sorted(after.codebook.tolist())
+    pairs = {(int(a), float(b)) for a, b in zip(before.codes, after.decompress().reshape(-1), strict=True)}
+    assert len(pairs) == 3
+    assert not torch.equal(before.codebook, after.codebook)
+
+
+def test_the_rank_stays() -> None:
+    before, after = ends({"0": LowRank(2)})
+    assert int(torch.linalg.matrix_rank(after.decompress())) == before.rank == 2
+
+
+@pytest.mark.parametrize("isometric", [False, True])
+def test_a_step_of_a_codebook_is_the_brute_force_one(isometric: bool) -> None:
+    """The gradient of a value is the sum over its weights; the isometric step is their mean."""
+    codes = torch.tensor([0, 1, 1, 2, 1, 0], dtype=torch.int32)
+    gradient = randn(6)
+    weights = FixedStructure(Quantized((6,), codes, torch.tensor([-1.0, 0.5, 2.0])), isometric=isometric)
+    weights.delta().backward(gradient)
+    (held,) = weights.parameters.values()
+    with torch.no_grad():
+        held -= 0.1 * held.grad
+    slopes = [[float(g) for g, code in zip(gradient, codes, strict=True) if code == j] for j in range(3)]
+    steps = torch.tensor([sum(each) / (len(each) if isometric else 1) for each in slopes])
+    torch.testing.assert_close(weights.structure().codebook, torch.tensor([-1.0, 0.5, 2.0]) - 0.1 * steps)
+
+
+KINDS: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "pruning": (L0Pruning(0.4), (6, 8)),
+    "codebook": (Codebook(3), (6, 8)),
+    "uniform": (UniformQuantization(3), (6, 8)),
+    "by channel": (UniformQuantization(3, symmetric=True, granularity="channel"), (6, 8)),
+    "low rank": (LowRank(2), (6, 8)),
+    "spatial": (LowRank(2, scheme="spatial"), (4, 3, 3, 3)),
+    "tucker": (Tucker2((2, 2)), (4, 3, 3, 3)),
+    "cp": (CP(3), (4, 3, 3, 3)),
+    "circulant": (Circulant(2), (6, 8)),
+    "sum": (Sum(L0Pruning(0.1), Codebook(2)), (6, 8)),
+    "chain": (Chain(L0Pruning(0.5), Codebook(2)), (6, 8)),
+    "quantized factors": (Chain(LowRank(2), Codebook(4)), (6, 8)),
+}
+
+
+@pytest.mark.parametrize("isometric", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gradient_of_every_kind_is_that_of_finite_differences(kind: str, isometric: bool) -> None:
+    compression, shape = KINDS[kind]
+    theta = compression.compress(randn(*shape).double(), mu=1.0)
+    weights = FixedStructure(theta, isometric=isometric)
+    torch.testing.assert_close(weights.delta(), theta.decompress())
+    slope, step = randn(*shape, seed=1).double(), 1e-6
+
+    def value() -> float:
+        return float((weights.delta().detach() * slope).sum())
+
+    weights.delta().backward(slope)
+    for held in weights.parameters.values():
+        flat, found = held.detach().reshape(-1), held.grad
+        assert found is not None
+        for place in range(0, flat.numel(), max(flat.numel() // 4, 1)):
+            kept = float(flat[place])
+            flat[place] = kept + step
+            above = value()
+            flat[place] = kept - step
+            below = value()
+            flat[place] = kept
+            assert (above - below) / (2 * step) == pytest.approx(float(found.reshape(-1)[place]), rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["codebook", "uniform", "by channel", "chain"])
+def test_one_isometric_step_is_the_projected_step_of_the_weights(kind: str) -> None:
+    """Delta moves by -lr P g, P the orthogonal projection on the weights of this structure."""
+    compression, shape = KINDS[kind]
+    weights = FixedStructure(compression.compress(randn(*shape).double(), mu=1.0), isometric=True)
+    gradient, before = randn(*shape, seed=1).double(), weights.delta().detach()
+    columns = []
+    for held in weights.parameters.values():
+        for place in range(held.numel()):
+            with torch.no_grad():
+                held.reshape(-1)[place] += 1.0
+            columns.append((weights.delta().detach() - before).reshape(-1))
+            with torch.no_grad():
+                held.reshape(-1)[place] -= 1.0
+    basis = torch.stack(columns, dim=1)
+    weights.delta().backward(gradient)
+    with torch.no_grad():
+        for held in weights.parameters.values():
+            held -= 0.1 * held.grad
+    projected = basis @ torch.linalg.lstsq(basis, gradient.reshape(-1, 1)).solution
+    torch.testing.assert_close(weights.delta().detach(), before - 0.1 * projected.reshape(shape))
+
+
+def _grid(scale: Tensor, zero: Tensor | None, bits: int) -> Uniform:
+    return Uniform((2, 3), torch.tensor([0, 1, 2, 2, 0, 1], dtype=torch.uint8), scale, zero, bits)
+
+
+@pytest.mark.parametrize(
+    "theta",
+    [
+        Quantized((4,), torch.tensor([0, 1, 2, 0], dtype=torch.int32), torch.tensor([3.0, -1.0, 0.5])),
+        _grid(torch.tensor([-0.5]), None, 2),
+        _grid(torch.tensor([0.25, -0.5]), torch.tensor([1, 3], dtype=torch.uint8), 2),
+    ],
+)
+def test_values_out_of_order_are_put_in_order_without_a_change_of_the_weights(theta: Compressed) -> None:
+    settled = in_order(theta)
+    assert torch.equal(settled.decompress(), theta.decompress())
+    (values,) = values_of(settled)
+    assert values.tolist() == sorted(values.tolist()) if isinstance(settled, Quantized) else bool((values >= 0).all())
+
+
+@pytest.mark.parametrize("compression", [ScaledBinary(), Ternary(), Cast("float16")])
+def test_what_has_no_number_to_train_is_refused(compression: Any) -> None:
+    with pytest.raises(ValueError, match=f"^retrain: does not apply to {type(compression).__name__}, "):
+        RETRAIN.check(plan_tasks(mlp(), {"*": compression}))
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [{"*": Joint(GroupPruning(0.5))}, {"*": Budget(bytes=120, of=(Codebook(2), Codebook(4)))}],
+)
+def test_groups_and_budgets_keep_their_bytes(plan: Any) -> None:
+    before, after = ends(plan)
+    assert before.storage_bits() == after.storage_bits()
+    assert not torch.equal(before.decompress(), after.decompress())
+    assert torch.equal(before.decompress() == 0, after.decompress() == 0)
+
+
+def test_adam_trains_too() -> None:
+    schedule = dataclasses.replace(FULL, optimizer="adam", lr=0.01)
+    first, *_, last = [state.loss for state in states_of(RETRAIN, {"*": Codebook(2)}, schedule=schedule)][1:]
+    assert last < first
