@@ -36,8 +36,8 @@ from lc_core.compressions.lowrank import LowRank
 from lc_core.compressions.pruning import L0Pruning
 from lc_core.compressions.quantization import Codebook, Quantized
 from lc_core.compressions.sums import Sum, Summed
+from lc_core.plan import Joint, Plan, plan_tasks
 from lc_core.schedule import Schedule
-from lc_core.task import Joint, Plan, plan_tasks
 from lc_core.training.data import Split
 from lc_core.training.loop import Recipe, train_reference
 from optimum import distortion, optimum

@@ -32,7 +32,7 @@ from lc_core.compressions.pruning import L0Pruning
 from lc_core.compressions.quantization import Codebook
 from lc_core.compressions.rank_selection import RankSelection
 from lc_core.compressions.sums import Sum
-from lc_core.task import Joint, Plan, plan_tasks
+from lc_core.plan import Joint, Plan, plan_tasks
 from lc_core.training.loop import predict, train_reference
 from rows import Row, options, speak
 from studies.mnist import VAL, centred, load_mnist

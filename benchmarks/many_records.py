@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweep.criteria import Target
 from sweep.intervals import wilson
 from sweep.pick.choice import candidates, choose
 from sweep.pick.pareto import front
@@ -25,6 +24,7 @@ from sweep.store.folder import SweepFolder
 from sweep.store.manifest import Manifest, Reference, read_manifest
 from sweep.store.record import Done, Record, Score
 from sweep.store.records import read_records
+from sweep.target import Target
 
 if TYPE_CHECKING:  # torch and Optuna would count in the cost of reading
     from sweep.search.open import SweepSearch

@@ -26,10 +26,10 @@ from pathlib import Path
 import many_records
 import on_ray
 from rows import Row, options, speak
-from sweep.criteria import Target
 from sweep.execution import driver
 from sweep.execution.progress import Progress
 from sweep.search.protocol import SearchName
+from sweep.target import Target
 from sweeps import prepared, study_in
 from virtual_time import Simulated
 

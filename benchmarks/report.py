@@ -25,7 +25,7 @@ REPORT = """
 import sys
 from pathlib import Path
 from reports import write_report
-from sweep.criteria import Target
+from sweep.target import Target
 write_report(Path(sys.argv[1]), target=Target(max_drop=0.01))
 """
 CLOUD = """

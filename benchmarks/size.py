@@ -29,7 +29,8 @@ from lc_core.compressions.uniform import UniformQuantization
 from lc_core.file import format_2
 from lc_core.file.artifact import encode, load
 from lc_core.file.entropy import coded_sizes
-from lc_core.task import CompressionTask, Joint, Plan, plan_tasks
+from lc_core.plan import Joint, Plan, plan_tasks
+from lc_core.task import CompressionTask
 from lc_core.training.loop import Recipe, train_reference
 from rows import Row, options, seconds, speak
 from studies import cifar10_resnet20, digits_mlp, mnist_lenet5, mnist_lenet300

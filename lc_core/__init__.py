@@ -27,11 +27,12 @@ from lc_core.compressions.tucker import Tucker, Tucker2
 from lc_core.compressions.uniform import Uniform, UniformQuantization
 from lc_core.file.artifact import Artifact, ArtifactError, encode, load, nominal_bytes, read
 from lc_core.parameters import frozen
+from lc_core.plan import SMALL, Joint, Plan, plan_tasks
 from lc_core.schedule import Schedule
 from lc_core.structure.coverage import Coverage, CoveredParameter, coverage
 from lc_core.structure.folding import fold
 from lc_core.structure.restructure import load_structured
-from lc_core.task import SMALL, CompressionTask, Governed, Joint, Plan, plan_tasks
+from lc_core.task import CompressionTask, Governed
 from lc_core.training.augmentation import Examples, PixelShifts
 from lc_core.training.data import Split
 from lc_core.training.distillation import Distillation

@@ -17,10 +17,10 @@ from reports.figures.run import draw_run
 from reports.figures.style import marks
 from reports.page.curves import curve_scripts
 from reports.page.html import render
-from sweep.criteria import Target
 from sweep.pick.choice import By, shortfall
 from sweep.store.files import write_whole
 from sweep.store.folder import SweepFolder
+from sweep.target import Target
 
 __all__ = ["write_report"]
 

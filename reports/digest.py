@@ -13,11 +13,12 @@ from reports.facts.units import capital
 from reports.figures.formats import encode
 from reports.figures.front import draw_front
 from reports.markdown import escape, table
-from sweep.criteria import MISSED, Target
+from sweep.criteria import MISSED
 from sweep.pick.choice import By
 from sweep.store.coverage import shares
 from sweep.store.files import write_whole
 from sweep.store.folder import SweepFolder
+from sweep.target import Target
 
 
 def write_digest(folder: Path, *, target: Target | None = None, by: By = "bytes") -> dict[str, Any]:

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sweep.criteria import Asked, Target
 from sweep.pick.choice import By, candidates, check_known
 from sweep.pick.picked import Picked
 from sweep.pick.picking import pick_model
@@ -24,6 +23,7 @@ from sweep.store.manifest import read_manifest
 from sweep.store.records import finished, read_records
 from sweep.store.table import table
 from sweep.study.loading import StudySource
+from sweep.target import Asked, Target
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +93,7 @@ class Sweep:
             confident: every seed's 95 % bound must meet the target too.
             knee: use no target; pick the knee (bend) of the front.
             test: whether to look at the test split; None only for the question that was asked of it first.
-            target: max_drop, at_least or at_most, as `sweep.criteria.Target` describes them, and relative. Without one,
+            target: max_drop, at_least or at_most, as `sweep.target.Target` describes them, and relative. Without one,
                 the study's own target counts.
 
         Raises:

@@ -7,7 +7,8 @@ from typing import Literal
 from torch import nn
 
 from lc_core.parameters import DTYPES, tied_names, weights_of
-from lc_core.task import CompressionTask, is_glob, too_small
+from lc_core.plan import is_glob, too_small
+from lc_core.task import CompressionTask
 
 Why = Literal["frozen", "norm", "bias", "type", "too small", "no pattern"]
 """Why a parameter is under no compression: it does not train; it scales or shifts a norm; it is a bias; its type is not

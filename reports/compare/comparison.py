@@ -10,13 +10,14 @@ import numpy as np
 
 from reports.facts.rows import families_of, series_of
 from reports.facts.units import Units
-from sweep.criteria import ROUNDING, Target, fresh
+from sweep.criteria import ROUNDING, fresh
 from sweep.pick.choice import Candidate, candidates
 from sweep.pick.pareto import Costs, front, hypervolume
 from sweep.store.manifest import Reference, read_manifest
 from sweep.store.metric import Metric
 from sweep.store.record import Record
 from sweep.store.records import finished, read_records
+from sweep.target import Target
 
 _PART = {"model": "model", "loss": "loss, metric or augmentation", "reference": "training of the reference"}
 POINTS = (0.0, 0.005, 0.01, 0.02, 0.05)

@@ -11,7 +11,6 @@ from typing import Any, TypeVar, get_args
 
 from reports.facts.rows import Row, families_of, rows_of, series_of
 from reports.facts.units import Units
-from sweep.criteria import Target
 from sweep.pick.choice import By, Choice, candidates, check_known, chosen
 from sweep.pick.pareto import knee
 from sweep.search.summary import SearchSummary
@@ -22,6 +21,7 @@ from sweep.store.manifest import Manifest, Reference, read_manifest
 from sweep.store.metric import Metric
 from sweep.store.record import Done, Record
 from sweep.store.records import finished, read_records
+from sweep.target import Target
 
 Kind = TypeVar("Kind")
 

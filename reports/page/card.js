@@ -6,7 +6,7 @@ function amount(row, cost) {
   return `${cost.digits ? value.toFixed(cost.digits) : count(value)} ${cost.noun}`;
 }
 
-// A fraction above 0.1 as a percentage that reads as exactly it: sweep.criteria.write_number.
+// A fraction above 0.1 as a percentage that reads as exactly it: sweep.target.write_number.
 function percentOf(value) {
   if (value === 1) return "100%";
   const digits = String(value).slice(2).padEnd(2, "0");

@@ -20,9 +20,9 @@ from reports.facts.units import Units, capital
 from reports.figures.front import definitions
 from reports.figures.style import marks
 from reports.page.data import bound_kind, command_starts, page_data
-from sweep.criteria import PLAIN, write_number
 from sweep.store.coverage import shares
 from sweep.store.record import Record
+from sweep.target import PLAIN, write_number
 
 # The files of the page's script, in their order in it.
 SCRIPTS = (

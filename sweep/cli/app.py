@@ -24,7 +24,7 @@ from sweep.cli.report import report
 from sweep.cli.run import run
 from sweep.cli.status import status
 from sweep.cli.verify import verify
-from sweep.criteria import BOUNDS, NoTargetError, TargetError
+from sweep.target import BOUNDS, NoTargetError, TargetError
 
 EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx"}
 """Library -> the extra that installs it."""

@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli.console import DONE, AtLeast, AtMost, Json, MaxDrop, MinAccuracy, Relative, UsageError, show
+from sweep.cli.console import DONE, Json, UsageError, show
+from sweep.cli.target_options import with_target
 from sweep.cli.text import table
-from sweep.criteria import Target
+from sweep.target import Target
 
 
+@with_target
 def compare(
     sweeps: Annotated[
         list[str],
@@ -19,11 +21,7 @@ def compare(
             "compression, once lcsweep run STUDY --method dc has run.",
         ),
     ],
-    max_drop: MaxDrop = None,
-    relative: Relative = False,
-    at_least: AtLeast = None,
-    at_most: AtMost = None,
-    min_accuracy: MinAccuracy = None,
+    target: Target | None = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write compare.md, .png, .svg and .pdf there.")
     ] = None,
@@ -40,12 +38,7 @@ def compare(
     from reports.compare.comparison import compare as compare_sweeps
     from reports.compare.summary import summary
 
-    comparison = compare_sweeps(
-        sweeps,
-        target=Target.of(
-            max_drop=max_drop, min_accuracy=min_accuracy, at_least=at_least, at_most=at_most, relative=relative
-        ),
-    )
+    comparison = compare_sweeps(sweeps, target=target)
     paths = {} if out is None else compare_page.write_comparison(comparison, out)
     tables = (compare_page.sides_table(comparison), compare_page.levels_table(comparison))
     parts = [table(each.lines, right=set(each.right)) for each in tables]

@@ -17,35 +17,6 @@ LONGEST = 2000  # characters of an error
 Folder = Annotated[
     str, typer.Argument(metavar="DIR", help="The sweep's folder, such as runs/digits_mlp or s3://bucket/digits_mlp.")
 ]
-TARGET = "Target"
-MaxDrop = Annotated[
-    str | None,
-    typer.Option(
-        metavar="F",
-        rich_help_panel=TARGET,
-        help="Target: at most this much worse than the reference, in the metric's units (0.01 or 1%: one point).",
-    ),
-]
-Relative = Annotated[
-    bool,
-    typer.Option(
-        "--relative", rich_help_panel=TARGET, help="--max-drop is a fraction of the reference's value instead."
-    ),
-]
-MinAccuracy = Annotated[
-    str | None,
-    typer.Option(metavar="F", rich_help_panel=TARGET, help="The same as --at-least, for accuracy."),
-]
-AtLeast = Annotated[
-    str | None,
-    typer.Option(
-        metavar="F", rich_help_panel=TARGET, help="Target: the metric at least this, such as an accuracy of 0.97."
-    ),
-]
-AtMost = Annotated[
-    str | None,
-    typer.Option(metavar="F", rich_help_panel=TARGET, help="Target: the metric at most this, where lower is better."),
-]
 
 DATA = "LCSWEEP_DATA"
 DataFolder = Annotated[

@@ -3,11 +3,11 @@
 import shlex
 from pathlib import Path
 
-from sweep.criteria import Target
 from sweep.execution.driver import Outcome
 from sweep.prepare.prepared import PreparedSweep
 from sweep.study.errors import StudyError
 from sweep.study.trust import check_trusted
+from sweep.target import Target
 
 
 def next_steps(sweep: PreparedSweep, outcome: Outcome, *, data: Path | None) -> str:

@@ -9,22 +9,18 @@ import typer
 from sweep.cli.console import (
     DONE,
     NO_MODEL,
-    AtLeast,
-    AtMost,
     ByName,
     DataFolder,
     Folder,
     Json,
-    MaxDrop,
-    MinAccuracy,
     MovedStudy,
-    Relative,
     UsageError,
     show,
     use_data,
 )
+from sweep.cli.target_options import with_target
 from sweep.cli.text import fresh_seeds, in_seeds, measured, parity, table, verdict
-from sweep.criteria import MEANINGS, UNCONFIRMED, NoTargetError, Target
+from sweep.criteria import MEANINGS, UNCONFIRMED
 from sweep.pick.choice import By
 from sweep.pick.picked import Alternative, OnTest, Picked
 from sweep.pick.size_and_speed import speed, times
@@ -32,15 +28,13 @@ from sweep.store import remote
 from sweep.store.folder import SweepFolder
 from sweep.store.job import label
 from sweep.store.manifest import not_counted, read_manifest
+from sweep.target import NoTargetError, Target
 
 
+@with_target
 def pick(
     folder: Folder,
-    max_drop: MaxDrop = None,
-    relative: Relative = False,
-    at_least: AtLeast = None,
-    at_most: AtMost = None,
-    min_accuracy: MinAccuracy = None,
+    target: Target | None = None,
     by: Annotated[
         ByName, typer.Option(help="What to minimise; latency only of models that lcsweep bench measured.")
     ] = ByName.bytes,
@@ -71,9 +65,6 @@ def pick(
     use_data(data)
     root = remote.local(folder)
     manifest = read_manifest(root)
-    target = Target.of(
-        max_drop=max_drop, min_accuracy=min_accuracy, at_least=at_least, at_most=at_most, relative=relative
-    )
     if knee and (target is not None or confident):
         raise UsageError("--knee: expected no target beside it, got one, or --confident")
     target = None if knee else target or manifest.target

@@ -7,21 +7,17 @@ import typer
 
 from sweep.cli.console import (
     DONE,
-    AtLeast,
-    AtMost,
     ByName,
     Folder,
     Json,
-    MaxDrop,
-    MinAccuracy,
-    Relative,
     show,
 )
+from sweep.cli.target_options import with_target
 from sweep.cli.text import table
-from sweep.criteria import Target
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
+from sweep.target import Target
 
 
 class FormatName(StrEnum):
@@ -34,13 +30,10 @@ class FormatName(StrEnum):
     json = "json"
 
 
+@with_target
 def report(
     folder: Folder,
-    max_drop: MaxDrop = None,
-    relative: Relative = False,
-    at_least: AtLeast = None,
-    at_most: AtMost = None,
-    min_accuracy: MinAccuracy = None,
+    target: Target | None = None,
     by: Annotated[ByName, typer.Option(help="What the pick in the report minimises.")] = ByName.bytes,
     format: Annotated[
         FormatName,
@@ -57,10 +50,7 @@ def report(
     """
     root = remote.local(folder)
     manifest = read_manifest(root)
-    target = (
-        Target.of(max_drop=max_drop, min_accuracy=min_accuracy, at_least=at_least, at_most=at_most, relative=relative)
-        or manifest.target
-    )
+    target = target or manifest.target
     if target is not None:
         target.check(manifest.metric)
     match format:

@@ -15,21 +15,18 @@ from sweep.cli.console import (
     DONE,
     NO_MODEL,
     SOME_FAILED,
-    AtLeast,
-    AtMost,
     DataFolder,
-    MaxDrop,
-    MinAccuracy,
-    Relative,
     UsageError,
     say,
     use_data,
 )
+from sweep.cli.target_options import with_target
 from sweep.cli.text import reference, search_summary
-from sweep.criteria import CONFIRMED, Target
+from sweep.criteria import CONFIRMED
 from sweep.store import remote
 from sweep.store.coverage import shares
 from sweep.store.job import METHODS
+from sweep.target import Target
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -82,6 +79,7 @@ class TrackerName(StrEnum):
     wandb = "wandb"
 
 
+@with_target
 def run(
     study: Annotated[
         str,
@@ -95,11 +93,7 @@ def run(
             "same with Optuna's TPE sampler; pareto: trade error against bytes.",
         ),
     ] = SearchName.grid,
-    max_drop: MaxDrop = None,
-    relative: Relative = False,
-    at_least: AtLeast = None,
-    at_most: AtMost = None,
-    min_accuracy: MinAccuracy = None,
+    target: Target | None = None,
     trials: Annotated[
         int | None, typer.Option(rich_help_panel=SEARCH, min=1, metavar="N", help="Start at most N jobs.")
     ] = None,
@@ -200,9 +194,7 @@ def run(
         out=out,
         workers=workers,
         search=search.value,
-        target=Target.of(
-            max_drop=max_drop, min_accuracy=min_accuracy, at_least=at_least, at_most=at_most, relative=relative
-        ),
+        target=target,
         trials=trials,
         repeats=repeats,
         seed=seed,

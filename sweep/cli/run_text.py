@@ -3,13 +3,14 @@
 from typing import TYPE_CHECKING
 
 from sweep.cli.text import count_jobs, describe_target, fresh_seeds, table
-from sweep.criteria import MEANINGS, MISSED, Target
+from sweep.criteria import MEANINGS, MISSED
 from sweep.execution.progress import duration
 from sweep.pick.choice import Choice
 from sweep.pick.size_and_speed import speed, times
 from sweep.store.job import label
 from sweep.store.manifest import Manifest
 from sweep.store.metric import Metric
+from sweep.target import Target
 
 if TYPE_CHECKING:
     from sweep.prepare.estimate import Estimate

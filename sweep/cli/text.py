@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from sweep.criteria import MEANINGS, MISSED, UNCONFIRMED, Target
+from sweep.criteria import MEANINGS, MISSED, UNCONFIRMED
 from sweep.pick.picked import Picked
 from sweep.search.summary import SearchSummary
 from sweep.store.manifest import Manifest
 from sweep.store.metric import Metric
 from sweep.store.printable import on_a_line
+from sweep.target import Target
 
 Facts = Mapping[str, Any]
 

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sweep.criteria import CONFIRM, CONFIRMED, MISSED, UNCONFIRMED, Criteria, State, Target, fresh
+from sweep.criteria import CONFIRM, CONFIRMED, MISSED, UNCONFIRMED, Criteria, State, fresh
 from sweep.store.job import label
 from sweep.store.manifest import Manifest
 from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Done, Record
 from sweep.store.records import finished
+from sweep.target import Target
 
 By = Literal["bytes", "macs", "latency"]
 """What a choice minimises. By latency, only candidates of which it was measured can be chosen."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sweep.criteria import MISSED, Target
+from sweep.criteria import MISSED
 from sweep.job.evidence import Points, drop
 from sweep.job.measure import evidence, summary
 from sweep.pick.choice import By, Choice
@@ -19,6 +19,7 @@ from sweep.store.folder import SweepFolder
 from sweep.store.metric import Metric
 from sweep.store.record import Done
 from sweep.study import Data, Study
+from sweep.target import Target
 
 Question = dict[str, Any]
 """What a pick was asked, as a look keeps it: two targets with the same threshold are one question."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sweep.criteria import State, Target
+from sweep.criteria import State
 from sweep.pick.choice import By, Candidate, shortfall
 from sweep.pick.size_and_speed import speed_facts
 from sweep.store.fields import Unfit, from_json, to_json
@@ -12,6 +12,7 @@ from sweep.store.files import StoreError, read_optional
 from sweep.store.folder import SweepFolder
 from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Done, Score
+from sweep.target import Target
 
 REFERENCE = "reference"
 """The id of the reference among the looks at the test split."""

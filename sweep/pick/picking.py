@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lc_core.file.artifact import read
-from sweep.criteria import UNCONFIRMED, Target
+from sweep.criteria import UNCONFIRMED
 from sweep.pick.choice import By, Candidate, Choice, among, candidates, chosen
 from sweep.pick.confirming import confirming
 from sweep.pick.looks import look_at_test, question, why_not
@@ -15,6 +15,7 @@ from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
 from sweep.store.records import finished, read_records
 from sweep.study.loading import StudySource
+from sweep.target import Target
 
 
 def pick_model(

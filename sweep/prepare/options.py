@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from sweep.criteria import CONFIRM, Target
+from sweep.criteria import CONFIRM
 from sweep.search.protocol import FOR_A_TARGET, SearchBy, SearchName
 from sweep.store.job import Method
 from sweep.study.loading import StudySource
+from sweep.target import Target
 
 Tracker = Literal["mlflow", "wandb"]
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sweep.criteria import NoTargetError, Target
 from sweep.job.context import JobContext
 from sweep.prepare.check import Checked, check
 from sweep.prepare.entries import check_plans, entries_of, refusals
@@ -23,6 +22,7 @@ from sweep.study import Data, Study
 from sweep.study.earlier import recognised
 from sweep.study.fingerprint import plainly_trained
 from sweep.study.loading import load_splits, load_study
+from sweep.target import NoTargetError, Target
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from sweep.criteria import Target
 from sweep.store.coverage import FamilyCoverage
 from sweep.store.fields import Says, from_file, to_json
 from sweep.store.files import FORMAT, StoreError, check_format, read_json
 from sweep.store.folder import SweepFolder
 from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Score
+from sweep.target import Target
 
 
 def not_counted(operators: Sequence[str]) -> str:

@@ -9,22 +9,23 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from lc_core.parameters import DTYPES
+from lc_core.plan import Plan, plan_tasks
 from lc_core.schedule import Schedule
 from lc_core.structure.folding import fold
-from lc_core.task import CompressionTask, Plan, plan_tasks
+from lc_core.task import CompressionTask
 from lc_core.training.augmentation import Examples
 from lc_core.training.autocast import in_bfloat16
 from lc_core.training.data import Forward, Source, Split, call
 from lc_core.training.distillation import Distillation
 from lc_core.training.loop import Loss, Recipe
 from lc_core.training.reading import Separate, separate
-from sweep.criteria import Target
 from sweep.store.job import Configuration, Level
 from sweep.store.metric import Metric as Description
 from sweep.store.printable import has_control
 from sweep.study.checkpoint import Checkpoint
 from sweep.study.measure import Measure, Metric, accuracy, described, measure_of
 from sweep.study.seeds import seed_all
+from sweep.target import Target
 
 RESERVED = frozenset(("value", "metrics", "n", "low", "high", "metric"))
 """Names that a score has for something else than a further metric."""

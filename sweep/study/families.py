@@ -1,10 +1,9 @@
 """Ready families for any model: what a study tries that names none."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from torch import fx, nn
+from torch import nn
 
 from lc_core.compression import Compression, numel
 from lc_core.compressions.budget import Budget, Choose, Importance
@@ -15,10 +14,9 @@ from lc_core.compressions.quantization import Codebook
 from lc_core.compressions.structured import GroupPruning
 from lc_core.compressions.uniform import UniformQuantization
 from lc_core.file.artifact import nominal_bytes
-from lc_core.graph import LAYERS, NORMS, TraceError, trace
-from lc_core.structure.flow import ACTIVATIONS, ELEMENTWISE_FUNCTIONS, POOL_FUNCTIONS, POOLS, SAME
-from lc_core.task import Joint, Plan, plan_tasks
+from lc_core.plan import Joint, Plan, plan_tasks
 from sweep.store.job import Configuration, Level
+from sweep.study.cuttable import cuttable
 from sweep.study.definition import Family, Study
 from sweep.study.errors import StudyError, users_code
 
@@ -56,12 +54,8 @@ WEIGHTS_A_VALUE = 4
 """A codebook of a layer has at most one value for so many weights."""
 NARROW = 16
 """A layer with fewer inputs or outputs gains too little from low rank; often its outputs are the classes."""
-FEW_CHANNELS, FEW_A_SCALE = 4, 64
-"""A layer with fewer channels loses none; channels of fewer weights share one scale."""
-PASSES = (*NORMS, *SAME, *ACTIVATIONS, *POOLS, nn.Flatten)
-PASSES_FUNCTIONS = ELEMENTWISE_FUNCTIONS | set(POOL_FUNCTIONS) | {"flatten", "mean"}
-"""What hands each channel on by itself: one that is cut from its input is missing in its output, and nothing else."""
-
+FEW_A_SCALE = 64
+"""Channels of fewer weights share one scale."""
 Shapes = dict[str, tuple[int, ...]]
 """Pattern that names one weight -> its shape."""
 
@@ -141,53 +135,6 @@ def completed(study: Study) -> Study:
     if not families:
         raise StudyError(f"study {study.name}: its model is too small for the standard families; name families")
     return replace(study, families=families)
-
-
-def cuttable(model: nn.Module) -> list[str]:
-    """The layers whose output channels other layers alone read; none where torch.fx cannot trace the model."""
-    try:
-        graph = trace(model).graph
-    except TraceError:
-        return []
-    modules = dict(model.named_modules())
-    calls = [node for node in graph.nodes if node.op == "call_module"]
-    times = Counter(node.target for node in calls)
-    return [
-        str(node.target)
-        for node in calls
-        if times[node.target] == 1
-        and _mixes(layer := modules[str(node.target)])
-        and layer.weight.shape[0] >= FEW_CHANNELS
-        and _goes_to_layers(node, modules)
-    ]
-
-
-def _goes_to_layers(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    """Whether every way from the node leads through what hands channels on to a layer that mixes them."""
-    return bool(node.users) and all(
-        _mixes_node(user, modules) or (_hands_on(user, modules) and _goes_to_layers(user, modules))
-        for user in node.users
-    )
-
-
-def _mixes_node(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    return node.op == "call_module" and _mixes(modules[str(node.target)])
-
-
-def _mixes(module: nn.Module) -> bool:
-    """Whether it is a layer in which each output reads all inputs."""
-    return isinstance(module, LAYERS) and getattr(module, "groups", 1) == 1
-
-
-def _hands_on(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    if len(node.all_input_nodes) != 1:
-        return False
-    if node.op == "call_module":
-        module = modules[str(node.target)]
-        depthwise = isinstance(module, LAYERS) and getattr(module, "groups", 1) == module.weight.shape[0]
-        return depthwise or isinstance(module, PASSES)
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    return node.op in ("call_function", "call_method") and name.rstrip("_") in PASSES_FUNCTIONS
 
 
 def _shapes(model: nn.Module) -> Shapes:

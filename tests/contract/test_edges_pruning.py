@@ -14,7 +14,7 @@ from lc_core import Compression, L0Penalty, L0Pruning, L1Penalty, L1Pruning, NMP
 from lc_core.compression import Use
 from lc_core.compressions.pruning import SAMPLE, _largest_by_kthvalue, largest
 from lc_core.file.forms import unpack
-from lc_core.task import Joint, plan_tasks
+from lc_core.plan import Joint, plan_tasks
 from tests.contract.weights import KINDS, PROPERTY, draw
 
 FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16]

@@ -17,13 +17,14 @@ from reports.facts.findings import read_findings
 from reports.figures.formats import encode
 from reports.figures.front import draw_front
 from reports.page.data import bound_kind
-from sweep.criteria import CONFIRM, PLAIN, Target, fresh, read_number
+from sweep.criteria import CONFIRM, fresh
 from sweep.intervals import least_mean, pooled
 from sweep.pick.choice import candidates, choose, chosen
 from sweep.store.files import write_whole
 from sweep.store.manifest import read_manifest
 from sweep.store.metric import Metric
 from sweep.store.records import read_records
+from sweep.target import PLAIN, Target, read_number
 from tests.integration.conftest import OpenPage
 from tests.reports import synthetic
 from tests.reports.pages import write_page

@@ -11,10 +11,11 @@ from playwright.sync_api import Browser
 
 import reports.page
 from reports.page.data import bound_kind
-from sweep.criteria import Target, fresh
+from sweep.criteria import fresh
 from sweep.intervals import CONFIDENCE, Z95, least_mean, paired_drop, pooled, student, wilson
 from sweep.pick.choice import By, Candidate, Choice, among, choose
 from sweep.store.metric import ACCURACY, Metric
+from sweep.target import Target
 
 pytestmark = pytest.mark.slow
 

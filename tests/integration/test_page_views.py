@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 
 from reports import write_report
 from reports.facts.findings import read_findings
-from sweep.criteria import Target
+from sweep.target import Target
 from tests.integration.conftest import OpenPage
 from tests.reports import synthetic
 from tests.reports.conftest import FAILURE

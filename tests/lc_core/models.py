@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from lc_core.compression import Compressed
-from lc_core.task import CompressionTask, Plan, plan_tasks
+from lc_core.plan import Plan, plan_tasks
+from lc_core.task import CompressionTask
 
 Model = TypeVar("Model", bound=nn.Module)
 

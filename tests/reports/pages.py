@@ -7,10 +7,10 @@ from reports.facts.diagnostics import read_curves, read_layers
 from reports.facts.findings import Findings, read_findings
 from reports.page.curves import curve_scripts
 from reports.page.html import render
-from sweep.criteria import Target
 from sweep.pick.choice import By
 from sweep.store.files import write_whole
 from sweep.store.folder import SweepFolder
+from sweep.target import Target
 
 
 def write_page(

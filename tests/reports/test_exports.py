@@ -14,10 +14,10 @@ from markdown_it import MarkdownIt
 from reports.digest import digest, write_digest
 from reports.exports import ENCODERS, export_records
 from reports.facts.findings import read_findings
-from sweep.criteria import Target
 from sweep.store.columns import COLUMNS, KINDS, OPEN_COLUMNS
 from sweep.store.records import read_records
 from sweep.store.table import table
+from sweep.target import Target
 from tests.reports import synthetic
 from tests.reports.conftest import MakeSweep
 from tests.reports.pages import write_page

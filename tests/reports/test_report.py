@@ -10,10 +10,10 @@ import pytest
 
 from reports import write_report
 from reports.facts.findings import read_findings
-from sweep.criteria import Target
 from sweep.pick.choice import candidates, choose, chosen
 from sweep.store.manifest import read_manifest
 from sweep.store.records import read_records
+from sweep.target import Target
 from tests.reports import synthetic
 from tests.reports.conftest import FAILURE, MakeSweep
 from tests.reports.pages import write_page

@@ -10,7 +10,7 @@ import torch
 from lc_core.training.loop import predict
 from studies import cifar10, cifar10_resnet20
 from sweep.study import Checkpoint, accuracy
-from sweep.study.families import cuttable
+from sweep.study.cuttable import cuttable
 
 
 def write_batch(path: Path, images: int, seed: int) -> np.ndarray:

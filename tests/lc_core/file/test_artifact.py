@@ -19,8 +19,8 @@ from lc_core.compressions.quantization import Quantized
 from lc_core.file.artifact import FORMATS, ArtifactError, encode, load, nominal_bytes, read
 from lc_core.file.content import ORDER, dumps
 from lc_core.file.format_1 import digest
+from lc_core.plan import plan_tasks
 from lc_core.structure.folding import fold
-from lc_core.task import plan_tasks
 from tests.lc_core.models import compressed, conv_net, mlp, randn
 
 CHAIN = Chain(L0Pruning(keep=0.5), Codebook(size=4))

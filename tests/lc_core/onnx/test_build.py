@@ -35,9 +35,9 @@ from lc_core.onnx.file import Runtime, folded, read, seal
 from lc_core.onnx.functions import DOMAIN, OPSET, needed
 from lc_core.onnx.graph import open_graph
 from lc_core.onnx.int8 import quantized
+from lc_core.plan import Plan
 from lc_core.structure.restructure import restructured
 from lc_core.structure.weights import Weight
-from lc_core.task import Plan
 from studies.digits_zoo import ROWS, DigitsNet
 from tests.lc_core.models import compressed, mlp, randn, seeded
 

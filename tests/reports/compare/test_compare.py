@@ -17,7 +17,7 @@ from reports.compare.summary import summary
 from reports.facts.findings import read_findings
 from reports.figures.formats import encode
 from reports.figures.style import marks
-from sweep.criteria import Target
+from sweep.target import Target
 from tests.reports import synthetic
 
 DATA = {"model": "m", "data": "d", "loss": "l", "reference": "r"}

@@ -13,11 +13,11 @@ from reports.figures.formats import encode
 from reports.figures.front import draw_front
 from reports.figures.layers import draw_layers
 from reports.figures.style import Mark, marks
-from sweep.criteria import Target
 from sweep.pick import pareto
 from sweep.pick.choice import By
 from sweep.store.metric import Metric
 from sweep.store.records import read_records
+from sweep.target import Target
 from tests.reports import synthetic
 from tests.reports.conftest import Drawn, MakeSweep
 

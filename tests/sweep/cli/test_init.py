@@ -10,9 +10,9 @@ import torch
 from studies import mnist
 from sweep.cli import console
 from sweep.cli.init_text import KINDS, DatasetName, Kind, MetricName, written
-from sweep.criteria import Target
 from sweep.study import Checkpoint
 from sweep.study.loading import load_study
+from sweep.target import Target
 from tests.studies.test_cifar10 import write_batch
 from tests.studies.test_mnist import write_mnist
 from tests.sweep.tiny import lcsweep

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sweep.cli.next_steps import next_steps, target_options
-from sweep.criteria import Target
+from sweep.target import Target
 
 MET, MISSED = SimpleNamespace(feasible=True), SimpleNamespace(feasible=False)
 

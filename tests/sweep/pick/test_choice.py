@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.criteria import Target
 from sweep.intervals import CONFIDENCE, student, wilson
 from sweep.job.compress import failure
 from sweep.pick.choice import Candidate, Choice, candidates, choose, chosen
@@ -17,6 +16,7 @@ from sweep.store.job import Job
 from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Record, Score
 from sweep.study.named import UNNAMED
+from sweep.target import Target
 from tests.sweep.tiny import MANIFEST, done_record
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from sweep.cli import file_text, pick, run_text, status
-from sweep.criteria import Target
 from sweep.pick.choice import Candidate, Choice
 from sweep.pick.picked import OnTest, Picked
 from sweep.pick.size_and_speed import times, told
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
 from sweep.store.record import Score
+from sweep.target import Target
 from tests.sweep.tiny import MANIFEST, done_record
 
 

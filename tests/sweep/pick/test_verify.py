@@ -12,7 +12,6 @@ import torch
 from lc_core.compressions.pruning import L0Pruning
 from lc_core.file.artifact import ArtifactError, encode, load, read
 from lc_core.task import CompressionTask
-from sweep.criteria import Target
 from sweep.intervals import paired_drop
 from sweep.pick.picked import Picked, read_picked
 from sweep.pick.picking import pick_model
@@ -23,6 +22,7 @@ from sweep.store.record import Record
 from sweep.store.records import read_records
 from sweep.study.errors import StudyError
 from sweep.study.loading import load_study
+from sweep.target import Target
 from tests.sweep.tiny import STUDY, changed, edit, tree, write_study
 
 pytestmark = pytest.mark.usefixtures("without_onnx")

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sweep.criteria import Target
 from sweep.store.columns import COLUMNS, PAGE, page, tables
 from sweep.store.files import StoreError, read_optional, write_json, write_whole
 from sweep.store.folder import SweepFolder
@@ -16,6 +15,7 @@ from sweep.store.manifest import read_manifest
 from sweep.store.record import Score
 from sweep.store.records import read_records
 from sweep.store.table import table
+from sweep.target import Target
 from tests.sweep.tiny import folders_and_files
 
 ID = "0123456789abcdef"

@@ -15,8 +15,9 @@ from lc_core.structure.surgery import cut_channels
 from studies.digits_mlp import build_model, load_data
 from studies.digits_zoo import DigitsNet
 from sweep.study import Family, Study, check_levels
+from sweep.study.cuttable import cuttable
 from sweep.study.errors import StudyError
-from sweep.study.families import completed, cuttable, standard
+from sweep.study.families import completed, standard
 from sweep.study.loading import load_study
 from tests.sweep.tiny import STUDY, lcsweep, options, prepare, run_all, write_study
 

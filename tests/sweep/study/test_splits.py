@@ -93,9 +93,13 @@ OUTPUTS: list[tuple[Any, Any, str]] = [
     (torch.randn(5), torch.ones(5), r"expected outputs of shape \(n, classes\)"),
     (torch.randn(5, 3, 4), torch.ones(5, 4, dtype=torch.int64), r"got float32 \(5, 3, 4\)"),
     (torch.randn(5, 3), torch.ones(5), r"whole numbers of shape \(5,\), got float32 \(5,\)"),
-    (torch.randn(5, 3), torch.ones(5, 3, dtype=torch.int64), r"got torch.int64 of shape \(5, 3\)"),
-    ({"hidden": torch.randn(5, 3)}, torch.ones(5, dtype=torch.int64), "two classes or more, got dict"),
-    (torch.randn(5, 3), {"labels": torch.ones(5)}, "got dict; give the study a metric of its own"),
+    (torch.randn(5, 3), torch.ones(5, 3, dtype=torch.int64), r"got int64 \(5, 3\)"),
+    (
+        {"hidden": torch.randn(5, 3)},
+        torch.ones(5, dtype=torch.int64),
+        r"two classes or more, got {hidden: float32 \(5, 3\)}",
+    ),
+    (torch.randn(5, 3), {"labels": torch.ones(5)}, r"got {labels: float32 \(5,\)}; give the study a metric of its own"),
 ]
 
 
