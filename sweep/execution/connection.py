@@ -18,8 +18,15 @@ from typing import Any
 
 import ray
 
-from sweep.execution.ray_internals import loopback_kept, own_process_groups, read_token_again, signals_kept
-from sweep.execution.ray_processes import RayProcesses
+from sweep.execution.ray_internals import (
+    installed_first,
+    loopback_kept,
+    own_process_groups,
+    read_token_again,
+    signals_kept,
+    start_waited_for,
+)
+from sweep.execution.ray_processes import RayProcesses, node_lives
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -31,6 +38,7 @@ WORKER_ENVIRONMENT = {
 PREFIX = "lcs-"
 TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 RAYS_OWN = "r"  # Ray lets everybody write into its temporary folder, so that ours is around it
+SECONDS_FOR_A_START = 300.0  # of Ray's processes on this machine, which may be busy
 # A Unix socket's path ends at 107 bytes (103 on macOS); below its temporary folder Ray adds up to 75 of its own.
 LONGEST_FOLDER = (28 if sys.platform == "darwin" else 32) - len(f"/{RAYS_OWN}")
 
@@ -64,7 +72,13 @@ def connected(address: str | None, workers: int, *, bundle: Path | None = None) 
         stack.callback(ray.shutdown)
         if temporary is not None:
             try:
-                with own_process_groups(), loopback_kept(), signals_kept():
+                with (
+                    own_process_groups(),
+                    loopback_kept(),
+                    signals_kept(),
+                    installed_first(),
+                    start_waited_for(node_lives, seconds=SECONDS_FOR_A_START),
+                ):
                     ray.init(
                         address="local",
                         _node_ip_address="127.0.0.1",
@@ -74,7 +88,7 @@ def connected(address: str | None, workers: int, *, bundle: Path | None = None) 
                         runtime_env=runtime_env | {"py_executable": shlex.quote(sys.executable)},
                         _temp_dir=str(temporary / RAYS_OWN),
                     )
-            except Exception as error:  # Ray raises a plain Exception where its own processes are not up in 30 s
+            except Exception as error:  # Ray raises a plain Exception where its own processes do not start
                 raise ValueError(
                     f"expected Ray to start on this machine, got {_one_line(error)}: try again when the machine "
                     "is less busy or has more memory free; nothing is lost"
@@ -82,7 +96,7 @@ def connected(address: str | None, workers: int, *, bundle: Path | None = None) 
         else:
             try:
                 _check_reachable(str(address))
-                with signals_kept():
+                with signals_kept(), installed_first():
                     ray.init(address=address, runtime_env=runtime_env)
             except Exception as error:  # no cluster, another version of Ray, no token: each raises another class
                 raise ValueError(

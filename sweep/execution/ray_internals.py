@@ -7,8 +7,11 @@
   group ends them before the driver, which then waits for them for a minute.
 - `services.resolve_ip_for_localhost` replaces 127.0.0.1 by an address that other machines reach. Without it a Ray that
   is started here may listen on all of the machine's addresses.
+- `services.get_node` fails until a new node is known to the cluster server. Without it `ray.init` waits for 30 s alone.
 - `utils.set_sigterm_handler` puts Ray's own handler on SIGTERM. Without it a signal at the moment after that ends the
   process with Ray's exit code.
+- `JobConfig._runtime_env_has_working_dir` keeps Ray from putting the current folder, and the script's, first on the
+  `sys.path` of workers. Without it a package there that is named as an installed one shadows it in workers.
 - `AuthenticationTokenLoader` and `Config` of `ray._raylet` have read the environment once. Without them this process
   goes on with the token that it has read first; releases before 2.52 know no token.
 """
@@ -20,6 +23,7 @@ import functools
 import importlib
 import inspect
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -111,14 +115,45 @@ def own_process_groups() -> Iterator[None]:
 @contextlib.contextmanager
 def loopback_kept() -> Iterator[None]:
     """Within the block, Ray takes 127.0.0.1 as a node's address, and its processes listen there alone."""
-    with _replaced("services", "resolve_ip_for_localhost", lambda host: host):
+    with _replaced(_private("ray._private", "services"), "resolve_ip_for_localhost", lambda host: host):
         yield
 
 
 @contextlib.contextmanager
 def signals_kept() -> Iterator[None]:
     """Within the block, Ray leaves the handler of SIGTERM as it is."""
-    with _replaced("utils", "set_sigterm_handler", lambda _handler: None):
+    with _replaced(_private("ray._private", "utils"), "set_sigterm_handler", lambda _handler: None):
+        yield
+
+
+@contextlib.contextmanager
+def start_waited_for(lives: Callable[[], object], *, seconds: float) -> Iterator[None]:
+    """Within the block, Ray waits so long for a node to start, while `lives` says that its process lives.
+
+    Ray itself waits for half a minute, which is too short on a busy machine.
+    """
+    services = _private("ray._private", "services")
+    look: Callable[[str, str], Any] | None = getattr(services, "get_node", None)
+
+    def get_node(cluster: str, node: str) -> Any:
+        assert look is not None
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return look(cluster, node)
+            except RuntimeError:  # not known yet
+                if time.monotonic() > end or not lives():
+                    raise
+            time.sleep(0.05)
+
+    with _replaced(services, "get_node", get_node):
+        yield
+
+
+@contextlib.contextmanager
+def installed_first() -> Iterator[None]:
+    """Within the block, Ray does not put the driver's folders first on the `sys.path` of workers, which append them."""
+    with _replaced(_private("ray.job_config", "JobConfig"), "_runtime_env_has_working_dir", lambda _config: True):
         yield
 
 
@@ -137,18 +172,17 @@ def sends_token() -> bool:
 
 
 @contextlib.contextmanager
-def _replaced(module: str, name: str, stand_in: Callable[[Any], Any]) -> Iterator[None]:
-    """Within the block, `stand_in` is in the place of a function in a module of `ray._private`, if it is there."""
-    found = _private(f"ray._private.{module}", name)
+def _replaced(holder: Any, name: str, stand_in: Callable[..., Any]) -> Iterator[None]:
+    """Within the block, `stand_in` is in the place of a function of a module or a class, if it is there."""
+    found = getattr(holder, name, None)
     if found is None:
         yield
         return
-    where = importlib.import_module(f"ray._private.{module}")
-    setattr(where, name, stand_in)
+    setattr(holder, name, stand_in)
     try:
         yield
     finally:
-        setattr(where, name, found)
+        setattr(holder, name, found)
 
 
 def _private(module: str, name: str) -> Any:

@@ -68,6 +68,11 @@ def tree(pid: int) -> list[int]:
     return sorted(found)
 
 
+def node_lives() -> bool:
+    """Whether a node process of Ray's that this process started lives; True where the system does not tell."""
+    return not Path("/proc").is_dir() or any(process.name == NAMED_BY["raylet"] for process in _found())
+
+
 def _found() -> Iterator[RayProcess]:
     """The children of this process, and theirs, that are Ray's and not workers."""
     for pid in tree(os.getpid()):

@@ -159,6 +159,8 @@ def _adapted(node: Any) -> Any:
     for each in node["schema"]["fields"]:
         if each["name"] in says and says[each["name"]].free:
             each["schema"] = _of_any_text(each["schema"])
+        if each["name"].rpartition("_")[2] == "bytes":
+            each["schema"] = _of_a_size(each["schema"])
         if each["schema"]["type"] == "default" and each["name"] in says.keys() - optional:
             each["schema"] = each["schema"]["schema"]
     node["config"] = core_schema.CoreConfig(strict=True, allow_inf_nan=False)
@@ -186,6 +188,15 @@ def _of_any_text(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     return {name: _of_any_text(each) for name, each in schema.items() if name != "pattern"}
+
+
+def _of_a_size(schema: Any) -> Any:
+    """The schema of a file's size, or of one or None: at least one byte, since sizes are divided by each other."""
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") == "int":
+        return schema | {"ge": 1}
+    return {name: _of_a_size(each) for name, each in schema.items()}
 
 
 def _key(kind: Any, name: str, data: Mapping[str, Any]) -> str:

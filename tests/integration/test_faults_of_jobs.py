@@ -49,19 +49,7 @@ def temporary() -> Iterator[Path]:
 
 
 def swept(here: Path, temporary: Path, fault: str, *, shell: str = "") -> tuple[Said, list[Record], list[int]]:
-    """What a run said, the records by the order of their jobs, and the processes that it left.
-
-    On a busy machine Ray may not start in the half minute that it gives itself: then the same command goes on.
-    """
-    for _ in range(4):
-        result = swept_once(here, temporary, fault, shell=shell)
-        if "expected Ray to start on this machine" not in result[0].err:
-            break
-    return result
-
-
-def swept_once(here: Path, temporary: Path, fault: str, *, shell: str) -> tuple[Said, list[Record], list[int]]:
-    """One run."""
+    """What a run said, the records by the order of their jobs, and the processes that it left."""
     write_study(here, text=study(fault))
     command = Path(sys.executable).with_name("lcsweep")
     call = f'{shell} exec "{command}" run tiny.py --workers 1 --job-timeout {LIMIT}'

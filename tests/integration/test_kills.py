@@ -27,40 +27,31 @@ from sweep.store.records import read_records
 from tests.sweep.tiny import STUDY, folders_and_files, write_study
 
 KILLS, SEED = 20, 5
-OVERLOADED = "The current node timed out during startup"  # Ray waits 30 s for its own processes, and no longer
 LC_STEP, APART = 0.25, 0.5  # seconds: a job takes some and is hit by kills, and has checkpoints
 
 TRACED = (
     STUDY
     + f'''
 
-import os
 import time
+import uuid
 from pathlib import Path
 
-from lc_core.methods import lc
-from sweep.job import checkpoint, compress
+from sweep.job import checkpoint
 
 checkpoint.SECONDS = {APART}
-run_lc, compress_job, now = lc.run_lc, compress._compress, []
+offer, worker = checkpoint.Checkpoints.offer, uuid.uuid4().hex
 
 
-def traced_job(job, *others):
-    """`compress._compress`, which also notes the job."""
-    now[:] = [job.id]
-    return compress_job(job, *others)
+def traced(checkpoints, state, *others):
+    """`Checkpoints.offer`, called after each LC step, which is noted and slowed down."""
+    with Path(__file__).with_name("trace").open("a") as trace:
+        trace.write(f"{{time.time()}} {{worker}} {{checkpoints._identity['job']}} {{state.step}}\\n")
+    time.sleep({LC_STEP})
+    offer(checkpoints, state, *others)
 
 
-def traced_steps(*arguments, **named):
-    """The LC steps, each noted and slowed down."""
-    for state in run_lc(*arguments, **named):
-        with Path(__file__).with_name("trace").open("a") as trace:
-            trace.write(f"{{time.time()}} {{os.getpid()}} {{now[0]}} {{state.step}}\\n")
-        time.sleep({LC_STEP})
-        yield state
-
-
-lc.run_lc, compress._compress = traced_steps, traced_job
+checkpoint.Checkpoints.offer = traced
 '''
 )
 
@@ -70,7 +61,7 @@ class Step:
     """An LC step that a worker made."""
 
     at: float
-    worker: int
+    worker: str
     job: str
     number: int
 
@@ -78,12 +69,12 @@ class Step:
 def steps(folder: Path) -> list[Step]:
     path = folder / "trace"
     lines = path.read_text().splitlines() if path.exists() else []
-    return [Step(float(at), int(pid), job, int(step)) for at, pid, job, step in map(str.split, lines)]
+    return [Step(float(at), worker, job, int(step)) for at, worker, job, step in map(str.split, lines)]
 
 
 def starts(trace: list[Step]) -> list[list[Step]]:
     """The steps of each start of a job, in the order of the starts."""
-    found: dict[tuple[int, str], list[Step]] = {}
+    found: dict[tuple[str, str], list[Step]] = {}
     for step in trace:
         found.setdefault((step.worker, step.job), []).append(step)
     return sorted(found.values(), key=lambda made: made[0].at)
@@ -158,29 +149,21 @@ def test_a_driver_that_is_killed_twenty_times_loses_nothing(tmp_path: Path, temp
             number = len(kills)
             process = start(killed, temporary=temporary)
             sessions.append(process.pid)
-            assert len(sessions) < 2 * KILLS, "the machine is overloaded"
             kind = ("starting", "running", "running", "at a record", "running")[number % 5]
             wait_for(kind, draw.uniform(0, 3), process, killed, folder)
-            if process.poll() is not None:
-                out, _ = process.communicate()
-                assert OVERLOADED in out, out
-                continue
+            assert process.poll() is None, process.communicate()
             process.send_signal(signal.SIGKILL)
             process.communicate()
             done = len(list(folder.artifacts.glob("*/record.json")))
             kills.append((time.time(), checkpoints(folder)))
             say(f"kill {number + 1}, {kind}: {done} records; checkpoints at LC steps {list(kills[-1][1].values())}")
         said: list[str] = []
-        while len(said) < 3:
-            place = (killed, killed, whole)[len(said)]  # what is left, then nothing, and all at once
+        for place in (killed, killed, whole):  # what is left, then nothing, and all at once
             last = start(place, temporary=temporary)
             sessions.append(last.pid)
             out, _ = last.communicate(timeout=600)
-            if last.returncode == 0:
-                said.append(out)
-            else:
-                assert OVERLOADED in out, out
-            assert len(sessions) < 2 * KILLS + 3, "the machine is overloaded"
+            assert last.returncode == 0, out
+            said.append(out)
     finally:
         for session in sessions:
             with contextlib.suppress(ProcessLookupError):

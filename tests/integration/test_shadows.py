@@ -9,7 +9,7 @@ import pytest
 
 from tests.sweep.tiny import Said, write_study
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.slow
 OWN = ("sweep", "studies", "lc_core", "reports", "ray", "torch", "optuna", "typer")
 
 
@@ -36,12 +36,8 @@ def test_a_package_of_the_users_folder_never_shadows_lcsweeps(tmp_path: Path) ->
     write_study(tmp_path)
     for arguments in (
         ("run", "tiny.py", "--workers", "1", "--trials", "1"),
-        ("status", "runs/tiny"),
         ("pick", "runs/tiny", "--max-drop", "50%"),
-        ("export", "runs/tiny", "--format", "onnx", "--out", "model.onnx"),
-        ("verify", "model.onnx"),
         ("report", "runs/tiny", "--format", "md"),
-        ("bench", "runs/tiny", "--rounds", "1"),
         ("check", "studies.digits_mlp"),
     ):
         said = lcsweep(tmp_path, *arguments)

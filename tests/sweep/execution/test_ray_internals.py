@@ -19,7 +19,13 @@ from ray.exceptions import (
 )
 from ray.tune.trainable.function_trainable import FunctionTrainable
 
-from sweep.execution.ray_internals import own_process_groups, ray_error_in, ray_errors_as_deaths, workers_take_configs
+from sweep.execution.ray_internals import (
+    own_process_groups,
+    ray_error_in,
+    ray_errors_as_deaths,
+    start_waited_for,
+    workers_take_configs,
+)
 
 
 class Gone:
@@ -139,3 +145,26 @@ def test_rays_processes_have_groups_of_their_own_where_ray_starts_them_as_today(
     monkeypatch.delattr(services, "ConsolePopen")
     with own_process_groups():
         assert not hasattr(services, "ConsolePopen")
+
+
+@pytest.mark.parametrize(("lives", "looks"), [(True, 3), (False, 1)])
+def test_a_node_that_starts_slowly_is_waited_for_while_its_process_lives(
+    lives: bool, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+
+    def get_node(cluster: str, node: str) -> str:
+        looked.append((cluster, node))
+        if len(looked) < 3:
+            raise RuntimeError("no such node")
+        return "found"
+
+    monkeypatch.setattr(services, "get_node", get_node)
+    with start_waited_for(lambda: lives, seconds=60):
+        if lives:
+            assert services.get_node("cluster", "node") == "found"
+        else:
+            with pytest.raises(RuntimeError, match="no such node"):
+                services.get_node("cluster", "node")
+    assert looked == [("cluster", "node")] * looks
+    assert services.get_node is get_node

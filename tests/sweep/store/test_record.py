@@ -19,6 +19,7 @@ from sweep.store.record import Done, Drop, Failure, Record, Score, Stopped
 
 PATH = Path("artifacts", "0123", "record.json")
 WHOLE, TEXT = st.integers(-(2**62), 2**62), st.text(st.characters(exclude_categories=["Cc", "Cs"]))
+SIZE = st.integers(1, 2**62)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False) | WHOLE
 LEVELS = st.dictionaries(TEXT, NUMBER | TEXT, max_size=3)
 METRIC = st.sampled_from([ACCURACY, Metric("mse", higher_is_better=False, unit="mm2", best=0.0)])
@@ -38,13 +39,13 @@ JOB = {
     "finished": TEXT,
 }
 MEASURED = {
-    "reference_bytes": WHOLE,
+    "reference_bytes": SIZE,
     "reference_macs": WHOLE,
     "seconds": NUMBER,
     "device": TEXT,
     "plan": TEXT,
-    "nominal_bytes": WHOLE,
-    "artifact_bytes": WHOLE,
+    "nominal_bytes": SIZE,
+    "artifact_bytes": SIZE,
     "artifact_sha256": TEXT,
     "macs": WHOLE,
     "val": SCORE,
@@ -160,6 +161,12 @@ def test_a_field_of_a_wrong_type_is_named(name: str) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_number_that_is_none_is_named(name: str, value: float) -> None:
     check_named(name, spoil(name, value), repr(value))
+
+
+@pytest.mark.parametrize("name", ["reference_bytes", "nominal_bytes", "artifact_bytes"])
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_size_below_one_byte_is_named(name: str, size: int) -> None:
+    check_named(name, spoil(name, size), str(size))
 
 
 @pytest.mark.parametrize("name", NAMES)
