@@ -393,6 +393,7 @@ def test_reports_load_neither_torch_nor_ray(tmp_path: Path) -> None:
     assert loaded_by(f"import {', '.join(modules)}", cwd=tmp_path) & {*NOT_IN_REPORTS, "sklearn", "studies"} == set()
 
 
+@pytest.mark.slow
 def test_the_wheel_carries_every_source_and_template(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()

@@ -25,6 +25,8 @@ from sweep.store.records import read_records
 from sweep.store.table import table
 from tests.sweep.tiny import STUDY, Said, changed, lcsweep, run_here, tree, write_study
 
+pytestmark = pytest.mark.slow
+
 # Every family's loosest level is in the grid, so the grid alone shows that a target is out of reach.
 GRID = STUDY
 for levels, few in (
@@ -315,7 +317,6 @@ def rows(root: Path) -> pd.DataFrame:
     return table(root).drop(columns=["seconds", "finished"]).sort_values("id").reset_index(drop=True)
 
 
-@pytest.mark.slow
 def test_an_interrupted_grid_goes_on_to_the_same_rows(tmp_path: Path) -> None:
     """Ctrl-C twice, at different moments, sent to the whole process group, as by a terminal."""
     text = changed("Schedule(epochs=2", "Schedule(epochs=150")
@@ -353,7 +354,6 @@ def test_an_interrupted_grid_goes_on_to_the_same_rows(tmp_path: Path) -> None:
     assert hashes[0] == hashes[1]
 
 
-@pytest.mark.slow
 def test_the_demo(tmp_path: Path) -> None:
     """The commands of `make demo`, on the digits."""
     grid = call(tmp_path, "run", "studies.digits_mlp")

@@ -75,6 +75,7 @@ def put_latency(record: Done, ratio: float, **others: Any) -> None:
 # What is measured
 
 
+@pytest.mark.slow
 def test_a_sweeps_model_is_measured_in_every_way_and_kept(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process of torch takes seconds: the structured model's is real, the dense one runs here, the reference none."""
     record = job("low rank")
@@ -143,6 +144,7 @@ def test_without_a_job_the_front_and_the_pick_are_measured(
     assert set(bench(RUN)["models"]) == {"reference", pick} | front
 
 
+@pytest.mark.slow
 def test_files_are_measured_beside_a_dense_model(finished: Path, no_memory: None) -> None:
     path = FOLDER.artifact(job("both").id)
     exported = lcsweep("export", RUN, "--job", job("both").id, "--format", "onnx", "--out", "both.onnx")

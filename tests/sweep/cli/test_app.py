@@ -697,6 +697,7 @@ def test_the_installed_command_helps() -> None:
     assert "Usage: lcsweep" in said.out
 
 
+@pytest.mark.slow
 def test_the_installed_command_exits_with_the_code_and_one_line(finished: Path) -> None:
     assert_refused(installed("status", "nowhere"), console.ERROR, "nowhere: no such folder")
     assert_refused(installed("run"), console.USAGE, "Missing argument")

@@ -36,6 +36,7 @@ def write_data(monkeypatch: pytest.MonkeyPatch) -> None:
         write_batch(Path("data", "cifar-10-batches-bin", name), 200, number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", DatasetName)
 @pytest.mark.parametrize("trained", [False, True])
 def test_the_study_runs_as_it_stands(dataset: DatasetName, trained: bool, monkeypatch: pytest.MonkeyPatch) -> None:

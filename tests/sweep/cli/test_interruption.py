@@ -23,13 +23,20 @@ os.kill(os.getpid(), signal.SIGTERM)  # while the process ends
 sys.exit(code)
 """
 
+# The tests may run under nohup or in the background of a shell, whose children ignore these.
+NOT_IGNORED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+"""
+
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("error", ["KeyboardInterrupt", "ImportError('half a module')", "SystemExit(15)"])
 def test_a_signal_is_one_line(number: str, error: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[3]))
     script = COMMAND.format(f"os.kill(os.getpid(), signal.{number})", error)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", NOT_IGNORED + script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr == "lcsweep: interrupted; run the same command again to continue\n"
 
