@@ -121,6 +121,7 @@ def _open_search(sweep: PreparedSweep, storage: str) -> SweepSearch:
         trials=options.trials,
         objectives=options.objectives,
         by=options.by,
+        sizes="nominal" if sweep.context.format == 1 else "expected",  # as it began
     )
     index = open_index(
         storage,

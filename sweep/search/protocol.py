@@ -127,6 +127,7 @@ class SearchPlan:
         trials: at most so many jobs start; None for no bound.
         objectives: what a search without a target minimises: of "error", "bytes" and "macs".
         by: what a search for a target minimises.
+        sizes: what it goes by: nominal bytes, or those that it expects by the files that it has seen.
     """
 
     name: SearchName
@@ -136,6 +137,7 @@ class SearchPlan:
     trials: int | None = None
     objectives: tuple[str, ...] = ("error", "bytes")
     by: SearchBy = "bytes"
+    sizes: Literal["nominal", "expected"] = "expected"
 
     def __post_init__(self) -> None:
         if (self.name in FOR_A_TARGET) != (self.criteria is not None):

@@ -4,6 +4,7 @@ import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from sweep.search.expected import expect
 from sweep.search.space import Space, make_space
 from sweep.search.version_space import Known, Status, View, next_open, view
 
@@ -62,7 +64,9 @@ class SmallestSampler(BaseSampler):
         if repeats < 1 or confirm < 0:
             raise ValueError(f"expected repeats >= 1 and confirm >= 0, got {repeats} and {confirm}")
         self.parameters = Parameters(families)
-        self.configurations, self.space = _sized(families, size)
+        self.configurations, self._nominal = _sized(families, size)
+        self._files: dict[int, list[float]] = {}
+        self._expected: Space | None = None
         self.repeats, self.confirm = repeats, confirm
         self._number = {params_key(configuration): number for number, configuration in enumerate(self.configurations)}
         self._proposer = proposer
@@ -70,6 +74,21 @@ class SmallestSampler(BaseSampler):
         self._proposed: dict[int, int] = {}  # trial -> the number of the configuration that it was given
         self._failed: set[int] = set()
         self._lock = threading.Lock()  # a study may run its trials in threads
+
+    @property
+    def space(self) -> Space:
+        """The configurations, with the sizes that are expected by those that `learn` was told."""
+        if self._expected is None:
+            files = {number: fmean(sizes) for number, sizes in sorted(self._files.items())}
+            self._expected = expect(self._nominal, files)
+        return self._expected
+
+    def learn(self, family: str, configuration: "Configuration", size: float) -> None:
+        """Takes note of the size that a trial of a configuration really had. The sizes of others follow from it."""
+        number = self._number.get(params_key(as_params(family, configuration)))
+        if number is not None:
+            self._files.setdefault(number, []).append(size)
+            self._expected = None
 
     def suggest(self, trial: optuna.Trial) -> "tuple[str, Configuration]":
         """The family of `trial` and its configuration."""

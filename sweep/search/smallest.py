@@ -27,8 +27,11 @@ class Smallest:
     def __init__(self, plan: SearchPlan, done: Sequence[Done], *, proposer: BaseSampler | None = None) -> None:
         known = [record for record in done if plan.owner(record) is not None]
         self._entries = plan.entries
+        self._learns = plan.by == "bytes" and plan.sizes == "expected"
         self._taken = {record.id for record in known}  # jobs that are known, have run or are running
         self._sampler = _sampler(plan, done, proposer)
+        for record in known:
+            self._learn(record)
         self._drawing = Drawing(self._sampler, JobTrials.of(plan), known)
 
     def next(self) -> Job | None:
@@ -37,6 +40,8 @@ class Smallest:
     def tell(self, job: Job, record: Record | None) -> None:
         if record is None:
             self._taken.discard(job.id)
+        if isinstance(record, Done):
+            self._learn(record)
         self._drawing.tell(job, record)
 
     def finished(self) -> bool:
@@ -47,6 +52,10 @@ class Smallest:
 
     def skipped(self, untouched: Flags) -> dict[str, int]:
         return skipped(self._sampler.view(self._drawing.study), untouched=untouched)
+
+    def _learn(self, record: Done) -> None:
+        if self._learns:
+            self._sampler.learn(record.family, record.configuration, record.artifact_bytes)
 
     def _next_seed(self, family: str, configuration: Configuration) -> Job:
         """The job of the configuration's first seed that has not been taken."""

@@ -25,13 +25,15 @@ class Space:
     Attributes:
         families: (n,) the number of each one's family.
         levels: (n, knobs) the number of each knob's level, 0 for the loosest. A knob that the family lacks has 0.
-        sizes: (n,) what is minimised, nominal bytes or MACs, raised to more than those of all tighter configurations.
-            `make_space` does that: an index may take a few bytes more as the weights on it become fewer.
+        sizes: (n,) what is minimised, nominal or expected bytes or MACs. `make_space` raises them to more than those of
+            all tighter configurations: an index may take a few bytes more as the weights on it become fewer.
+        least: (n,) the least that a file may have, where sizes are expected ones; None where they are exact.
     """
 
     families: Indices
     levels: Indices
     sizes: Indices
+    least: Indices | None = None
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -70,8 +72,8 @@ class Space:
         order = np.argsort(self.sizes, kind="stable")
         return order, np.searchsorted(self.sizes[order], self.sizes)
 
-    def _raised(self) -> Indices:
-        """(n,) the sizes; where one that is tighter has more, a byte more than that."""
+    def raised(self) -> "Space":
+        """The same space; where a tighter configuration has a larger size, with a size of a byte more than that."""
         most = np.empty(len(self), np.int64)
         for members, shape, places in self._boxes:
             flipped = (slice(None, None, -1),) * len(shape)
@@ -81,7 +83,7 @@ class Space:
             for axis in range(len(shape)):
                 box = np.maximum.accumulate(box, axis=axis)
             most[members] = box[flipped][places]
-        return np.where(most > self.sizes, most + 1, self.sizes)
+        return replace(self, sizes=np.where(most > self.sizes, most + 1, self.sizes))
 
     def _sums(self, values: Values, *, step: int) -> Values:
         """Running sums along every knob. They start at the loosest level for `step` 1, at the tightest for -1."""
@@ -102,8 +104,7 @@ def make_space(families: Sequence[int], levels: Sequence[Sequence[int]], sizes: 
     padded = np.zeros((len(levels), width), dtype=np.int64)
     for number, row in enumerate(levels):
         padded[number, : len(row)] = row
-    space = Space(np.asarray(families, dtype=np.int64), padded, np.asarray(sizes, dtype=np.int64))
-    return replace(space, sizes=space._raised())
+    return Space(np.asarray(families, dtype=np.int64), padded, np.asarray(sizes, dtype=np.int64)).raised()
 
 
 def spread(families: Sequence[int], levels: Sequence[Sequence[int]]) -> list[int]:

@@ -110,7 +110,7 @@ def view(space: Space, known: Known, *, repeats: int, confirm: int) -> View:
     standing = _settle(space, status, known)
     meets = np.flatnonzero(status == Status.MEETS)
     best = int(min(meets, key=lambda number: (space.sizes[number], number))) if meets.size else None
-    not_smaller = space.sizes >= (space.sizes[best] if best is not None else np.inf)
+    not_smaller = _not_smaller(space, best, meets)
     too_tight = space.tighter(_flags(space, standing))
     found = View(status, not_smaller, too_tight, None, None)
     for number in undecided:
@@ -126,6 +126,15 @@ def view(space: Space, known: Known, *, repeats: int, confirm: int) -> View:
     if not confirm:
         return _with(found, winner=best)
     return _confirming(space, known, rule, found, standing, best)
+
+
+def _not_smaller(space: Space, best: int | None, meets: Indices) -> Flags:
+    """(n,) whether each configuration is no smaller than `best` by its size, or at least as loose as one that meets."""
+    if best is None:
+        return np.zeros(len(space), dtype=bool)
+    looser = space.sum_tighter(_flags(space, meets.tolist()).astype(float)) > 0
+    least = space.sizes if space.least is None else space.least
+    return np.asarray((least >= space.sizes[best]) | looser)
 
 
 def next_open(space: Space, view: View) -> int | None:

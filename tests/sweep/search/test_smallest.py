@@ -9,6 +9,7 @@ import optuna
 import pytest
 
 from sweep.search.open import SweepSearch
+from sweep.search.protocol import Entries, SearchPlan
 from sweep.search.smallest import Smallest
 from sweep.search.trials import CONSTRAINT, LEGACY_CONSTRAINTS
 from sweep.search.version_space import TIGHTER
@@ -151,15 +152,15 @@ def test_seeds_of_another_run_count_for_the_confirmation(folder: Path) -> None:
 
 def test_a_search_by_macs_finds_the_fewest_and_of_equal_ones_the_fewest_bytes() -> None:
     """The second family has larger files and fewer MACs; of it, all that meet the target have equal MACs."""
-    listed = [dataclasses.replace(entry, macs=9 if entry.family == "one" else 5) for entry in entries()]
+    listed = Entries([dataclasses.replace(entry, macs=9 if entry.family == "one" else 5) for entry in entries()])
 
     def result(job: Job) -> Record:
         meets = float(job.configuration.get("keep", 0.0)) >= 0.3 or job.configuration.get("form") == "soft"
-        return done(job, 0.95 if meets else 0.5)
+        return done(job, 0.95 if meets else 0.5, listed[listed.of(job)].nominal_bytes)
 
     winners = {}
     for by in ("bytes", "macs"):
-        search = Smallest(planned(listed, name="smallest", threshold=0.9, by=by), ())  # type: ignore[arg-type]
+        search = Smallest(planned(list(listed), name="smallest", threshold=0.9, by=by), ())  # type: ignore[arg-type]
         while (job := search.next()) is not None:
             search.tell(job, result(job))
         found = search._sampler.view(search._drawing.study).winner
@@ -169,3 +170,31 @@ def test_a_search_by_macs_finds_the_fewest_and_of_equal_ones_the_fewest_bytes() 
         "bytes": {"family": "one", "one.keep": 0.3},
         "macs": {"family": "two", "two.size": 2, "two.form": "soft"},
     }
+
+
+@pytest.mark.parametrize(("sizes", "winner"), [("expected", {"keep": 0.4}), ("nominal", {"keep": 0.3})])
+def test_a_search_goes_by_the_files_that_it_has_seen(sizes: Any, winner: dict[str, float]) -> None:
+    """Keep 0.4 has the smaller file, against its nominal size, as in no sweep; a sweep of format 1 does not look."""
+    plan = dataclasses.replace(planned(entries()[:5], name="smallest", threshold=0.9), sizes=sizes)
+    files = {0.5: 450, 0.4: 250, 0.3: 270, 0.2: 180, 0.1: 90}
+    known = [done(job, 0.95 if keep >= 0.3 else 0.5, files[keep]) for keep, job in _jobs(plan)]
+    search = Smallest(plan, known)
+    found = search._sampler.view(search._drawing.study).winner
+    assert found is not None
+    assert search._sampler.configurations[found] == {"family": "one", "one.keep": winner["keep"]}
+
+
+def test_a_search_learns_from_the_jobs_that_it_starts() -> None:
+    search = Smallest(planned(entries(), name="smallest", threshold=0.9), ())
+    job = search.next()
+    assert job is not None
+    search.tell(job, done(job, 0.95, 7))
+    assert 7 in search._sampler.space.sizes.tolist()
+    again = search.next()
+    assert again is not None
+    search.tell(again, failed(again))
+    assert search._sampler.space.sizes.tolist().count(7) == 1
+
+
+def _jobs(plan: SearchPlan) -> list[tuple[float, Job]]:
+    return [(float(entry.configuration["keep"]), entry.jobs[0]) for entry in plan.entries]
