@@ -12,7 +12,21 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from lc_core import Codebook, Examples, GroupPruning, Joint, L0Pruning, LowRank, PixelShifts, Plan, Recipe, Schedule
+from lc_core import (
+    SMALL,
+    Chain,
+    Codebook,
+    Examples,
+    GroupPruning,
+    Joint,
+    L0Pruning,
+    LowRank,
+    PixelShifts,
+    Plan,
+    Recipe,
+    Schedule,
+    UniformQuantization,
+)
 from studies.mnist import load_splits
 from sweep.study import Configuration, Data, Family, Study, Target
 
@@ -61,6 +75,29 @@ def prune_channels(configuration: Configuration) -> Plan:
     return {"[037]": GroupPruning(keep=float(configuration["keep"]))}
 
 
+def prune_quantize(configuration: Configuration) -> Plan:
+    """The largest weights of the whole network stay and share one codebook. The biases take five bits."""
+    return {"*": Joint(_kept(configuration)), SMALL: BIASES}
+
+
+def prune_quantize_by_layer(configuration: Configuration) -> Plan:
+    """The same in each layer. The first and the last one are small, and keep ten times the share of the others."""
+    return {"[37]": _kept(configuration), "[09]": _kept(configuration, times=10), SMALL: BIASES}
+
+
+def prune_channels_quantize(configuration: Configuration) -> Plan:
+    """Channels and hidden units are removed, and the others quantized. The biases take five bits."""
+    channels, codebook = GroupPruning(keep=float(configuration["keep"])), Codebook(size=int(configuration["size"]))
+    return {"[037]": Chain(channels, codebook), "9": codebook, SMALL: BIASES}
+
+
+def _kept(configuration: Configuration, *, times: int = 1) -> Chain:
+    return Chain(L0Pruning(keep=times * float(configuration["keep"])), Codebook(size=int(configuration["size"])))
+
+
+BIASES = Joint(UniformQuantization(bits=5))
+KEEP, SIZE = (0.1, 0.05, 0.03, 0.02, 0.015, 0.01, 0.007, 0.005), (16, 8, 4, 3, 2)
+
 study = Study(
     name="mnist_lenet5",
     build_model=build_model,
@@ -74,6 +111,24 @@ study = Study(
         Family("quantize", {"size": (16, 8, 4, 3, 2)}, quantize),
         Family("low rank", {"rank": (40, 30, 20, 15, 10, 7, 5)}, low_rank),
         Family("prune channels", {"keep": (0.8, 0.6, 0.5, 0.4, 0.3, 0.2)}, prune_channels),
+        Family(
+            "prune, quantize",
+            {"keep": KEEP, "size": SIZE},
+            prune_quantize,
+            grid={"keep": (0.02, 0.015, 0.01), "size": (8, 4)},
+        ),
+        Family(
+            "prune, quantize by layer",
+            {"keep": KEEP, "size": SIZE},
+            prune_quantize_by_layer,
+            grid={"keep": (0.02, 0.01), "size": (8, 4)},
+        ),
+        Family(
+            "prune channels, quantize",
+            {"keep": (0.8, 0.6, 0.5, 0.4, 0.3, 0.2), "size": SIZE},
+            prune_channels_quantize,
+            grid={"keep": (0.5, 0.3), "size": (4, 2)},
+        ),
     ),
     target=Target(max_drop=0.003),
 )
