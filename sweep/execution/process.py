@@ -128,7 +128,7 @@ def keep_secret(argument: str | None, variable: str) -> None:
         variable: is removed from the environment.
     """
     os.environ.pop(variable, None)
-    if argument is None or "@" not in argument:
+    if argument is None or not ("@" in argument or "password" in argument):
         return
     secret = os.fsencode(argument)
     with contextlib.suppress(OSError, ValueError):  # no /proc

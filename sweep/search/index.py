@@ -239,7 +239,9 @@ def _reason(cause: BaseException) -> str:
 def without_password(url: str) -> str:
     """`url` as it may be shown to the user."""
     try:
-        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+        made = sqlalchemy.make_url(url)
+        hidden = made.update_query_dict({name: "hidden" for name in made.query if "password" in name})
+        return hidden.render_as_string(hide_password=True)
     except sqlalchemy.exc.ArgumentError:  # not a URL
         return re.sub(r":[^:/@]+@", ":***@", url)
 
@@ -247,8 +249,10 @@ def without_password(url: str) -> str:
 def _hidden(text: str, url: str) -> str:
     """`text` without the password of `url`."""
     with contextlib.suppress(sqlalchemy.exc.ArgumentError):
-        if password := sqlalchemy.make_url(url).password:
-            return text.replace(str(password), "***")
+        made = sqlalchemy.make_url(url)
+        options = (value for name, values in made.normalized_query.items() if "password" in name for value in values)
+        for secret in filter(None, (made.password, *options)):
+            text = text.replace(str(secret), "***")
     return text.replace(url, without_password(url))
 
 

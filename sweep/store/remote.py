@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from sweep.store.records import read_record
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
 
+SECRET = re.compile(r"(?i)(key|secret|token|password|credential|signature|sig|sas)\w*=")
+"""Names of a URL's options that hold a key."""
 LARGE = ("model.lcz", "diagnostics.json")  # files of a job that a run does not read
 
 
@@ -30,10 +33,23 @@ def is_url(where: str) -> bool:
 
 
 def mirror(url: str) -> Path:
-    """The path of the mirror of the folder at `url`."""
+    """The path of the mirror of the folder at `url`. StoreError where `url` holds keys."""
+    _check_keyless(url)
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = url.partition("?")[0].rstrip("/").rpartition("/")[2]
     return Path(caches, "lcsweep", f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}")
+
+
+def _check_keyless(url: str) -> None:
+    """StoreError, without the keys, for a URL that holds some: logs, messages and the process list show it."""
+    kind, _, rest = url.partition("://")
+    place, _, query = rest.partition("?")
+    user, at, bucket = place.rpartition("@")
+    if (at and ":" in user) or SECRET.search(query):
+        raise StoreError(
+            f"{kind}://{'***@' * bool(at)}{bucket}: expected a URL without keys, which others could read; set them in "
+            "the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, on each node of a cluster too"
+        )
 
 
 def local(where: str, *, but_for: tuple[str, ...] = ()) -> Path:

@@ -17,8 +17,8 @@ print(Path("/proc/self/cmdline").read_text().split(chr(0))[3:-1], sys.argv[1:], 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
 @pytest.mark.parametrize("option", ["", "--storage="])
-def test_a_password_is_hidden_from_the_process_list(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = "postgresql://me:secret@host/name"
+@pytest.mark.parametrize("url", ["postgresql://me:secret@host/name", "postgresql:///name?password=secret"])
+def test_a_password_is_hidden_from_the_process_list(url: str, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LCSWEEP_STORAGE", url)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[3]))
     command = [sys.executable, "-c", SHOWN, option + url, "more"]

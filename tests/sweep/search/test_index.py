@@ -267,11 +267,14 @@ def test_a_file_that_is_briefly_out_of_reach_or_room_is_waited_for(
     assert [held.values for held in found.study.trials] == [[0.1, 100]]
 
 
-def test_a_password_is_not_said() -> None:
-    with pytest.raises(StoreError) as caught, storage_errors("postgresql+psycopg://me:secret@host/db"):
-        raise optuna.exceptions.StorageInternalError("gone")
-    assert "secret" not in str(caught.value)
-    assert "me:***@host/db: the search's index cannot be used (gone)" in str(caught.value)
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [("me:secret@host/db", "me:***@host/db"), ("host/db?user=me&password=secret", "host/db?password=hidden&user=me")],
+)
+def test_a_password_is_not_said(url: str, shown: str) -> None:
+    with pytest.raises(StoreError) as caught, storage_errors(f"postgresql+psycopg://{url}"):
+        raise optuna.exceptions.StorageInternalError("secret is wrong")
+    assert f"//{shown}: the search's index cannot be used (*** is wrong)" in str(caught.value)
 
 
 def test_a_lock_is_waited_for_when_a_search_starts(

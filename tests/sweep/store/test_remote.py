@@ -117,6 +117,32 @@ def test_a_jobs_record_is_put_last_and_a_done_one_stays(cloud: Path, monkeypatch
     assert remote.put_job(url, worker, job_id=record.id).to_json() == other
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("s3://AKIA1:hid/den@bucket/sweeps/a", "s3://***@bucket/sweeps/a"),
+        ("s3://bucket/a?region=x&secret_key=hidden", "s3://bucket/a"),
+        ("abfs://box@account/a?sas_token=hidden", "abfs://***@account/a"),
+    ],
+)
+@pytest.mark.parametrize("command", [("status",), ("run", "tiny.py", "--out"), ("export", "--out", "x")])
+def test_a_url_with_keys_is_refused_without_them(
+    url: str, shown: str, command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    said = lcsweep(*command, url)
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith(f"lcsweep: {shown}: expected a URL without keys")
+    assert "hid" not in said.err
+    assert "AKIA1" not in said.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_url_that_names_a_user_alone_has_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert remote.mirror("gs://anonymous@bucket/a?endpoint_override=host:1").parent == tmp_path / "lcsweep"
+
+
 @pytest.mark.parametrize("url", ["ftp://host/folder", "s3://"])
 @pytest.mark.usefixtures("refusing_s3")
 def test_a_url_that_leads_nowhere_is_one_line(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
