@@ -46,7 +46,8 @@ SHARES = {"grid": 0.45, "smallest": 0.2, "reference": 0.1, "report": 0.08, "pick
 # On a busy machine Ray starts slowly, and its workers, which run at a low priority, hardly at all.
 BUSY = {"RAY_raylet_start_wait_time_s": "300", "RAY_worker_niceness": "0"}
 RAYS = ("dashboard agent", "runtime environment agent", "raylet", "gcs_server")
-KINDS = ("driver", "worker", "worker", *RAYS)  # a worker's death ends no run, so that two come before a start
+MOST_WORKERS = 4
+"""Workers that are killed in a run, before another process, which ends it."""
 CHANGES = {"seconds", "finished"}  # fields of a record that differ from run to run
 
 
@@ -162,42 +163,53 @@ def kill_runs(phase: str, kills: int, whole: Folder, *, places: Iterator[Folder]
 
 
 def kill_a_run(phase: str, place: Folder, count: Count, draw: random.Random) -> bool:
-    """Starts a run and kills processes of it until it ends; whether it did its work before."""
-    deaths = 0
+    """Starts a run, and kills workers of it and then the driver or a process of Ray's; whether it ended before that."""
+    victims = ["driver"]
+    if phase != "reference":
+        victims = ["worker"] * draw.randint(0, MOST_WORKERS) + [draw.choice(("driver", *RAYS))]
     with place.command(phase) as process:
-        while process.poll() is None:
-            kind = "driver" if phase == "reference" else draw.choice(KINDS)
-            if kind == "worker" and deaths == 2:  # a job whose workers died three times in a run has failed
-                kind = "raylet"
-            victim = wait_for(kind, process, place, seconds=draw.uniform(0, 1 if phase == "reference" else 4))
+        for kind in victims:
+            victim = wait_for(kind, process, place, draw)
             if victim is None or not kill(victim):
-                continue
+                break
             count.killed[kind] += 1
-            if kind == "worker":
-                deaths += 1
-                continue
+            print(f"{phase}: {kind}", file=sys.stderr, flush=True)
+        else:
             try:
-                process.wait(timeout=120)
+                process.wait(timeout=600)
             except subprocess.TimeoutExpired:
                 count.hung += 1
             if kind in RAYS and process.returncode not in (None, 0) and "lcsweep: " not in place.said():
                 count.silent += 1
             return False
-        if process.returncode:
+        if process.wait(timeout=600):
             raise RuntimeError(f"{phase} ended with exit code {process.returncode}: {place.said()}")
         return True
 
 
-def wait_for(kind: str, process: subprocess.Popen[bytes], place: Folder, *, seconds: float) -> int | None:
-    """A process of that kind, so many seconds after there is one; None where the run ended before."""
-    begun = "training the reference" if kind == "driver" and not place.out.reference.exists() else ""
+def wait_for(kind: str, process: subprocess.Popen[bytes], place: Folder, draw: random.Random) -> int | None:
+    """A process of that kind at a random moment: soon after it began, or when more jobs are done; None without a run.
+
+    A worker dies only when more jobs are done: a job whose workers die three times in a run has failed.
+    """
+    training = kind == "driver" and not place.out.reference.exists()
+    more = 0 if training or (kind != "worker" and draw.random() < 0.3) else draw.randint(2, 4)
+    wanted, seconds = done(place) + more, draw.uniform(0, 1 if training or more else 4)
+    waited = False
     while process.poll() is None:
         found = [process.pid] if kind == "driver" else of_kind(kind, below=process.pid)
-        if found and begun in place.said():
+        if found and done(place) >= wanted and (not training or "training the reference" in place.said()):
+            if waited:
+                return draw.choice(found)
             time.sleep(seconds)
-            return found[0] if process.poll() is None else None
+            waited = True
         time.sleep(0.05)
     return None
+
+
+def done(place: Folder) -> int:
+    """How many jobs have a record."""
+    return len(list(place.out.artifacts.glob("*/record.json")))
 
 
 def kill_commands(phase: str, kills: int, whole: Folder, *, place: Folder, draw: random.Random) -> Count:

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
@@ -144,8 +144,11 @@ def open_index(
     names = [MEANINGS[objective] for objective in ((str(target.get("by", "bytes")),) if aimed else objectives)]
     directions = [StudyDirection.MINIMIZE] * len(names)
 
+    # A server's connections are closed after each transaction: it may be started again between two of them.
+    kept: dict[str, Any] = {} if url.startswith("sqlite") else {"poolclass": sqlalchemy.NullPool}
+
     def open_both() -> tuple[optuna.storages.RDBStorage, optuna.Study]:
-        storage = optuna.storages.RDBStorage(url)
+        storage = optuna.storages.RDBStorage(url, engine_kwargs=kept)
         name = f"{study} {search}{goal} {space}"
         index = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
         if index.metric_names != names:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import optuna
 import pytest
 import sqlalchemy
 
+from sweep.search import index
 from sweep.store.records import read_records
 from tests.sweep import tiny
 from tests.sweep.tiny import Said, write_study
@@ -162,8 +162,6 @@ def test_a_server_that_is_not_there_is_one_line_without_the_password(
     assert said.err.count("\n") == 1
 
 
-@pytest.mark.cluster
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # connections of this process
 def test_a_server_that_is_started_again_meanwhile_is_waited_for(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -171,13 +169,15 @@ def test_a_server_that_is_started_again_meanwhile_is_waited_for(
     write_study(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sweep.execution.runner.run", tiny.run_here)
+    warning = index._log.warning
+
+    def start(*words: object) -> None:
+        warning(*words)
+        server.start()
+
+    monkeypatch.setattr(index._log, "warning", start)
     server.stop()
-    later = threading.Timer(5, server.start)
-    later.start()
-    try:
-        said = tiny.lcsweep("run", "tiny.py", "--storage", server.url, "--workers", "1", "--trials", "1")
-    finally:
-        later.join()
+    said = tiny.lcsweep("run", "tiny.py", "--storage", server.url, "--workers", "1", "--trials", "1")
     assert (said.code, said.err) == (0, ""), said
     assert [message.partition(" (")[0] for message in caplog.messages] == ["waiting up to 60 s for the search's index"]
     assert PASSWORD not in caplog.text

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from itertools import cycle
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from tests.integration.test_kills import TRACED, steps
 from tests.sweep.tiny import changed, prepared, run_all, write_study
 from tests.sweep.tiny import tree as files_of
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "import sys; from sweep.cli import main; sys.exit(main())"
@@ -274,3 +275,45 @@ def test_a_driver_that_was_suspended_and_succeeded_writes_no_more(start: Start, 
         del files["logs/ray.log"]
     assert after == left
     assert [record.status for record in read_records(root)] == ["done"] * 7
+
+
+# libfaketime 0.9.10 refuses Python's sleep, which has an end by the monotonic clock.
+SLEEP = """
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec *until, struct timespec *left) {
+    return syscall(SYS_clock_nanosleep, clock, flags, until, left) ? errno : 0;
+}
+"""
+
+
+def test_a_clock_that_jumps_an_hour_each_way_loses_nothing(start: Start, tmp_path: Path) -> None:
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if library is None:
+        pytest.fail("no libfaketime here: apt-get install libfaketime (Debian's package)", pytrace=False)
+    root, shift, sleep = tmp_path / "runs" / "tiny", tmp_path / "shift", tmp_path / "sleep.so"
+    shift.write_text("+0s")
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", sleep], input=SLEEP, text=True, check=True)
+    run = start(
+        *RUN,
+        LD_PRELOAD=f"{sleep}:{library}",
+        FAKETIME_TIMESTAMP_FILE=str(shift),
+        FAKETIME_NO_CACHE="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",  # no step of a clock moves it
+    )
+    for hours, count in (("+1h", 1), ("-1h", 3)):
+        run.until(lambda count=count: len(read_records(root)) >= count)  # type: ignore[misc]
+        shift.write_text(hours)
+    assert (run.ended(), run.err) == (0, "")
+    assert "7 jobs started, 0 already done, 0 failed" in run.out
+    records = read_records(root)
+    assert [record.status for record in records] == ["done"] * 7
+    times = sorted(datetime.fromisoformat(record.finished) for record in records)
+    assert times[-1] - times[0] > timedelta(minutes=100)  # the clock did jump
+    assert max(record.seconds or 0.0 for record in records) < 600
+    again = start(*RUN)
+    assert (again.ended(), again.err) == (0, "")
+    assert "0 jobs started, 7 already done" in again.out
