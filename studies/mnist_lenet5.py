@@ -86,9 +86,9 @@ def prune_quantize_by_layer(configuration: Configuration) -> Plan:
 
 
 def prune_channels_quantize(configuration: Configuration) -> Plan:
-    """Channels and hidden units are removed, and the others quantized. The biases take five bits."""
+    """Channels and hidden units are removed, and the weights of the others quantized."""
     channels, codebook = GroupPruning(keep=float(configuration["keep"])), Codebook(size=int(configuration["size"]))
-    return {"[037]": Chain(channels, codebook), "9": codebook, SMALL: BIASES}
+    return {"[037]": Chain(channels, codebook), "9": codebook}
 
 
 def _kept(configuration: Configuration, *, times: int = 1) -> Chain:

@@ -20,7 +20,7 @@ from lc_core.coding.layout import LANES, Symbols
 from lc_core.compression import FormError, numel, outline_tensor
 from lc_core.file.coded import Coded, Layers, Walk
 from lc_core.file.content import ORDER, Content, dumps
-from lc_core.file.frames import compressed, decompressed, least_size
+from lc_core.file.frames import compressed, decompressed, deflated, inflated, least_size
 from lc_core.file.limits import LARGEST_HEADER, check_sizes, is_shape, most
 from lc_core.file.metadata import check_metadata, json_of
 from lc_core.file.plain import bytes_of, plain_bytes, plain_size, read_plain, write_highest
@@ -29,6 +29,8 @@ FORMAT = 2
 NAME = b"LCZ"
 MAGIC = NAME + bytes([FORMAT])
 SEALED = len(MAGIC) + 12
+DEFLATED = 16
+"""Beside the bits of which highest bytes are coded: the JSON is under deflate."""
 _TYPES = {name: dtype for dtype, (_, name) in ORDER.items()}
 
 
@@ -74,9 +76,11 @@ def sealed(data: bytes) -> bytes:
 
 def body(text: bytes, plain: bytes, streams: Sequence[bytes], *, written: int = 0) -> bytes:
     """The header `text`, the bytes `plain` of arrays, and the streams, which may have the arrays' highest bytes."""
-    header, packed = compressed(text, words=True), compressed(plain)
+    short, packed = deflated(text), compressed(plain)
+    header = min(compressed(text, words=True), short, key=len)
     kept = min(plain, packed, key=len)
-    numbers = [len(text), len(header), 2 * len(kept) + (kept is not plain), written, len(streams)]
+    flags = written | (DEFLATED if header is short else 0)
+    numbers = [len(text), len(header), 2 * len(kept) + (kept is not plain), flags, len(streams)]
     return b"".join([*map(_number, [*numbers, *map(len, streams[:-1])]), header, kept, *streams])
 
 
@@ -97,11 +101,12 @@ def _read(data: bytes) -> tuple[Content, Sizes]:
     if len(data) < SEALED or hashlib.sha256(data[SEALED - 4 :]).digest()[:8] != data[len(MAGIC) : SEALED - 4]:
         raise FormError("its bytes do not match their SHA-256")
     parts = _Parts(data)
-    length, packed, kept, written, count = (parts.number() for _ in range(5))
+    length, packed, kept, flags, count = (parts.number() for _ in range(5))
     if length > LARGEST_HEADER or count > LANES:
         raise FormError(f"expected at most {LARGEST_HEADER} bytes of header and {LANES} streams, got {length}, {count}")
     lengths = [parts.number() for _ in range(count - 1)]
-    text = decompressed(parts.take(packed), size=length, words=True)
+    written, short = flags & ~DEFLATED, parts.take(packed)
+    text = inflated(short, size=length) if flags & DEFLATED else decompressed(short, size=length, words=True)
     metadata = check_metadata({"format": FORMAT} | _object(json_of(text)), ("arrays",), format=FORMAT)
     del metadata["format"]
     if dumps(metadata).encode() != text:

@@ -1,9 +1,11 @@
-"""zstd without what a packed file says elsewhere: no magic number, no size, no checksum."""
+"""zstd and deflate without what a packed file says elsewhere: no magic number, no size, no checksum."""
+
+import zlib
 
 import zstandard
 
 from lc_core.compression import FormError
-from lc_core.file.header_words import WORDS
+from lc_core.file.header_words import MORE_WORDS, WORDS
 
 LEVEL = 19
 LARGE, QUICK = 1 << 20, 3
@@ -28,6 +30,24 @@ def decompressed(data: bytes, *, size: int, words: bool = False) -> bytes:
     found: bytes = decompressor.decompress(data, max_output_size=max(size, 1), allow_extra_data=False)
     if len(found) != size:
         raise FormError(f"expected {size} bytes under zstd, got {len(found)}")
+    return found
+
+
+def deflated(text: bytes) -> bytes:
+    """`text` under deflate, which knows MORE_WORDS. It has no tables, so a short text is shorter than under zstd."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zdict=MORE_WORDS)
+    return packer.compress(text) + packer.flush()
+
+
+def inflated(data: bytes, *, size: int) -> bytes:
+    """The inverse of `deflated`, in `size` bytes. FormError where `data` are not so many under deflate."""
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS, zdict=MORE_WORDS)
+    try:
+        found = unpacker.decompress(data, size + 1)  # the end of the stream may come after the last byte
+    except zlib.error as error:
+        raise FormError(f"expected text under deflate, got other bytes: {error}") from error
+    if len(found) != size or not unpacker.eof or unpacker.unused_data:
+        raise FormError(f"expected {size} bytes under deflate, got others")
     return found
 
 

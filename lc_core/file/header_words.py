@@ -1,4 +1,4 @@
-"""Text that the JSON of packed files has in common, for zstd to refer to. Part of format 2: it never changes."""
+"""Text that the JSON of packed files has in common, for compression to refer to. Part of format 2: it never changes."""
 
 WORDS = (
     b'{"form":"cp","shape":[,"factors":[{"form":"tucker","shape":[,"core":{"form":"circulant","block":,"vectors":{'
@@ -17,3 +17,13 @@ WORDS = (
     b'"arrays":{"0:scale":["F32",[1]],"0:values.codebook":["F32",[8]],"1:codebook":["F32",[4]],"bias":["F32",[10]],'
     b'"0.bias":["F32",[300]],"2.bias":["F32",[100]],"fc.bias":["F32",[10]]},"info":{}}'
 )
+
+MORE_WORDS = WORDS + (
+    b'{"names":["features.0.weight"],"shapes":[[64,3,5,5]],"theta":{"form":"cast","shape":[64,3,5,5],"stored":"float16"'
+    b',"dtype":"float32"}},"8.bias","6.bias","9.bias","7.bias","3.bias","8.weight","6.weight","9.weight","7.weight"'
+    b'{"tasks":[{"names":["0.weight","2.weight","3.weight","4.weight"],"shapes":[[128,64],[64,128],[10,64]],"theta":'
+    b'{"form":"sparse","shape":[17000],"count":1700,"values":{"form":"codebook","shape":[1700]}}},{"names":["0.bias",'
+    b'"2.bias","4.bias"],"shapes":[[128],[64],[10]],"theta":{"form":"uniform","shape":[202],"bits":5,"symmetric":'
+    b'false}}],"arrays":{"0:values.codebook":["F32",[4]],"1:scale":["F32",[1]],"1:zero":["U8",[1]]},"info":{}}'
+)
+"""What deflate refers to. The most usual text stands last, where it is nearest."""

@@ -14,10 +14,11 @@ from sweep.bench.runtimes import Model, packed_model
 from sweep.bench.timing import BATCHES, Say, Setup, measured
 from sweep.job.context import settle_process
 from sweep.pick.choice import candidates
+from sweep.pick.origin import info_of, origin
 from sweep.pick.pareto import front
 from sweep.pick.picked import read_picked
 from sweep.pick.verify import one_tensor, open_study, same_study
-from sweep.store.files import FORMAT, StoreError, write_json
+from sweep.store.files import FORMAT, StoreError, sha256_of, write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
 from sweep.store.record import Done
@@ -76,7 +77,7 @@ def bench_files(
         return _bench_onnx_alone(paths, rounds=rounds, say=say)
     study, data = None, None
     for path in paths:
-        info = _claims(path) if path.suffix == ".onnx" else read(path).info
+        info = _claims(path) if path.suffix == ".onnx" else _known(path, user_folder)
         study, data = same_study(info, path=path, study_reference=study_reference, user_folder=user_folder)
     assert study is not None and data is not None
     inputs = _batch(one_tensor(study, data.val, max(BATCHES)))
@@ -112,6 +113,11 @@ def _bench_onnx_alone(paths: Sequence[Path], *, rounds: int, say: Say) -> dict[s
     for model in models:
         Runtime(model.onnx or b"")(inputs[:1])  # fails with a one-line error if it cannot run
     return measured(models, Setup(inputs, None, (), rounds, say))
+
+
+def _known(path: Path, user_folder: str) -> dict[str, Any]:
+    info = read(path).info
+    return info_of(info, origin(path, sha256_of(path), info, user_folder=user_folder))
 
 
 def _claims(path: Path) -> dict[str, Any]:

@@ -33,6 +33,8 @@ def packed_file(facts: Facts) -> str:
         rows.append(("made by", _made_by(info)))
     if (claimed := read_claim(info)) is not None:
         rows.append(("validation", _validation(claimed, facts)))
+    elif "val" in facts:
+        rows.append(("validation", _measured(facts)))
     rows += parity(facts)
     if "test" in facts:
         rows.append(("test", f"{_on_test(facts['test'], info)}, as measured before"))
@@ -99,9 +101,15 @@ def _made_by(claims: Facts) -> str:
 
 def _validation(claimed: Claim, facts: Facts) -> str:
     """What a file claims of validation, and whether it was measured again."""
-    known = "verified" if "outputs" in facts else "as the file claims; --study STUDY verifies it"
+    known = "verified" if "outputs" in facts else "as claimed; --study STUDY verifies it"
     n = "?" if claimed.n is None else claimed.n
     return f"{_told(claimed.metric, claimed.value)} on {n} examples, {known}"
+
+
+def _measured(facts: Facts) -> str:
+    found = read_claim(facts)
+    assert found is not None
+    return f"{_told(found.metric, found.value)} on {found.n} examples, measured now; no record of this file was found"
 
 
 def _on_test(measured: Facts, info: Facts) -> str:

@@ -265,7 +265,12 @@ def _verified(path: Path, context: JobContext, *, compact: nn.Module, claimed: S
 
 
 def _info(job: Job, context: JobContext, *, value: float) -> dict[str, Any]:
-    """What a packed file says of its model. Its JSON has the same length before training as after."""
+    """What a packed file of format 1 says of its model: its JSON has the same length before training as after.
+
+    Of format 2, nothing: the record says it all, and small files are small.
+    """
+    if context.format > 1:
+        return {}
     return {
         "study": context.study.name,
         "study_hash": job.study_hash,

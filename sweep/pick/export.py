@@ -12,6 +12,7 @@ from lc_core.onnx.file import OnnxFile, Runtime, seal
 from lc_core.onnx.int8 import Int8, quantized
 from sweep.job.context import settle_process
 from sweep.job.measure import measure
+from sweep.pick.origin import info_of, origin, recorded
 from sweep.pick.size_and_speed import speed_facts
 from sweep.pick.verify import (
     EXAMPLES,
@@ -76,8 +77,8 @@ def export_onnx(
         sealed = seal(made, {})
         facts["int8_difference"] = difference(sealed, artifact, model, one_tensor(study, data.val, EXAMPLES))
     found = measure(Runtime(sealed), data.val, study=study)
-    copied = ("study", "study_hash", "job", "family", "configuration", "input_shape")
-    claims = {name: artifact.info[name] for name in copied} | {
+    claims = recorded(folder, record) | {
+        "input_shape": list(one_tensor(study, data.train, 1).shape[1:]),
         "weights": "as packed" if int8 is None else f"int8, {int8}",
         "packed_sha256": record.artifact_sha256,
         "val": claim(found.metric, found.value, n=found.n),
@@ -138,7 +139,8 @@ def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_f
     facts["payload_bytes"] = artifact.payload_bytes
     if file.claims.get("weights") != "as packed":  # eight-bit arithmetic has other outputs and another latency
         facts["int8_difference"] = difference(file.data, artifact, model, inputs)
-        return facts | {"packed_val": to_json(verify_outputs(packed, study, data))}
+        info = info_of(artifact.info, origin(packed, str(digest), artifact.info, user_folder=user_folder))
+        return facts | {"packed_val": to_json(verify_outputs(packed, study, data, info=info))}
     facts["parity"] = parity(file.data, artifact, model, inputs)
     record = read_job(folder, job)
     if isinstance(record, Done) and record.artifact_sha256 == digest:

@@ -15,13 +15,13 @@ from lc_core.structure.surgery import StructureError
 from lc_core.training.data import Source, call, first_inputs
 from sweep.job.context import settle_process
 from sweep.job.measure import evidence, measure
+from sweep.pick.origin import info_of, origin, recorded
 from sweep.pick.size_and_speed import speed_facts
-from sweep.store.claims import read_claim
+from sweep.store.claims import claim, read_claim
 from sweep.store.files import read_optional, sha256_of
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
 from sweep.store.record import Done, Score
-from sweep.store.records import read_job
 from sweep.study import Data, Study
 from sweep.study.earlier import has_hash
 from sweep.study.errors import StudyError
@@ -35,10 +35,11 @@ EXAMPLES = 1000
 def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict[str, Any]:
     """Verifies a packed file and returns what it holds: its bytes, its hash, and that it decodes.
 
-    With a study, its metric on validation is measured again and, if the extra `onnx` is installed, ONNX Runtime's
-    outputs are compared with torch's. For the file of a job (in its sweep's folder, or of that study's sweep in the
-    user's folder), the metric on the test split is measured again if it was measured before, and what `lcsweep bench`
-    found is returned too.
+    What a file does not say of itself is taken from its job's record, if that is found (`origin`). With a study, its
+    metric on validation is measured again, and compared with what is claimed, if anything is. If the extra `onnx` is
+    installed, ONNX Runtime's outputs are compared with torch's. For the file of a job (in its sweep's folder, or of
+    that study's sweep in the user's folder), the metric on the test split is measured again if it was measured before,
+    and what `lcsweep bench` found is returned too.
 
     Raises:
         ArtifactError: the file is damaged, or measures something else than it claims.
@@ -46,30 +47,19 @@ def verify(path: Path, *, study_reference: str | None, user_folder: str) -> dict
     """
     artifact = read(path)
     facts = describe(path, artifact)
-    known = _known(path, facts["sha256"], artifact.info, user_folder=user_folder)
+    known = origin(path, facts["sha256"], artifact.info, user_folder=user_folder)
     facts |= {} if known is None else speed_facts(known[1])
+    facts["info"] = info = info_of(artifact.info, known)
     if study_reference is not None:
-        study, data = same_study(artifact.info, path=path, study_reference=study_reference, user_folder=user_folder)
-        verify_outputs(path, study, data)
-        facts |= {"outputs": "as claimed"} | verify_parity(artifact, study, data)
+        study, data = same_study(info, path=path, study_reference=study_reference, user_folder=user_folder)
+        found = verify_outputs(path, study, data, info=info)
+        measured = {"outputs": "not claimed", "val": claim(found.metric, found.value, n=found.n)}
+        facts |= {"outputs": "as claimed"} if info else measured
+        facts |= verify_parity(artifact, study, data)
         look = None if known is None else read_optional(known[0].test / f"{facts['sha256']}.json")
         if look is not None:
             facts["test"] = same_on_test(path, open_model(path, study)[0], look, study, data)
     return facts
-
-
-def _known(path: Path, digest: str, info: Mapping[str, Any], *, user_folder: str) -> tuple[SweepFolder, Done] | None:
-    """The sweep that holds the job of a packed file, and its record; None where none is known.
-
-    It is the sweep in whose folder the file lies, or that of its study in the user's folder.
-    """
-    study = str(info.get("study"))
-    beside = [Path(user_folder, "runs", study)] if Path(study).name == study else []
-    for folder in (SweepFolder(root) for root in [*path.resolve().parents[2:3], *beside]):
-        record = read_job(folder, str(info.get("job"))) if folder.manifest.is_file() else None
-        if isinstance(record, Done) and record.artifact_sha256 == digest:
-            return folder, record
-    return None
 
 
 def same_on_test(path: Path, model: nn.Module, known: Mapping[str, Any], study: Study, data: Data) -> dict[str, Any]:
@@ -135,14 +125,13 @@ def describe(path: Path, artifact: Artifact) -> dict[str, Any]:
         "coded": {kind: dataclasses.asdict(sizes) for kind, sizes in coded_sizes(artifact.thetas).items()},
         "sha256": sha256_of(path),
         "parameters": sum(tensor.numel() for tensor in weights.values()),
-        "info": artifact.info,
     }
 
 
-def verify_outputs(path: Path, study: Study, data: Data) -> Score:
-    """What the packed file measures on validation. ArtifactError unless it claims that."""
-    model, artifact = open_model(path, study)
-    return verify_claim(path, model, artifact.info, study, data)
+def verify_outputs(path: Path, study: Study, data: Data, *, info: Mapping[str, Any]) -> Score:
+    """What the packed file measures on validation. ArtifactError unless its `info` claims that, or is empty."""
+    model, _ = open_model(path, study)
+    return verify_claim(path, model, info, study, data) if info else measure(model, data.val, study=study)
 
 
 def verify_claim(
@@ -173,7 +162,7 @@ def verify_record(record: Done, folder: SweepFolder, study: Study, data: Data) -
             f"{path}: expected {record.artifact_bytes} bytes with SHA-256 {record.artifact_sha256[:12]}..., "
             f"as its record says, got {artifact.file_bytes} with {digest[:12]}..."
         )
-    verify_outputs(path, study, data)
+    verify_outputs(path, study, data, info=artifact.info or recorded(folder, record))
 
 
 def open_study(root: Path, *, study_reference: StudySource | None, user_folder: str) -> tuple[Study, Data]:
@@ -207,13 +196,15 @@ def open_model(path: Path, study: Study) -> tuple[nn.Module, Artifact]:
 def same_study(info: Mapping[str, Any], *, path: Path, study_reference: str, user_folder: str) -> tuple[Study, Data]:
     """The study that the model in `path`, of which its file says `info`, was made from, and its data.
 
+    A file of which nothing is known may be of any study.
+
     Raises:
         StudyError: it cannot be loaded, or is another.
     """
     study = load_study(study_reference, user_folder=user_folder)
     data = load_splits(study)
     made_from = info.get("study_hash")
-    if not has_hash(study, data, study_hash=made_from):
+    if info and not has_hash(study, data, study_hash=made_from):
         raise StudyError(
             f"study {study_reference!r}: not the one that {path} was made from (study {info.get('study')!r}, "
             f"hash {made_from}); expected the same model, data, loss and reference"

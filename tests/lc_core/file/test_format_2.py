@@ -12,9 +12,11 @@ from torch import nn
 
 from lc_core import SMALL, Chain, Codebook, Joint, L0Pruning, LowRank, NMPruning, Sum, Ternary, UniformQuantization
 from lc_core.coding import loop
+from lc_core.compression import FormError
 from lc_core.file import format_2
 from lc_core.file.artifact import ArtifactError, encode, nominal_bytes, read
 from lc_core.file.content import dumps
+from lc_core.file.frames import deflated, inflated
 from tests.golden.test_format import FILES
 from tests.lc_core.models import compressed, seeded
 
@@ -102,6 +104,30 @@ def test_lenet300_at_a_hundredth_needs_a_header_of_less_than_a_hundred_bytes():
     tasks, thetas = compressed(model, {"*": Joint(Chain(L0Pruning(keep=0.01), Codebook(size=8)))})
     data = encode(tasks, thetas, model.state_dict(), info={})
     assert format_2.sizes(data).header < 100
+
+
+def test_lenet300_with_its_biases_in_five_bits_needs_one_too():
+    model = seeded(lambda: nn.Sequential(*(nn.Linear(*sizes) for sizes in ((784, 300), (300, 100), (100, 10)))), seed=0)
+    plan = {"*": Joint(Chain(L0Pruning(keep=0.01), Codebook(size=8))), SMALL: Joint(UniformQuantization(bits=5))}
+    tasks, thetas = compressed(model, plan)
+    assert format_2.sizes(encode(tasks, thetas, model.state_dict(), info={})).header < 85
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-1], lambda data: data + b"x", lambda data: b"\7" + data[1:]])
+def test_text_under_deflate_that_is_not_whole_is_refused(spoil):
+    text = b'{"tasks":[]}' * 9
+    data = deflated(text)
+    assert inflated(data, size=len(text)) == text
+    for size in (len(text) - 1, len(text) + 1, 0):
+        with pytest.raises(FormError, match="under deflate"):
+            inflated(data, size=size)
+    with pytest.raises(FormError, match="under deflate"):
+        inflated(spoil(data), size=len(text))
+
+
+def test_text_takes_no_memory_for_more_than_was_declared():
+    with pytest.raises(FormError, match="expected 10 bytes"):
+        inflated(deflated(bytes(1 << 24)), size=10)
 
 
 def test_the_loops_in_c_and_in_python_write_the_same_file(monkeypatch):

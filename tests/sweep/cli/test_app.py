@@ -596,7 +596,7 @@ def test_the_texts_say_what_matters(finished: Path) -> None:
     exported = lcsweep("export", RUN, "--out", "new/model.lcz")
     assert exported.code == 0
     assert Path("new/model.lcz").read_bytes() == FOLDER.artifact(facts["id"]).read_bytes()
-    assert "as the file claims; --study STUDY verifies it" in lcsweep("verify", "new/model.lcz").out
+    assert "as claimed; --study STUDY verifies it" in lcsweep("verify", "new/model.lcz").out
     assert "examples, verified\n" in lcsweep("verify", "new/model.lcz", "--study", "tiny.py").out
 
 

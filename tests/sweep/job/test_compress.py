@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from lc_core.file import format_2
 from lc_core.file.artifact import load, read
 from lc_core.training.loop import DivergedError
 from lc_core.training.nest import leaves
@@ -139,9 +140,15 @@ def test_the_file_is_what_the_record_says(sweep: PreparedSweep, told: Any) -> No
     data = sweep.folder.artifact(job.id).read_bytes()
     assert record.artifact_bytes == len(data)
     assert record.artifact_sha256 == hashlib.sha256(data).hexdigest()
-    info = read(sweep.folder.artifact(job.id)).info
-    assert (info["job"], info["study_hash"], info["family"]) == (job.id, job.study_hash, "both")
-    assert info["val"] == {"accuracy": f"{record.val.value:.17f}", "n": 90}
+    assert read(sweep.folder.artifact(job.id)).info == {}
+    assert format_2.sizes(data).header < 110
+
+
+def test_a_file_of_format_1_says_where_it_comes_from(sweep: PreparedSweep) -> None:
+    job = sweep.entries[0].jobs[0]
+    info = compress._info(job, dataclasses.replace(sweep.context, format=1), value=0.5)
+    assert (info["job"], info["study_hash"], info["family"]) == (job.id, job.study_hash, job.family)
+    assert info["val"] == {"accuracy": f"{0.5:.17f}", "n": 90}
 
 
 def test_the_accuracy_is_the_files(sweep: PreparedSweep, told: Any) -> None:

@@ -12,13 +12,15 @@ import torch
 from lc_core.compressions.pruning import L0Pruning
 from lc_core.file.artifact import ArtifactError, encode, load, read
 from lc_core.task import CompressionTask
+from sweep.cli.file_text import packed_file
 from sweep.intervals import paired_drop
+from sweep.pick.origin import recorded
 from sweep.pick.picked import Picked, read_picked
 from sweep.pick.picking import pick_model
 from sweep.pick.verify import verify
 from sweep.store.files import StoreError
 from sweep.store.folder import SweepFolder
-from sweep.store.record import Record
+from sweep.store.record import Done, Record
 from sweep.store.records import read_records
 from sweep.study.errors import StudyError
 from sweep.study.loading import load_study
@@ -115,8 +117,10 @@ def test_a_file_of_another_study_is_refused(folder: SweepFolder, tmp_path: Path)
 
 def claiming(folder: SweepFolder, path: Path, **claims: Any) -> Path:
     """A whole file in `path` that holds a job's weights and claims something else of them."""
-    artifact = read(folder.artifact(record_of(folder, "both").id))
-    path.write_bytes(encode((), (), artifact.weights(), info=artifact.info | claims))
+    record = record_of(folder, "both")
+    assert isinstance(record, Done)
+    artifact = read(folder.artifact(record.id))
+    path.write_bytes(encode((), (), artifact.weights(), info=recorded(folder, record) | claims))
     return path
 
 
@@ -149,6 +153,21 @@ def test_a_file_that_claims_nothing_cannot_be_verified(folder: SweepFolder) -> N
     assert facts["parameters"] == 771
     with pytest.raises(ArtifactError, match=r"reference.lcz: claims no validation accuracy"):
         verify(folder.reference, study_reference="tiny.py", user_folder=str(Path.cwd()))
+
+
+def test_a_file_of_which_nothing_is_known_is_measured(folder: SweepFolder, tmp_path: Path) -> None:
+    """Its sweep is elsewhere, and it says nothing of itself."""
+    record = record_of(folder, "both")
+    assert isinstance(record, Done)
+    away = tmp_path / "away"
+    away.mkdir()
+    shutil.copy("tiny.py", away)
+    moved = Path(shutil.copy(folder.artifact(record.id), away / "moved.lcz"))
+    assert verify(moved, study_reference=None, user_folder=str(away))["info"] == {}
+    facts = verify(moved, study_reference="tiny.py", user_folder=str(away))
+    assert facts["outputs"] == "not claimed"
+    assert facts["val"] == {"accuracy": f"{record.val.value:.17f}", "n": 90}
+    assert "on 90 examples, measured now; no record of this file was found" in packed_file(facts)
 
 
 def test_weights_that_do_not_fit_the_model_are_refused(folder: SweepFolder, tmp_path: Path) -> None:
