@@ -14,7 +14,7 @@ from sweep.search.space import Space, Values
 
 NEAR = 0.05
 """Distances are in shares of a knob's range. Nearer results than this count about the same."""
-MOST = 10**6
+MOST = 10**5
 """The most distances that are worked out in a family. With more results than that allows, some stand for all."""
 ERRORS = (0.02, 0.1)
 """The least and the largest error of an expected size, as a share of it. Errors were chosen on synthetic surfaces and
