@@ -26,7 +26,7 @@ from sweep.execution.ray_internals import (
     signals_kept,
     start_waited_for,
 )
-from sweep.execution.ray_processes import RayProcesses, node_lives
+from sweep.execution.ray_processes import RayProcesses, end_found, node_lives
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -39,6 +39,7 @@ PREFIX = "lcs-"
 TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 RAYS_OWN = "r"  # Ray lets everybody write into its temporary folder, so that ours is around it
 SECONDS_FOR_A_START = 300.0  # of Ray's processes on this machine, which may be busy
+STARTS = 3
 # A Unix socket's path ends at 107 bytes (103 on macOS); below its temporary folder Ray adds up to 75 of its own.
 LONGEST_FOLDER = (28 if sys.platform == "darwin" else 32) - len(f"/{RAYS_OWN}")
 
@@ -71,28 +72,7 @@ def connected(address: str | None, workers: int, *, bundle: Path | None = None) 
             stack.enter_context(own_token(temporary))
         stack.callback(ray.shutdown)
         if temporary is not None:
-            try:
-                with (
-                    own_process_groups(),
-                    loopback_kept(),
-                    signals_kept(),
-                    installed_first(),
-                    start_waited_for(node_lives, seconds=SECONDS_FOR_A_START),
-                ):
-                    ray.init(
-                        address="local",
-                        _node_ip_address="127.0.0.1",
-                        num_cpus=workers,
-                        include_dashboard=False,
-                        # Ray starts workers through a shell and does not quote the path of Python itself.
-                        runtime_env=runtime_env | {"py_executable": shlex.quote(sys.executable)},
-                        _temp_dir=str(temporary / RAYS_OWN),
-                    )
-            except Exception as error:  # Ray raises a plain Exception where its own processes do not start
-                raise ValueError(
-                    f"expected Ray to start on this machine, got {_one_line(error)}: try again when the machine "
-                    "is less busy or has more memory free; nothing is lost"
-                ) from error
+            _start(temporary, workers, runtime_env)
         else:
             try:
                 _check_reachable(str(address))
@@ -105,6 +85,41 @@ def connected(address: str | None, workers: int, *, bundle: Path | None = None) 
                     "cluster asks for a token; or leave the address out to run on this machine"
                 ) from error
         yield None if temporary is None else RayProcesses(temporary / RAYS_OWN)
+
+
+def _start(temporary: Path, workers: int, runtime_env: dict[str, Any]) -> None:
+    """Starts Ray on this machine. Its node ends itself where an agent takes half a minute to start: it is tried again.
+
+    Raises:
+        ValueError: it does not start in `STARTS` tries.
+    """
+    for left in reversed(range(STARTS)):
+        try:
+            with (
+                own_process_groups(),
+                loopback_kept(),
+                signals_kept(),
+                installed_first(),
+                start_waited_for(node_lives, seconds=SECONDS_FOR_A_START),
+            ):
+                ray.init(
+                    address="local",
+                    _node_ip_address="127.0.0.1",
+                    num_cpus=workers,
+                    include_dashboard=False,
+                    # Ray starts workers through a shell and does not quote the path of Python itself.
+                    runtime_env=runtime_env | {"py_executable": shlex.quote(sys.executable)},
+                    _temp_dir=str(temporary / RAYS_OWN),
+                )
+            return
+        except Exception as error:  # Ray raises a plain Exception where its own processes do not start
+            ray.shutdown()
+            end_found()
+            if not left:
+                raise ValueError(
+                    f"expected Ray to start on this machine, got {_one_line(error)}: try again when the machine "
+                    "is less busy or has more memory free; nothing is lost"
+                ) from error
 
 
 @contextlib.contextmanager

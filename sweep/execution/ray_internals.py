@@ -130,7 +130,8 @@ def signals_kept() -> Iterator[None]:
 def start_waited_for(lives: Callable[[], object], *, seconds: float) -> Iterator[None]:
     """Within the block, Ray waits so long for a node to start, while `lives` says that its process lives.
 
-    Ray itself waits for half a minute, which is too short on a busy machine.
+    Ray itself waits for half a minute, which is too short on a busy machine, and as long where the process has ended:
+    here that is a ConnectionError at once.
     """
     services = _private("ray._private", "services")
     look: Callable[[str, str], Any] | None = getattr(services, "get_node", None)
@@ -141,8 +142,10 @@ def start_waited_for(lives: Callable[[], object], *, seconds: float) -> Iterator
         while True:
             try:
                 return look(cluster, node)
-            except RuntimeError:  # not known yet
-                if time.monotonic() > end or not lives():
+            except RuntimeError as error:  # not known yet
+                if not lives():
+                    raise ConnectionError("the end of its node process (raylet)") from error
+                if time.monotonic() > end:
                     raise
             time.sleep(0.05)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -71,6 +72,15 @@ def tree(pid: int) -> list[int]:
 def node_lives() -> bool:
     """Whether a node process of Ray's that this process started lives; True where the system does not tell."""
     return not Path("/proc").is_dir() or any(process.name == NAMED_BY["raylet"] for process in _found())
+
+
+def end_found() -> None:
+    """Ends the processes of a Ray that this process could not start; returns when they have ended."""
+    while found := list(_found()):
+        for process in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        time.sleep(0.05)
 
 
 def _found() -> Iterator[RayProcess]:

@@ -164,7 +164,7 @@ def test_a_node_that_starts_slowly_is_waited_for_while_its_process_lives(
         if lives:
             assert services.get_node("cluster", "node") == "found"
         else:
-            with pytest.raises(RuntimeError, match="no such node"):
+            with pytest.raises(ConnectionError, match="the end of its node process"):
                 services.get_node("cluster", "node")
     assert looked == [("cluster", "node")] * looks
     assert services.get_node is get_node
