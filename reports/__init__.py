@@ -7,7 +7,7 @@ from typing import Any, get_args
 from matplotlib.figure import Figure
 
 from reports.facts.costs import costs_of
-from reports.facts.diagnostics import Curves, Layer, read_curves, read_layers
+from reports.facts.diagnostics import Curves, Layer, read_diagnostics
 from reports.facts.findings import Findings, read_findings
 from reports.figures.formats import FORMATS, encode
 from reports.figures.front import draw_front
@@ -49,10 +49,9 @@ def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes"
         raise ValueError(f"expected by to be one of {', '.join(get_args(By))}, got {by!r}")
     files = SweepFolder(folder)
     findings = read_findings(folder, target=target, by=by)
-    curves = read_curves(files, (job for row in findings.rows for job in row.candidate.ids))
-    exported = {row.candidate.best_id: read_layers(files, row.candidate.best_id) for row in findings.rows}
-    scripts = curve_scripts(curves, exported)
-    figures = _figures(findings, curves, exported)
+    curves, layers = read_diagnostics(files, findings.job_ids, exported=findings.exported)
+    scripts = curve_scripts(curves, layers)
+    figures = _figures(findings, curves, layers)
     contents = {f"{name}.{format}": encode(figures[name], format=format) for name in figures for format in FORMATS}
     contents["index.html"] = render(findings, curves=scripts, figures=figures).encode("utf-8", "replace")
     for start, script in scripts.items():
@@ -120,6 +119,7 @@ def _choice(findings: Findings) -> dict[str, Any] | None:
         "by": choice.by,
         "feasible": choice.feasible,
         "state": choice.state,
+        "confirm": findings.confirm,
         "shortfall": shortfall(choice.margin),
         "artifact_bytes": row.candidate.artifact_bytes,
         "compression_ratio": row.compression_ratio,

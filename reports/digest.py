@@ -7,17 +7,18 @@ from reports.facts.columns import NONE
 from reports.facts.costs import COSTS, amount
 from reports.facts.findings import Findings, read_findings
 from reports.facts.numbers import count, counted, ratio
-from reports.facts.rows import Row
+from reports.facts.rows import Row, series_of
 from reports.facts.target import target_words
 from reports.facts.units import capital
 from reports.figures.formats import encode
 from reports.figures.front import draw_front
 from reports.markdown import escape, table
-from sweep.criteria import MISSED
+from sweep.criteria import MEANINGS, MISSED
 from sweep.pick.choice import By
 from sweep.store.coverage import shares
 from sweep.store.files import write_whole
 from sweep.store.folder import SweepFolder
+from sweep.store.printable import on_a_line
 from sweep.target import Target
 
 
@@ -88,8 +89,17 @@ def _pick(findings: Findings) -> str:
     return (
         f"**Target:** {words}.\n\n**{'Pick' if choice.feasible else 'Nearest miss'}** ({_least(choice.by)}): "
         f"{name}, {size}{cost}, validation {units.noun} {units.errors(row.candidate.errors)}{own}; {verdict}. "
-        f"Job {escape(row.candidate.best_id)}."
+        f"Job {escape(row.candidate.best_id)}.{_confirm(findings)}"
     )
+
+
+def _confirm(findings: Findings) -> str:
+    """How to confirm the pick, or a better one, in a paragraph of its own."""
+    found = None if findings.choice is None else findings.choice.to_confirm
+    if found is None:
+        return ""
+    name, command = escape(f"{series_of(found)}: {found.label}"), on_a_line(findings.confirm or "")
+    return f"\n\nTo confirm {name} on further seeds:\n\n```sh\n{command}\n```"
 
 
 def _least(by: By) -> str:
@@ -105,6 +115,7 @@ def _front(findings: Findings) -> str:
     noun = findings.units.noun
     columns = [
         "",
+        "Target",
         "Family",
         "Configuration",
         "Bytes",
@@ -116,7 +127,7 @@ def _front(findings: Findings) -> str:
         "MACs",
     ]
     columns.append(f"DC {noun}")
-    return table(columns, [_cells(row, findings) for row in rows], right=set(range(3, len(columns))))
+    return table(columns, [_cells(row, findings) for row in rows], right=set(range(4, len(columns))))
 
 
 def _cells(row: Row, findings: Findings) -> list[str]:
@@ -124,6 +135,7 @@ def _cells(row: Row, findings: Findings) -> list[str]:
     met = findings.choice is not None and findings.choice.feasible
     return [
         ("pick" if met else "miss") if row.picked else "",
+        row.state or NONE,
         escape(row.series),
         escape(candidate.label),
         count(candidate.artifact_bytes),
@@ -131,7 +143,7 @@ def _cells(row: Row, findings: Findings) -> list[str]:
         units.errors(candidate.errors),
         units.interval(row.best.val),
         count(row.best.val.n),
-        count(len(candidate.seeds)),
+        row.seeds,
         count(candidate.macs),
         NONE if candidate.direct_error is None else units.error(candidate.direct_error),
     ]
@@ -148,9 +160,10 @@ def _meanings(findings: Findings) -> str:
         "Bytes are those of the exported file. The ratio is the size of the reference's packed file over that.",
         f"DC {units.noun} is that of direct compression, the same configuration before any training.",
     ]
-    if findings.left_out:
-        jobs = counted(findings.left_out, "finished job")
-        said.append(f"{jobs} left out: another seed of the configuration is not done.")
+    if findings.choice is not None:
+        said.append(f"Target: {'; '.join(f'{state}: {meaning}' for state, meaning in MEANINGS.items())}.")
+    if any(row.candidate.failed for row in findings.rows):
+        said.append("Seeds that failed say nothing of the error, so they do not count.")
     return " ".join(said)
 
 

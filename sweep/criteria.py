@@ -14,8 +14,8 @@ UNCONFIRMED: State = "unconfirmed"
 MISSED: State = "missed"
 MEANINGS: dict[State, str] = {
     CONFIRMED: "enough fresh seeds clear the bound",
-    UNCONFIRMED: "meets it so far",
-    MISSED: "does not meet it",
+    UNCONFIRMED: "meets the target so far",
+    MISSED: "does not meet the target",
 }
 """Each state in words."""
 
@@ -124,7 +124,7 @@ class Criteria:
         known, margin = len(results.scores) - 1, self.margin_of(results)
         most = max(MOST_SEEDS * self.confirm, 2 * known)
         wide = half_width(self.noise, n=1) if self.noise.dof else 0.0
-        needed = most if margin <= 0 < wide else math.ceil((wide / margin) ** 2) if wide else 0
+        needed = most if margin <= 0 < wide else math.ceil(wide / margin * (wide / margin)) if wide else 0
         return 1 + min(max(needed, self.confirm, known + 1), most)
 
     def _margins_of_bounds(self, results: Results) -> list[float]:

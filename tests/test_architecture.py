@@ -75,7 +75,7 @@ ARROWS: dict[str, tuple[str, ...]] = CORE | {
     ),
     "sweep.bench": ("lc_core", "sweep.store", "sweep.study", "sweep.job", "sweep.pick", "sweep.execution"),
     "reports.facts": (*JUDGING, "sweep.intervals", "sweep.store", "sweep.search.summary", "sweep.pick"),
-    "reports.figures": ("reports.facts", "sweep.store", "sweep.pick"),
+    "reports.figures": ("reports.facts", *JUDGING, "sweep.store", "sweep.pick"),
     "reports.page": ("reports.facts", "reports.figures", *JUDGING, "sweep.intervals", "sweep.store"),
     "reports.markdown": ("sweep.store",),
     "reports.exports": ("sweep.store",),

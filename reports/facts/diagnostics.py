@@ -1,7 +1,7 @@
 """What a job left in its diagnostics.json: how its LC steps went, and what its layers consist of."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,15 +51,18 @@ class Layer:
     alone_n: int = 0
 
 
-def read_curves(folder: SweepFolder, ids: Iterable[str]) -> dict[str, Curves]:
-    """Job -> the columns of its curves, for those jobs that left diagnostics."""
-    found = ((job, _diagnostics(folder, job, "steps")) for job in ids)
-    return {job: [[_rounded(step.get(name)) for step in steps] for name in STEP] for job, steps in found if steps}
-
-
-def read_layers(folder: SweepFolder, job: str) -> list[Layer]:
-    """The layers of a job's model; none where it left no diagnostics."""
-    return [layer_of(data) for data in _diagnostics(folder, job, "layers")]
+def read_diagnostics(
+    folder: SweepFolder, ids: Iterable[str], *, exported: Collection[str]
+) -> tuple[dict[str, Curves], dict[str, list[Layer]]]:
+    """Job -> the columns of its curves, for those that left diagnostics; each of `exported` -> its model's layers."""
+    curves, layers = {}, {}
+    for job in ids:
+        content = read_optional(folder.diagnostics(job)) if _JOB.fullmatch(job) else None
+        if steps := _mappings(content, "steps"):
+            curves[job] = [[_rounded(step.get(name)) for step in steps] for name in STEP]
+        if job in exported:
+            layers[job] = [layer_of(data) for data in _mappings(content, "layers")]
+    return curves, layers
 
 
 def layer_of(data: Mapping[str, Any]) -> Layer:
@@ -82,9 +85,8 @@ def layer_of(data: Mapping[str, Any]) -> Layer:
     )
 
 
-def _diagnostics(folder: SweepFolder, job: str, name: str) -> list[Mapping[str, Any]]:
-    """One list of a job's diagnostics; empty where there is none, and where `job` cannot be an id of ours."""
-    content = read_optional(folder.diagnostics(job)) if _JOB.fullmatch(job) else None
+def _mappings(content: Mapping[str, Any] | None, name: str) -> list[Mapping[str, Any]]:
+    """One list of a job's diagnostics; empty where there is none."""
     return [] if content is None else [each for each in content.get(name, []) if isinstance(each, Mapping)]
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args
 from reports.facts.rows import Row, families_of, rows_of, series_of
 from reports.facts.units import Units
 from sweep.pick.choice import By, Choice, candidates, check_known, chosen
+from sweep.pick.confirming import confirming, parts
 from sweep.pick.pareto import knee
 from sweep.search.summary import SearchSummary
 from sweep.store.fields import from_file
@@ -107,14 +108,32 @@ class Findings:
         return None if self.threshold is None else metric.error(metric.value(self.threshold))
 
     @property
-    def left_out(self) -> int:
-        """How many jobs are done but belong to no candidate, since another seed of their configuration is not done."""
-        return len(self.jobs) - sum(len(row.candidate.ids) for row in self.rows)
-
-    @property
     def pick(self) -> Row | None:
         """The row of the choice: one that meets the target, else the nearest miss. None without a choice."""
         return next((row for row in self.rows if row.picked), None)
+
+    @property
+    def confirm(self) -> str | None:
+        """The command that would confirm `Choice.to_confirm`; None where there is nothing to confirm."""
+        found = None if self.choice is None else self.choice.to_confirm
+        if self.choice is None or self.choice.criteria is None or found is None:
+            return None
+        return confirming(found, self.choice.criteria, self.manifest, place=self.folder)
+
+    @property
+    def confirm_parts(self) -> tuple[str, str, str, str]:
+        """The texts of such a command around its job and its seeds."""
+        return parts(self.manifest, place=self.folder)
+
+    @property
+    def job_ids(self) -> list[str]:
+        """The jobs of all candidates."""
+        return [job for row in self.rows for job in row.candidate.ids]
+
+    @property
+    def exported(self) -> set[str]:
+        """The jobs whose files are exported."""
+        return {row.candidate.best_id for row in self.rows}
 
     def known(self, by: By) -> "Findings":
         """The same, with only those rows whose cost is known."""

@@ -55,6 +55,11 @@ class Row:
         return "not faster" if self.faster is False else ""
 
     @property
+    def seeds(self) -> str:
+        """How many seeds are done, and how many failed."""
+        return str(len(self.candidate.seeds)) + (f" ({self.candidate.failed} failed)" if self.candidate.failed else "")
+
+    @property
     def on_front(self) -> bool:
         """Whether it is on the front of bytes against error."""
         return "bytes" in self.fronts

@@ -46,4 +46,4 @@ def _allowed(units: Units, drop: float) -> str:
 def rule_words(findings: Findings) -> str:
     """What the seeds of a candidate must show to be confirmed: sweep.criteria.Criteria.state_of, in words."""
     seeds, sure = findings.manifest.confirm or CONFIRM, f"{100 * CONFIDENCE:g}{NO_BREAK}%"
-    return f"confirmed where {seeds} or more fresh seeds show it ({sure} confidence in their mean)"
+    return f"confirmed where {seeds} or more fresh seeds show it ({sure} confidence in their mean), else unconfirmed"

@@ -19,6 +19,7 @@ from reports.figures.point_names import name_points
 from reports.figures.points import RING
 from reports.figures.style import CARD, FEASIBLE, INK, Mark
 from reports.figures.text import extent, write
+from sweep.criteria import MEANINGS
 from sweep.store.printable import printable
 
 _MARGIN = 6.0  # pixels at 100 dpi, as all below
@@ -102,7 +103,6 @@ def _call_out(
     figure: Figure, axes: Axes, findings: Findings, *, pick: Row, cost: Cost, area: Box, obstacles: Points
 ) -> tuple[Box, Points]:
     """Draws a ring around the pick and a box that says what it is. Returns the box, and points of its line and ring."""
-    assert findings.choice is not None
     candidate = pick.candidate
     axes.plot(
         [cost.of(pick)],
@@ -116,20 +116,7 @@ def _call_out(
         zorder=7,
         gid="pick",
     )
-    units = findings.units
-    error = f"{units.noun} {units.error(candidate.mean_error)}"
-    if len(candidate.seeds) > 1:
-        error += f" ({units.error_range(min(candidate.errors), candidate.worst_error)}, {len(candidate.seeds)} seeds)"
-    smaller = f"{ratio(pick.compression_ratio)} smaller"
-    if cost.key != "bytes":
-        smaller += f", {amount(cost, cost.of(pick))}"
-    measured = candidate.latency is not None
-    smaller += f", {pick.speed}" if pick.speed and not measured else ""
-    lines = [f"{count(candidate.artifact_bytes)} bytes, {smaller}", error, *([pick.speed] if measured else [])]
-    if findings.knees.get(cost.key) is pick:
-        lines.append("at the knee of the front")
-    if not findings.choice.feasible:
-        lines.append(f"misses the target by {units.change(-findings.choice.margin)}")
+    lines = _said_of(pick, findings, cost=cost)
     head = write(figure, printable(f"{pick.series}: {candidate.label}", most=46), size=9.2, weight="bold")
     body = [write(figure, line, size=8.8) for line in lines]
     # Bold text is wider in print than at the screen's resolution, at which it is measured.
@@ -158,6 +145,27 @@ def _call_out(
     turns = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     ring_points = centre + RING * figure.dpi / 72 * np.column_stack([np.cos(turns), np.sin(turns)])
     return box, np.concatenate([leader, ring_points])
+
+
+def _said_of(pick: Row, findings: Findings, *, cost: Cost) -> list[str]:
+    """What the box says of the pick below its name, line by line."""
+    assert findings.choice is not None
+    candidate, units, choice = pick.candidate, findings.units, findings.choice
+    error = f"{units.noun} {units.error(candidate.mean_error)}"
+    if len(candidate.seeds) > 1:
+        error += f" ({units.error_range(min(candidate.errors), candidate.worst_error)}, {len(candidate.seeds)} seeds)"
+    smaller = f"{ratio(pick.compression_ratio)} smaller"
+    if cost.key != "bytes":
+        smaller += f", {amount(cost, cost.of(pick))}"
+    measured = candidate.latency is not None
+    smaller += f", {pick.speed}" if pick.speed and not measured else ""
+    lines = [f"{count(candidate.artifact_bytes)} bytes, {smaller}", error, *([pick.speed] if measured else [])]
+    if findings.knees.get(cost.key) is pick:
+        lines.append("at the knee of the front")
+    if choice.state is not None:
+        missed = f"misses the target by {units.change(-choice.margin)}"
+        lines.append(f"{choice.state}: {MEANINGS[choice.state]}" if choice.feasible else missed)
+    return lines
 
 
 def _beside_lines(

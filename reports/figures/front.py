@@ -13,7 +13,7 @@ from reports.facts.target import limit_words, rule_words
 from reports.figures.annotations import annotate
 from reports.figures.axes import bend_words, draw_scales, error_range, size_range
 from reports.figures.legend import draw_legends
-from reports.figures.points import draw_direct, draw_knee, draw_levels, draw_points, draw_staircase
+from reports.figures.points import draw_direct, draw_knee, draw_levels, draw_points, draw_staircase, draw_states
 from reports.figures.style import CARD, MUTED, marks, settings
 from sweep.pick.choice import By
 from sweep.store.printable import printable
@@ -34,6 +34,7 @@ def draw_front(findings: Findings, *, by: By = "bytes") -> Figure:
         draw_scales(axes, findings, cost=cost, size=size_range(findings, cost=cost), error=error)
         draw_levels(axes, findings, cost=cost, error=error)
         draw_points(axes, findings, cost=cost, looks=looks)
+        draw_states(axes, findings, cost=cost)
         draw_staircase(axes, findings, cost=cost)
         draw_knee(axes, findings, cost=cost)
         direct = draw_direct(axes, findings, cost=cost, looks=looks, tall=72 * PLOT_HEIGHT)
@@ -59,9 +60,6 @@ def definitions(findings: Findings, *, by: By) -> str:
             "Arrows lead to the front from direct compression (DC): the same configuration before any training, "
             f"drawn at the {cost.name} of its LC model."
         )
-    if findings.left_out:
-        jobs = "1 finished job is" if findings.left_out == 1 else f"{count(findings.left_out)} finished jobs are"
-        said.append(f"{jobs} not drawn: another seed of the same configuration is not done.")
     unknown = len(findings.rows) - len(findings.known(by).rows)
     if unknown:
         lack = "is not drawn: its" if unknown == 1 else "are not drawn: their"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
@@ -10,7 +11,9 @@ from matplotlib.patches import Patch
 
 from reports.facts.costs import COSTS, Cost
 from reports.facts.findings import Findings
+from reports.figures.points import STATES
 from reports.figures.style import CARD, FEASIBLE, INK, MUTED, Mark
+from sweep.criteria import UNCONFIRMED
 from sweep.store.printable import printable
 
 
@@ -24,18 +27,18 @@ def draw_legends(
     ]
     return [
         fitted(figure, handles, width=width)
-        for handles in (families, _signs(findings, cost=cost, direct=direct))
+        for handles in (families, _signs(figure, findings, cost=cost, direct=direct))
         if handles
     ]
 
 
-def _signs(findings: Findings, *, cost: Cost, direct: bool) -> list[Line2D | Patch]:
+def _signs(figure: Figure, findings: Findings, *, cost: Cost, direct: bool) -> list[Artist]:
     """What the other signs mean, of those that the figure has."""
 
     def dot(**look: object) -> Line2D:
         return Line2D([], [], linestyle="none", marker="o", **look)  # type: ignore[arg-type]
 
-    signs: list[Line2D | Patch] = []
+    signs: list[Artist] = []
     if findings.rows:
         signs.append(Line2D([], [], color=INK, linewidth=1.2, label="Pareto front"))
     if not all(cost.key in row.fronts for row in findings.rows):
@@ -54,21 +57,29 @@ def _signs(findings: Findings, *, cost: Cost, direct: bool) -> list[Line2D | Pat
     signs.append(
         Line2D([], [], linestyle=(0, (1, 2)), linewidth=1, marker="*", markersize=11, color=INK, label="reference")
     )
-    if findings.threshold is not None:
-        signs.append(Patch(facecolor=FEASIBLE, alpha=0.18, label="meets the target"))
+    signs += _states(figure, findings)
     if cost.key in findings.knees:
         knee = dot(markersize=9.5, markerfacecolor="none", markeredgecolor=MUTED, label="knee of the front")
         knee.set_marker("s")
         signs.append(knee)
-    if findings.pick is not None:
-        name = "pick" if findings.choice is not None and findings.choice.feasible else "nearest miss"
+    if findings.pick is not None and findings.choice is not None:
+        unsure = f", {UNCONFIRMED}" if findings.choice.state == UNCONFIRMED else ""
+        name = f"pick{unsure}" if findings.choice.feasible else "nearest miss"
         if findings.by != cost.key:
             name += f" by {COSTS[findings.by].name}"
         signs.append(dot(markersize=11, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6, label=name))
     return signs
 
 
-def fitted(figure: Figure, handles: Sequence[Line2D | Patch], *, width: float) -> tuple[Legend, float]:
+def _states(figure: Figure, findings: Findings) -> list[Artist]:
+    """The side of the target that a model must reach, and the circles around those that do, as they are drawn."""
+    if findings.threshold is None:
+        return []
+    side = Patch(facecolor=FEASIBLE, alpha=0.18, label="within the target")
+    return [side, *(drawn for drawn in figure.axes[0].collections if drawn.get_gid() in STATES)]
+
+
+def fitted(figure: Figure, handles: Sequence[Artist], *, width: float) -> tuple[Legend, float]:
     """A legend of as many columns as `width` inches hold, and its height in inches."""
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)

@@ -1,6 +1,7 @@
 """What the Pareto figure draws between its axes: the target, the reference, the candidates, the front, DC."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,9 +11,14 @@ from reports.facts.findings import Findings
 from reports.facts.rows import Row
 from reports.figures.scales import Window
 from reports.figures.style import CARD, FEASIBLE, INK, MUTED, Mark
+from sweep.criteria import CONFIRMED, UNCONFIRMED, State
 
 RING = 8.5
 """The radius of the ring around the pick, in points."""
+AROUND = 5.4
+"""The radius of the circle around a candidate that meets the target, in points."""
+STATES: Mapping[State, Any] = {CONFIRMED: "-", UNCONFIRMED: (0, (1, 1.4))}
+"""How the circle of each state is drawn. Around a candidate that misses there is none."""
 
 
 def draw_levels(axes: Axes, findings: Findings, *, cost: Cost, error: Window) -> None:
@@ -71,6 +77,26 @@ def _draw_group(axes: Axes, rows: list[Row], *, cost: Cost, look: Mark, index: i
         zorder=5 if strong else 3.5,
         gid=f"{'front' if strong else 'dominated'}-{index}",
     )
+
+
+def draw_states(axes: Axes, findings: Findings, *, cost: Cost) -> None:
+    """Draws a circle around each candidate that meets the target: a line where it is confirmed, else dots."""
+    for state, line in STATES.items():
+        rows = [row for row in findings.rows if row.state == state and not row.picked]
+        if not rows:
+            continue
+        axes.scatter(
+            [cost.of(row) for row in rows],
+            [row.candidate.mean_error for row in rows],
+            s=(2 * AROUND) ** 2,
+            facecolors="none",
+            edgecolors=FEASIBLE,
+            linewidths=1.0,
+            linestyles=[line],
+            zorder=3.7,
+            label=state,
+            gid=state,
+        )
 
 
 def draw_staircase(axes: Axes, findings: Findings, *, cost: Cost) -> None:

@@ -172,6 +172,5 @@ def _footer(findings: Findings) -> str:
         f"from {begin} to the reference's {count(int(size))} bytes and {end}, both linear."
     )
     if findings.threshold is not None:
-        words += f" Dots: jobs with {limit_words(findings)}. A pick needs that "
-        words += f"{rule_words(findings)}."
+        words += f" Dots: jobs with {limit_words(findings)}, one seed each. A model is {rule_words(findings)}."
     return "\n".join(textwrap.wrap(words, width=150))

@@ -82,7 +82,7 @@ def _look(index: int, seed: int, *, of: int, exported: bool) -> dict[str, Any]:
     if of <= len(DASHES):
         return {"linewidth": 1.3, "linestyle": DASHES[index], "label": f"seed {seed}"}
     if exported:
-        return {"linewidth": 1.6, "zorder": 3, "label": f"seed {seed}, which is exported"}
+        return {"linewidth": 1.6, "zorder": 3, "label": f"seed {seed}, the best, which is exported"}
     return {"linewidth": 0.7, "alpha": 0.35, "label": f"the other {of - 1} seeds"}
 
 

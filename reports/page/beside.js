@@ -24,7 +24,7 @@ function makeBeside({ data, rows, stateOf, change }) {
       Ratio: [(row) => ratio(row.ratio), null],
       MACs: [(row) => `${count(row.macs)}${against(row.macs, first.macs)}${row.speed}`, (row) => row.macs],
       [`Validation ${metric.noun}`]: [(row) => metric.ofRow(row), (row) => row.mean],
-      Seeds: [(row) => count(row.seeds.length), null],
+      Seeds: [seedsOf, null],
       Target: [(row) => stateOf(row), null],
       "Direct compression": [(row) => (row.direct === null ? NONE : metric.ofError(row.direct)), (row) => row.direct],
       "Gap at the end": [(row) => (row.gap === null ? NONE : percent(row.gap)), null],

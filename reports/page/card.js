@@ -13,6 +13,8 @@ function percentOf(value) {
   return `${digits.slice(0, 2)}${digits.length > 2 ? `.${digits.slice(2)}` : ""}%`;
 }
 
+const ONE = "Its one score made it the choice, so that score is a little too good on average.";
+const SEVERAL = "The mean leaves out the first seed, which may have made it the choice.";
 const BOUND = "by the 95\u00a0% bound of every seed";
 
 function makeCard({ data }) {
@@ -33,12 +35,12 @@ function makeCard({ data }) {
   function why(choice, by) {
     const words = [];
     const smaller = choice.nextSmaller;
-    if (smaller) {
+    if (smaller && smaller !== choice.better) {
       const margin = choice.margins.get(smaller);
       const missed = margin >= 0 ? choice.states.get(smaller) : `misses the target by ${metric.change(-margin)}`;
       words.push(`Next smaller: ${smaller.name}, ${amount(smaller, costOf(by))}, ${missed}.`);
     }
-    if (choice.runnerUp) words.push(`Runner-up: ${choice.runnerUp.name}, ${amount(choice.runnerUp, costOf(by))}.`);
+    if (choice.runnerUp && choice.runnerUp !== choice.better) words.push(`Runner-up: ${choice.runnerUp.name}, ${amount(choice.runnerUp, costOf(by))}.`);
     const better = choice.better;
     if (better) words.push(`${better.name}, ${amount(better, costOf(by))}, meets the target so far: unconfirmed.`);
     return words.join(" ");
@@ -63,13 +65,23 @@ function makeCard({ data }) {
       macs: `${count(row.macs)} MACs${row.speed}`,
       ratio: ratio(row.ratio),
       value: metric.value(metric.error(row.mean)),
-      mean: several ? `mean of ${counted(row.seeds.length - 1, "fresh seed")}` : "of the one seed by which it was chosen",
+      mean: (several ? `mean of ${counted(row.seeds.length - 1, "fresh seed")}` : "of the one seed by which it was chosen") +
+        (row.failed ? `; ${row.failed} more failed` : ""),
+      chosen: `Chosen on the validation split among ${counted(data.count, "configuration")}. ${several ? SEVERAL : ONE} ` +
+        "No choice has used the test split.",
       seeds: several ? `the file's own: ${own} (seed ${row.seeds[row.best]}, ${best}); ${of}` : of,
       verdict: bent ? "knee" : choice.state,
       asked: choice.feasible ? asked : `${short}; asked: ${asked}`,
       test: test ? metric.value(test[0]) : "",
       "test-interval": test ? interval(test[1], test[2], test[3]) : "",
     };
+  }
+
+  // The command that would confirm a row on further seeds: sweep.pick.confirming.
+  function confirmCommand({ row, repeats }) {
+    const [beforeJob, beforeRepeats, beforeSeed, end] = data.commands.confirm;
+    const seed = row.seeds[0] ? `${beforeSeed}${row.seeds[0]}` : "";
+    return `${beforeJob}${row.ids[row.best]}${beforeRepeats}${repeats}${seed}${end}`;
   }
 
   function optionsOf({ target, by, confident }) {
@@ -85,17 +97,22 @@ function makeCard({ data }) {
     const { target, by } = asked;
     const picked = choice?.row ?? null;
     put("pick-command", `${data.commands.pick} ${optionsOf(asked)}`);
-    card.className = `card choice ${picked === null ? "" : choice.feasible ? "meets" : "misses"}`;
+    card.className = `card choice ${picked === null ? "" : choice.feasible ? "meets" : "misses"} ${choice?.state ?? ""}`;
     for (const part of ["facts", "chosen", "export-command"]) {
       card.querySelector(`[data-part="${part}"]`).hidden = picked === null;
     }
     card.querySelector('[data-part="no-target"]').hidden = target !== null;
     const none = target === null ? "No target" : "\u2717 No model has enough seeds to tell";
     put("badge", picked === null ? none : badge(choice, asked));
+    if (picked === null) card.querySelector('[data-part="confirm"]').hidden = true;
     if (picked === null) return put("name", "");
     for (const [name, words] of Object.entries(facts(choice, asked))) put(name, words);
     card.querySelector('[data-part="tested"]').hidden = !data.tests[picked.ids[picked.best]];
     put("why", why(choice, by));
+    const confirm = toConfirm(choice);
+    card.querySelector('[data-part="confirm"]').hidden = confirm === null;
+    put("confirm-name", confirm === null ? "" : confirm.row.name);
+    put("confirm-command", confirm === null ? "" : confirmCommand(confirm));
     put("export-command", `${data.commands.export} --job ${picked.ids[picked.best]} ${data.commands.out}`);
   };
 }

@@ -16,7 +16,7 @@ from reports.figures.axes import bend_words, error_range, error_title, size_rang
 from reports.figures.scales import Window, round_values
 from reports.figures.style import marks
 from reports.page.bounds import bounds
-from sweep.criteria import CONFIRM
+from sweep.criteria import CONFIRM, MOST_SEEDS
 from sweep.intervals import CONFIDENCE, Z95, student
 from sweep.store.metric import ACCURACY, Metric
 
@@ -47,12 +47,13 @@ def page_data(findings: Findings, *, curves: Iterable[str]) -> str:
         "metric": _metric(findings.units),
         "rule": {
             "confirm": findings.manifest.confirm or CONFIRM,
+            "most": MOST_SEEDS,
             "student": _student(findings),
         }
         | {"words": rule_words(findings), "z": Z95, "square": Z95**2},
         "target": _target(findings),
         "by": findings.by,
-        "commands": command_starts(findings),
+        "commands": {**command_starts(findings), "confirm": findings.confirm_parts},
         "error": error_axis(findings),
         "costs": [_cost_axis(findings, cost, rows=rows) for cost in costs_of(rows)],
         "series": _series(findings),
@@ -166,6 +167,7 @@ def _columns(rows: Sequence[Row], findings: Findings) -> dict[str, Any]:
             "speed": column(lambda row: speeds.index(row.speed)),
             "nominal": column(lambda row: row.best.nominal_bytes),
             "seeds": _column(seeds),
+            "failed": column(lambda row: row.candidate.failed),
             "best": column(lambda row: row.candidate.ids.index(row.candidate.best_id)),
             "n": column(lambda row: row.best.val.n),
         }

@@ -57,6 +57,11 @@ function spaced(labels) {
   });
 }
 
+// The path of a circle.
+function circle(x, y, radius) {
+  return `M${(x - radius).toFixed(1)} ${y.toFixed(1)}a${radius} ${radius} 0 1 0 ${2 * radius} 0a${radius} ${radius} 0 1 0 ${-2 * radius} 0`;
+}
+
 function text(x, y, words, attributes = {}) {
   return svg("text", { x, y, ...attributes }, words);
 }

@@ -14,6 +14,7 @@ function makeFigure({ data, rows, open, turned }) {
   let view = null;
   let visible = [];
   let current = null;
+  let states = null;
 
   const frameNow = () => (host.clientWidth && host.clientWidth < 620 ? NARROW : WIDE);
 
@@ -36,10 +37,16 @@ function makeFigure({ data, rows, open, turned }) {
   // Draws what changes with the target: its line, and the ring around the pick.
   function mark(choice) {
     const threshold = choice === null ? null : choice.threshold;
+    states = choice === null ? null : choice.states;
     under.replaceChildren();
     over.replaceChildren();
     drawLevels({ under, over }, { ...view, threshold });
-    const row = choice === null ? null : choice.row;
+    if (choice === null) return;
+    for (const state of ["confirmed", "unconfirmed"]) {
+      const round = visible.filter((row) => choice.states.get(row) === state && row !== choice.row);
+      under.append(svg("path", { d: round.map((row) => circle(...placeOf(row), 7.5)).join(""), class: `state ${state}` }));
+    }
+    const row = choice.row;
     if (row === null) return;
     const [x, y] = placeOf(row);
     if (!view.shown(row)) over.append(markOf(row, data, { x, y, size: 5 }));
@@ -56,12 +63,13 @@ function makeFigure({ data, rows, open, turned }) {
     const [x, y] = placeOf(row);
     pointed.setAttribute("cx", x);
     pointed.setAttribute("cy", y);
-    const range = row.seeds.length > 1 ? `, ${row.seeds.length} seeds` : `, seed ${row.seeds[0]}`;
+    const range = row.seeds.length > 1 ? `, ${seedsOf(row)} seeds` : `, seed ${row.seeds[0]}`;
     const lines = [
       row.name,
       `${count(row.bytes)} bytes, ${ratio(row.ratio)} smaller; ${count(row.macs)} MACs${row.speed}`,
       `validation ${data.metric.noun} ${data.metric.ofRow(row)}${range}, n = ${count(row.n)}`,
     ];
+    if (states?.has(row)) lines.push(`target: ${states.get(row)}`);
     if (row.direct !== null) lines.push(`direct compression ${data.metric.ofError(row.direct)}`);
     tip.replaceChildren(...lines.map((words) => Object.assign(document.createElement("div"), { textContent: words })));
     const { width, height } = view.frame;

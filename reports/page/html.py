@@ -87,6 +87,7 @@ def render(findings: Findings, *, curves: Iterable[str], figures: Collection[str
         speed=speed,
         seeds_words=seeds_words,
         own_words=own_words,
+        chosen_words=chosen_words,
         series_of=series_of,
         of_reference=reference_cells(findings),
         figures={name: words.format(noun=findings.units.noun) for name, words in FIGURES.items() if name in figures},
@@ -108,9 +109,18 @@ def speed(row: Row) -> str:
 def seeds_words(row: Row) -> str:
     """Of what the first number is the mean."""
     count = len(row.candidate.seeds)
+    failed = f"; {row.candidate.failed} more failed" if row.candidate.failed else ""
     if count == 1:
-        return "of the one seed by which it was chosen"
-    return f"mean of {numbers.counted(count - 1, 'fresh seed')}"
+        return f"of the one seed by which it was chosen{failed}"
+    return f"mean of {numbers.counted(count - 1, 'fresh seed')}{failed}"
+
+
+def chosen_words(row: Row, count: int) -> str:
+    """What the choice has looked at, and what that does to the first number."""
+    one = "Its one score made it the choice, so that score is a little too good on average."
+    several = "The mean leaves out the first seed, which may have made it the choice."
+    among = f"Chosen on the validation split among {numbers.counted(count, 'configuration')}."
+    return f"{among} {one if len(row.candidate.seeds) == 1 else several} No choice has used the test split."
 
 
 def own_words(row: Row, units: Units) -> str:

@@ -108,7 +108,7 @@ function makeParallel({ data, rows, change }) {
       }
       if (shown.some((row) => axis.place(row) === null)) {
         const [nx, ny] = at(number, null);
-        drawing.append(text(nx, ny + 4, NONE, { "text-anchor": "middle", class: "tick" }));
+        drawing.append(text(nx, ny + 15, "none", { "text-anchor": "middle", class: "tick" }));
       }
       drawing.append(...brushOf(axis, number));
     });

@@ -5,6 +5,11 @@ function fresh(values) {
   return values.length > 1 ? values.slice(1) : values;
 }
 
+// How many seeds are done, and how many failed.
+function seedsOf(row) {
+  return `${row.seeds.length}${row.failed ? ` (${row.failed} failed)` : ""}`;
+}
+
 function readRows(data) {
   const at = (column, index) => (Array.isArray(column) ? column[index] : column);
   const rows = [];

@@ -106,6 +106,28 @@ function stateOf(row, criteria) {
   return least >= 0 ? "confirmed" : "unconfirmed";
 }
 
+// How many seeds in all would confirm a row: Criteria.seeds_to_confirm.
+function seedsToConfirm(row, criteria) {
+  const known = row.scores.length - 1;
+  const margin = marginOf(row, criteria);
+  const most = Math.max(criteria.most * criteria.confirm, 2 * known);
+  const wide = criteria.noise === null ? 0 : criteria.student * criteria.noise;
+  const needed = margin <= 0 && wide > 0 ? most : wide > 0 ? Math.ceil((wide / margin) * (wide / margin)) : 0;
+  return 1 + Math.min(Math.max(needed, criteria.confirm, known + 1), most);
+}
+
+// What further seeds would be spent on, and how many seeds from the first one on: Choice.to_confirm and
+// sweep.pick.confirming; null where there is nothing to confirm.
+function toConfirm({ row, state, better, criteria }) {
+  const found = better ?? (state === "unconfirmed" ? row : null);
+  if (found === null) return null;
+  const known = new Set(found.seeds);
+  const needed = seedsToConfirm(found, criteria);
+  let repeats = 1;
+  while (known.size < needed) known.add(found.seeds[0] + repeats++);
+  return { row: found, repeats };
+}
+
 // The scores at which the state of a row changes: up to one it meets the target so far, up to a lesser one it is confirmed.
 function scoresMet(rows, { rule, metric, reference }) {
   const threshold = metric.score(reference.value);
@@ -138,7 +160,7 @@ function choose(order, { rows, target, by, rule, metric, referenceScore, confide
   const margins = new Map(rows.map((row) => [row, marginOf(row, criteria)]));
   const states = new Map(rows.map((row) => [row, stateOf(row, criteria)]));
   const meeting = STATES.slice(0, 2).flatMap((state) => order.filter((row) => states.get(row) === state));
-  const found = { threshold, margins, states, feasible: meeting.length > 0 };
+  const found = { threshold, criteria, margins, states, feasible: meeting.length > 0 };
   if (found.feasible) {
     const [row, runnerUp = null] = meeting;
     const cheaper = order.slice(0, order.indexOf(row));

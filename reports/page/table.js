@@ -6,7 +6,7 @@ const PAGE = 100;
 const columnsOf = (metric) => ({
   family: [(row) => row.family, (row) => row.family],
   configuration: [(row) => row.label, (row) => row.label],
-  seeds: [(row) => row.seeds.length, (row) => count(row.seeds.length)],
+  seeds: [(row) => row.seeds.length, seedsOf],
   error: [(row) => row.mean, metric.ofRow],
   direct: [(row) => row.direct, (row) => metric.ofError(row.direct)],
   nominal: [(row) => row.nominal, (row) => count(row.nominal)],

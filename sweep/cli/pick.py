@@ -113,11 +113,12 @@ def _beside(picked: Picked) -> list[tuple[str, str]]:
     if picked.by == "latency":
         smaller, (known, of) = "next faster", picked.measured
         rows.append(("measured", f"{known} of {of} candidates; to measure others: lcsweep bench DIR --job ID"))
-    if other := picked.next_smaller:
+    better = None if picked.better is None else picked.better.id
+    if (other := picked.next_smaller) and other.id != better:
         missed = f"misses by {picked.val.metric.told_change(-other.margin)}"
         why = missed if other.margin < 0 else f"{UNCONFIRMED}, {MEANINGS[UNCONFIRMED]}"
-        rows.append((smaller, f"{_other(other, picked.by)}: {why}, {in_seeds(other.seeds)}"))
-    if picked.runner_up:
+        rows.append((smaller, f"{_other(other, picked.by)}: {why}, {in_seeds(other.seeds, failed=other.failed)}"))
+    if picked.runner_up and picked.runner_up.id != better:
         rows.append(("runner-up", _other(picked.runner_up, picked.by)))
     if picked.better:
         rows.append((UNCONFIRMED, f"{_other(picked.better, picked.by)}: {MEANINGS[UNCONFIRMED]}, better than the pick"))

@@ -40,6 +40,7 @@ def chosen(choice: Choice, manifest: Manifest) -> str:
     size += f", {found.macs:,} MACs" if choice.by == "macs" else ""
     seeds, mean, lowest = len(found.seeds), found.mean_value, found.metric.value(min(found.scores))
     over = f", mean of {fresh_seeds(seeds)} ({worst} of all {metric.told(lowest, gap='')})" if seeds > 1 else ""
+    over += f", {found.failed} more failed" if found.failed else ""
     what = f"{found.family}: {found.label}, {size}, validation {metric.label} {metric.told(mean, gap='')}{over}"
     if choice.state is None or choice.criteria is None:
         return f"at the knee of the front: {what}"

@@ -86,8 +86,10 @@ def status(folder: Folder, as_json: Json = False) -> int:
         picked = replace(picked, artifact=f"{folder.rstrip('/')}/{files.name_of(picked.artifact)}")
     own = [record for record in finished(records) if picked and record.id == picked.id]
     if picked and own:
-        state = state_now(picked.id, candidates(records), manifest, target=picked.target, confident=picked.confident)
-        picked = replace(picked.with_speed_of(own[0]), state=state, meets_target=state != MISSED)
+        known = candidates(records)
+        state = state_now(picked.id, known, manifest, target=picked.target, confident=picked.confident)
+        failed = next(each.failed for each in known if picked.id in each.ids)
+        picked = replace(picked.with_speed_of(own[0]), state=state, meets_target=state != MISSED, failed=failed)
     name = folder if remote.is_url(folder) else str(root)
     found = SweepStatus(name, files, manifest, records, searches, picked, read_looks(files))
     show(found.to_json(), describe(found), as_json=as_json)

@@ -54,9 +54,9 @@ def search_summary(search: SearchSummary) -> str:
 
 def verdict(picked: Picked) -> str:
     """Whether a pick meets its target."""
-    seeds = in_seeds(len(picked.seeds))
+    seeds = in_seeds(len(picked.seeds), failed=picked.failed)
     if picked.target is None:
-        return f"none: the knee of the front, on validation, {seeds}"
+        return f"no target: the knee of the front, on validation, {seeds}"
     metric = picked.val.metric
     state = MISSED if not picked.meets_target else picked.state or UNCONFIRMED
     missed = f"MISSED by {metric.told_change(-picked.margin)}" if picked.margin < 0 else "MISSED, as further seeds show"
@@ -95,9 +95,9 @@ def measured(found: Measured) -> str:
     return f"{found.metric.label} {value} (95 % interval {low} to {high}, {found.n:,} examples)"
 
 
-def in_seeds(count: int) -> str:
-    """ "in 1 seed", "in 3 seeds"."""
-    return f"in {count} seed" + ("" if count == 1 else "s")
+def in_seeds(count: int, *, failed: int = 0) -> str:
+    """ "in 1 seed", "in 3 seeds (1 more failed)"."""
+    return f"in {count} seed" + ("" if count == 1 else "s") + (f" ({failed} more failed)" if failed else "")
 
 
 def fresh_seeds(count: int) -> str:

@@ -24,9 +24,9 @@ from sweep.job.context import JobContext, job_device, open_context, settle_proce
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
 from sweep.store.job import Job
+from sweep.store.manifest import UNNAMED
 from sweep.study import Study
 from sweep.study.loading import make_importable
-from sweep.study.named import UNNAMED
 
 SECONDS_BETWEEN_REPORTS = 0.5  # of one job: a report costs a round trip to the driver
 

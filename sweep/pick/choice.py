@@ -9,7 +9,7 @@ from sweep.criteria import CONFIRM, CONFIRMED, MISSED, UNCONFIRMED, Criteria, St
 from sweep.store.job import label
 from sweep.store.manifest import Manifest
 from sweep.store.metric import ACCURACY, Metric
-from sweep.store.record import Done, Record
+from sweep.store.record import Record
 from sweep.store.records import finished
 from sweep.target import Target
 
@@ -35,6 +35,7 @@ class Candidate:
         direct_error: the error of direct compression, before any training, mean over seeds; None where not measured.
         latency: of its model, over the dense reference's in the same run; None where it was not measured.
         metric: what was measured.
+        failed: how many further seeds failed. A job that failed says nothing of the accuracy.
     """
 
     family: str
@@ -51,6 +52,7 @@ class Candidate:
     direct_error: float | None
     latency: float | None = None
     metric: Metric = ACCURACY
+    failed: int = 0
 
     @property
     def label(self) -> str:
@@ -114,6 +116,11 @@ class Choice:
     next_smaller_margin: float = 0.0
 
     @property
+    def to_confirm(self) -> Candidate | None:
+        """What further seeds would be spent on: `better`, else the candidate if it is unconfirmed; None of neither."""
+        return self.better or (self.candidate if self.state == UNCONFIRMED else None)
+
+    @property
     def feasible(self) -> bool:
         """Whether there is a candidate, and it meets the target, if only so far."""
         return self.candidate is not None and self.state != MISSED
@@ -125,14 +132,14 @@ def shortfall(margin: float) -> float:
 
 
 def candidates(records: Iterable[Record]) -> list[Candidate]:
-    """The configurations of which every job is done, ordered by bytes.
+    """The configurations of which a job is done, over those that are, ordered by bytes.
 
-    A configuration with a failed job is not a candidate. Jobs with different schedules are different candidates.
+    Jobs with different schedules are different candidates.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(record.key, []).append(record)
-    found = [_candidate(done) for group in groups.values() if len(done := finished(group)) == len(group)]
+    found = [_candidate(group) for group in groups.values() if finished(group)]
     return sorted(found, key=lambda c: (c.artifact_bytes, c.mean_error, c.family, c.label))
 
 
@@ -249,8 +256,8 @@ def _order(candidate: Candidate, by: By) -> tuple[float, float, float, float, st
     return candidate.cost(by), candidate.artifact_bytes, candidate.macs, candidate.mean_error, candidate.best_id
 
 
-def _candidate(group: list[Done]) -> Candidate:
-    ordered = sorted(group, key=lambda record: record.seed)
+def _candidate(group: list[Record]) -> Candidate:
+    ordered = sorted(finished(group), key=lambda record: record.seed)
     most = max(record.val.score for record in ordered)
     best = min(
         (record for record in ordered if record.val.score == most),
@@ -272,4 +279,5 @@ def _candidate(group: list[Done]) -> Candidate:
         direct_error=metric.error(sum(direct) / len(direct)) if direct else None,
         latency=None if best.latency is None else best.latency.ratio,
         metric=metric,
+        failed=sum(record.status == "failed" for record in group),
     )

@@ -2,30 +2,36 @@
 
 import itertools
 import shlex
+from typing import TYPE_CHECKING
 
 from sweep.criteria import Criteria
 from sweep.pick.choice import Candidate
-from sweep.store.manifest import Manifest
-from sweep.study.loading import StudySource
-from sweep.study.named import UNNAMED
+from sweep.store.manifest import UNNAMED, Manifest
+
+if TYPE_CHECKING:
+    from sweep.study.loading import StudySource
 
 
 def confirming(
-    candidate: Candidate, criteria: Criteria, manifest: Manifest, *, place: str, study: StudySource | None = None
+    candidate: Candidate, criteria: Criteria, manifest: Manifest, *, place: str, study: "StudySource | None" = None
 ) -> str:
     """The command, quoted for a shell, that runs the further seeds of `candidate` (`Criteria.seeds_to_confirm`).
 
     Of a study that no file holds, it is the call in Python. `place` is the sweep's folder or URL, and `study` where the
     study is now if it has moved.
     """
-    repeats = seeds_from_first(candidate.seeds, needed=criteria.seeds_to_confirm(candidate))
+    repeats, first = seeds_from_first(candidate.seeds, needed=criteria.seeds_to_confirm(candidate)), candidate.seeds[0]
+    before_job, before_repeats, before_seed, end = parts(manifest, place=place, study=study)
+    seed = f"{before_seed}{first}" if first else ""
+    return f"{before_job}{candidate.best_id}{before_repeats}{repeats}{seed}{end}"
+
+
+def parts(manifest: Manifest, *, place: str, study: "StudySource | None" = None) -> tuple[str, str, str, str]:
+    """That command before the job, before the number of seeds, before a first seed that is not 0, and at its end."""
     reference = study if isinstance(study, str) else manifest.reference_study
-    first = candidate.seeds[0]
     if reference == UNNAMED:
-        seed = f", seed={first}" if first else ""
-        return f"sweep.run(study, out={place!r}, job={candidate.best_id!r}, repeats={repeats}{seed})"
-    command = ["lcsweep", "run", reference, "--out", place, "--job", candidate.best_id, "--repeats", str(repeats)]
-    return shlex.join(command + (["--seed", str(first)] if first else []))
+        return f"sweep.run(study, out={place!r}, job='", "', repeats=", ", seed=", ")"
+    return f"{shlex.join(['lcsweep', 'run', reference, '--out', place])} --job ", " --repeats ", " --seed ", ""
 
 
 def seeds_from_first(seeds: tuple[int, ...], *, needed: int) -> int:

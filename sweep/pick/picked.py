@@ -25,7 +25,8 @@ class Alternative:
     Attributes:
         latency: over the dense reference's; None where it was not measured.
         id: the job whose file would be exported.
-        seeds: how many there are.
+        seeds: how many are done.
+        failed: how many more failed.
         margin: 0 or more meets the criteria. JSON holds it as "shortfall", which is 0 there.
     """
 
@@ -36,6 +37,7 @@ class Alternative:
     latency: float | None
     id: str
     seeds: int
+    failed: int = 0
     margin: float
 
     @staticmethod
@@ -43,7 +45,7 @@ class Alternative:
         """What a pick says of a candidate."""
         if candidate is None:
             return None
-        names = ("family", "configuration", "artifact_bytes", "macs", "latency")
+        names = ("family", "configuration", "artifact_bytes", "macs", "latency", "failed")
         facts = {name: getattr(candidate, name) for name in names}
         return Alternative(**facts, id=candidate.best_id, seeds=len(candidate.seeds), margin=margin)
 
@@ -88,7 +90,8 @@ class Picked:
 
     Attributes:
         id: the job whose file is exported. `artifact_bytes`, `artifact_sha256` and `val` are of that file.
-        seeds: of all jobs of the configuration, like `values`.
+        seeds: of all finished jobs of the configuration, like `values`.
+        failed: how many more of its jobs failed.
         values: of the metric, unrounded. JSON holds those of the accuracy as "accuracies".
         mean: of the values of the fresh seeds, which the choice of the file does not touch: the estimate of the
             configuration. JSON holds it with the metric's name, as "mean_accuracy". None of a pick by an early version.
@@ -119,6 +122,7 @@ class Picked:
     artifact_sha256: str
     val: Score
     seeds: tuple[int, ...]
+    failed: int = 0
     values: tuple[float, ...]
     mean: float | None = None
     meets_target: bool

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from lc_core.file.artifact import read
-from sweep.criteria import UNCONFIRMED
 from sweep.pick.choice import By, Candidate, Choice, among, candidates, chosen
 from sweep.pick.confirming import confirming
 from sweep.pick.looks import look_at_test, question, why_not
@@ -59,7 +58,7 @@ def pick_model(
     parity = verify_parity(read(folder.artifact(record.id)), study, data)
     asked = question(target, manifest.reference.val.score, by=by, confident=confident)
     no_test = why_not(choice, record, folder, asked=asked, test=test)
-    to_confirm = choice.better or (best if choice.state == UNCONFIRMED else None)
+    to_confirm = choice.to_confirm
     picked = Picked(
         id=record.id,
         family=record.family,
@@ -69,6 +68,7 @@ def pick_model(
         artifact_sha256=record.artifact_sha256,
         val=record.val,
         seeds=best.seeds,
+        failed=best.failed,
         values=best.values,
         mean=best.mean_value,
         meets_target=choice.feasible,

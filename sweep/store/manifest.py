@@ -13,6 +13,9 @@ from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Score
 from sweep.target import Target
 
+UNNAMED = "a Study object"
+"""What sweep.json says of a study that no file holds, such as one from a notebook."""
+
 
 def not_counted(operators: Sequence[str]) -> str:
     """The operators that MACs leave out, in words that follow the number; empty where there are none."""

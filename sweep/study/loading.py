@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from sweep.store.manifest import UNNAMED
 from sweep.study import Checkpoint, Data, Study
 from sweep.study.errors import StudyError, users_code
 from sweep.study.families import completed
-from sweep.study.named import UNNAMED, folder_of, script
+from sweep.study.named import folder_of, script
 from sweep.study.seeds import seed_all
 from sweep.study.splits import VAL_SEED, splits_of
 

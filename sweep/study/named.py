@@ -9,9 +9,6 @@ from types import ModuleType
 
 from sweep.study import Study
 
-UNNAMED = "a Study object"
-"""What sweep.json says of a study that no file holds, such as one from a notebook."""
-
 
 @dataclass(frozen=True)
 class Named:

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from sweep.store.folder import SweepFolder
+from sweep.store.manifest import UNNAMED
 from sweep.study.errors import StudyError
-from sweep.study.named import UNNAMED
 
 
 def check_trusted(reference: str, *, root: Path, user_folder: str) -> None:

@@ -280,7 +280,7 @@ def test_what_the_script_writes_is_what_the_report_wrote(open_page: OpenPage, fo
     for target in (Target(max_drop=0.01), Target(min_accuracy=0.9999), Target(min_accuracy=0.5)):
         write_page(folder, target=target)
         plain, live = open_page(folder, java_script_enabled=False), open_page(folder)
-        parts = ["badge", "name", "facts", "chosen", "pick-command", "export-command"]
+        parts = ["badge", "name", "facts", "chosen", "confirm", "pick-command", "export-command"]
         assert [words(plain, part) for part in parts] == [words(live, part) for part in parts]
 
 

@@ -11,9 +11,10 @@ from playwright.sync_api import Browser
 
 import reports.page
 from reports.page.data import bound_kind
-from sweep.criteria import fresh
+from sweep.criteria import MOST_SEEDS, fresh
 from sweep.intervals import CONFIDENCE, Z95, least_mean, paired_drop, pooled, student, wilson
 from sweep.pick.choice import By, Candidate, Choice, among, choose
+from sweep.pick.confirming import seeds_from_first
 from sweep.store.metric import ACCURACY, Metric
 from sweep.target import Target
 
@@ -28,6 +29,7 @@ ANSWER = """(sweeps) => {
     const order = cheapestFirst(sweep.rows, ask.by);
     const found = choose(order, { ...sweep, ...ask });
     const smaller = found.nextSmaller;
+    const confirm = toConfirm(found);
     return {
       picked: name(found.row),
       feasible: found.feasible,
@@ -37,6 +39,7 @@ ANSWER = """(sweeps) => {
       states: Object.fromEntries([...found.states].map(([row, state]) => [name(row), state])),
       runner_up: name(found.runnerUp),
       better: name(found.better),
+      to_confirm: confirm ? [name(confirm.row), confirm.repeats] : null,
       next_smaller: name(smaller),
       next_smaller_margin: String(smaller ? found.margins.get(smaller) : 0),
     };
@@ -89,7 +92,7 @@ class Sweep:
             configuration={"keep": name},
             method=draw.choice(("lc", "lc", "dc")),
             ids=tuple(f"{name}-{seed}" for seed in range(len(accuracies))),
-            seeds=tuple(range(len(accuracies))),
+            seeds=tuple(draw.choice((range(len(accuracies)), range(1, 2 * len(accuracies), 2)))),
             scores=scores,
             lows=tuple(self._score(low) for low in lows),
             drops=tuple(highs),
@@ -154,7 +157,7 @@ class Sweep:
         quantile = student(CONFIDENCE, dof=dof) if dof else None
         return {
             "rows": rows,
-            "rule": self.rule | {"student": quantile, "z": Z95, "square": Z95**2},
+            "rule": self.rule | {"most": MOST_SEEDS, "student": quantile, "z": Z95, "square": Z95**2},
             "metric": {"higher": self.metric.higher_is_better},
             "referenceScore": self.reference,
             "asks": [ask | {"target": self._target(ask["target"])} for ask in self.asks],
@@ -164,6 +167,14 @@ class Sweep:
         if target.bound is None:
             return {"kind": "max_drop", "value": target.allowed(self.reference)}
         return {"kind": bound_kind(self.metric), "value": target.bound}
+
+
+def repeats_of(choice: Choice) -> list[Any] | None:
+    """The candidate to confirm, and the number of seeds in the command for it."""
+    found = choice.to_confirm
+    if found is None or choice.criteria is None:
+        return None
+    return [found.best_id, seeds_from_first(found.seeds, needed=choice.criteria.seeds_to_confirm(found))]
 
 
 def described(choice: Choice) -> dict[str, Any]:
@@ -182,6 +193,7 @@ def described(choice: Choice) -> dict[str, Any]:
         "states": choice.states,
         "runner_up": name(choice.runner_up),
         "better": name(choice.better),
+        "to_confirm": repeats_of(choice),
         "next_smaller": name(choice.next_smaller),
         "next_smaller_margin": choice.next_smaller_margin,
     }

@@ -154,6 +154,32 @@ def test_the_slider_reaches_every_choice_that_a_target_can_have(open_page: OpenP
     assert values[-1] > 6
 
 
+# What is known of each
+
+
+def test_circles_show_the_states_and_a_command_confirms_what_is_not(open_page: OpenPage, tmp_path: Path) -> None:
+    records = synthetic.records(synthetic.grid()[::2], seeds=6) + synthetic.records(synthetic.grid()[1::2], seeds=1)
+    folder = synthetic.write_sweep(tmp_path / "sweep", records, target={"max_drop": 0.01})
+    write_page(folder)
+    page = open_page(folder)
+    for drop in (0.01, 0.002, 0.05, 0.0):
+        page.locator("#number").fill(f"{100 * drop:g}")
+        page.wait_for_function(
+            f"() => document.querySelector('[data-part=pick-command]').textContent.includes(' {drop:g}')"
+        )
+        found = read_findings(folder, target=Target(max_drop=drop), by="bytes")
+        for state in ("confirmed", "unconfirmed"):
+            drawn = page.locator(f"#chart .state.{state}").get_attribute("d") or ""
+            expected = sum(row.state == state and not row.picked for row in found.rows)
+            assert drawn.count("M") == expected, (drop, state)
+        confirm = page.locator('#choice [data-part="confirm"]')
+        assert confirm.is_visible() == (found.confirm is not None)
+        assert confirm.locator("pre").text_content() == (found.confirm or "")
+        assert found.choice is not None
+        said = page.locator("#choice").get_attribute("class") or ""
+        assert said.split()[-1] == found.choice.state
+
+
 # Parallel coordinates
 
 

@@ -282,7 +282,7 @@ def test_a_winner_is_confirmed_on_fresh_seeds_before_it_is_announced(
         picked = lcsweep("pick", root, "--max-drop", "0.1", "--json").json
         again = lcsweep(*search)
     assert cut.code == 4, cut
-    assert "smallest that meets the target (unconfirmed, meets it so far): " in cut.out
+    assert "smallest that meets the target (unconfirmed, meets the target so far): " in cut.out
     assert whole.code == 0, whole
     assert "smallest that meets the target (confirmed, enough fresh seeds clear the bound): " in whole.out
     assert re.search(r", mean of [0-9]+ fresh seeds .*; speed: ", whole.out)

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from reports.facts.diagnostics import read_curves, read_layers
+from reports.facts.diagnostics import read_diagnostics
 from reports.facts.findings import Findings, read_findings
 from reports.page.curves import curve_scripts
 from reports.page.html import render
@@ -19,9 +19,7 @@ def write_page(
     """Writes report/index.html and report/curves/, as write_report does; what the page says. It links `figures`."""
     findings = read_findings(folder, target=target, by=by)
     files = SweepFolder(folder)
-    curves = read_curves(files, (job for row in findings.rows for job in row.candidate.ids))
-    exported = [row.candidate.best_id for row in findings.rows]
-    scripts = curve_scripts(curves, {job: read_layers(files, job) for job in exported})
+    scripts = curve_scripts(*read_diagnostics(files, findings.job_ids, exported=findings.exported))
     for start, content in scripts.items():
         write_whole(files.report / "curves" / f"{start}.js", content)
     write_whole(files.report / "index.html", render(findings, curves=scripts, figures=figures))

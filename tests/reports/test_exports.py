@@ -167,14 +167,30 @@ def test_the_page_has_the_front_the_pick_and_the_figure_beside_it(make_sweep: Ma
     assert (folder / "report" / "front.png").read_bytes().startswith(b"\x89PNG")
     sizes = {record.id: record.artifact_bytes for record in read_records(folder)}
     assert {len(row) for row in rows} == {len(header)}
-    assert [row[3] for row in rows] == sorted(
+    assert [row[4] for row in rows] == sorted(
         (f"{sizes[id]:,}" for id in summary["front"]), key=lambda s: int(s.replace(",", ""))
     )
     picks = [row for row in rows if row[0] == "pick"]
-    assert [row[3] for row in picks] == [f"{sizes[summary['pick']]:,}"]
+    assert [row[4] for row in picks] == [f"{sizes[summary['pick']]:,}"]
+    states = {row.candidate.best_id: row.state for row in read_findings(folder, target=None, by="bytes").rows}
+    assert [row[1] for row in picks] == [states[summary["pick"]]]
     assert f"Job {summary['pick']}" in html
     assert "37 configurations, 111 jobs done, 1 failed." in html
     assert "torch 2.13.0" in html
+
+
+def test_what_is_not_confirmed_comes_with_the_command_that_would_confirm_it(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid(), target={"max_drop": 0.01})
+    findings = read_findings(folder, target=None, by="bytes")
+    assert findings.pick is not None
+    command = f"lcsweep run studies.digits_mlp --out {folder} --job {findings.pick.candidate.best_id} --repeats 4"
+    assert findings.confirm == command
+    page = digest(findings)
+    assert f"```sh\n{command}\n```" in page
+    assert "unconfirmed" in page
+    missed = read_findings(folder, target=Target(min_accuracy=1.0), by="bytes")
+    assert missed.confirm is None
+    assert "--job" not in digest(missed)
 
 
 def test_both_reports_say_what_stays_dense_and_what_no_number_counts(make_sweep: MakeSweep) -> None:
@@ -210,10 +226,10 @@ def test_a_miss_is_called_one_and_no_target_is_said(make_sweep: MakeSweep) -> No
 def test_a_regression_is_told_in_its_unit(make_sweep: MakeSweep) -> None:
     folder = make_sweep(synthetic.grid(), seeds=2, target={"max_drop": 0.5}, metric=synthetic.MSE)
     (header, *rows), html = rendered(digest(read_findings(folder, target=None, by="bytes")))
-    assert header[5:7] == ["MSE (mm2)", "95 % interval"]
+    assert header[6:8] == ["MSE (mm2)", "95 % interval"]
     assert header[-1] == "DC MSE"
     (pick,) = (row for row in rows if row[0] == "pick")
-    assert pick[5] == "10.03 (8.914\u201310.03)"
+    assert pick[6] == "10.03 (8.914\u201310.03)"
     told = html.replace("\u00a0", " ")
     assert "validation MSE of at most 10.53 mm2 (the reference's 10.03 mm2 plus 0.5 mm2)" in told
     assert "neither" not in told
@@ -231,7 +247,7 @@ def test_a_name_shows_as_text(make_sweep: MakeSweep, name: str) -> None:
     folder = make_sweep([synthetic.Point(name, {"level": name}, 900, 0.03, None)], study=name)
     rows, html = rendered(digest(read_findings(folder, target=None, by="bytes")))
     shown = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    assert rows[1][1:4] == [shown, f"level {shown}", "900"]
+    assert rows[1][2:5] == [shown, f"level {shown}", "900"]
     assert f"<h3>Compressed models of {shown}</h3>" in html
     assert not re.search(r"<(b|script|em|code|s|a)\b", html)
 

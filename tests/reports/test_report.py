@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from reports import write_report
+from reports.digest import digest
+from reports.facts import diagnostics
 from reports.facts.findings import read_findings
 from sweep.pick.choice import candidates, choose, chosen
+from sweep.store.files import read_optional
 from sweep.store.manifest import read_manifest
 from sweep.store.records import read_records
 from sweep.target import Target
@@ -73,6 +76,7 @@ def test_report_has_its_files_and_a_summary_fit_for_json(written: tuple[Path, di
     assert {Path(path).name for path in summary["paths"].values()} == FILES
     assert {Path(summary["paths"][kind]).stat().st_size - size for kind, size in summary["file_bytes"].items()} == {0}
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+    assert summary["choice"]["confirm"] == read_findings(folder, target=None, by="bytes").confirm
     assert summary["jobs"] == {"done": 37, "failed": 1}
     picked = read_findings(folder, target=None, by="bytes").pick
     assert picked is not None
@@ -163,7 +167,7 @@ def test_a_page_tells_a_regression_in_its_unit(make_sweep: MakeSweep) -> None:
         "Validation MSE 10.03 mm2 mean of 1 fresh seed the file's own: 8.914 mm2 (seed 0, best of 2 on",
         "validation, which flatters); 95 % interval 4.534\u201317.34 mm2, n = 359",
         "validation MSE of at most 10.53 mm2 (the reference's 10.03 mm2 plus 0.5 mm2); confirmed where",
-        "its validation MSE is a little too low on average",
+        "The mean leaves out the first seed",
         "Test MSE 12.00 mm2",
         "MSE (mm2) DC MSE",
         "validation rise at most",
@@ -298,13 +302,27 @@ def test_without_a_target_there_is_no_choice_but_a_way_to_make_one(make_sweep: M
 
 
 @pytest.mark.usefixtures("svg_only")
-def test_a_configuration_with_a_failed_seed_is_counted_not_hidden(make_sweep: MakeSweep) -> None:
-    points = synthetic.grid()[:3]
-    failure = {**synthetic.failed(points[0], message="nan", trace=""), "seed": 5, "id": "e" * 16}
-    folder = make_sweep(points, failures=(failure,), target={"max_drop": 0.01})
-    assert write_report(folder)["candidates"] == 2
-    assert "1 finished job is not among them" in read_page(folder).text
-    assert "1 finished job is not drawn" in (folder / "report" / "front.svg").read_text()
+def test_a_failed_seed_is_said_of_its_configuration_everywhere(make_sweep: MakeSweep) -> None:
+    (point,) = points = synthetic.grid()[:1]
+    failure = {**synthetic.failed(point, message="nan", trace=""), "seed": 5, "id": "e" * 16}
+    folder = make_sweep(points, failures=(failure,), target={"max_drop": 0.9})
+    assert write_report(folder)["candidates"] == 1
+    assert "of the one seed by which it was chosen; 1 more failed" in read_page(folder).text
+    assert "1 (1 failed)" in read_page(folder).text
+    assert data_of(folder)["columns"]["failed"] == 1
+    page = digest(read_findings(folder, target=None, by="bytes"))
+    assert "| 1 (1 failed) |" in page
+    assert "Seeds that failed say nothing of the error" in page
+
+
+@pytest.mark.usefixtures("svg_only")
+def test_each_jobs_diagnostics_are_read_once(make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, read = make_sweep(synthetic.grid()[:2], seeds=2), []
+    for record in read_records(folder):
+        synthetic.write_diagnostics(folder, record.id)
+    monkeypatch.setattr(diagnostics, "read_optional", lambda path: read.append(path) or read_optional(path))
+    write_report(folder)
+    assert len(read) == len(set(read)) == 4
 
 
 @pytest.mark.usefixtures("svg_only")

@@ -14,9 +14,7 @@ def test_a_row_has_the_largest_gap_and_all_the_time_of_its_seeds(make_sweep: Mak
     assert row.seconds == sum(job.seconds for job in found.jobs)
 
 
-def test_jobs_of_a_configuration_whose_other_seed_failed_are_left_out(make_sweep: MakeSweep) -> None:
-    """Of two configurations with three seeds each, a fourth seed of one failed: its three jobs are no candidate."""
+def test_a_row_says_how_many_seeds_are_done_and_how_many_failed(make_sweep: MakeSweep) -> None:
     broken = synthetic.failed(OTHER, message="no", trace="") | {"id": synthetic.job_id("fourth"), "seed": 3}
     found = read_findings(make_sweep([ONE, OTHER], seeds=3, failures=(broken,)), target=None, by="bytes")
-    assert [row.candidate.configuration for row in found.rows] == [ONE.configuration]
-    assert found.left_out == 3
+    assert {row.candidate.label: row.seeds for row in found.rows} == {"keep 0.1": "3", "keep 0.2": "3 (1 failed)"}

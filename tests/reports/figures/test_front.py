@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -66,6 +67,34 @@ def test_lines_star_and_ring_stand_where_the_numbers_are(drawn: Drawn, by: By) -
     assert line(figure, "target")[:, 1] == pytest.approx(found.reference.val.error + 0.01)
     assert line(figure, "reference").tolist() == [[whole, found.reference.val.error]]
     assert line(figure, "pick").tolist() == [[found.pick.candidate.cost(by), found.pick.candidate.mean_error]]
+
+
+def test_circles_mark_what_is_confirmed_and_what_meets_the_target_so_far(tmp_path: Path) -> None:
+    """By their states in the data, which are those of `pick`; around the pick is its ring alone."""
+    points = [synthetic.Point("prune", {"keep": k / 10}, 1000 + 100 * k, 0.03 - 0.002 * k, 0.2) for k in range(4)]
+    records = synthetic.records(points[:2], seeds=8) + synthetic.records(points[2:], seeds=1)
+    records += synthetic.records([synthetic.Point("prune", {"keep": 0.9}, 900, 0.2, 0.3)], seeds=1)
+    findings = read_findings(
+        synthetic.write_sweep(tmp_path / "sweep", records, target={"max_drop": 0.02}), target=None, by="bytes"
+    )
+    assert [row.state for row in findings.rows] == ["missed", *2 * ["confirmed"], *2 * ["unconfirmed"]]
+    axes = front_axes(figure := draw_front(findings))
+    circles = {drawn.get_gid(): drawn for drawn in axes.collections}
+    for state in ("confirmed", "unconfirmed"):
+        rows = [row for row in findings.rows if row.state == state and not row.picked]
+        expected = [[row.candidate.artifact_bytes, row.candidate.mean_error] for row in rows]
+        assert np.asarray(circles[state].get_offsets()).tolist() == expected
+    (dashes,), (line,) = (circles[state].get_linestyle() for state in ("unconfirmed", "confirmed"))
+    assert dashes[1] is not None
+    assert line[1] is None
+    named = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
+    assert {"confirmed", "unconfirmed", "pick"} <= named
+
+
+def test_an_unconfirmed_pick_is_called_so(make_sweep: MakeSweep) -> None:
+    figure = draw_front(findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.01}))
+    words = {text.get_text() for text in figure.findobj(Text)}
+    assert {"unconfirmed: meets the target so far", "pick, unconfirmed"} <= words
 
 
 @pytest.mark.parametrize("by", ["bytes", "macs"])

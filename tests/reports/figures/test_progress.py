@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from reports.facts.diagnostics import STEP, read_curves
+from reports.facts.diagnostics import STEP, read_diagnostics
 from reports.facts.findings import read_findings
 from reports.figures.progress import draw_progress, hypervolumes, reasons_of, smallest_so_far
 from reports.figures.run import draw_run
@@ -99,7 +99,7 @@ def test_a_run_is_drawn_as_it_was_a_line_for_each_seed(make_sweep: MakeSweep) ->
         for step in written["steps"][1::2]:
             step["val_error"] = None  # not measured
         path.write_text(json.dumps(written))
-    curves = read_curves(SweepFolder(folder), findings.pick.candidate.ids)
+    curves, _ = read_diagnostics(SweepFolder(folder), findings.pick.candidate.ids, exported=())
     assert tuple(curves) == jobs
     look = marks(findings.series, families=findings.families, size=7.0)[findings.pick.series]
     figure = draw_run(findings.pick, curves, units=findings.units, look=look)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.facts.diagnostics import STEP, read_curves, read_layers
+from reports.facts.diagnostics import STEP, read_diagnostics
 from reports.facts.findings import Findings, read_findings
 from reports.page.curves import curve_scripts
 from reports.page.data import page_data
@@ -71,8 +71,8 @@ def test_curves_are_scripts_of_numbers_in_the_order_of_the_columns(tmp_path: Pat
     for job in ("ab" + "0" * 14, "ab" + "1" * 14, "cd" + "0" * 14):
         synthetic.write_diagnostics(tmp_path, job)
     names = ["ab" + "0" * 14, "ab" + "1" * 14, "cd" + "0" * 14, "ef" + "0" * 14, "../../x"]
-    layers = {names[1]: read_layers(SweepFolder(tmp_path), names[1])}
-    scripts = curve_scripts(read_curves(SweepFolder(tmp_path), names), layers)
+    curves, layers = read_diagnostics(SweepFolder(tmp_path), names, exported=[names[1]])
+    scripts = curve_scripts(curves, layers)
     assert list(scripts) == ["ab", "cd"]
     first, second = scripts["ab"].decode().splitlines()
     jobs = json.loads(first.removeprefix("lcsweepCurves(").removesuffix(");"))

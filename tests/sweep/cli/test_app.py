@@ -671,7 +671,7 @@ def test_a_relative_drop_a_bound_and_the_knee(finished: Path) -> None:
     assert relative["id"] == lcsweep("pick", RUN, "--max-drop", str(0.05 * accuracy), "--json").json["id"]
     assert "5.00% of the reference's accuracy" in lcsweep("pick", RUN, "--max-drop", "0.05", "--relative").out
     assert (
-        "unconfirmed, meets it so far, with the 95 % bound of every seed"
+        "unconfirmed, meets the target so far, with the 95 % bound of every seed"
         in lcsweep("pick", RUN, "--min-accuracy", "0.5", "--confident").out
     )
     knee = lcsweep("pick", RUN, "--knee")

@@ -13,9 +13,9 @@ from sweep.job.compress import failure
 from sweep.pick.choice import Candidate, Choice, candidates, choose, chosen
 from sweep.pick.confirming import confirming
 from sweep.store.job import Job
+from sweep.store.manifest import UNNAMED
 from sweep.store.metric import ACCURACY, Metric
 from sweep.store.record import Record, Score
-from sweep.study.named import UNNAMED
 from sweep.target import Target
 from tests.sweep.tiny import MANIFEST, done_record
 
@@ -141,10 +141,25 @@ def test_a_candidate_is_a_configuration_over_its_seeds() -> None:
     assert one.label == "keep 0.1"
 
 
-def test_a_failed_seed_excludes_its_configuration_alone() -> None:
-    records = [record(0.1), record(0.1, seed=1, accuracy=None), record(0.2)]
-    assert [found.configuration for found in candidates(records)] == [{"keep": 0.2}]
-    assert candidates(records[:2]) == []
+def test_a_failed_seed_is_counted_and_changes_nothing_else() -> None:
+    done = [record(0.1, seed=seed, accuracy=accuracy) for seed, accuracy in enumerate((0.98, 0.981, 0.982))]
+    failed = [record(0.1, seed=seed, accuracy=None) for seed in (3, 4)]
+    (without,), (found,) = candidates(done), candidates([*done, *failed])
+    assert found == replace(without, failed=2)
+    criteria = AT_90.criteria(1.0, confirm=2).with_noise_of([found])
+    assert criteria.state_of(found) == criteria.state_of(without) == "confirmed"
+
+
+def test_a_failed_seed_counts_neither_for_nor_against_being_confirmed() -> None:
+    records = [record(0.1), record(0.1, seed=1, accuracy=None), record(0.2, size=200)]
+    choice = choose(candidates(records), target=AT_90, reference_score=1.0, confirm=1)
+    assert choice.candidate is not None
+    assert choice.candidate.configuration == {"keep": 0.1}
+    assert (choice.state, choice.candidate.failed) == ("unconfirmed", 1)
+
+
+def test_a_configuration_of_failed_seeds_alone_is_no_candidate() -> None:
+    assert candidates([record(0.1, accuracy=None), record(0.1, seed=1, accuracy=None)]) == []
 
 
 def test_what_tells_candidates_apart() -> None:

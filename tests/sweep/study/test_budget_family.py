@@ -10,7 +10,7 @@ from torch import nn
 
 from lc_core import Codebook, fisher, nominal_bytes, plan_tasks, read
 from lc_core.structure.contents import layer_contents
-from reports.facts.diagnostics import read_layers
+from reports.facts.diagnostics import read_diagnostics
 from studies.digits_mlp import build_model, load_data
 from sweep.job.compress import job_sizes, run_job
 from sweep.study.families import budget
@@ -61,7 +61,7 @@ def test_jobs_keep_within_the_budget_and_tell_what_the_layers_chose(tmp_path: Pa
     assert all(0 < step["weight_bytes"] <= limit and step["choice_gap"] == 0 for step in steps)
     assert all(set(step["chosen"]) == {"0.weight", "2.weight"} for step in steps)
     assert sum(theta.storage_bits() for theta in artifact.thetas) == 8 * steps[-1]["weight_bytes"]
-    layers = read_layers(sweep.folder, job.id)
+    layers = read_diagnostics(sweep.folder, [job.id], exported=[job.id])[1][job.id]
     assert {layer.name: layer.chosen for layer in layers} == steps[-1]["chosen"]
     assert [layer.bits * 8 for layer in layers if layer.chosen == "dense"] == []
     reference = layer_contents(artifact.governed, artifact.thetas, sweep.context.reference)

@@ -8,12 +8,13 @@ from types import ModuleType
 
 import pytest
 
+from sweep.store.manifest import UNNAMED
 from sweep.study import Study
 from sweep.study.earlier import earlier_parts
 from sweep.study.errors import StudyError
 from sweep.study.fingerprint import study_parts
 from sweep.study.loading import lasting_reference, load_study
-from sweep.study.named import UNNAMED, Named, importable, script
+from sweep.study.named import Named, importable, script
 from tests.sweep.study.test_earlier import OURS
 from tests.sweep.tiny import STUDY, changed, write_study
 
