@@ -166,14 +166,14 @@ def paths(folder: SweepFolder) -> dict[str, tuple[Path, Path, mutations.Mutation
     }
 
 
-def _work(kind: str, first: int, count: int, seed: int, send: Connection) -> None:
+def _work(kind: str, original: bytes, first: int, count: int, seed: int, send: Connection) -> None:
     """In a process of its own: opens the files from number `first` on, and sends what became of each."""
-    whole, put, mutate = paths(SweepFolder(RUN))[kind]
-    original = whole.read_bytes()
+    _, put, mutate = paths(SweepFolder(RUN))[kind]
     with Path("written").open("w+b", buffering=0) as written:
         for number in (1, 2):
             os.dup2(written.fileno(), number)
-    _open_once(kind)
+    put.write_bytes(original)
+    opened(kind, drawn=True)  # imports what the commands need, so that the bound on memory counts what a file takes
     os.ftruncate(1, 0)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
@@ -188,19 +188,13 @@ def _work(kind: str, first: int, count: int, seed: int, send: Connection) -> Non
     put.write_bytes(original)
 
 
-def _open_once(kind: str) -> None:
-    """Imports what the commands need, so that the bound on memory counts what a file takes."""
-    whole, put, _ = paths(SweepFolder(RUN))[kind]
-    put.write_bytes(whole.read_bytes())
-    opened(kind, drawn=True)
-
-
 def fuzz(kind: str, *, count: int, seed: int, say: Callable[[str], None]) -> Counter[str]:
     """Opens `count` changed files of a kind in the current folder; how many came to what. `say` hears of defects."""
     found: Counter[str] = Counter()
+    original = paths(SweepFolder(RUN))[kind][0].read_bytes()  # in its place a crash leaves a changed file
     next_one = 0
     while next_one < count:
-        for number, outcome, words in _heard(kind, next_one, count, seed):
+        for number, outcome, words in _heard(kind, original, next_one, count, seed):
             found[outcome] += 1
             next_one = number + 1
             if outcome == ELSE:
@@ -208,10 +202,10 @@ def fuzz(kind: str, *, count: int, seed: int, say: Callable[[str], None]) -> Cou
     return found
 
 
-def _heard(kind: str, first: int, count: int, seed: int) -> Iterator[tuple[int, str, str]]:
+def _heard(kind: str, original: bytes, first: int, count: int, seed: int) -> Iterator[tuple[int, str, str]]:
     """What a process says of its files, until it has opened all, crashes or hangs."""
     receive, send = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("fork").Process(target=_work, args=(kind, first, count, seed, send))
+    process = multiprocessing.get_context("fork").Process(target=_work, args=(kind, original, first, count, seed, send))
     process.start()
     send.close()
     begun, end, most = first, math.inf, math.inf

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from killed_study import STUDY
-from processes import of_kind
+from processes import BUSY, of_kind
 from rows import Row, options, speak
 from sweep.execution.ray_processes import tree
 from sweep.store.folder import SweepFolder
@@ -43,8 +43,6 @@ COMMANDS = {
     "export": ("export", "out", "--out", "model.lcz"),
 }
 SHARES = {"grid": 0.45, "smallest": 0.2, "reference": 0.1, "report": 0.08, "pick": 0.08, "export": 0.09}
-# On a busy machine Ray starts slowly, and its workers, which run at a low priority, hardly at all.
-BUSY = {"RAY_raylet_start_wait_time_s": "300", "RAY_worker_niceness": "0"}
 RAYS = ("dashboard agent", "runtime environment agent", "raylet", "gcs_server")
 MOST_WORKERS = 4
 """Workers that are killed in a run, before another process, which ends it."""

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from sweep.execution.ray_processes import tree
 
+# On a busy machine Ray starts slowly, and its workers, which run at a low priority, hardly at all.
+BUSY = {"RAY_raylet_start_wait_time_s": "300", "RAY_worker_niceness": "0"}
 KINDS = {
     "gcs_server": ("/gcs_server",),
     "raylet": ("/raylet/raylet",),

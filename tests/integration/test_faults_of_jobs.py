@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.processes import BUSY
 from sweep.store.record import Record
 from sweep.store.records import read_records
 from tests.sweep.tiny import STUDY, Said, changed, write_study
@@ -90,7 +91,7 @@ def swept(here: Path, faults: Mapping[str, str], *options: str) -> Iterator[Swep
     write_study(here, text=study(faults))
     command = Path(sys.executable).with_name("lcsweep")
     with tempfile.TemporaryDirectory(prefix="k", dir="/tmp") as temporary:
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "TMPDIR": temporary}
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "TMPDIR": temporary, **BUSY}
         try:
             done = subprocess.run(
                 [command, "run", "tiny.py", "--workers", "2", *options],

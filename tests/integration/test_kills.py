@@ -21,6 +21,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from benchmarks.processes import BUSY
 from sweep.search.index import index_url
 from sweep.store.folder import SweepFolder
 from sweep.store.records import read_records
@@ -88,7 +89,7 @@ def start(folder: Path, *, temporary: Path) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        env=os.environ | {"TMPDIR": str(temporary)},
+        env=os.environ | BUSY | {"TMPDIR": str(temporary)},
     )
 
 

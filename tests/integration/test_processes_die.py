@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import arguments, listening, of_kind, open_files
+from benchmarks.processes import BUSY, arguments, listening, of_kind, open_files
 from sweep.execution.ray_processes import tree
 from sweep.store.records import read_records
 from tests.integration.test_kills import TRACED, steps
@@ -115,8 +115,6 @@ try:
 except Exception as error:
     print(error)
 """
-# On a busy machine Ray starts slowly, and its workers, which run at a low priority, hardly at all.
-BUSY = {"RAY_raylet_start_wait_time_s": "300", "RAY_worker_niceness": "0"}
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 RUN = ("run", "tiny.py", "--workers", "2")
 
