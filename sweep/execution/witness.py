@@ -105,7 +105,8 @@ def _watch(log: str) -> None:
             running, told = bool(received), told + received
             parts = [line.split("\t") for line in told.splitlines()]
             known = [RayProcess(part[0], int(part[1]), part[2]) for part in parts if len(part) == 3]
-        dead = dead or [process for process in known if process.dead()]  # the first: others follow them
+        if running:  # after the driver's end, all of Ray's processes die
+            dead = dead or [process for process in known if process.dead()]  # the first: others follow them
     last = [line for line in told.splitlines() if "\t" not in line][-1]
     if last:
         print(f"lcsweep: {died(dead, log=log) if dead else last}", file=sys.stderr)  # noqa: T201

@@ -6,6 +6,7 @@ Each test runs the real command on the real Ray.
 import contextlib
 import ipaddress
 import os
+import re
 import shutil
 import signal
 import stat
@@ -115,6 +116,10 @@ try:
 except Exception as error:
     print(error)
 """
+ENDED = (
+    "lcsweep: this run's process has ended without a word: it was killed, or Ray ended it (runs/tiny/logs/ray.log says "
+    "why); no result is lost: run the same command again to continue\n"
+)
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 RUN = ("run", "tiny.py", "--workers", "2")
 
@@ -186,11 +191,11 @@ def test_a_line_names_the_process_without_which_ray_cannot_go_on(kind: str, star
     run.until(lambda: len(read_records(tmp_path / "runs" / "tiny")) >= 2)
     (victim,) = of_kind(kind, below=run.pid)
     os.kill(victim, signal.SIGKILL)
-    assert (run.ended(), run.err.count("\n")) == (1, 1), run.err
+    assert run.ended() == 1
     name = {"raylet": "node process (raylet)", "gcs_server": "cluster server (gcs_server)"}.get(kind, kind)
-    assert run.err.startswith("lcsweep: Ray's ")
-    assert f"{name}, process {victim}," in run.err
-    assert "died; runs/tiny/logs/ray.log says more; no result is lost: run the same command again" in run.err
+    named = rf"lcsweep: Ray's .*{re.escape(name)}, process {victim}, .*died; runs/tiny/logs/ray\.log says more; no .*\n"
+    # Ray ends the run right after an agent: on a busy machine the witness may not have looked in between.
+    assert re.fullmatch(named, run.err) or ("agent" in kind and run.err == ENDED), run.err
 
 
 def test_a_driver_that_is_killed_leaves_a_line(start: Start, tmp_path: Path) -> None:
@@ -198,13 +203,10 @@ def test_a_driver_that_is_killed_leaves_a_line(start: Start, tmp_path: Path) -> 
     run.until(lambda: steps(tmp_path))
     run.process.kill()
     run.ended()
-    end = time.monotonic() + 60
+    end = time.monotonic() + 500
     while not run.err and time.monotonic() < end:
         time.sleep(0.05)
-    assert run.err == (
-        "lcsweep: this run's process has ended without a word: it was killed, or Ray ended it (runs/tiny/logs/ray.log "
-        "says why); no result is lost: run the same command again to continue\n"
-    )
+    assert run.err == ENDED
 
 
 def caught(run: Run) -> bool:
