@@ -6,9 +6,10 @@ function makeFigure({ data, rows, open, turned }) {
   const drawing = svg("svg", { role: "img", "aria-labelledby": "chart-words" });
   const still = svg("g", {});
   const under = svg("g", {});
+  const around = svg("g", {});
   const over = svg("g", {});
   const pointed = svg("circle", { r: 8.5, class: "pointed", visibility: "hidden" });
-  drawing.append(under, still, over, pointed);
+  drawing.append(under, around, still, over, pointed);
   const tip = document.getElementById("tip");
   host.append(canvas, drawing, tip);
   let view = null;
@@ -42,15 +43,21 @@ function makeFigure({ data, rows, open, turned }) {
     over.replaceChildren();
     drawLevels({ under, over }, { ...view, threshold });
     if (choice === null) return;
-    for (const state of ["confirmed", "unconfirmed"]) {
-      const round = visible.filter((row) => choice.states.get(row) === state && row !== choice.row);
-      under.append(svg("path", { d: round.map((row) => circle(...placeOf(row), 7.5)).join(""), class: `state ${state}` }));
-    }
     const row = choice.row;
     if (row === null) return;
     const [x, y] = placeOf(row);
     if (!view.shown(row)) over.append(markOf(row, data, { x, y, size: 5 }));
     over.append(svg("circle", { cx: x, cy: y, r: RING, class: "ring" }));
+  }
+
+  // Draws a circle around each row that meets the target.
+  function encircle(choice) {
+    around.replaceChildren();
+    if (choice === null) return;
+    for (const state of ["confirmed", "unconfirmed"]) {
+      const rows = visible.filter((row) => choice.states.get(row) === state && row !== choice.row);
+      around.append(svg("path", { d: rows.map((row) => circle(...placeOf(row), 7.5)).join(""), class: `state ${state}` }));
+    }
   }
 
   const placeOf = (row) => [view.scales.x(row[view.cost.key]), view.scales.y(row.mean)];
@@ -121,5 +128,5 @@ function makeFigure({ data, rows, open, turned }) {
     if (frameNow() === view.frame) paint();
     else turned();
   });
-  return { layOut, mark };
+  return { layOut, mark, encircle };
 }

@@ -72,6 +72,7 @@ function start(content) {
     pending = requestAnimationFrame(() => {
       figure.layOut({ cost: costOf(state.by), shown });
       figure.mark(choice);
+      figure.encircle(choice);
       list();
     });
   }
@@ -80,6 +81,7 @@ function start(content) {
     parallel.layOut(hidden);
     figure.layOut({ cost: costOf(state.by), shown });
     figure.mark(choice);
+    figure.encircle(choice);
     for (const note of document.querySelectorAll("[data-cost]")) note.hidden = note.dataset.cost !== state.by;
     list();
   }
@@ -107,9 +109,12 @@ function start(content) {
       state.target = target;
       decide();
       figure.mark(choice);
-      // The table is filled once a frame at most, however fast the slider moves.
+      // The circles are drawn and the table is filled once a frame at most, however fast the slider moves.
       cancelAnimationFrame(pending);
-      pending = requestAnimationFrame(list);
+      pending = requestAnimationFrame(() => {
+        figure.encircle(choice);
+        list();
+      });
     },
   });
   // A browser that comes back to a page may have kept the values of its fields.
@@ -129,6 +134,7 @@ function start(content) {
     state.confident = confident.checked;
     decide();
     figure.mark(choice);
+    figure.encircle(choice);
     list();
   });
   document.getElementById("filter").addEventListener("input", (event) => {

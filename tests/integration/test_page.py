@@ -280,7 +280,16 @@ def test_what_the_script_writes_is_what_the_report_wrote(open_page: OpenPage, fo
     for target in (Target(max_drop=0.01), Target(min_accuracy=0.9999), Target(min_accuracy=0.5)):
         write_page(folder, target=target)
         plain, live = open_page(folder, java_script_enabled=False), open_page(folder)
-        parts = ["badge", "name", "facts", "chosen", "confirm", "pick-command", "export-command"]
+        parts = [
+            "badge",
+            "name",
+            "facts",
+            "chosen",
+            "confirm-name",
+            "confirm-command",
+            "pick-command",
+            "export-command",
+        ]
         assert [words(plain, part) for part in parts] == [words(live, part) for part in parts]
 
 
@@ -395,7 +404,7 @@ def test_all_of_it_can_be_reached_by_the_keyboard(open_page: OpenPage, folder: P
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
     wanted = ["Copy", "kind", "number", "slider", "by", "chart", "filter", "only", "csv", "candidates", "Family"]
-    assert [name for name in reached if name in wanted][:12] == ["Copy", *wanted]
+    assert [name for name in reached if name in wanted][:13] == ["Copy", "Copy", *wanted]
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll("input, select, button")].filter(
           (node) => !(node.labels?.length || node.getAttribute("aria-label") || node.textContent.trim())

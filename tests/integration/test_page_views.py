@@ -167,6 +167,7 @@ def test_circles_show_the_states_and_a_command_confirms_what_is_not(open_page: O
         page.wait_for_function(
             f"() => document.querySelector('[data-part=pick-command]').textContent.includes(' {drop:g}')"
         )
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         found = read_findings(folder, target=Target(max_drop=drop), by="bytes")
         for state in ("confirmed", "unconfirmed"):
             drawn = page.locator(f"#chart .state.{state}").get_attribute("d") or ""
