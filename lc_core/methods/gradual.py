@@ -10,7 +10,7 @@ from lc_core.compression import Compressed, Dense
 from lc_core.compressions.pruning import L0Pruning, Sparse
 from lc_core.methods.lc import direct_compression
 from lc_core.methods.method import Tasks, TrainedState, Training, require
-from lc_core.methods.reparametrized import started, trained
+from lc_core.methods.reparametrized import Phase, started, trained
 from lc_core.schedule import LStep, Schedule
 from lc_core.training.distillation import Distillation
 from lc_core.training.loop import lay_out
@@ -75,7 +75,7 @@ class Gradual:
         return max(round(self.ramp * steps), 1)
 
     def check(self, tasks: Tasks) -> None:
-        require("gradual", tasks, (L0Pruning,))
+        require(tasks, (L0Pruning,))
 
     def states(
         self, model: nn.Module, tasks: Tasks, training: Training, *, resume: TrainedState | None = None
@@ -98,4 +98,5 @@ class Gradual:
                 kept = self.keep(task.compression.keep, step=step.number, steps=state.steps)
                 each.prune(replace(task.compression, keep=kept))
 
-        yield from trained(model, tasks, masked, training, state=state, begin=begin)
+        phase = Phase(training.schedule, begin=begin)
+        yield from trained(model, tasks, masked, training, state=state, phase=phase)

@@ -113,17 +113,17 @@ def parts(compression: object) -> Iterator[object]:
             yield from parts(getattr(compression, each.name))
 
 
-def refuse(method: str, tasks: Tasks, kinds: tuple[type, ...], why: str) -> None:
-    """ValueError, "method: does not apply to kind, why", where a compression of `tasks` is one of `kinds`."""
+def refuse(tasks: Tasks, kinds: tuple[type, ...], why: str) -> None:
+    """ValueError, "does not apply to kind, why", where a compression of `tasks` is one of `kinds`."""
     for task in tasks:
         for part in parts(task.compression):
             if isinstance(part, kinds):
-                raise ValueError(f"{method}: does not apply to {type(part).__name__}, {why}")
+                raise ValueError(f"does not apply to {type(part).__name__}, {why}")
 
 
-def require(method: str, tasks: Tasks, kinds: tuple[type, ...]) -> None:
-    """ValueError, "method: applies to kinds, got kind", unless the compression of every task is one of `kinds`."""
+def require(tasks: Tasks, kinds: tuple[type, ...]) -> None:
+    """ValueError, "applies to kinds, got kind", unless the compression of every task is one of `kinds`."""
     for task in tasks:
         if not isinstance(task.compression, kinds):
             names = ", ".join(kind.__name__ for kind in kinds)
-            raise ValueError(f"{method}: applies to {names}, got {type(task.compression).__name__}")
+            raise ValueError(f"applies to {names}, got {type(task.compression).__name__}")

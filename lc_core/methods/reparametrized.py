@@ -5,7 +5,7 @@ model's parameters hold, is sent on to what Delta is made of.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -16,7 +16,7 @@ from lc_core.compression import Compressed
 from lc_core.compressions.cast import in_dtype
 from lc_core.methods.method import Tasks, TrainedState, Training
 from lc_core.parameters import load_weights, tied_names
-from lc_core.schedule import LStep
+from lc_core.schedule import LStep, Schedule
 from lc_core.task import CompressionTask
 from lc_core.training.loop import DivergedError, train
 from lc_core.training.optimizers import Penalty, gradients_of
@@ -45,16 +45,38 @@ class Weights(Protocol):
         ...
 
 
+def _nothing(step: LStep) -> None:
+    """A step that begins without a change."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps that are trained in one way.
+
+    Attributes:
+        schedule: of the learning rates and the optimizer; its steps are those of the job's.
+        last: the last step; None for that of the schedule.
+        others: whether the parameters that are not compressed train too.
+        begin: called before each step; it may change the weights.
+    """
+
+    schedule: Schedule
+    last: int | None = None
+    others: bool = True
+    begin: Callable[[LStep], None] = _nothing
+
+
 class Reparametrized:
     """An optimizer of what the compressed weights of a model are made of, and of its other parameters."""
 
-    def __init__(self, model: nn.Module, tasks: Tasks, weights: Sequence[Weights], training: Training) -> None:
+    def __init__(self, model: nn.Module, tasks: Tasks, weights: Sequence[Weights], phase: Phase) -> None:
         named = dict(model.named_parameters())
         self._pairs = [(task.governed, each) for task, each in zip(tasks, weights, strict=True)]
         self._governed = {name: named[name] for task in tasks for name in task.governed.names}
-        self._others = {name: each for name, each in named.items() if name not in self._governed}
+        others = {name: each for name, each in named.items() if name not in self._governed}
+        self._others = others if phase.others else {}
         self._weights = weights
-        self._optimizer = training.schedule.recipe.build_optimizer(self)
+        self._optimizer = phase.schedule.recipe.build_optimizer(self)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         for number, each in enumerate(self._weights):
@@ -118,10 +140,6 @@ def started(direct: LCState, *, weights: dict[str, Tensor] | None = None) -> Tra
     )
 
 
-def _nothing(step: LStep) -> None:
-    """A step that begins without a change."""
-
-
 def trained(
     model: nn.Module,
     tasks: Tasks,
@@ -129,17 +147,18 @@ def trained(
     training: Training,
     *,
     state: TrainedState,
-    begin: Callable[[LStep], None] = _nothing,
+    phase: Phase | None = None,
 ) -> Iterator[TrainedState]:
-    """Yields the state after each step from `state` on. `begin` is called before each, and may change `weights`."""
+    """Yields the state after each step from `state` on. Without a `phase`, all parameters train by the schedule."""
+    phase = phase or Phase(training.schedule)
     load_weights(model, state.weights)
-    optimizer = Reparametrized(model, tasks, weights, training)
+    optimizer = Reparametrized(model, tasks, weights, phase)
     batches = training.data.batches(batch_size=training.schedule.batch_size, seed=training.seed)
     if state.step:
         optimizer.restore(state)
         batches.restore(state.batches)
-    for step in training.schedule.plan(len(training.data))[state.step :]:
-        begin(step)
+    for step in phase.schedule.plan(len(training.data))[state.step : phase.last]:
+        phase.begin(step)
         optimizer.write()
         loss = train(model, batches, loss=training.loss, optimizer=optimizer, lrs=step.lrs, forward=training.forward)
         held = optimizer.held()

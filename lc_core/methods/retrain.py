@@ -45,8 +45,8 @@ class Retrain:
         return schedule.steps
 
     def check(self, tasks: Tasks) -> None:
-        refuse("retrain", tasks, FIXED, "whose values are fixed")
-        refuse("retrain", tasks, (Cast,), "whose rounded values have no gradient")
+        refuse(tasks, FIXED, "whose values are fixed")
+        refuse(tasks, (Cast,), "whose rounded values have no gradient")
 
     def states(
         self, model: nn.Module, tasks: Tasks, training: Training, *, resume: TrainedState | None = None

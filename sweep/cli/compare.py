@@ -17,8 +17,8 @@ def compare(
         list[str],
         typer.Argument(
             metavar="DIR[:PART]...",
-            help="Two or more sweeps' folders. PART is lc, dc or a family as reports name it. A sweep has dc, direct "
-            "compression, once lcsweep run STUDY --method dc has run.",
+            help="Two or more sweeps' folders. PART is a method (lc, dc, ...) or a family as reports name it. A sweep "
+            "has the methods with which lcsweep run STUDY --method ran. One folder alone, or one family: its methods.",
         ),
     ],
     target: Target | None = None,
@@ -30,18 +30,23 @@ def compare(
     """Compare the fronts of two or more sweeps.
 
     Prints each front's hypervolume, and each sweep's smallest model at several validation errors: that of the first
-    sweep's reference, some points more, and the target. The sweeps must have the same data; all else may differ.
+    sweep's reference, some points more, and the target. The sweeps must have the same data; all else may differ. For
+    methods of one study, also the error at each level, the cost, and a paired test against the first.
     """
-    if len(sweeps) < 2:
-        raise UsageError(f"compare: expected two sweeps or more, got {sweeps[0]} alone; to name a part: DIR:PART")
     from reports.compare import page as compare_page
     from reports.compare.comparison import compare as compare_sweeps
+    from reports.compare.methods import sides_of_methods
     from reports.compare.summary import summary
 
+    alone = sweeps[0]
+    sweeps = sides_of_methods(alone) if len(sweeps) == 1 else sweeps
+    if len(sweeps) < 2:
+        raise UsageError(
+            f"compare: expected two sweeps or more, got {alone} alone, with one method; to name a part: DIR:PART"
+        )
     comparison = compare_sweeps(sweeps, target=target)
     paths = {} if out is None else compare_page.write_comparison(comparison, out)
-    tables = (compare_page.sides_table(comparison), compare_page.levels_table(comparison))
-    parts = [table(each.lines, right=set(each.right)) for each in tables]
+    parts = [table(each.lines, right=set(each.right)) for each in compare_page.tables(comparison)]
     parts.append("\n".join(compare_page.meanings(comparison)))
     if paths:
         parts.append(f"page: {paths['md']}; figure: {paths['png']}, also .svg and .pdf")

@@ -70,6 +70,13 @@ class MethodName(StrEnum):
     retrain = "retrain"
     idc = "idc"
     gradual = "gradual"
+    qat = "qat"
+    direct = "direct"
+    distill = "distill"
+    label_free = "label_free"
+    adam_masks = "adam_masks"
+    lc_distill = "lc_distill"
+    lc_label_free = "lc_label_free"
 
 
 class TrackerName(StrEnum):

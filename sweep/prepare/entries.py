@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from lc_core.methods.known import METHODS
+from lc_core.training.loop import predict
 from sweep.job.compress import Sizes, job_sizes
 from sweep.job.context import JobContext
 from sweep.prepare.options import Options
@@ -14,6 +15,7 @@ from sweep.store.job import Configuration, Job
 from sweep.store.records import find_job, read_records
 from sweep.study import Family, Study
 from sweep.study.errors import StudyError
+from sweep.study.measure import logits_of
 
 LEEWAY, LEEWAY_BYTES = 0.01, 64
 """A file of a tighter level may be larger by this share, and by so many bytes."""
@@ -29,6 +31,7 @@ def entries_of(options: Options, context: JobContext, *, study_hash: str) -> tup
         StudyError: none is left, or a knob's levels do not go from loosest to tightest.
     """
     study = context.study
+    check_teacher(options, context)
     if options.job is not None:
         first = _of_job(options.job, options, context, study_hash=study_hash)
         return (_entry(first, job_sizes(first, context), options),)
@@ -63,6 +66,19 @@ def refusals(options: Options, context: JobContext) -> list[str]:
     return lines
 
 
+def check_teacher(options: Options, context: JobContext) -> None:
+    """ValueError where the method learns from the reference's outputs, and these are no class logits."""
+    distillation = METHODS[options.method].distillation
+    if distillation is None:
+        return
+    study, train = context.study, context.study.in_memory(context.data.train)
+    outputs = logits_of(predict(context.template, context.example, forward=study.forward))
+    try:
+        distillation.targets_and_loss(outputs, targets=train.targets, loss=study.loss)
+    except ValueError as error:
+        raise ValueError(f"study {study.name}, method {options.method}: {error}") from error
+
+
 def _refusal(options: Options, context: JobContext, family: Family, configuration: Configuration) -> str | None:
     """Why the method does not apply to a configuration; None where it does."""
     if options.method in ("lc", "dc"):
@@ -71,7 +87,7 @@ def _refusal(options: Options, context: JobContext, family: Family, configuratio
     try:
         METHODS[options.method].check(tasks)
     except ValueError as error:
-        return str(error)
+        return f"{options.method}: {error}"
     return None
 
 

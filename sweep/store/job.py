@@ -12,13 +12,33 @@ from typing import Any, Literal
 Level = int | float | str | bool
 Configuration = dict[str, Level]
 """Knob -> its level."""
-Method = Literal["lc", "dc", "retrain", "idc", "gradual"]
+Method = Literal[
+    "lc",
+    "dc",
+    "retrain",
+    "idc",
+    "gradual",
+    "qat",
+    "direct",
+    "distill",
+    "label_free",
+    "adam_masks",
+    "lc_distill",
+    "lc_label_free",
+]
 METHODS: dict[Method, str] = {
     "lc": "the learning-compression algorithm",
     "dc": "direct compression, without training",
     "retrain": "direct compression, then training with support, assignments and ranks fixed",
     "idc": "iterated direct compression: free training and projection in turn",
     "gradual": "gradual magnitude pruning",
+    "qat": "quantization-aware training",
+    "direct": "the compressed structure trained from scratch",
+    "distill": "retrain with the reference's outputs beside the labels",
+    "label_free": "retrain with the reference's outputs and no labels",
+    "adam_masks": "masks by Adam, then distill",
+    "lc_distill": "lc with the reference's outputs beside the labels",
+    "lc_label_free": "lc with the reference's outputs and no labels",
 }
 """Every method, and what it is in words; `lc_core.methods` has them."""
 

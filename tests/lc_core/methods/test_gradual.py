@@ -44,5 +44,5 @@ def test_a_masked_weight_keeps_its_value_and_comes_back_when_others_fall_below_i
 
 
 def test_it_prunes_and_nothing_else() -> None:
-    with pytest.raises(ValueError, match=r"^gradual: applies to L0Pruning, got Codebook$"):
+    with pytest.raises(ValueError, match=r"^applies to L0Pruning, got Codebook$"):
         Gradual().check(plan_tasks(mlp(), {"*": Codebook(2)}))

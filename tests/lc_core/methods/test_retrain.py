@@ -163,7 +163,7 @@ def test_values_out_of_order_are_put_in_order_without_a_change_of_the_weights(th
 
 @pytest.mark.parametrize("compression", [ScaledBinary(), Ternary(), Cast("float16")])
 def test_what_has_no_number_to_train_is_refused(compression: Any) -> None:
-    with pytest.raises(ValueError, match=f"^retrain: does not apply to {type(compression).__name__}, "):
+    with pytest.raises(ValueError, match=f"^does not apply to {type(compression).__name__}, "):
         RETRAIN.check(plan_tasks(mlp(), {"*": compression}))
 
 

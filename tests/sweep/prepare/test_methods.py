@@ -1,5 +1,6 @@
 """A run by a method: the families to which it does not apply are named before anything is trained."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,10 @@ import pytest
 from sweep.job.compress import run_job
 from sweep.prepare import prepared as module
 from sweep.prepare.prepared import prepare
+from sweep.store.folder import SweepFolder
+from sweep.study import Data, Split
 from sweep.study.errors import StudyError
+from tests.sweep.metric_studies import regression
 from tests.sweep.tiny import changed, options, write_study
 
 
@@ -34,3 +38,27 @@ def test_where_it_applies_to_nothing_a_line_says_so_before_the_reference_is_trai
     with pytest.raises(StudyError, match="no family is left; not run: prune; gradual: applies to L0Pruning, got Codeb"):
         prepare(options(write_study(tmp_path, text=codebooks), tmp_path / "out", method="gradual"), say=lambda _: None)
     assert not (tmp_path / "out").exists()
+
+
+def test_soft_targets_need_class_logits(tmp_path: Path) -> None:
+    study = write_study(tmp_path, text=regression())
+    with pytest.raises(
+        ValueError, match=r"^study tiny, method distill: distillation: expected outputs of shape \(n, c"
+    ):
+        prepare(options(study, tmp_path / "out", method="distill"), say=lambda _: None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_job_without_labels_never_sees_them(tmp_path: Path) -> None:
+    """It ends with the same bytes where all labels of the training split are other ones."""
+    sweep = prepare(options(write_study(tmp_path), tmp_path / "out", method="label_free"), say=lambda _: None)
+    context, job = sweep.context, sweep.entries[0].jobs[0]
+    record = run_job(job, context, report=lambda _: None)
+    train = context.data.train
+    wrong = Data(Split(train.inputs, (train.targets + 1) % 3), context.data.val, context.data.test)
+    (context.folder.root / "other").mkdir()
+    elsewhere = replace(context, data=wrong, folder=SweepFolder(context.folder.root / "other"))
+    assert run_job(job, elsewhere, report=lambda _: None).artifact_sha256 == record.artifact_sha256
+    supervised = replace(job, method="distill")
+    sums = {run_job(supervised, each, report=lambda _: None).artifact_sha256 for each in (context, elsewhere)}
+    assert len(sums) == 2
