@@ -15,7 +15,7 @@ from sweep.pick.choice import Candidate, candidates
 from sweep.pick.pareto import Costs, front, hypervolume
 from sweep.store.manifest import Reference, read_manifest
 from sweep.store.metric import Metric
-from sweep.store.record import Record
+from sweep.store.record import Done, Record
 from sweep.store.records import finished, read_records
 from sweep.target import Target
 
@@ -39,7 +39,7 @@ class Side:
         target: the study's own; None without one.
         found: the candidates, the smallest first.
         front: the candidates on its front of bytes against mean error.
-        jobs_done: how many jobs are done.
+        done: the records of its jobs that are done, by id.
         families: of its sweep, in the order by which they have colours.
     """
 
@@ -51,7 +51,7 @@ class Side:
     target: Target | None
     found: tuple[Candidate, ...]
     front: tuple[Candidate, ...]
-    jobs_done: int
+    done: Mapping[str, Done]
     families: tuple[str, ...]
 
     def smallest(self, threshold: float) -> Candidate | None:
@@ -124,7 +124,7 @@ class Comparison:
     @property
     def short_names(self) -> tuple[str, ...]:
         """The part of each side where all are of one sweep; else folders, relative to the one that holds them all."""
-        split = [_split(side.name) for side in self.sides]
+        split = [split_part(side.name) for side in self.sides]
         folders = [os.path.abspath(folder) for folder, _ in split]
         parts = [part for _, part in split if part is not None]
         if len(set(folders)) == 1 and len(parts) == len(split):
@@ -167,7 +167,7 @@ def compare(given: Sequence[str], *, target: Target | None = None) -> Comparison
         sides=sides,
         levels=levels,
         corner=corner,
-        hypervolumes=tuple(_hypervolume(side.front, corner, side.metric) for side in sides),
+        hypervolumes=tuple(hypervolume_of(side.front, corner, side.metric) for side in sides),
         joint=_joint(sides),
         notes=_notes(sides),
     )
@@ -175,7 +175,7 @@ def compare(given: Sequence[str], *, target: Target | None = None) -> Comparison
 
 def read_side(given: str) -> Side:
     """The side that `given` names."""
-    folder, part = _split(given)
+    folder, part = split_part(given)
     manifest, records = read_manifest(folder), read_records(folder)
     families = families_of(manifest, candidates(records))
     if part is not None:
@@ -195,12 +195,12 @@ def read_side(given: str) -> Side:
         target=manifest.target,
         found=tuple(found),
         front=tuple(c for c, best in zip(found, front(_costs(found)), strict=True) if best),
-        jobs_done=len(finished(records)),
+        done={record.id: record for record in finished(records)},
         families=families,
     )
 
 
-def _split(given: str) -> tuple[Path, str | None]:
+def split_part(given: str) -> tuple[Path, str | None]:
     """The folder and the part that DIR or DIR:PART names. A folder may have a colon in its name."""
     folder, colon, part = given.rpartition(":")
     if Path(given).is_dir() or not colon or not Path(folder).is_dir():
@@ -246,7 +246,8 @@ def _costs(found: Sequence[Candidate]) -> Costs:
     return np.array([[c.artifact_bytes, c.mean_error] for c in found], dtype=np.float64).reshape(-1, 2)
 
 
-def _hypervolume(found: Sequence[Candidate], corner: tuple[int, float], metric: Metric) -> float:
+def hypervolume_of(found: Sequence[Candidate], corner: tuple[int, float], metric: Metric) -> float:
+    """The hypervolume of candidates, in the units of `Comparison.hypervolumes`."""
     scale = 100 if metric.fraction else 1
     scaled = [[math.log10(c.artifact_bytes), scale * c.mean_error] for c in found]
     return hypervolume(

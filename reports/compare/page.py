@@ -1,12 +1,13 @@
-"""A comparison as two tables, for the terminal and for Markdown, and the files that show it."""
+"""A comparison as tables, for the terminal and for Markdown, and the files that show it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from reports.compare.comparison import Comparison, Level, Side
 from reports.compare.figure import draw_comparison
+from reports.compare.methods import levels_shared, method_facts
 from reports.facts.columns import NONE
-from reports.facts.numbers import count, percent, ratio
+from reports.facts.numbers import DASH, count, percent, ratio
 from reports.facts.rows import series_of
 from reports.facts.units import Units, capital
 from reports.figures.formats import FORMATS, encode
@@ -48,11 +49,17 @@ def page(comparison: Comparison) -> str:
         f"![Validation {comparison.units.noun} against bytes, a front for each sweep](compare.png)",
         *(
             table(shown.headers, [[escape(cell) for cell in row] for row in shown.rows], right=set(shown.right))
-            for shown in (sides_table(comparison), levels_table(comparison))
+            for shown in tables(comparison)
         ),
         *(escape(line) for line in meanings(comparison)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def tables(comparison: Comparison) -> tuple[Table, ...]:
+    """All tables; those of methods where the sides are methods with jobs in common."""
+    methods = (methods_table(comparison), shared_table(comparison)) if method_facts(comparison) else ()
+    return (sides_table(comparison), levels_table(comparison), *methods)
 
 
 def sides_table(comparison: Comparison) -> Table:
@@ -96,6 +103,46 @@ def levels_table(comparison: Comparison) -> Table:
     return Table(headers, tuple(rows), frozenset(range(2, 7)))
 
 
+def methods_table(comparison: Comparison) -> Table:
+    """A row for each method: what it costs, its hypervolume by seed, and the test against the first."""
+    rows, units = [], comparison.units
+    for name, facts in zip(comparison.short_names, method_facts(comparison), strict=True):
+        each, paired = facts.seconds, facts.paired
+        volumes = facts.hypervolumes
+        row = (
+            name,
+            count(facts.jobs),
+            f"{facts.epochs:.4g}",
+            f"{each[len(each) // 2]:.1f} ({each[0]:.1f}{DASH}{each[-1]:.1f})",
+            f"{min(volumes):.3f}{DASH}{max(volumes):.3f}" if volumes else NONE,
+        )
+        if paired is None:
+            rows.append((*row, NONE, NONE, NONE, NONE))
+        else:
+            wins = f"{paired.better} / {paired.equal} / {paired.pairs - paired.better - paired.equal}"
+            sign = "+" if paired.mean > 0 else ""
+            rows.append((*row, count(paired.pairs), f"{sign}{units.change(paired.mean)}", wins, f"{paired.p:.2g}"))
+    first = comparison.short_names[0]
+    headers = ("method", "jobs", "epochs", "seconds a job", "hypervolume by seed", "pairs", f"worse than {first} by")
+    return Table((*headers, "better / equal / worse", "p"), tuple(rows), frozenset(range(1, 9)))
+
+
+def shared_table(comparison: Comparison) -> Table:
+    """The error of each method at each level: equal configurations have equal bytes before coding."""
+    rows, units = [], comparison.units
+    for (family, label), found in levels_shared(comparison):
+        errors = [None if each is None else each.errors for each in found]
+        size = next(each.artifact_bytes for each in found if each is not None)
+        means = [NONE if each is None else units.error(sum(each) / len(each)) for each in errors]
+        ranges = [
+            f" ({units.error_range(min(each), max(each))})" if each is not None and len(each) > 1 else ""
+            for each in errors
+        ]
+        rows.append((f"{family}: {label}", count(size), *(a + b for a, b in zip(means, ranges, strict=True))))
+    headers = ("level", "bytes", *comparison.short_names)
+    return Table(headers, tuple(rows), frozenset(range(1, len(headers))))
+
+
 def meanings(comparison: Comparison) -> tuple[str, ...]:
     """What the numbers mean, then how the sides differ."""
     (size, error), units = comparison.corner, comparison.units
@@ -111,7 +158,18 @@ def meanings(comparison: Comparison) -> tuple[str, ...]:
         "add nothing.",
         f"Smallest at: the number of {units.nouns} at which no other sweep has a smaller model. These are mean "
         f"{units.nouns}; a pick may need every seed to meet the target.",
+        *_meanings_of_methods(comparison),
         *comparison.notes,
+    )
+
+
+def _meanings_of_methods(comparison: Comparison) -> tuple[str, ...]:
+    if not method_facts(comparison):
+        return ()
+    return (
+        "Pairs: jobs of the same family, configuration and seed as the first method's. p: Wilcoxon's signed-rank test "
+        "of their differences, two-sided and exact, corrected by Holm for the number of methods. Pairs of one level "
+        "are alike, so that p is a guide, not a proof. Seconds are the median job's (least to largest).",
     )
 
 

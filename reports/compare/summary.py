@@ -1,8 +1,10 @@
 """A comparison as plain values, for JSON."""
 
+from dataclasses import asdict
 from typing import Any
 
 from reports.compare.comparison import Comparison, Side
+from reports.compare.methods import method_facts
 from sweep.pick.choice import Candidate
 
 
@@ -11,6 +13,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
     size, error = comparison.corner
     sides, units = comparison.sides, comparison.units
     metric = units.metric
+    facts_of_methods = method_facts(comparison)
     measured = zip(sides, comparison.hypervolumes, comparison.joint, strict=True)
     return {
         "metric": {"name": metric.name, "unit": metric.unit, "higher_is_better": metric.higher_is_better},
@@ -25,7 +28,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
                 "name": side.name,
                 "study": side.study,
                 "reference": {"bytes": side.reference.bytes, "error": side.reference.val.error},
-                "jobs_done": side.jobs_done,
+                "jobs_done": len(side.done),
                 "candidates": len(side.found),
                 "seeds": list(side.seeds),
                 "front": [_model(candidate, side) for candidate in side.front],
@@ -45,6 +48,11 @@ def summary(comparison: Comparison) -> dict[str, Any]:
             }
             for level in comparison.levels
         ],
+        "methods": [
+            {"name": name} | asdict(facts) for name, facts in zip(comparison.short_names, facts_of_methods, strict=True)
+        ]
+        if facts_of_methods
+        else [],
         "notes": list(comparison.notes),
     }
 

@@ -164,7 +164,7 @@ def test_a_part_of_a_sweep(mixed: str, tmp_path: Path, part: str, found: list[in
     other = sweep(tmp_path / "other", {700: (9,)})
     side = compare([mixed + part, other]).sides[0]
     assert [candidate.artifact_bytes for candidate in side.found] == found
-    assert side.jobs_done == len(found)
+    assert len(side.done) == len(found)
 
 
 def test_lc_against_direct_compression_in_one_folder(mixed: str) -> None:
