@@ -105,8 +105,10 @@ def _watch(log: str) -> None:
             running, told = bool(received), told + received
             parts = [line.split("\t") for line in told.splitlines()]
             known = [RayProcess(part[0], int(part[1]), part[2]) for part in parts if len(part) == 3]
-        if running:  # after the driver's end, all of Ray's processes die
-            dead = dead or [process for process in known if process.dead()]  # the first: others follow them
+        found = [] if dead else [process for process in known if process.dead()]  # the first: others follow them
+        # At the driver's end the system closes the pipe, and then ends Ray's processes: those are not the cause.
+        if found and not select.select([0], [], [], 0)[0]:
+            dead = found
     last = [line for line in told.splitlines() if "\t" not in line][-1]
     if last:
         print(f"lcsweep: {died(dead, log=log) if dead else last}", file=sys.stderr)  # noqa: T201

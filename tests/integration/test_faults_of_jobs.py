@@ -22,7 +22,7 @@ from sweep.store.record import Record
 from sweep.store.records import read_records
 from tests.sweep.tiny import STUDY, Said, changed, write_study
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.slow
 
 LIMIT = 10
 """Seconds until a job that does not end is ended."""

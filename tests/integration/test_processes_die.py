@@ -28,7 +28,7 @@ from tests.integration.test_kills import TRACED, steps
 from tests.sweep.tiny import changed, prepared, run_all, write_study
 from tests.sweep.tiny import tree as files_of
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "import sys; from sweep.cli import main; sys.exit(main())"
@@ -64,7 +64,7 @@ class Run:
     def err(self) -> str:
         return self._err.read_text()
 
-    def until(self, ready: Callable[[], object], *, seconds: float = 500) -> None:
+    def until(self, ready: Callable[[], object], *, seconds: float = 1800) -> None:
         """Waits while it runs."""
         end = time.monotonic() + seconds
         while not ready():
@@ -72,7 +72,7 @@ class Run:
             assert time.monotonic() < end, (self.out, self.err)
             time.sleep(0.02)
 
-    def ended(self, *, seconds: float = 500) -> int:
+    def ended(self, *, seconds: float = 1800) -> int:
         """Waits until it has ended; its exit code."""
         return self.process.wait(timeout=seconds)
 
@@ -255,6 +255,7 @@ def test_a_signal_ends_a_report_with_a_line(start: Start, tmp_path: Path) -> Non
             assert (report.ended(), report.err) in ((130, INTERRUPTED), (0, ""))
 
 
+@pytest.mark.cluster  # never seen to end on a busy machine
 def test_a_driver_that_was_suspended_and_succeeded_writes_no_more(start: Start, tmp_path: Path) -> None:
     first = start(*RUN)
     first.until(lambda: len(read_records(tmp_path / "runs" / "tiny")) >= 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ENDS = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
 from sweep.execution.witness import RayProcess, witnessed
 from sweep.store.lock import process_start
@@ -31,7 +31,7 @@ USUAL = (
         ("witness.tell('two\\nlines'); os._exit(1)", 1, "lcsweep: two lines\n"),
         ("witness.look_at([RayProcess('x', os.getppid(), process_start(os.getppid()))]); os._exit(1)", 1, USUAL),
         (
-            "witness.look_at([RayProcess('x', 4711, 'y')]); os._exit(1)",
+            "witness.look_at([RayProcess('x', 4711, 'y')]); time.sleep(1); os._exit(1)",
             1,
             "lcsweep: Ray's x, process 4711, died; the/log "
             "says more; no result is lost: run the same command again to continue\n",
