@@ -97,7 +97,7 @@ def witnessed(log: Path) -> Iterator[Witness]:
 
 def _watch(log: str) -> None:
     """Waits for the end of the driver, then prints the line if there is one to print."""
-    told, known, dead = "", list[RayProcess](), list[RayProcess]()
+    told, known, dead, driver = "", list[RayProcess](), list[RayProcess](), os.getppid()
     running = True
     while running:
         if select.select([0], [], [], SECONDS_BETWEEN_LOOKS)[0]:
@@ -106,12 +106,19 @@ def _watch(log: str) -> None:
             parts = [line.split("\t") for line in told.splitlines()]
             known = [RayProcess(part[0], int(part[1]), part[2]) for part in parts if len(part) == 3]
         found = [] if dead else [process for process in known if process.dead()]  # the first: others follow them
-        # At the driver's end the system closes the pipe, and then ends Ray's processes: those are not the cause.
-        if found and not select.select([0], [], [], 0)[0]:
+        # At the driver's end the system ends Ray's processes too: those are not the cause.
+        if found and _lives(driver) and not select.select([0], [], [], 0)[0]:
             dead = found
     last = [line for line in told.splitlines() if "\t" not in line][-1]
     if last:
         print(f"lcsweep: {died(dead, log=log) if dead else last}", file=sys.stderr)  # noqa: T201
+
+
+def _lives(pid: int) -> bool:
+    """Whether the process has not ended, its first thread neither."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
 
 
 if __name__ == "__main__":
