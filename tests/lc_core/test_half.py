@@ -178,6 +178,7 @@ def test_an_lc_run_of_a_bfloat16_head_ends_in_codes_of_its_type(optimizer):
     assert again[-1].gaps == states[-1].gaps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nothing", "prune", "codebook", "low rank"])
 def test_the_onnx_file_of_a_float16_model_computes_the_same_to_its_precision(name, tmp_path):
     onnx_build, onnx_file = pytest.importorskip("lc_core.onnx.build"), pytest.importorskip("lc_core.onnx.file")

@@ -86,6 +86,7 @@ def test_report_has_its_files_and_a_summary_fit_for_json(written: tuple[Path, di
     assert (report / "front.png").stat().st_size < 500_000
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes(written: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     folder, summary = written
     again = shutil.copytree(folder, tmp_path / "again", ignore=shutil.ignore_patterns("report"))

@@ -102,6 +102,7 @@ def test_a_pick_wants_a_target(finished: Path) -> None:
         sweep.load_sweep(RUN).pick()
 
 
+@pytest.mark.slow
 def test_a_figure_shows_itself_and_a_report_is_written(finished: Path) -> None:
     found = sweep.load_sweep(RUN)
     figure: Any = found.figure(max_drop=0.02)

@@ -127,6 +127,7 @@ def test_the_library_takes_the_same_targets() -> None:
         found.pick(at_least=1.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("metric", "name"), [("f1()", "f1"), ("auroc()", "auroc")])
 def test_an_aggregate_has_bootstrapped_intervals_and_a_paired_drop(metric: str, name: str) -> None:
     write_study(Path(), text=with_metric(STUDY, metric, name=name))

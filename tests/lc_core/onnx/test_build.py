@@ -132,6 +132,7 @@ def check(artifact: Artifact, model: nn.Module, inputs: Tensor, tmp_path) -> Mod
 # Every compression
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [
     pytest.param(name, marks=[pytest.mark.slow] if name in RUNS_OTHERWISE - FAST else [], id=name) for name in ROWS
 ])  # fmt: skip

@@ -52,6 +52,7 @@ def rewrite(path: Path, **claims: Any) -> None:
     path.write_bytes(seal(onnx.load_from_string(file.data), file.claims | claims))
 
 
+@pytest.mark.slow
 def test_an_export_is_measured_and_verified(job: dict[str, Any], exported: dict[str, bytes]) -> None:
     arguments = ("export", RUN, "--job", job.id, "--format", "onnx", "--out", "new/model.onnx")
     said = lcsweep(*arguments, "--json")

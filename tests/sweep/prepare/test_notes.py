@@ -152,6 +152,7 @@ def test_a_validation_split_that_is_cut_off_is_said(study: Path, tmp_path: Path)
     assert lcsweep("check", "cut.py", "--json").json["notes"] == [said]
 
 
+@pytest.mark.slow
 def test_run_pick_and_report_say_what_is_left_dense_and_what_no_number_counts(
     tmp_path: Path, study: Path, without_onnx: None
 ) -> None:

@@ -111,6 +111,7 @@ def test_another_process_of_the_same_number_is_not_the_driver(tmp_path: Path, mo
             assert time.monotonic() - started < 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [None, "", '{"host', "[1]", '{"machine": "another", "pid": 3}'])
 def test_a_lock_of_another_machine_is_taken_only_when_it_is_not_renewed(tmp_path: Path, content: str | None) -> None:
     """Whatever its clock says. So is one that its driver did not get to write."""
