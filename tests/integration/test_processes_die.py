@@ -31,7 +31,13 @@ from tests.sweep.tiny import tree as files_of
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = "import sys; from sweep.cli import main; sys.exit(main())"
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # children of nohup and of a background shell ignore these
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+from sweep.cli import main
+sys.exit(main())
+"""
 INTERRUPTED = "lcsweep: interrupted; run the same command again to continue\n"
 # A second driver on this machine takes a lock at once when its process has ended, and never while that process lives.
 # This one believes that the lock's process is on another machine, and that a lease is short.
