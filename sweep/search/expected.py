@@ -16,10 +16,10 @@ NEAR = 0.05
 """Distances are in shares of a knob's range. Nearer results than this count about the same."""
 MOST = 10**5
 """The most distances that are worked out in a family. With more results than that allows, some stand for all."""
-ERRORS = (0.02, 0.1)
+ERRORS = (0.02, 0.3)
 """The least and the largest error of an expected size, as a share of it. Errors were chosen on synthetic surfaces and
 on real files (docs/LOG.md)."""
-FEW, ELSEWHERE = 0.05, 0.1
+FEW, ELSEWHERE = 0.3, 0.3
 """The error in a family with one result or two, and in one without results."""
 SHARE = 0.8
 """In a family with more results, the error is as large as this share of those that are made of each by the others."""

@@ -87,6 +87,14 @@ def test_a_family_whose_files_are_coded_better_than_said_wins() -> None:
     assert jobs <= 7
 
 
+def test_two_results_do_not_rule_out_what_is_far_from_them() -> None:
+    """Sizes of a small network: its best file has 412 bytes, and the tighter ones of the other family 357 to 415."""
+    levels = [[0], [1], [0, 0], [0, 1], [0, 2], [2, 0], [2, 1], [2, 2]]
+    space = make_space([0, 0, *[1] * 6], levels, [1484, 1108, 1184, 1124, 1072, 1094, 1069, 1052])
+    found = expect(space, {0: 765, 1: 412, 2: 550, 3: 498})
+    assert not view(found, Known({0: [1.0], 1: [1.0], 2: [1.0], 3: [1.0]}), repeats=1, confirm=0).not_smaller[5:].any()
+
+
 def test_what_is_looser_than_the_best_is_ruled_out_whatever_is_expected_of_it() -> None:
     space = expect(make_space([0] * 3, [[0], [1], [2]], [300, 200, 100]), {0: 180, 1: 200})
     found = view(space, Known({1: [1.0]}), repeats=1, confirm=0)
