@@ -1,6 +1,7 @@
 """The model of a sweep to deploy: chosen on validation, its file verified, measured once on the test split."""
 
 from pathlib import Path
+from typing import Any
 
 from lc_core.file.artifact import read
 from sweep.pick.choice import By, Candidate, Choice, among, candidates, chosen
@@ -12,6 +13,7 @@ from sweep.pick.verify import open_study, verify_parity, verify_record
 from sweep.store.files import StoreError, write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
+from sweep.store.record import Done
 from sweep.store.records import finished, read_records
 from sweep.study.loading import StudySource
 from sweep.target import Target
@@ -60,40 +62,54 @@ def pick_model(
     no_test = why_not(choice, record, folder, asked=asked, test=test)
     to_confirm = choice.to_confirm
     picked = Picked(
-        id=record.id,
-        family=record.family,
-        configuration=record.configuration,
-        method=record.method,
-        artifact_bytes=record.artifact_bytes,
-        artifact_sha256=record.artifact_sha256,
-        val=record.val,
-        seeds=best.seeds,
-        failed=best.failed,
-        values=best.values,
-        mean=best.mean_value,
-        meets_target=choice.feasible,
-        state=choice.state,
-        margin=choice.margin,
+        **_of_record(record),
+        **_of_choice(choice, best),
         target=target,
         confident=confident,
         by=by,
         measured=(len(among(found, "latency")), len(found)),
-        better=Alternative.of(choice.better),
         confirm=None
         if to_confirm is None or choice.criteria is None
         else confirming(to_confirm, choice.criteria, manifest, place=place or str(root), study=study_reference),
-        runner_up=Alternative.of(choice.runner_up),
-        next_smaller=Alternative.of(choice.next_smaller, margin=choice.next_smaller_margin),
         artifact=str(folder.artifact(record.id)),
-        compression_ratio=record.reference_bytes / record.artifact_bytes,
         test=look_at_test(record.id, folder, study, data, asked=asked) if no_test is None else None,
         no_test=no_test,
-        speed=speed_facts(record),
         parity=parity,
         uncounted=tuple(manifest.reference.uncounted),
     )
     write_json(folder.pick, picked.to_json() | {"artifact": folder.name_of(picked.artifact)})
     return picked
+
+
+def _of_record(record: Done) -> dict[str, Any]:
+    """What the record of the picked job says, as `Picked` takes it."""
+    return {
+        "id": record.id,
+        "family": record.family,
+        "configuration": record.configuration,
+        "method": record.method,
+        "artifact_bytes": record.artifact_bytes,
+        "artifact_sha256": record.artifact_sha256,
+        "val": record.val,
+        "compression_ratio": record.reference_bytes / record.artifact_bytes,
+        "speed": speed_facts(record),
+    }
+
+
+def _of_choice(choice: Choice, best: Candidate) -> dict[str, Any]:
+    """What is known of the choice and of the alternatives to it, as `Picked` takes it."""
+    return {
+        "seeds": best.seeds,
+        "failed": best.failed,
+        "values": best.values,
+        "mean": best.mean_value,
+        "meets_target": choice.feasible,
+        "state": choice.state,
+        "margin": choice.margin,
+        "better": Alternative.of(choice.better),
+        "runner_up": Alternative.of(choice.runner_up),
+        "next_smaller": Alternative.of(choice.next_smaller, margin=choice.next_smaller_margin),
+    }
 
 
 def _pickable(choice: Choice, *, root: Path, target: Target | None, confident: bool) -> Candidate:
