@@ -18,9 +18,7 @@ MOST = 10**5
 """The most distances that are worked out in a family. With more results than that allows, some stand for all."""
 ERRORS = (0.02, 0.3)
 """The least and the largest error of an expected size, as a share of it. Errors were chosen on synthetic surfaces and
-on real files (docs/LOG.md)."""
-FEW, ELSEWHERE = 0.3, 0.3
-"""The error in a family with one result or two, and in one without results."""
+on real files (docs/LOG.md). A family with fewer than three results has the largest."""
 SHARE = 0.8
 """In a family with more results, the error is as large as this share of those that are made of each by the others."""
 
@@ -37,14 +35,13 @@ def expect(space: Space, seen: Mapping[int, float]) -> Space:
         return space
     known, files = np.array(list(seen)), np.array(list(seen.values()))
     logs = np.log(files / space.sizes[known])
-    shares, errors = np.full(len(space), logs.mean()), np.full(len(space), ELSEWHERE)
+    shares, errors = np.full(len(space), logs.mean()), np.full(len(space), ERRORS[1])
     for family in np.unique(space.families[known]):
         members, results = np.flatnonzero(space.families == family), np.flatnonzero(space.families[known] == family)
         results = results[:: 1 + len(members) * len(results) // MOST]
         places = space.levels / np.maximum(space.levels[members].max(axis=0), 1)
         among = places[known[results]]
         shares[members] = _weighed(_weights(places[members], among), logs[results])
-        errors[members] = FEW
         if len(results) > 2:
             others = _weighed(_weights(among, among) * (1 - np.eye(len(among))), logs[results])
             errors[members] = np.clip(np.quantile(np.abs(others - logs[results]), SHARE), *ERRORS)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sweep.search.expected import ELSEWHERE, ERRORS, FEW, expect
+from sweep.search.expected import ERRORS, expect
 from sweep.search.space import Space, make_space
 from sweep.search.version_space import Known, next_open, view
 
@@ -31,8 +31,8 @@ def test_what_is_near_tells_most_and_what_is_seen_is_known() -> None:
     assert ratios[1] < 0.54
     assert found.least is not None
     assert found.least[[0, 4]].tolist() == [450, 80]
-    assert np.allclose(found.least[1:4], (1 - FEW) * found.sizes[1:4], atol=1.5)
-    assert np.allclose(found.least[5:], (1 - ELSEWHERE) * found.sizes[5:], atol=1.5)
+    assert np.allclose(found.least[1:4], (1 - ERRORS[1]) * found.sizes[1:4], atol=1.5)
+    assert np.allclose(found.least[5:], (1 - ERRORS[1]) * found.sizes[5:], atol=1.5)
     assert np.allclose(found.sizes[5:], np.sqrt(0.5 * 0.8) * LADDERS.sizes[5:], atol=1)
 
 
