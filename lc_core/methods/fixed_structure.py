@@ -1,6 +1,6 @@
 """Theta with its structure fixed: support, assignments and ranks stay, the real numbers are trained."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from lc_core.compression import Compressed
 from lc_core.compressions.cast import in_dtype
 from lc_core.compressions.quantization import Quantized
 from lc_core.compressions.uniform import Uniform
+from lc_core.training.nest import leaves, map_nest
 
 
 class FixedStructure:
@@ -54,20 +55,17 @@ class FixedStructure:
 
 def values_of(theta: Compressed) -> list[Tensor]:
     """The real numbers of `theta`: all of its tensors that are no indices or codes."""
-    found: list[Tensor] = []
-
-    def note(values: Tensor) -> Tensor:
-        found.append(values)
-        return values
-
-    _mapped(theta, note)
-    return found
+    return [leaf for leaf in leaves(theta) if _is_real(leaf)]
 
 
 def with_values(theta: Compressed, values: Iterator[Tensor]) -> Compressed:
     """`theta` with other real numbers, in the order of `values_of`."""
-    changed: Compressed = _mapped(theta, lambda _: next(values))
+    changed: Compressed = map_nest(lambda leaf: next(values) if _is_real(leaf) else leaf, theta)
     return changed
+
+
+def _is_real(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.is_floating_point()
 
 
 def in_order(theta: Any) -> Any:
@@ -94,18 +92,6 @@ def _mirrored(theta: Uniform) -> Uniform:
     codes = torch.where(negative[:, None], last - rows, rows).reshape(-1)
     zero = None if theta.zero is None else torch.where(negative, last - theta.zero, theta.zero)
     return replace(theta, codes=codes, scale=theta.scale.abs(), zero=zero)
-
-
-def _mapped(part: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    match part:
-        case Tensor() if part.is_floating_point():
-            return function(part)
-        case tuple():
-            return tuple(_mapped(each, function) for each in part)
-        case _ if is_dataclass(part) and not isinstance(part, type):
-            changed = {each.name: _mapped(getattr(part, each.name), function) for each in fields(part)}
-            return replace(part, **changed)
-    return part
 
 
 def _lengths(part: Any) -> Iterator[Tensor]:

@@ -3,8 +3,7 @@
 import functools
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from lc_core.parameters import load_weights
 from lc_core.schedule import Schedule
 from lc_core.training.distillation import Distillation
 from lc_core.training.loop import lay_out, train
+from lc_core.training.nest import leaves
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,6 @@ def _mark(thetas: Sequence[Compressed]) -> Tensor:
     return torch.frombuffer(bytearray(sha256.digest()), dtype=torch.uint8)
 
 
-def _indices(part: Any) -> list[Tensor]:
-    """The tensors of whole numbers in a Theta: supports, codes, zero points."""
-    match part:
-        case Tensor():
-            return [] if part.is_floating_point() else [part]
-        case tuple():
-            return [found for each in part for found in _indices(each)]
-        case _ if is_dataclass(part) and not isinstance(part, type):
-            return [found for each in fields(part) for found in _indices(getattr(part, each.name))]
-    return []
+def _indices(thetas: Sequence[Compressed]) -> list[Tensor]:
+    """The tensors of whole numbers in Thetas: supports, codes, zero points."""
+    return [leaf for leaf in leaves(tuple(thetas)) if isinstance(leaf, Tensor) and not leaf.is_floating_point()]

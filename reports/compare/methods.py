@@ -70,12 +70,19 @@ def sides_of_methods(given: str) -> list[str]:
     return [f"{Path(folder)}:{part}" for part in dict.fromkeys(parts)]
 
 
+def are_methods(comparison: Comparison) -> bool:
+    """Whether each side has one method, and some side shares a job with the first."""
+    first, *others = comparison.sides
+    single = all(len({c.method for c in side.found}) == 1 for side in comparison.sides)
+    return single and any(_differences(first, side) for side in others)
+
+
 def method_facts(comparison: Comparison) -> tuple[MethodFacts, ...]:
-    """The facts of each side; none where a side has several methods, or no side shares a job with the first."""
+    """The facts of each side; none where the sides are no methods (`are_methods`)."""
+    if not are_methods(comparison):
+        return ()
     first, *others = comparison.sides
     pairs = [_differences(first, side) for side in others]
-    if not any(pairs) or any(len({c.method for c in side.found}) != 1 for side in comparison.sides):
-        return ()
     corrected = iter(holm([signed_rank(each) for each in pairs if each]))
     tests: list[Paired | None] = [None]
     for each in pairs:
@@ -99,9 +106,9 @@ def method_facts(comparison: Comparison) -> tuple[MethodFacts, ...]:
 def levels_shared(comparison: Comparison) -> list[tuple[Level, tuple[Candidate | None, ...]]]:
     """Each level that the first side and another have, with the candidate of each side: at equal nominal bytes.
 
-    None where `method_facts` has none.
+    None where the sides are no methods (`are_methods`).
     """
-    if not method_facts(comparison):
+    if not are_methods(comparison):
         return []
     tables = [{_level(c): c for c in side.found} for side in comparison.sides]
     shared = [(c.family, -c.artifact_bytes, _level(c)) for c in comparison.sides[0].found]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from reports.compare.comparison import Comparison, Level, Side
 from reports.compare.figure import draw_comparison
-from reports.compare.methods import levels_shared, method_facts
+from reports.compare.methods import are_methods, levels_shared, method_facts
 from reports.facts.columns import NONE
 from reports.facts.numbers import DASH, count, percent, ratio
 from reports.facts.rows import series_of
@@ -58,7 +58,7 @@ def page(comparison: Comparison) -> str:
 
 def tables(comparison: Comparison) -> tuple[Table, ...]:
     """All tables; those of methods where the sides are methods with jobs in common."""
-    methods = (methods_table(comparison), shared_table(comparison)) if method_facts(comparison) else ()
+    methods = (methods_table(comparison), shared_table(comparison)) if are_methods(comparison) else ()
     return (sides_table(comparison), levels_table(comparison), *methods)
 
 
@@ -164,7 +164,7 @@ def meanings(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _meanings_of_methods(comparison: Comparison) -> tuple[str, ...]:
-    if not method_facts(comparison):
+    if not are_methods(comparison):
         return ()
     return (
         "Pairs: jobs of the same family, configuration and seed as the first method's. p: Wilcoxon's signed-rank test "
