@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lc_core.compression import Compressed, Dense
 from lc_core.compressions.pruning import L0Pruning, Sparse
 from lc_core.compressions.structured import GroupPruning
-from lc_core.methods.fixed_structure import FixedStructure
+from lc_core.methods.fixed_structure import fixed
 from lc_core.methods.lc import direct_compression
 from lc_core.methods.method import Tasks, TrainedState, Training, require
 from lc_core.methods.reparametrized import Phase, copied, started, trained
@@ -115,8 +115,7 @@ class AdamMasks:
                 yield state
         if state.step == last:
             state = replace(state, optimizer={}, held={}, structure=state.thetas)
-        isometric = training.schedule.optimizer == "sgd"
-        weights = [FixedStructure(theta, isometric=isometric) for theta in state.structure]
+        weights = fixed(state.structure, training.schedule)
         yield from trained(model, tasks, weights, training, state=state)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from lc_core.compression import Compressed
-from lc_core.methods.fixed_structure import FixedStructure, values_of, with_values
+from lc_core.methods.fixed_structure import fixed, values_of, with_values
 from lc_core.methods.lc import direct_compression
 from lc_core.methods.method import Tasks, TrainedState, Training
 from lc_core.methods.reparametrized import copied, started, trained
@@ -55,8 +55,7 @@ class FromScratch:
         else:
             lay_out(model)
             state = resume
-        isometric = training.schedule.optimizer == "sgd"
-        weights = [FixedStructure(theta, isometric=isometric) for theta in state.structure]
+        weights = fixed(state.structure, training.schedule)
         yield from trained(model, tasks, weights, training, state=state)
 
 

@@ -1,6 +1,6 @@
 """Theta with its structure fixed: support, assignments and ranks stay, the real numbers are trained."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from lc_core.compression import Compressed
 from lc_core.compressions.cast import in_dtype
 from lc_core.compressions.quantization import Quantized
 from lc_core.compressions.uniform import Uniform
+from lc_core.schedule import Schedule
 from lc_core.training.nest import leaves, map_nest
 
 
@@ -51,6 +52,11 @@ class FixedStructure:
     def _with(self, held: list[Any]) -> Compressed:
         pairs = zip(held, self._lengths, strict=True)
         return with_values(self._theta, iter([values / length for values, length in pairs]))
+
+
+def fixed(thetas: Sequence[Compressed], schedule: Schedule) -> list[FixedStructure]:
+    """Thetas whose structure stays; with the isometric steps where the schedule's optimizer is SGD."""
+    return [FixedStructure(theta, isometric=schedule.optimizer == "sgd") for theta in thetas]
 
 
 def values_of(theta: Compressed) -> list[Tensor]:

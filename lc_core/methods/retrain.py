@@ -14,7 +14,7 @@ from lc_core.compressions.fixed_codebooks import (
     ScaledTernary,
     Ternary,
 )
-from lc_core.methods.fixed_structure import FixedStructure
+from lc_core.methods.fixed_structure import fixed
 from lc_core.methods.lc import direct_compression
 from lc_core.methods.method import Tasks, TrainedState, Training, refuse
 from lc_core.methods.reparametrized import started, trained
@@ -58,6 +58,5 @@ class Retrain:
         else:
             lay_out(model)
             begun, structure = resume, resume.structure
-        isometric = training.schedule.optimizer == "sgd"
-        weights = [FixedStructure(theta, isometric=isometric) for theta in structure]
+        weights = fixed(structure, training.schedule)
         yield from trained(model, tasks, weights, training, state=begun)
