@@ -2,12 +2,14 @@
 
 The weights are resnet20_cifar10.safetensors in LCSWEEP_DATA, from github.com/akamaster/pytorch_resnet_cifar10: 91.7 %
 on the original test images. An epoch of an LC job on 8,000 images takes about a minute on a core. The quick form takes
-1,000 images to train, and 500 each to validate and to test.
+1,000 images to train, and 500 each to validate and to test. `hour` has a front of six epochs a job, about an hour on
+two cores.
 
     lcsweep run studies.cifar10_resnet20:quick
     lcsweep report runs/cifar10_resnet20_quick
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -18,6 +20,7 @@ from lc_core import Schedule
 from studies.cifar10 import data_folder, load_splits
 from studies.digits_mlp import prune, prune_quantize, quantize
 from sweep.study import Checkpoint, Data, Family, Study, Target
+from sweep.study.families import standard
 
 
 def load_some_data() -> Data:
@@ -91,4 +94,20 @@ quick = replace(
         Family("quantize", {"size": (16,)}, quantize),
         Family("prune, quantize", {"keep": (0.5,), "size": (16,)}, prune_quantize),
     ),
+)
+
+GRIDS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
+    "prune": {"keep": (0.5, 0.3, 0.2, 0.1)},
+    "quantize": {"size": (16, 4)},
+    "uniform": {"bits": (8, 4, 3)},
+    "low rank": {"share": (0.75, 0.5)},
+    "prune channels": {"channels": (0.8, 0.5)},
+    "prune, quantize": {"keep": (0.3, 0.2, 0.1), "size": (16,)},
+}
+
+hour = replace(
+    study,
+    name="cifar10_resnet20_hour",
+    schedule=Schedule(epochs=6, lr=0.01, batch_size=32),
+    families=tuple(replace(family, grid=GRIDS[family.name]) for family in standard(ResNet20())),
 )

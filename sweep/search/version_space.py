@@ -1,9 +1,9 @@
 """What the results so far say about the smallest configuration that meets a target, and what should run next.
 
 Pure: no Optuna, no Ray, no files. Two facts are used. Within a family, the score falls as knobs tighten. And sizes are
-known before training. So a configuration that misses the target rules out all that are tighter. One that meets the
-target rules out all that are no smaller, in every family. What is left is the version space. The next job is the one
-that rules out most of it in the worse of its two outcomes.
+known before training, or expected with an error (`expected`). So a configuration that misses the target rules out all
+that are tighter. One that meets it rules out all that are looser or expected to be no smaller, in every family. What is
+left is the version space. The next job is the one that rules out most of it in the worse of its two outcomes.
 
 Once nothing is left, a few configurations that only the order ruled out run too, to test the order. Then the smallest
 one that meets the target runs on fresh seeds. It is confirmed, or it is given up and the next smallest takes its place.
@@ -24,7 +24,7 @@ from sweep.criteria import MOST_SEEDS, confirmed
 from sweep.intervals import Noise, half_width, pooled
 from sweep.search.space import Flags, Indices, Space, Values
 
-NOT_SMALLER = "nominally no smaller than the smallest that meets the target"
+NOT_SMALLER = "expected to be no smaller than the smallest that meets the target"
 TIGHTER = "tighter than one that misses the target"
 
 GIVE_UP = 1.0
