@@ -11,13 +11,11 @@ from lc_core.compression import Compressed, Dense
 from lc_core.compressions.pruning import L0Pruning, Sparse
 from lc_core.compressions.structured import GroupPruning
 from lc_core.methods.fixed_structure import fixed
-from lc_core.methods.lc import direct_compression
 from lc_core.methods.method import Tasks, TrainedState, Training, require
-from lc_core.methods.reparametrized import Phase, copied, started, trained
+from lc_core.methods.reparametrized import Phase, begun, copied, trained
 from lc_core.schedule import Schedule
 from lc_core.task import CompressionTask
 from lc_core.training.distillation import Distillation
-from lc_core.training.loop import lay_out
 
 Pruning = L0Pruning | GroupPruning
 
@@ -99,12 +97,7 @@ class AdamMasks:
         self, model: nn.Module, tasks: Tasks, training: Training, *, resume: TrainedState | None = None
     ) -> Iterator[TrainedState]:
         reference = copied(model)
-        if resume is None:
-            state = started(direct_compression(model, tasks, training))
-            yield state
-        else:
-            lay_out(model)
-            state = resume
+        state = yield from begun(model, tasks, training, resume=resume)
         last = max(round(self.ramp * state.steps), 1)
         if state.step < last:
             masks = [_scored(task, task.governed.gather(reference), self.price) for task in tasks]
@@ -115,7 +108,7 @@ class AdamMasks:
                 yield state
         if state.step == last:
             state = replace(state, optimizer={}, held={}, structure=state.thetas)
-        weights = fixed(state.structure, training.schedule)
+        weights = fixed(tasks, state.structure, training.schedule)
         yield from trained(model, tasks, weights, training, state=state)
 
 

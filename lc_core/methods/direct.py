@@ -7,13 +7,11 @@ from torch import nn
 
 from lc_core.compression import Compressed
 from lc_core.methods.fixed_structure import fixed, values_of, with_values
-from lc_core.methods.lc import direct_compression
 from lc_core.methods.method import Tasks, TrainedState, Training
-from lc_core.methods.reparametrized import copied, started, trained
+from lc_core.methods.reparametrized import begun, copied, trained
 from lc_core.methods.retrain import Retrain
 from lc_core.schedule import Schedule
 from lc_core.training.distillation import Distillation
-from lc_core.training.loop import lay_out
 
 
 @dataclass(frozen=True)
@@ -42,9 +40,8 @@ class FromScratch:
     def states(
         self, model: nn.Module, tasks: Tasks, training: Training, *, resume: TrainedState | None = None
     ) -> Iterator[TrainedState]:
-        if resume is None:
-            state = started(direct_compression(model, tasks, training))
-            yield state
+        state = yield from begun(model, tasks, training, resume=resume)
+        if state.step == 0:
             fresh = copied(training.build_model())
             pairs = zip(tasks, state.thetas, strict=True)
             drawn = tuple(
@@ -52,10 +49,7 @@ class FromScratch:
                 for task, theta in pairs
             )
             state = replace(state, weights=fresh, structure=drawn)
-        else:
-            lay_out(model)
-            state = resume
-        weights = fixed(state.structure, training.schedule)
+        weights = fixed(tasks, state.structure, training.schedule)
         yield from trained(model, tasks, weights, training, state=state)
 
 

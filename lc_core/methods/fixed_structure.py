@@ -9,10 +9,15 @@ from torch import Tensor, nn
 
 from lc_core.compression import Compressed
 from lc_core.compressions.cast import in_dtype
+from lc_core.compressions.fixed_codebooks import ScaledBinary, ScaledTernary
 from lc_core.compressions.quantization import Quantized
 from lc_core.compressions.uniform import Uniform
+from lc_core.methods.reparametrized import Weights
 from lc_core.schedule import Schedule
+from lc_core.task import CompressionTask
 from lc_core.training.nest import leaves, map_nest
+
+SCALED = (ScaledBinary, ScaledTernary)
 
 
 class FixedStructure:
@@ -54,9 +59,48 @@ class FixedStructure:
         return with_values(self._theta, iter([values / length for values, length in pairs]))
 
 
-def fixed(thetas: Sequence[Compressed], schedule: Schedule) -> list[FixedStructure]:
-    """Thetas whose structure stays; with the isometric steps where the schedule's optimizer is SGD."""
-    return [FixedStructure(theta, isometric=schedule.optimizer == "sgd") for theta in thetas]
+class FixedSigns:
+    """The weights a z, every z_i -1, 0 or +1 and fixed, with the scale a as the parameter.
+
+    Its gradient is the sum over the weights of z_i times theirs; `isometric` as in `FixedStructure`.
+    """
+
+    def __init__(self, theta: Quantized, *, isometric: bool) -> None:
+        self._theta = theta
+        codebook = theta.codebook.float() if theta.dtype.itemsize < 4 else theta.codebook
+        self._signs = torch.linspace(-1, 1, codebook.numel()).to(codebook)
+        length = self._signs[theta.codes.long()].norm().clamp(min=1)
+        self._length = length if isometric else torch.ones_like(length)
+        self._scale = nn.Parameter(codebook[-1] * self._length)
+
+    @property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        return {"scale": self._scale}
+
+    def delta(self) -> Tensor:
+        return self._with(self._scale).decompress()
+
+    def theta(self) -> Compressed:
+        settled: Compressed = in_order(self.structure())
+        return settled
+
+    def structure(self) -> Compressed:
+        return self._with(self._scale.detach())
+
+    def _with(self, scale: Tensor) -> Quantized:
+        return replace(self._theta, codebook=scale / self._length * self._signs)
+
+
+def fixed(tasks: Sequence[CompressionTask], thetas: Sequence[Compressed], schedule: Schedule) -> list[Weights]:
+    """Thetas of `tasks` whose structure stays; with the isometric steps where the schedule's optimizer is SGD."""
+    isometric = schedule.optimizer == "sgd"
+    return [_fixed(task, theta, isometric=isometric) for task, theta in zip(tasks, thetas, strict=True)]
+
+
+def _fixed(task: CompressionTask, theta: Compressed, *, isometric: bool) -> Weights:
+    if isinstance(task.compression, SCALED) and isinstance(theta, Quantized):
+        return FixedSigns(theta, isometric=isometric)
+    return FixedStructure(theta, isometric=isometric)
 
 
 def values_of(theta: Compressed) -> list[Tensor]:

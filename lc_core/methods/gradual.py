@@ -8,12 +8,10 @@ from torch import Tensor, nn
 
 from lc_core.compression import Compressed, Dense
 from lc_core.compressions.pruning import L0Pruning, Sparse
-from lc_core.methods.lc import direct_compression
 from lc_core.methods.method import Tasks, TrainedState, Training, require
-from lc_core.methods.reparametrized import Phase, started, trained
+from lc_core.methods.reparametrized import Phase, begun, trained
 from lc_core.schedule import LStep, Schedule
 from lc_core.training.distillation import Distillation
-from lc_core.training.loop import lay_out
 
 
 class Masked:
@@ -80,12 +78,7 @@ class Gradual:
     def states(
         self, model: nn.Module, tasks: Tasks, training: Training, *, resume: TrainedState | None = None
     ) -> Iterator[TrainedState]:
-        if resume is None:
-            state = started(direct_compression(model, tasks, training))
-            yield state
-        else:
-            lay_out(model)
-            state = resume
+        state = yield from begun(model, tasks, training, resume=resume)
         supports = [theta.support for theta in state.thetas if isinstance(theta, Sparse)]
         pairs = zip(tasks, supports, strict=True)
         masked = [Masked(task.governed.gather(state.weights), support) for task, support in pairs]

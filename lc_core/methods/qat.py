@@ -18,13 +18,11 @@ from lc_core.compressions.fixed_codebooks import (
 from lc_core.compressions.quantization import Codebook, Quantized, nearest
 from lc_core.compressions.uniform import Uniform, UniformQuantization
 from lc_core.methods.fixed_structure import in_order
-from lc_core.methods.lc import direct_compression
 from lc_core.methods.method import Tasks, TrainedState, Training, require
-from lc_core.methods.reparametrized import Weights, started, trained
+from lc_core.methods.reparametrized import Weights, begun, trained
 from lc_core.schedule import Schedule
 from lc_core.task import CompressionTask
 from lc_core.training.distillation import Distillation
-from lc_core.training.loop import lay_out
 
 GIVEN = (Binary, FixedCodebook, PowersOfTwo, ScaledBinary, ScaledTernary, Ternary)
 LEAST_SCALE = 1e-12
@@ -156,12 +154,7 @@ class QuantizationAware:
     def states(
         self, model: nn.Module, tasks: Tasks, training: Training, *, resume: TrainedState | None = None
     ) -> Iterator[TrainedState]:
-        if resume is None:
-            state = started(direct_compression(model, tasks, training))
-            yield state
-        else:
-            lay_out(model)
-            state = resume
+        state = yield from begun(model, tasks, training, resume=resume)
         mean = training.schedule.optimizer == "sgd"
         pairs = zip(tasks, state.thetas, strict=True)
         weights = [_weights(task, theta, task.governed.gather(state.weights), mean=mean) for task, theta in pairs]

@@ -4,7 +4,7 @@ Delta is written into the model before each batch. After the backward pass the g
 model's parameters hold, is sent on to what Delta is made of.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from lc_core.algorithm import LCState
 from lc_core.compression import Compressed
 from lc_core.compressions.cast import in_dtype
+from lc_core.methods.lc import direct_compression
 from lc_core.methods.method import Tasks, TrainedState, Training
 from lc_core.parameters import load_weights, tied_names
 from lc_core.schedule import LStep, Schedule
 from lc_core.task import CompressionTask
-from lc_core.training.loop import DivergedError, train
+from lc_core.training.loop import DivergedError, lay_out, train
 from lc_core.training.optimizers import Penalty, gradients_of
 
 
@@ -125,8 +126,20 @@ class Reparametrized:
         return self._optimizer.state()
 
 
-def started(direct: LCState, *, weights: dict[str, Tensor] | None = None) -> TrainedState:
-    """Direct compression as the state from which a method trains; `weights` in place of the reference's."""
+def begun(
+    model: nn.Module, tasks: Tasks, training: Training, *, resume: TrainedState | None
+) -> Generator[TrainedState, None, TrainedState]:
+    """The state to train from: direct compression, which it yields, or `resume`."""
+    if resume is not None:
+        lay_out(model)
+        return resume
+    state = started(direct_compression(model, tasks, training))
+    yield state
+    return state
+
+
+def started(direct: LCState) -> TrainedState:
+    """Direct compression as the state of a method without multipliers."""
     return TrainedState(
         step=0,
         steps=direct.steps,
@@ -134,7 +147,7 @@ def started(direct: LCState, *, weights: dict[str, Tensor] | None = None) -> Tra
         gap=direct.gap,
         epochs=0.0,
         thetas=direct.thetas,
-        weights=direct.weights if weights is None else weights,
+        weights=direct.weights,
         optimizer={},
         batches=direct.batches,
     )

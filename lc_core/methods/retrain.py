@@ -10,19 +10,15 @@ from lc_core.compressions.fixed_codebooks import (
     Binary,
     FixedCodebook,
     PowersOfTwo,
-    ScaledBinary,
-    ScaledTernary,
     Ternary,
 )
-from lc_core.methods.fixed_structure import fixed
-from lc_core.methods.lc import direct_compression
+from lc_core.methods.fixed_structure import SCALED, fixed
 from lc_core.methods.method import Tasks, TrainedState, Training, refuse
-from lc_core.methods.reparametrized import started, trained
+from lc_core.methods.reparametrized import begun, trained
 from lc_core.schedule import Schedule
 from lc_core.training.distillation import Distillation
-from lc_core.training.loop import lay_out
 
-FIXED = (Binary, FixedCodebook, PowersOfTwo, ScaledBinary, ScaledTernary, Ternary)
+FIXED = (Binary, FixedCodebook, PowersOfTwo, Ternary)
 
 
 @dataclass(frozen=True)
@@ -46,17 +42,13 @@ class Retrain:
 
     def check(self, tasks: Tasks) -> None:
         refuse(tasks, FIXED, "whose values are fixed")
+        whole = [task for task in tasks if not isinstance(task.compression, SCALED)]
+        refuse(whole, SCALED, "as a part of another compression")
         refuse(tasks, (Cast,), "whose rounded values have no gradient")
 
     def states(
         self, model: nn.Module, tasks: Tasks, training: Training, *, resume: TrainedState | None = None
     ) -> Iterator[TrainedState]:
-        if resume is None:
-            begun = started(direct_compression(model, tasks, training))
-            yield begun
-            structure = begun.thetas
-        else:
-            lay_out(model)
-            begun, structure = resume, resume.structure
-        weights = fixed(structure, training.schedule)
-        yield from trained(model, tasks, weights, training, state=begun)
+        state = yield from begun(model, tasks, training, resume=resume)
+        weights = fixed(tasks, state.structure or state.thetas, training.schedule)
+        yield from trained(model, tasks, weights, training, state=state)

@@ -21,6 +21,7 @@ from lc_core import (
     LowRank,
     Quantized,
     ScaledBinary,
+    ScaledTernary,
     Sum,
     Ternary,
     Tucker2,
@@ -28,7 +29,7 @@ from lc_core import (
     UniformQuantization,
     plan_tasks,
 )
-from lc_core.methods.fixed_structure import FixedStructure, in_order, values_of
+from lc_core.methods.fixed_structure import FixedSigns, FixedStructure, in_order, values_of
 from lc_core.methods.known import METHODS
 from tests.lc_core.methods.runs import FULL, states_of
 from tests.lc_core.models import mlp, randn
@@ -161,9 +162,36 @@ def test_values_out_of_order_are_put_in_order_without_a_change_of_the_weights(th
     assert values.tolist() == sorted(values.tolist()) if isinstance(settled, Quantized) else bool((values >= 0).all())
 
 
-@pytest.mark.parametrize("compression", [ScaledBinary(), Ternary(), Cast("float16")])
+@pytest.mark.parametrize("isometric", [False, True])
+@pytest.mark.parametrize("compression", [ScaledBinary(), ScaledTernary()])
+def test_a_step_of_a_scale_is_the_brute_force_one(compression: Any, isometric: bool) -> None:
+    """dL/da is the sum of z_i g_i; the isometric step is that over ||z||^2. A scale may pass zero."""
+    theta, gradient = compression.compress(randn(6, 8).double(), mu=1.0), 30 * randn(6, 8, seed=1).double()
+    scale, weights = float(theta.codebook[-1]), FixedSigns(theta, isometric=isometric)
+    signs = (theta.decompress() / scale).round()
+    weights.delta().backward(gradient)
+    (held,) = weights.parameters.values()
+    with torch.no_grad():
+        held -= 0.1 * held.grad
+    slope = float((signs * gradient).sum()) / (float(signs.square().sum()) if isometric else 1)
+    after = weights.theta()
+    torch.testing.assert_close(after.decompress(), (scale - 0.1 * slope) * signs)
+    assert after.codebook.tolist() == sorted(after.codebook.tolist())
+    assert torch.equal(FixedSigns(weights.structure(), isometric=isometric).delta(), after.decompress())
+
+
+@pytest.mark.parametrize("compression", [ScaledBinary(), ScaledTernary()])
+def test_signs_stay_and_their_scale_is_trained(compression: Any) -> None:
+    before, after = ends({"*": Joint(compression)})
+    assert torch.equal(before.codes, after.codes)
+    assert float(after.codebook[-1]) == -float(after.codebook[0]) != float(before.codebook[-1])
+    assert before.storage_bits() == after.storage_bits()
+
+
+@pytest.mark.parametrize("compression", [Sum(ScaledBinary(), L0Pruning(0.1)), Ternary(), Cast("float16")])
 def test_what_has_no_number_to_train_is_refused(compression: Any) -> None:
-    with pytest.raises(ValueError, match=f"^does not apply to {type(compression).__name__}, "):
+    kind = "ScaledBinary" if isinstance(compression, Sum) else type(compression).__name__
+    with pytest.raises(ValueError, match=f"^does not apply to {kind}, "):
         RETRAIN.check(plan_tasks(mlp(), {"*": compression}))
 
 
