@@ -114,7 +114,8 @@ class UniformQuantization:
     starts from the best of the grid between the smallest and the largest weight, of ranges down to 1/64 of it, and of
     `previous`. Each round also tries z one up and one down, and s somewhat larger and smaller. A local optimum (the
     global one for six weights nine times of ten), never worse than the grid between the extremes or than `previous`;
-    zeros and constants are exact. At most 7 + 12 * 5 passes over the weights or, from 64 weights a code on, over runs
+    zeros and constants are exact. One bit is 0 and one other value; its sign is then that of `previous`, since LC would
+    alternate between the signs. At most 7 + 12 * 5 passes over the weights or, from 64 weights a code on, over runs
     of the sorted weights: O(n log n + 2^bits log n a pass).
 
     Attributes:

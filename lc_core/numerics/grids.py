@@ -117,6 +117,8 @@ def _best_of_block(rows: Tensor, *, last: int, symmetric: bool, before: Grid | N
     ranges = [(low.maximum(-widest * clip), high.minimum(widest * clip)) for clip in CLIPS]
     starts = [_between(*clipped, last=last) for clipped in ranges]
     whole = starts[0]
+    if before is not None and last == 1:
+        return _on_the_side_of(before, rows, starts=[*starts, Grid(widest, whole.zero, last)])
     if before is not None:
         starts.insert(0, Grid(before.scale.double(), before.zero.double(), last))
     found = _alternate(rows, starts, shifts=() if symmetric else (-1, 1))
@@ -124,6 +126,17 @@ def _best_of_block(rows: Tensor, *, last: int, symmetric: bool, before: Grid | N
     grids = [whole, Grid(widest, whole.zero, last), found]
     held = [_held(grid, rows.dtype) for grid in grids]
     return _least(held if before is None else [before, *held], rows)
+
+
+def _on_the_side_of(before: Grid, rows: Tensor, *, starts: list[Grid]) -> Grid:
+    """The best grid found of one bit, 0 and one other value, whose sign is that of `before`, where this has two values.
+
+    The best of both signs would alternate between them in LC: the weights that one sign leaves at 0 gain multipliers
+    until the other sign is nearer.
+    """
+    zero = torch.where(before.scale > 0, before.zero, starts[0].zero.to(before.zero))
+    sided = [Grid(each.scale.double(), zero.double(), before.last) for each in (before, *starts)]
+    return _least([before, _held(_alternate(rows, sided, shifts=()), rows.dtype)], rows)
 
 
 def _range(rows: Tensor, *, symmetric: bool) -> tuple[Tensor, Tensor]:

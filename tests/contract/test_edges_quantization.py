@@ -235,6 +235,27 @@ def test_all_that_six_weights_can_be_is_found_at_the_scales_where_a_code_changes
         assert tuple((row / scale).round().clip(-2, 5) + 0.0) in {tuple(p + 0.0 for p in each) for each in patterns}
 
 
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_one_bit_keeps_its_sign_under_multipliers(granularity):
+    """With w fixed, w - lambda / mu is w plus all gaps so far, which are on the side that is at 0."""
+    w = draw((4, 200), kind="normal", seed=8)
+    theta = first = UniformQuantization(bits=1, granularity=granularity).compress(w, mu=1.0)
+    shifted = w.clone()
+    for _ in range(4):
+        shifted += w - theta.decompress()
+        theta = UniformQuantization(bits=1, granularity=granularity).compress(shifted, mu=1.0, previous=theta)
+        assert torch.equal(theta.zero, first.zero)
+    assert bool((theta.scale > 0).all())
+
+
+def test_one_bit_chooses_its_sign_anew_where_all_weights_are_at_zero():
+    compression = UniformQuantization(bits=1)
+    nothing = compression.compress(torch.zeros(50), mu=1.0)
+    for sign in (1.0, -1.0):
+        theta = compression.compress(torch.full((50,), sign), mu=1.0, previous=nothing)
+        assert theta.decompress().tolist() == [sign] * 50
+
+
 def test_other_weights_on_the_same_grid():
     theta = UniformQuantization(bits=2).compress(torch.tensor([-1.0, 0.0, 1.0, 2.0]), mu=1.0)
     assert theta.encode(torch.tensor([[0.4, 0.6], [-9.0, 9.0]])).decompress().tolist() == [[0, 1], [-1, 2]]
