@@ -10,7 +10,7 @@ Every method has the same reference, batches, epochs and optimizer. docs/rivals.
 
 from torch import nn
 
-from lc_core import Plan, Recipe, Schedule, UniformQuantization
+from lc_core import GroupPruning, Plan, Recipe, Schedule, UniformQuantization
 from studies.digits_mlp import build_model, load_data, low_rank, prune, quantize
 from sweep.study import Configuration, Family, Study
 
@@ -18,6 +18,11 @@ from sweep.study import Configuration, Family, Study
 def uniform(configuration: Configuration) -> Plan:
     """Uniform steps for each layer."""
     return {"*": UniformQuantization(bits=int(configuration["bits"]))}
+
+
+def width(configuration: Configuration) -> Plan:
+    """The units of each hidden layer: what `direct` trains is a narrower net from scratch."""
+    return {"[02]": GroupPruning(keep=float(configuration["keep"]))}
 
 
 study = Study(
@@ -31,6 +36,7 @@ study = Study(
         Family("prune", {"keep": (0.1, 0.05, 0.02)}, prune),
         Family("quantize", {"size": (4, 3, 2)}, quantize),
         Family("uniform", {"bits": (3, 2, 1)}, uniform),
+        Family("width", {"keep": (0.5, 0.25, 0.125)}, width),
         Family("low rank", {"rank": (8, 4, 2)}, low_rank),
     ),
 )
