@@ -237,14 +237,15 @@ def job_training(
 
     ValueError where these need training data in memory and it is read from elsewhere.
     """
-    train, loss = data.train, study.loss
+    train, loss, forward = data.train, study.loss, study.training_forward
     if distillation := METHODS[job.method].distillation or study.distillation:
         in_memory = study.in_memory(train)
         outputs = logits_of(predict(reference, in_memory.inputs, forward=study.forward))
         targets, loss = distillation.targets_and_loss(outputs, targets=in_memory.targets, loss=loss)
+        forward, loss = distillation.guided(forward, loss, reference=reference)
         train = Split(in_memory.inputs, targets)
     schedule = Schedule(**job.schedule)
-    return Training(study.augmented(train), loss, schedule, job.seed, build_model, study.training_forward)
+    return Training(study.augmented(train), loss, schedule, job.seed, build_model, forward)
 
 
 def _verified(path: Path, context: JobContext, *, compact: nn.Module, claimed: Score) -> Artifact:

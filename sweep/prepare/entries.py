@@ -67,14 +67,17 @@ def refusals(options: Options, context: JobContext) -> list[str]:
 
 
 def check_teacher(options: Options, context: JobContext) -> None:
-    """ValueError where the method learns from the reference's outputs, and these are no class logits."""
-    distillation = METHODS[options.method].distillation
+    """ValueError where jobs learn from the reference's outputs, and these are no class logits, or from layers that it
+    does not have."""
+    distillation = METHODS[options.method].distillation or context.study.distillation
     if distillation is None:
         return
     study, train = context.study, context.study.in_memory(context.data.train)
     outputs = logits_of(predict(context.template, context.example, forward=study.forward))
     try:
         distillation.targets_and_loss(outputs, targets=train.targets, loss=study.loss)
+        forward, _ = distillation.guided(study.forward, study.loss, reference=context.template)
+        predict(context.template, context.example, forward=forward)
     except ValueError as error:
         raise ValueError(f"study {study.name}, method {options.method}: {error}") from error
 

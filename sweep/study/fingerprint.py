@@ -77,7 +77,8 @@ def study_parts(study: Study, data: Data, *, names: Names = PUBLIC) -> dict[str,
     for part, default in ((study.separate, separate), (study.forward, call)):
         if part is not default:
             followed.append(_code(part, names))
-    followed += [asdict(study.distillation)] if study.distillation else []
+    if study.distillation:
+        followed.append({name: value for name, value in asdict(study.distillation).items() if value != {}})
     followed += [study.autocast] if study.autocast else []
     if study.augment:
         followed.append(_code(study.augment, names))

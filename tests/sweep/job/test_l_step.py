@@ -136,9 +136,15 @@ def test_distillation_is_part_of_the_studys_hash(tmp_path: Path) -> None:
     study = begin(tmp_path / "plain", STUDY).context.study
     data = study.load_data()
     plain = study_parts(study, data)
-    ways = [Distillation(temperature=4), Distillation(temperature=2), Distillation(temperature=4, labels=0.5)]
+    ways = [
+        Distillation(temperature=4),
+        Distillation(temperature=2),
+        Distillation(temperature=4, labels=0.5),
+        Distillation(temperature=4, hints={"0": 1.0}),
+        Distillation(temperature=4, attention={"0": 1.0}),
+    ]
     hashes = [study_parts(dataclasses.replace(study, distillation=way), data) for way in ways]
-    assert len({parts["loss"] for parts in (plain, *hashes)}) == 4
+    assert len({parts["loss"] for parts in (plain, *hashes)}) == 6
     for parts in hashes:
         assert {name for name in plain if plain[name] != parts[name]} == {"loss"}
 

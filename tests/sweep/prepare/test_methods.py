@@ -49,6 +49,26 @@ def test_soft_targets_need_class_logits(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "hints, said",
+    [
+        ('hints={"9": 1.0}', r"expected layers among 0, 1, .*, got '9'$"),
+        (
+            'attention={"0": 1.0}',
+            r"attention: expected layers' outputs of shape \(n, channels, height, width\), got \(1, ",
+        ),
+    ],
+)
+def test_layers_to_learn_from_are_checked_before_the_reference_is_trained(
+    tmp_path: Path, hints: str, said: str
+) -> None:
+    text = changed("    target=Target", f"    distillation=Distillation(temperature=4, {hints}),\n    target=Target")
+    study = write_study(tmp_path, text=text.replace("from lc_core import", "from lc_core import Distillation,"))
+    with pytest.raises(ValueError, match=f"^study tiny, method lc: .*{said}"):
+        prepare(options(study, tmp_path / "out"), say=lambda _: None)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_job_without_labels_never_sees_them(tmp_path: Path) -> None:
     """It ends with the same bytes where all labels of the training split are other ones."""
     sweep = prepare(options(write_study(tmp_path), tmp_path / "out", method="label_free"), say=lambda _: None)
