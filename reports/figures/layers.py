@@ -20,6 +20,7 @@ MOST = 24  # layers that are drawn
 WIDTH, TALL, TOP, FOOT = 9.6, 0.62, 0.85, 0.86  # inches; TALL a layer
 LEFT, WIDE, GAP = 1.75, 1.3, 0.4  # of the three columns of bars
 FULL_BITS = 32
+NAME = 24  # characters
 
 
 def draw_layers(row: Row, layers: Sequence[Layer], *, look: Mark, units: Units) -> Figure:
@@ -71,8 +72,10 @@ def _weights(layer: Layer) -> int:
 
 
 def _name(layer: Layer) -> str:
+    """The layer's name and shape. Of a long name the end, since the names of many layers begin alike."""
     shape = "\u00d7".join(map(str, layer.shape))
-    return f"{printable(layer.name, most=24)}\n{shape}"
+    name = layer.name if len(layer.name) <= NAME else layer.name.removesuffix(".weight")
+    return f"{printable(name[::-1], most=NAME)[::-1]}\n{shape}"
 
 
 def _kept(layer: Layer) -> tuple[float, str]:

@@ -77,6 +77,7 @@ def facts(checked: "Checked", *, notes: Sequence[str]) -> dict[str, Any]:
 def words(checked: "Checked", *, notes: Sequence[str]) -> str:
     """The same as text."""
     from sweep.prepare.notes import family_coverage
+    from sweep.study import Checkpoint
     from sweep.study.measure import described
 
     study, batch = checked.study, checked.batch
@@ -85,12 +86,13 @@ def words(checked: "Checked", *, notes: Sequence[str]) -> str:
     scores = "".join(
         f", {metrics[name].label} {metrics[name].told(value, gap='')}" for name, value in batch.scores.items()
     )
+    begun = "checkpoint" if isinstance(study.reference, Checkpoint) else "untrained"
     rows = [
         ("data", f"{sizes} examples"),
         ("batch", f"inputs {batch.inputs}, targets {batch.targets}"),
         ("outputs", batch.outputs),
         ("MACs", f"{checked.macs.total:,} multiply-accumulates for one example{not_counted(checked.macs.uncounted)}"),
-        ("untrained", f"loss {batch.loss:.4g}{scores}, on one batch each"),
+        (begun, f"loss {batch.loss:.4g}{scores}, on one batch each"),
     ]
     parts = [
         f"{study.name}: one batch went through forward, loss, backward and metrics; each family through packing",

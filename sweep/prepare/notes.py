@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 
 from sweep.prepare.check import Checked
+from sweep.prepare.check_batch import some
 from sweep.store.coverage import LISTED, DenseParameter, FamilyCoverage
 from sweep.store.job import label
 
 
 def notes(checked: Checked) -> list[str]:
     """What lcsweep does to a study without being asked."""
-    return [*_folded(checked.folded), *_too_small(checked)]
+    return [*_folded(checked.folded), *_too_small(checked), *_out_of_order(checked)]
 
 
 def family_coverage(checked: Checked) -> dict[str, FamilyCoverage]:
@@ -41,7 +42,12 @@ def _too_small(checked: Checked) -> Iterator[str]:
             yield f"{each.family}, {label(each.loosest)}: {some(names)} {stay} dense, with {why}"
 
 
-def some(names: list[str]) -> str:
-    """The first of the names, and how many more there are."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
+def _out_of_order(checked: Checked) -> Iterator[str]:
+    """The families whose first configuration, which should be the loosest, has the smaller file."""
+    for each in checked.families:
+        first, last = each.bytes
+        if first < last:
+            yield (
+                f"{each.family}: {label(each.loosest)} takes {first:,} bytes and {label(each.tightest)} {last:,}; list "
+                "levels from the loosest to the tightest, since searches go by their order"
+            )

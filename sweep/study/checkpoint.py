@@ -76,8 +76,12 @@ class Checkpoint:
         if (computed := computed_weights(model)) and computed.keys() <= state.keys():
             fold(model)
         _check_fit(state, model, where=str(self))
-        broken = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
-        if broken:
+        buffers = dict(model.named_buffers(remove_duplicate=False))  # a mask may hold -inf
+        if broken := [
+            name
+            for name, tensor in state.items()
+            if bool((tensor.isnan() if name in buffers else ~tensor.isfinite()).any())
+        ]:
             raise CheckpointError(f"checkpoint {self}: expected finite weights, got NaN or infinity in {_few(broken)}")
         model.load_state_dict(state, strict=False)
 

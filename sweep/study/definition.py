@@ -2,11 +2,12 @@
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from lc_core.parameters import DTYPES
 from lc_core.plan import Plan, plan_tasks
@@ -23,6 +24,8 @@ from sweep.store.job import Configuration, Level
 from sweep.store.metric import Metric as Description
 from sweep.store.printable import has_control
 from sweep.study.checkpoint import Checkpoint
+from sweep.study.errors import StudyError, users_code
+from sweep.study.kinds import check_kinds, check_plan, kind
 from sweep.study.measure import Measure, Metric, accuracy, described, measure_of
 from sweep.study.seeds import seed_all
 from sweep.target import Target
@@ -78,6 +81,9 @@ class Family:
     grid: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for knob, levels in self.knobs.items():
+            if not isinstance(levels, Sequence) or isinstance(levels, str):
+                raise ValueError(f"family {self.name}: expected a tuple of levels for {knob}, got {kind(levels)}")
         check_names("families", [self.name, *self.knobs, *self.knobs.values()])
 
     def configurations(self) -> Iterator[Configuration]:
@@ -136,6 +142,11 @@ class Study:
     autocast: Literal["bfloat16"] | None = None
 
     def __post_init__(self) -> None:
+        check_kinds(self)
+        if not isinstance(self.families, Sequence):
+            raise ValueError(f"families: expected a tuple of Family objects, got {kind(self.families)}")
+        if wrong := [kind(each) for each in self.families if not isinstance(each, Family)]:
+            raise ValueError(f"families: expected a Family, got {wrong[0]}")
         names = [family.name for family in self.families]
         if len(set(names)) < len(names):
             raise ValueError(f"families: expected a name of its own for each, got {names}")
@@ -171,9 +182,26 @@ class Study:
         return next(family for family in self.families if family.name == name)
 
     def starting_model(self) -> nn.Module:
-        """The network as `build_model` gives it, with the seeds set: what a `Recipe` trains or a `Checkpoint` fills."""
+        """The network as `build_model` gives it, with the seeds set: what a `Recipe` trains or a `Checkpoint` fills.
+
+        StudyError where it gives something else.
+        """
         seed_all(self.reference.seed)
-        return self.build_model()
+        with users_code(f"study {self.name}: build_model failed"):
+            model = self.build_model()
+        if not isinstance(model, nn.Module):
+            raise StudyError(f"study {self.name}: build_model: expected a torch.nn.Module, got {kind(model)}")
+        if empty := [name for name, each in model.named_parameters() if is_lazy(each)]:
+            raise StudyError(
+                f"study {self.name}: build_model: expected weights with shapes, got none yet for {empty[0]}; let "
+                "build_model run the network on an example before it returns it"
+            )
+        if others := [name for name, each in model.state_dict().items() if not isinstance(each, Tensor)]:
+            raise StudyError(
+                f"study {self.name}: build_model: expected a state_dict of tensors, got another object for "
+                f"{others[0]}, which no packed file holds; leave out get_extra_state"
+            )
+        return model
 
     def seeded_model(self) -> nn.Module:
         """The untrained network with the reference's initial weights, folded as by `new_model`."""
@@ -213,7 +241,8 @@ class Study:
             ValueError: a level does not fit the layers that it governs; the message names family, knobs and layer.
         """
         try:
-            tasks = plan_tasks(model, self.family(family).plan(configuration))
+            check_plan(plan := self.family(family).plan(configuration))
+            tasks = plan_tasks(model, plan)
             for task in tasks:
                 task.check()
         except Exception as error:  # `plan` is the user's, and may raise anything

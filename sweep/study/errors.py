@@ -1,8 +1,17 @@
 """Errors in a user's code, in one line."""
 
 import contextlib
+import sysconfig
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
+
+PACKAGES = Path(__file__).parents[2]
+NOT_THE_USERS = (
+    *("<", str(PACKAGES / "sweep"), str(PACKAGES / "lc_core")),
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+)
+"""How the paths of our code begin, and those of Python's and of installed packages."""
 
 
 class StudyError(ValueError):
@@ -22,10 +31,12 @@ def users_code(what: str) -> Iterator[None]:
 
 
 def _where(error: BaseException) -> str:
-    """ " (file:line)" of where `error` was raised; "" for a SyntaxError, whose text says it."""
+    """ " (file:line)" of the last line of the user's code that led to `error`; "" where there is none.
+
+    The text of a SyntaxError says it already.
+    """
     if isinstance(error, SyntaxError):
         return ""
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    return f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})" if trace else ""
+    places = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [(Path(file).name, line) for file, line in places if not file.startswith(NOT_THE_USERS)]
+    return f" ({own[-1][0]}:{own[-1][1]})" if own else ""

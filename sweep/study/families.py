@@ -128,8 +128,7 @@ def completed(study: Study) -> Study:
     """
     if study.families:
         return study
-    with users_code(f"study {study.name}: build_model failed"):
-        model = study.seeded_model()
+    model = study.seeded_model()
     with users_code(f"study {study.name}: the standard families"):
         families = standard(model)
     if not families:

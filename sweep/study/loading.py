@@ -109,7 +109,7 @@ def load_splits(study: Study, *, say: Callable[[str], None] = lambda _: None) ->
     try:
         splits = splits_of(data, study)
     except (TypeError, ValueError) as error:
-        raise StudyError(f"study {study.name}: {error}") from error
+        raise StudyError(f"study {study.name}: load_data: {error}") from error
     if data.val is None:
         cut = len(splits.val)
         say(

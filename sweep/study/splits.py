@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from lc_core.training.data import Source, Split
-from lc_core.training.nest import Nest, leaves, map_nest
+from lc_core.training.nest import Nest, leaves, map_nest, told_of
 from lc_core.training.reading import Indexed, Streamed, source_of
 from sweep.study.definition import Data, Study
 
@@ -38,6 +38,10 @@ def _source(name: str, given: Any, study: Study) -> Source:
             return _in_memory(name, inputs, targets)
         case (inputs, targets) if _is_tensors(inputs) and _is_tensors(targets):
             return _in_memory(name, inputs, targets)
+        case tuple():  # no dataset, though it has a length and parts
+            raise TypeError(
+                f"split {name}: expected the pair (inputs, targets) of tensors or NumPy arrays, got {told_of(given)}"
+            )
     try:
         source = source_of(given, batch_size=study.schedule.batch_size, separate=study.separate)
     except TypeError as error:
@@ -48,7 +52,10 @@ def _source(name: str, given: Any, study: Study) -> Source:
 
 
 def _in_memory(name: str, inputs: Nest, targets: Nest) -> Split:
-    split = Split(map_nest(_tensor, inputs), map_nest(_tensor, targets))
+    try:
+        split = Split(map_nest(_tensor, inputs), map_nest(_tensor, targets))
+    except TypeError as error:
+        raise TypeError(f"split {name}: {error}") from None
     sizes = [{len(leaf) for leaf in leaves(part)} for part in (split.inputs, split.targets)]
     if len(sizes[0] | sizes[1]) != 1 or not len(split):
         told = [" and ".join(map(str, sorted(size))) or "no" for size in sizes]
@@ -64,8 +71,16 @@ def _is_tensors(nest: Nest) -> bool:
     return bool(found) and all(isinstance(leaf, Tensor | np.ndarray) for leaf in found)
 
 
-def _tensor(leaf: Any) -> Any:
-    return torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf
+def _tensor(leaf: Any) -> Tensor:
+    """The leaf as a tensor, with the memory of an array where torch can use it. TypeError where it holds no numbers."""
+    if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufc":
+        array = leaf.astype(leaf.dtype.newbyteorder("="), copy=False)
+        usable = array.flags.writeable and min(array.strides, default=0) >= 0
+        return torch.from_numpy(array if usable else array.copy())
+    if not isinstance(leaf, Tensor):
+        got = f"an array of {leaf.dtype}" if isinstance(leaf, np.ndarray) else told_of(leaf)
+        raise TypeError(f"expected tensors or NumPy arrays of numbers, got {got}")
+    return leaf
 
 
 def _cut(train: Source) -> tuple[Source, Source]:
@@ -73,7 +88,10 @@ def _cut(train: Source) -> tuple[Source, Source]:
     if isinstance(train, Streamed):
         raise ValueError("split val: expected one, since a training split that is a stream cannot be cut; got None")
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(VAL_SEED))
-    stay, cut = order.split([len(train) - round(VAL_SHARE * len(train)), round(VAL_SHARE * len(train))])
+    count = round(VAL_SHARE * len(train))
+    if not count:
+        raise ValueError(f"split val: expected one, since a tenth of {len(train)} training examples is none; got None")
+    stay, cut = order.split([len(train) - count, count])
     return _part(train, stay.sort().values), _part(train, cut.sort().values)
 
 

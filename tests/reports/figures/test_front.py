@@ -256,6 +256,19 @@ def test_layers_are_drawn_as_they_are(make_sweep: MakeSweep) -> None:
     assert [path.vertices[0][0] for path in stems.get_paths()] == pytest.approx([v for v, _ in layers[0].values])
 
 
+def test_long_names_are_told_apart_by_their_ends(make_sweep: MakeSweep) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.05})
+    assert found.pick is not None
+    names = [f"network.encoder.layer.{k}.attention.{part}.weight" for k in range(2) for part in ("query", "key")]
+    layers = [layer(name, [30, 20], kept=150, codes=3) for name in (*names, "blocks.0.depthwise.0.weight")]
+    figure = draw_layers(found.pick, layers, look=look_of(found), units=found.units)
+    shown = [text.get_text().split("\n")[0] for text in figure.axes[0].get_yticklabels()]
+    ends = [f"{k}.attention.{part}" for k in range(2) for part in ("query", "key")]
+    assert [name[-len(end) :] for name, end in zip(shown, ends, strict=False)] == ends
+    assert {len(name) for name in shown[:4]} == {24}
+    assert shown[4] == "blocks.0.depthwise.0"
+
+
 def test_of_very_many_layers_the_largest_are_drawn_and_the_others_counted(make_sweep: MakeSweep) -> None:
     found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.05})
     assert found.pick is not None

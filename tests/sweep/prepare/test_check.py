@@ -14,6 +14,7 @@ LOSS = "    return nn.functional.cross_entropy(outputs, targets)"
 MODEL = "    return nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 3))"
 DATA = "    return Data(*(Split(inputs[part].clone(), targets[part].clone()) for part in parts))"
 NAME = '    name="tiny",\n'
+FILLED = "return model(inputs.nan_to_num())"
 
 
 def with_metric(body: str) -> str:
@@ -27,6 +28,70 @@ def with_forward(body: str) -> str:
 
 
 WRONG: dict[str, tuple[str, str]] = {
+    "no network": (changed(MODEL, "    pass"), "build_model: expected a torch.nn.Module, got None"),
+    "a class": (
+        changed(MODEL, "    return nn.Linear"),
+        "build_model: expected a torch.nn.Module, got the class Linear",
+    ),
+    "one network for all": (
+        changed("def build_model():", f"once = {MODEL.removeprefix('    return ')}\n\n\ndef build_model():").replace(
+            MODEL, "    return nn.Sequential(once, nn.ReLU())"
+        ),
+        "build_model: expected new parameters at each call, got 0.0.weight, 0.0.bias, 0.2.weight and 1 more a second",
+    ),
+    "weights without a shape": (
+        changed(MODEL, MODEL.replace("Linear(8, 64)", "LazyLinear(64)")),
+        "build_model: expected weights with shapes, got none yet for 0.weight; let build_model run the network",
+    ),
+    "inputs that are written into": (
+        with_forward("return model(inputs.clamp_(-1, 1))"),
+        "forward: expected inputs to stay as they are, got others after the model ran",
+    ),
+    "outputs that are infinite": (
+        with_forward("return model(inputs).masked_fill(torch.tensor([False, False, True]), -torch.inf)"),
+        "loss: expected a finite number for the first batch, got inf",
+    ),
+    "outputs that are infinite where none looks": (
+        with_forward("return {'logits': model(inputs), 'scale': torch.tensor(torch.inf)}").replace(
+            "(outputs, targets)\n\n\ndef prune", "(outputs['logits'], targets)\n\n\ndef prune"
+        ),
+        "forward: expected finite outputs in evaluation mode, got NaN or infinity; where the model masks",
+    ),
+    "a state that is no tensor": (
+        changed(
+            MODEL,
+            f"    model = {MODEL.removeprefix('    return ')}\n    Net = type('Net', (nn.Sequential,), "
+            "{'get_extra_state': lambda self: {}})\n    return Net(*model)",
+        ),
+        "build_model: expected a state_dict of tensors, got another object for _extra_state",
+    ),
+    "outputs that are drawn": (
+        with_forward("return model(nn.functional.dropout(inputs))"),
+        "forward: expected the same outputs for the same inputs in evaluation mode, got others the second time",
+    ),
+    "a batch of one that fails": (
+        with_forward("return model(inputs if len(inputs) > 1 else inputs[0, 0])"),
+        "forward failed on a single example: RuntimeError",
+    ),
+    "an example that is NaN": (
+        changed("    parts =", "    inputs[1::60] = float('nan')\n    parts ="),
+        "load_data: expected finite numbers, got NaN or infinity in 2 of 120 training examples, the first of which is "
+        "number 1",
+    ),
+    "three parts of a batch": (
+        changed(NAME, f"{NAME}    separate=lambda batch: (*batch, None),\n").replace(
+            "Split(", "torch.utils.data.TensorDataset("
+        ),
+        "separate: expected the pair (inputs, targets), got (float32 (20, 8), int64 (20,), NoneType)",
+    ),
+    "scores of one example that fail": (
+        with_metric("return (outputs.squeeze().argmax(1) == targets).float()"),
+        "metric 'accuracy' failed on outputs float32 (1, 3) and targets int64 (1,): IndexError",
+    ),
+    "scores that depend on the batch's mean": (
+        with_metric("return (outputs[:, 0] >= outputs[:, 0].mean()).float()"),
+        "metric 'accuracy': expected the score of an example to depend on that example alone",
+    ),
     "one output": (
         changed(MODEL, MODEL.replace("64, 3", "64, 1")),
         "loss failed on outputs float32 (20, 1) and targets int64 (20,)",
@@ -107,6 +172,48 @@ def test_a_wrong_thing_is_one_line_that_names_the_function(
     assert said.err.startswith(f"lcsweep: study tiny: {message}"), said.err
     assert said.err.count("\n") == 1
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            'return {"0": LowRank(rank=configuration["rank"])}',
+            "pass",
+            "study tiny, family low rank, rank=6: plan: expected a mapping, pattern -> compression, got None",
+        ),
+        (
+            'LowRank(rank=configuration["rank"])',
+            "LowRank",
+            "family low rank, rank=6: plan: expected a compression for the pattern '0', got the class LowRank",
+        ),
+        (
+            "inputs[part].clone()",
+            "inputs[part].double()",
+            "; the weights are float32, the inputs float64: let load_data convert them",
+        ),
+        ("cross_entropy(outputs, targets)", "cross_entropy(outputs, targets + 9)", "is out of bounds. (bad.py:27)"),
+        (
+            "reference=Recipe(epochs=20, lr=0.1, batch_size=20)",
+            'reference=__import__("sweep").study.Checkpoint("best.pt")',
+            "best.pt: no such file; a relative path starts at the folder of the study's file",
+        ),
+    ],
+)
+def test_the_line_says_where_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path, text=changed(old, new), name="bad.py")
+    said = lcsweep("check", "bad.py")
+    assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
+    assert line in said.err
+
+
+def test_missing_values_that_the_model_leaves_out_are_no_mistake(tmp_path: Path) -> None:
+    text = changed("    parts =", "    inputs[1::60] = float('nan')\n    parts =", text=with_forward(FILLED))
+    study = load_study("tiny.py", user_folder=str(write_study(tmp_path, text=text).parent))
+    assert check(study, load_splits(study)).batch.scores["accuracy"] > 0
 
 
 def test_the_check_finds_what_a_batch_holds_and_trains_nothing(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ from torch import nn
 from lc_core import fold
 from lc_core.file.artifact import read
 from sweep.execution import driver
-from sweep.prepare.notes import some
+from sweep.prepare.check import check
+from sweep.prepare.check_batch import some
+from sweep.prepare.notes import notes
 from sweep.prepare.prepared import prepare
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
 from sweep.study import Checkpoint
-from sweep.study.loading import load_study
+from sweep.study.loading import load_splits, load_study
 from tests.sweep.tiny import changed, edit, lcsweep, options, run_here, write_study
 
 MODEL = "nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 3))"
@@ -39,6 +41,7 @@ SPECTRAL = changed(
 def build_model""",
 )
 FOLDED = "0.weight, 2.weight: computed by weight_norm; folded into plain parameters"
+RISING = "(2, 3, 4, 8, 16)"
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
 
 
@@ -190,3 +193,12 @@ def test_a_layer_that_is_too_small_for_a_codebook_stays_dense_and_that_is_said(s
     ran = lcsweep("run", "tiny.py", "--search", "smallest", "--confirm", "0", "--workers", "1")
     assert ran.code == 0
     assert said in ran.out.splitlines()
+
+
+def test_levels_from_the_tightest_to_the_loosest_are_told(tmp_path: Path) -> None:
+    study = load_study(
+        "tiny.py", user_folder=str(write_study(tmp_path, text=changed("(16, 8, 4, 3, 2)", RISING)).parent)
+    )
+    [told] = notes(check(study, load_splits(study)))
+    assert told.startswith("quantize: size 2 takes ")
+    assert told.endswith("; list levels from the loosest to the tightest, since searches go by their order")

@@ -100,6 +100,20 @@ def test_a_tied_tensor_may_be_saved_once() -> None:
     assert torch.equal(model.get_parameter("last.weight"), torch.ones(2, 2))
 
 
+def test_a_mask_may_hold_infinity_and_nothing_may_be_nan(tmp_path: Path) -> None:
+    model = nn.Linear(2, 2)
+    model.register_buffer("mask", torch.full((2, 2), -torch.inf).triu(1))
+    torch.save(model.state_dict(), tmp_path / "best.pt")
+    other = nn.Linear(2, 2)
+    other.register_buffer("mask", torch.zeros(2, 2))
+    Checkpoint(tmp_path / "best.pt").load_into(other)
+    assert torch.equal(other.get_buffer("mask"), model.get_buffer("mask"))
+    model.get_buffer("mask")[0, 0] = torch.nan
+    torch.save(model.state_dict(), tmp_path / "best.pt")
+    with pytest.raises(CheckpointError, match="NaN or infinity in mask"):
+        Checkpoint(tmp_path / "best.pt").load_into(other)
+
+
 def without(state: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if name not in names}
 

@@ -1,6 +1,7 @@
 """What a study must say, and levels that make no sense."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -122,12 +123,34 @@ def test_configurations_come_loosest_first_and_a_grid_takes_the_levels_it_names(
             "target: expected at_most or max_drop, since a lower MSE is better",
         ),
         ({"name": ""}, ["prune"], "name: expected letters"),
+        ({"build_model": nn.Linear(2, 2)}, ["prune"], "build_model: expected a function, got a Linear"),
+        ({"loss": "cross_entropy"}, ["prune"], "loss: expected a function, got a str"),
+        ({"reference": None}, ["prune"], "reference: expected a Recipe or a Checkpoint, got None"),
+        ({"schedule": Schedule}, ["prune"], "schedule: expected a Schedule, got the class Schedule"),
+        ({"metrics": ["accuracy"]}, ["prune"], "metrics: expected a mapping, name -> metric, got a list"),
+        ({"metrics": {"mine": 3}}, ["prune"], "metrics: expected a function or a Measure for 'mine', got an int"),
+        (
+            {"metrics": {"mse": mse}},
+            ["prune"],
+            r"metrics: expected a metric for 'mse', got the function that makes one: mse\(\)",
+        ),
         ({"name": "../up"}, ["prune"], r"name: .* got '../up'"),
     ],
 )
 def test_a_study_that_lacks_something_says_what(others: dict[str, Any], families: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_study(*(family(name, {"keep": (0.5,)}, {}) for name in families), **others)
+
+
+def test_families_are_families_and_levels_stand_in_a_tuple() -> None:
+    one = family("prune", {"keep": (0.5,)}, {})
+    with pytest.raises(ValueError, match="families: expected a tuple of Family objects, got a Family"):
+        replace(make_study(one), families=one)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="families: expected a Family, got a tuple"):
+        replace(make_study(one), families=[(one,)])  # type: ignore[list-item, arg-type]
+    for levels in (0.5, "0.5"):
+        with pytest.raises(ValueError, match="family prune: expected a tuple of levels for keep, got a "):
+            family("prune", {"keep": levels}, {})  # type: ignore[dict-item]
 
 
 def test_a_seeded_model_is_the_same_each_time() -> None:

@@ -1,10 +1,12 @@
 """Data of every kind that a study may give, and sweeps of them."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -65,6 +67,11 @@ WRONG: list[tuple[Any, str]] = [
     (({"a": X, "b": X[1:]}, Y), "got 59 and 60 inputs and 60 targets"),
     (3, "split train: expected tensors, a Dataset or a DataLoader, got int"),
     ([], "split train: expected examples, got none"),
+    ((X,), "split train: expected the pair (inputs, targets) of tensors or NumPy arrays, got (float32 (60, 8))"),
+    ((X.tolist(), Y), "split train: expected the pair (inputs, targets) of tensors or NumPy arrays, got ("),
+    ((pd.DataFrame(X.numpy()), Y), "or NumPy arrays, got (DataFrame, int64 (60,))"),
+    ((X.numpy().astype(object), Y), "split train: expected tensors or NumPy arrays of numbers, got an array of object"),
+    (Split(X, ["a"] * 60), "split train: expected tensors or NumPy arrays of numbers, got str"),
 ]
 
 
@@ -73,7 +80,25 @@ def test_data_that_are_no_split_are_refused_in_a_line(train: Any, message: str) 
     with pytest.raises(StudyError) as refused:
         load_splits(study_of(train, PAIR, PAIR))
     assert message in str(refused.value)
-    assert str(refused.value).startswith("study mine: ")
+    assert str(refused.value).startswith("study mine: load_data: ")
+
+
+def test_an_array_is_taken_however_it_lies() -> None:
+    held = X.numpy().copy()
+    held.flags.writeable = False
+    for array in (X.numpy()[::-1][::-1], held, X.numpy().astype(">f4"), np.asfortranarray(X.numpy())):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            data = load_splits(study_of((array, Y), (array[::-1], Y), PAIR))
+        assert torch.equal(data.train.inputs, X)
+        assert torch.equal(data.val.inputs, X.flip(0))
+    mine = X.numpy()
+    assert load_splits(study_of((mine, Y), PAIR, PAIR)).train.inputs.data_ptr() == mine.ctypes.data
+
+
+def test_too_few_examples_to_cut_off_a_validation_split() -> None:
+    with pytest.raises(StudyError, match="split val: expected one, since a tenth of 3 training examples is none"):
+        load_splits(study_of((X[:3], Y[:3]), None, PAIR))
 
 
 def test_a_stream_needs_a_validation_split_and_no_augmentation() -> None:
