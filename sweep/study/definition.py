@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from sweep.store.metric import Metric as Description
 from sweep.store.printable import has_control
 from sweep.study.checkpoint import Checkpoint
 from sweep.study.errors import StudyError, users_code
-from sweep.study.kinds import check_kinds, check_plan, kind
+from sweep.study.kinds import check_families, check_kinds, check_knobs, check_plan, kind
 from sweep.study.measure import Measure, Metric, accuracy, described, measure_of
 from sweep.study.seeds import seed_all
 from sweep.target import Target
@@ -81,9 +81,7 @@ class Family:
     grid: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for knob, levels in self.knobs.items():
-            if not isinstance(levels, Sequence) or isinstance(levels, str):
-                raise ValueError(f"family {self.name}: expected a tuple of levels for {knob}, got {kind(levels)}")
+        check_knobs(self.name, self.knobs)
         check_names("families", [self.name, *self.knobs, *self.knobs.values()])
 
     def configurations(self) -> Iterator[Configuration]:
@@ -143,10 +141,7 @@ class Study:
 
     def __post_init__(self) -> None:
         check_kinds(self)
-        if not isinstance(self.families, Sequence):
-            raise ValueError(f"families: expected a tuple of Family objects, got {kind(self.families)}")
-        if wrong := [kind(each) for each in self.families if not isinstance(each, Family)]:
-            raise ValueError(f"families: expected a Family, got {wrong[0]}")
+        check_families(self.families, Family)
         names = [family.name for family in self.families]
         if len(set(names)) < len(names):
             raise ValueError(f"families: expected a name of its own for each, got {names}")
@@ -191,12 +186,14 @@ class Study:
             model = self.build_model()
         if not isinstance(model, nn.Module):
             raise StudyError(f"study {self.name}: build_model: expected a torch.nn.Module, got {kind(model)}")
-        if empty := [name for name, each in model.named_parameters() if is_lazy(each)]:
+        parameters: Mapping[str, Any] = dict(model.named_parameters())
+        if empty := [name for name, each in parameters.items() if is_lazy(each)]:
             raise StudyError(
                 f"study {self.name}: build_model: expected weights with shapes, got none yet for {empty[0]}; let "
                 "build_model run the network on an example before it returns it"
             )
-        if others := [name for name, each in model.state_dict().items() if not isinstance(each, Tensor)]:
+        state: Mapping[str, Any] = model.state_dict()
+        if others := [name for name, each in state.items() if not isinstance(each, Tensor)]:
             raise StudyError(
                 f"study {self.name}: build_model: expected a state_dict of tensors, got another object for "
                 f"{others[0]}, which no packed file holds; leave out get_extra_state"

@@ -1,6 +1,6 @@
 """Whether the fields of a study hold what they should: a line for the first that does not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -33,6 +33,21 @@ def check_kinds(study: Any) -> None:
         if getattr(metric, "__module__", None) == metrics.__name__:
             made = f"{metric.__name__}({'k' if metric is metrics.top_k else ''})"
             raise ValueError(f"metrics: expected a metric for {name!r}, got the function that makes one: {made}")
+
+
+def check_families(families: Any, of: type) -> None:
+    """ValueError where `families` are no sequence of the class `of`."""
+    if not isinstance(families, Sequence):
+        raise ValueError(f"families: expected a tuple of Family objects, got {kind(families)}")
+    if wrong := [kind(each) for each in families if not isinstance(each, of)]:
+        raise ValueError(f"families: expected a Family, got {wrong[0]}")
+
+
+def check_knobs(family: str, knobs: Mapping[str, Any]) -> None:
+    """ValueError where the levels of a knob stand in no tuple or list."""
+    for knob, levels in knobs.items():
+        if not isinstance(levels, Sequence) or isinstance(levels, str):
+            raise ValueError(f"family {family}: expected a tuple of levels for {knob}, got {kind(levels)}")
 
 
 def check_plan(plan: Any) -> None:
