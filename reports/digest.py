@@ -98,8 +98,13 @@ def _confirm(findings: Findings) -> str:
     found = None if findings.choice is None else findings.choice.to_confirm
     if found is None:
         return ""
+    assert findings.choice is not None
     name, command = escape(f"{series_of(found)}: {found.label}"), on_a_line(findings.confirm or "")
-    return f"\n\nTo confirm {name} on further seeds:\n\n```sh\n{command}\n```"
+    by, words = findings.choice.by, f"To confirm {name} on further seeds:"
+    if findings.choice.better is not None:
+        cost = amount(COSTS[by], found.cost(by))
+        words = f"Better, but unconfirmed: {name}, {cost}; it meets the target so far. To confirm it:"
+    return f"\n\n{words}\n\n```sh\n{command}\n```"
 
 
 def _least(by: By) -> str:

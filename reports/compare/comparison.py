@@ -117,6 +117,12 @@ class Comparison:
         return Units(self.sides[0].metric)
 
     @property
+    def best(self) -> tuple[Candidate, ...]:
+        """The candidates on the front of all sides together, the smallest first."""
+        found = sorted((c for side in self.sides for c in side.front), key=lambda c: c.artifact_bytes)
+        return tuple(c for c, best in zip(found, front(_costs(found)), strict=True) if best)
+
+    @property
     def families(self) -> tuple[str, ...]:
         """The families of all sides, those of the first one first, so that these have the colours of its reports."""
         return tuple(dict.fromkeys(family for side in self.sides for family in side.families))

@@ -151,13 +151,13 @@ def meanings(comparison: Comparison) -> tuple[str, ...]:
     if not units.by_error:
         what, more = f"{capital(units.noun)}: that", f"; {'lower' if units.rises else 'higher'} is better"
     return (
-        f"{what} on the validation split (n {count(n)}{more}), the mean over seeds (least to largest). A front is the "
-        "best of many results on that split, so it is a little too good.",
+        f"{what} on the validation split (n {count(n)}{more}), the mean over the fresh seeds, all but the first (least "
+        "to largest of all seeds). A front is the best of many results on that split, so it is a little too good.",
         f"Hypervolume: the area between a front and the point {count(size)} bytes, {units.noun} {units.error(error)}, "
         f"in decades of bytes (log10) times {units.step} of {units.noun}. Larger is better. Models beyond that point "
         "add nothing.",
-        f"Smallest at: the number of {units.nouns} at which no other sweep has a smaller model. These are mean "
-        f"{units.nouns}; a pick may need every seed to meet the target.",
+        f"Smallest at: the number of {units.nouns} at which no other sweep has a smaller model. The mean must "
+        "meet it; whether that is confirmed, lcsweep pick says.",
         *_meanings_of_methods(comparison),
         *comparison.notes,
     )
@@ -169,7 +169,8 @@ def _meanings_of_methods(comparison: Comparison) -> tuple[str, ...]:
     return (
         "Pairs: jobs of the same family, configuration and seed as the first method's. p: Wilcoxon's signed-rank test "
         "of their differences, two-sided and exact, corrected by Holm for the number of methods. Pairs of one level "
-        "are alike, so that p is a guide, not a proof. Seconds are the median job's (least to largest).",
+        "are alike, so that p is a guide, not a proof. Seconds are the median job's (least to largest). Beside each "
+        "level, the mean is over all seeds, the first too: nothing was chosen there.",
     )
 
 

@@ -77,6 +77,11 @@ def draw_axes(axes: Axes, *, units: Units, cost: Cost, size: Window, error: Wind
     if error.bend is not None:
         axes.axhspan(error.bend, error.high, facecolor=GRID, alpha=0.45, linewidth=0, zorder=0.2)
         axes.axhline(error.bend, color=MUTED, linewidth=0.7, zorder=1, gid="bend")
+
+
+def name_bend(axes: Axes, *, units: Units, error: Window) -> None:
+    """Says right of the axes where the error axis is compressed."""
+    if error.bend is not None:
         axes.annotate(
             f"scale\ncompressed\n{bend_words(units.bare, error.bend)}",
             (1, (1 + _share(error)) / 2),
@@ -93,6 +98,7 @@ def draw_axes(axes: Axes, *, units: Units, cost: Cost, size: Window, error: Wind
 def draw_scales(axes: Axes, findings: Findings, *, cost: Cost, size: Window, error: Window) -> None:
     """Draws the axes, and on top the ratio to the reference, which belongs to the horizontal axis."""
     draw_axes(axes, units=findings.units, cost=cost, size=size, error=error)
+    name_bend(axes, units=findings.units, error=error)
     top = axes.twiny()
     top.set_facecolor("none")
     top.set_xscale("log")

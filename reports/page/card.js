@@ -34,6 +34,8 @@ function makeCard({ data }) {
 
   function why(choice, by) {
     const words = [];
+    const better = choice.better;
+    if (better) words.push(`Better, but unconfirmed: ${better.name}, ${amount(better, costOf(by))}; it meets the target so far.`);
     const smaller = choice.nextSmaller;
     if (smaller && smaller !== choice.better) {
       const margin = choice.margins.get(smaller);
@@ -41,8 +43,6 @@ function makeCard({ data }) {
       words.push(`Next smaller: ${smaller.name}, ${amount(smaller, costOf(by))}, ${missed}.`);
     }
     if (choice.runnerUp && choice.runnerUp !== choice.better) words.push(`Runner-up: ${choice.runnerUp.name}, ${amount(choice.runnerUp, costOf(by))}.`);
-    const better = choice.better;
-    if (better) words.push(`${better.name}, ${amount(better, costOf(by))}, meets the target so far: unconfirmed.`);
     return words.join(" ");
   }
 

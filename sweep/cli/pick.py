@@ -20,7 +20,7 @@ from sweep.cli.console import (
 )
 from sweep.cli.target_options import with_target
 from sweep.cli.text import fresh_seeds, in_seeds, measured, parity, table, verdict
-from sweep.criteria import MEANINGS, UNCONFIRMED
+from sweep.criteria import CONFIRMED, MEANINGS, UNCONFIRMED
 from sweep.pick.choice import By
 from sweep.pick.picked import Alternative, OnTest, Picked
 from sweep.pick.size_and_speed import speed, times
@@ -108,8 +108,8 @@ def describe(picked: Picked, page: Path) -> str:
 
 
 def _beside(picked: Picked) -> list[tuple[str, str]]:
-    """The candidates beside the pick: why the next smaller one was not picked, and what would be picked next."""
-    rows, smaller = [], "next smaller"
+    """The candidates beside the pick: a better one to confirm, why the next smaller one was not picked, the next."""
+    rows, smaller = _to_confirm(picked), "next smaller"
     if picked.by == "latency":
         smaller, (known, of) = "next faster", picked.measured
         rows.append(("measured", f"{known} of {of} candidates; to measure others: lcsweep bench DIR --job ID"))
@@ -120,22 +120,38 @@ def _beside(picked: Picked) -> list[tuple[str, str]]:
         rows.append((smaller, f"{_other(other, picked.by)}: {why}, {in_seeds(other.seeds, failed=other.failed)}"))
     if picked.runner_up and picked.runner_up.id != better:
         rows.append(("runner-up", _other(picked.runner_up, picked.by)))
-    if picked.better:
-        rows.append((UNCONFIRMED, f"{_other(picked.better, picked.by)}: {MEANINGS[UNCONFIRMED]}, better than the pick"))
-    if picked.confirm:
-        rows.append(("to confirm", picked.confirm))
     return rows
 
 
+def _to_confirm(picked: Picked) -> list[tuple[str, str]]:
+    """The best unconfirmed candidate that is better than the pick, beside the pick's cost; the command to confirm."""
+    command = [("to confirm", picked.confirm)] if picked.confirm else []
+    if not picked.better:
+        return command
+    pick = _cost(
+        picked.by,
+        artifact_bytes=picked.artifact_bytes,
+        macs=picked.speed["macs"],
+        latency=(picked.speed.get("latency") or {}).get("ratio"),
+    )
+    seeds = in_seeds(picked.better.seeds, failed=picked.better.failed)
+    words = f"{_other(picked.better, picked.by)} (the pick: {pick}): {MEANINGS[UNCONFIRMED]}, {seeds}"
+    return [(UNCONFIRMED, f"{words}; picked once it is {CONFIRMED}"), *command]
+
+
 def _other(other: Alternative, by: By) -> str:
+    cost = _cost(by, artifact_bytes=other.artifact_bytes, macs=other.macs, latency=other.latency)
+    return f"{other.family}: {label(other.configuration)}, {cost}"
+
+
+def _cost(by: By, *, artifact_bytes: int, macs: int, latency: float | None) -> str:
     match by:
         case "bytes":
-            cost = f"{other.artifact_bytes:,} bytes"
+            return f"{artifact_bytes:,} bytes"
         case "macs":
-            cost = f"{other.macs:,} MACs"
+            return f"{macs:,} MACs"
         case "latency":
-            cost = f"{other.latency:.2f} of the reference's latency"
-    return f"{other.family}: {label(other.configuration)}, {cost}"
+            return f"{latency:.2f} of the reference's latency"
 
 
 def _change(test: OnTest) -> str:

@@ -20,7 +20,7 @@ from sweep.store.manifest import Manifest, read_manifest
 from sweep.store.records import finished, read_records
 from sweep.study import Data, Study
 from sweep.study.earlier import recognised
-from sweep.study.fingerprint import plainly_trained
+from sweep.study.fingerprint import plainly_trained, unequal_rates
 from sweep.study.loading import load_splits, load_study
 from sweep.target import NoTargetError, Target
 
@@ -72,7 +72,7 @@ def prepare(options: Options, *, say: Say) -> PreparedSweep:
         repeats = manifest.repeats
     coverage = family_coverage(checked)
     known, manifest = manifest, replace(manifest, repeats=repeats, confirm=confirm)
-    reference = replace(manifest.reference, plainly_trained=plainly_trained(study, parts))
+    reference = replace(manifest.reference, plainly_trained=plainly_trained(study, parts), rates=unequal_rates(study))
     described = replace(manifest, coverage=known.coverage | coverage, reference=reference)
     if described != manifest and not _all_done(entries, folder):
         manifest = described

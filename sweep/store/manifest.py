@@ -40,11 +40,21 @@ class Reference:
     plainly_trained: Annotated[
         bool, Says("Whether it was trained without the augmentation that the LC jobs have", older=True)
     ] = False
+    rates: Annotated[
+        list[float],
+        Says(
+            "The learning rate that it was trained at, and that of the LC jobs; empty where it is the same", older=True
+        ),
+    ] = field(default_factory=list)
 
     @property
     def footing(self) -> str:
         """Words that follow its score where it was trained otherwise than the LC jobs; else empty."""
-        return "; trained without the augmentation that the LC jobs have" if self.plainly_trained else ""
+        plain = "; trained without the augmentation that the LC jobs have" if self.plainly_trained else ""
+        if len(self.rates) != 2:
+            return plain
+        own, jobs = self.rates
+        return f"{plain}; trained at a learning rate of {own:g}, the LC jobs at {jobs:g}"
 
     @property
     def not_counted(self) -> str:

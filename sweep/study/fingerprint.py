@@ -95,6 +95,12 @@ def plainly_trained(study: Study, parts: Mapping[str, str]) -> bool:
     return study.augment is not None and isinstance(study.reference, Recipe) and parts["reference"] == _plain(study)
 
 
+def unequal_rates(study: Study) -> list[float]:
+    """The learning rates of the reference's training and of the LC jobs, where they differ; else empty."""
+    known = study.reference
+    return [known.lr, study.schedule.lr] if isinstance(known, Recipe) and known.lr != study.schedule.lr else []
+
+
 def _reference(study: Study, model: nn.Module) -> str:
     """The hash of how the reference is trained, or of the checkpoint's weights, which are loaded into `model`."""
     if isinstance(study.reference, Checkpoint):

@@ -188,6 +188,7 @@ def test_what_is_not_confirmed_comes_with_the_command_that_would_confirm_it(make
     page = digest(findings)
     assert f"```sh\n{command}\n```" in page
     assert "unconfirmed" in page
+    assert "Better, but unconfirmed" not in page
     missed = read_findings(folder, target=Target(min_accuracy=1.0), by="bytes")
     assert missed.confirm is None
     assert "--job" not in digest(missed)

@@ -321,6 +321,32 @@ def test_names_stand_inside_the_axes_apart_from_points_and_one_another(pair: lis
         assert not any(box.contains(*point) for point in points)
 
 
+def test_more_than_four_sides_have_a_panel_each(tmp_path: Path) -> None:
+    """One axis for all, one colour a family, and behind each front that of all sides."""
+    given = [
+        sweep(tmp_path / f"side {k}", {600 + 50 * k: (40 - k,), 2000: (9 + k,)}, family=("prune", "low rank")[k % 2])
+        for k in range(5)
+    ]
+    comparison = compare(given)
+    figure = draw_comparison(comparison)
+    panels = [axes for axes in figure.axes if axes.get_label().startswith("panel")]
+    assert [panel.get_title(loc="left") for panel in panels] == list(comparison.short_names)
+    assert len({(panel.get_xlim(), panel.get_ylim()) for panel in panels}) == 1
+    boxes = [panel.get_window_extent() for panel in panels]
+    assert not any(one.overlaps(other) for k, one in enumerate(boxes) for other in boxes[k + 1 :])
+    colours: dict[str, set[str]] = {}
+    for panel, side in zip(panels, comparison.sides, strict=True):
+        drawn = {str(line.get_gid()).split("-")[0]: np.array(line.get_xydata()) for line in panel.get_lines()}
+        assert drawn["staircase"][:-1].tolist() == [[c.artifact_bytes, c.mean_error] for c in side.front]
+        assert drawn["joint"][:-1].tolist() == [[c.artifact_bytes, c.mean_error] for c in comparison.best]
+        for line in panel.get_lines():
+            kind, _, family = (*str(line.get_gid()).split("-"), "", "")[:3]
+            if kind == "front":
+                colours.setdefault(family, set()).add(str(line.get_color()))
+    assert [len(colours[family]) for family in ("prune", "low rank")] == [1, 1]
+    assert colours["prune"] != colours["low rank"]
+
+
 def test_the_files_are_written(pair: list[str], tmp_path: Path) -> None:
     paths = write_comparison(compare(pair), tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"compare.{kind}" for kind in paths}

@@ -23,6 +23,7 @@ from sweep.job.compress import run_job
 from sweep.prepare import estimate
 from sweep.prepare.estimate import FACTS_BYTES
 from sweep.store.folder import SweepFolder
+from sweep.store.record import Done
 from sweep.store.records import read_records
 from tests.sweep.tiny import STUDY, Said, changed, edit, lcsweep, tree, write_study
 
@@ -663,6 +664,28 @@ def test_the_command_that_a_pick_prints_confirms_the_model(
     assert "confirmed, enough fresh seeds clear the bound" in lcsweep("status", RUN).out
     wrong = lcsweep("run", "tiny.py", "--job", "nothing")
     assert "expected one finished job whose id starts with 'nothing', found 0" in wrong.err
+
+
+def test_a_better_one_that_is_unconfirmed_comes_first_beside_the_picks_cost(finished: Path) -> None:
+    """After a search by bytes, a pick by MACs names what it would have picked before, and how to confirm it."""
+    before = lcsweep("pick", RUN, "--at-least", "50%", "--by", "macs", "--json").json
+    done = [record for record in read_records(RUN) if isinstance(record, Done)]
+    macs = next(record.macs for record in done if record.id == before["id"])
+    dearer = next(record for record in done if record.macs > macs)
+    for seed in (1, 2, 3):  # as a search for something else would have run them
+        size = dearer.artifact_bytes + 1  # so that the first seed's file is picked
+        copied = dearer.to_json() | {"id": f"{seed:016x}", "seed": seed, "artifact_bytes": size}
+        target = FOLDER.record(copied["id"])
+        target.parent.mkdir()
+        target.write_text(json.dumps(copied))
+    after = lcsweep("pick", RUN, "--at-least", "50%", "--by", "macs", "--json").json
+    assert (after["state"], after["better"]["id"]) == ("confirmed", before["id"])
+    said = lcsweep("pick", RUN, "--at-least", "50%", "--by", "macs").out.splitlines()
+    found = next(k for k, line in enumerate(said) if line.startswith("unconfirmed"))
+    assert said[found - 1].startswith("target")
+    costs = f"{macs:,} MACs (the pick: {dearer.macs:,} MACs): meets the target so far, in 1 seed"
+    assert f"{costs}; picked once it is confirmed" in said[found]
+    assert said[found + 1].split(maxsplit=2)[2] == after["confirm"] == before["confirm"]
 
 
 def test_a_relative_drop_a_bound_and_the_knee(finished: Path) -> None:

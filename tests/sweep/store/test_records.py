@@ -155,6 +155,7 @@ def manifest(**others: Any) -> dict[str, Any]:
             "folded": {"0.weight": "weight_norm"},
             "uncounted": ["aten::fft_fft"],
             "plainly_trained": True,
+            "rates": [0.1, 0.3],
         },
         "versions": {"python": "3.11.7"},
         "coverage": {"prune": {"share": 0.7, "dense": [{"name": "a", "share": 0.3, "why": "norm"}], "others": 0}},
