@@ -1,11 +1,12 @@
 """The figures of the digits sweep in README.md and docs/results.md, made from the sweep's folder.
 
     lcsweep run studies.digits_mlp --repeats 3
-    lcsweep run studies.digits_mlp --search smallest --max-drop 0.01
+    lcsweep run studies.digits_mlp --search smallest --max-drop 0.01 --workers 1
     lcsweep pick runs/digits_mlp --max-drop 0.01
     python benchmarks/readme_figures.py runs/digits_mlp
 
-It keeps what it found in tests/golden/digits.json and prints the lines that the two files must hold.
+With one worker the search repeats. The script keeps what it found in tests/golden/digits.json, and prints the lines
+that the two files must hold.
 tests/docs/test_figures.py makes the lines again from what is kept, and looks for them.
 """
 
