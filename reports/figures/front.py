@@ -52,7 +52,11 @@ def definitions(findings: Findings, *, by: By) -> str:
     seeds = counted(high, "seed") if low == high else f"{low} to {high} seeds"
     said = [findings.units.definition(findings.reference.val.n)]
     if findings.rows:
-        spread = "." if high <= 1 else ": the mean, with a bar from the least to the largest."
+        spread = (
+            "."
+            if high <= 1
+            else ": the mean over the fresh ones, all but the first, with a bar from the least to the largest of all."
+        )
         said.append(f"A point is one configuration, {seeds}{spread}")
     said.append(cost.definition(findings.reference))
     if any(cost.key in row.fronts and row.candidate.direct_error is not None for row in findings.rows):

@@ -4,6 +4,7 @@ import builtins
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,13 @@ def test_what_is_not_confirmed_comes_with_the_command_that_would_confirm_it(make
     assert f"```sh\n{command}\n```" in page
     assert "unconfirmed" in page
     assert "Better, but unconfirmed" not in page
+    assert findings.choice is not None
+    better = findings.choice.runner_up
+    assert better is not None
+    page = digest(replace(findings, choice=replace(findings.choice, better=better)))
+    words = f"{better.label}, {better.artifact_bytes:,} bytes; it meets the target so far. To confirm it:\n"
+    assert "Better, but unconfirmed: " in page
+    assert words in page
     missed = read_findings(folder, target=Target(min_accuracy=1.0), by="bytes")
     assert missed.confirm is None
     assert "--job" not in digest(missed)
