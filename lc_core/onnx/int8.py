@@ -12,6 +12,7 @@ from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 from torch import Tensor
 
+from lc_core.compressions.uniform import Granularity
 from lc_core.onnx.file import folded
 from lc_core.onnx.graph import INPUT, quiet, stripped
 
@@ -21,33 +22,39 @@ EXAMPLES = 512
 BATCH = 64
 
 
-def quantized(data: bytes, *, kind: Int8, inputs: Tensor) -> ModelProto:
+def quantized(
+    data: bytes, *, kind: Int8, inputs: Tensor, granularity: Granularity = "channel", symmetric: bool = False
+) -> ModelProto:
     """The model of an ONNX file in eight bits. Weights are stored in eight bits, however they were stored before.
 
-    Weights have a scale for each output channel and use seven of the eight bits: on processors without VNNI, sums of
-    eight-by-eight-bit products saturate, and results would depend on the processor. Static: some of `inputs` give fixed
-    ranges of the activations. Dynamic: every run measures the ranges.
+    Weights are symmetric and use seven of the eight bits: on processors without VNNI, sums of eight-by-eight-bit
+    products saturate, and results would depend on the processor. Static: some of `inputs` give fixed ranges of the
+    activations. Dynamic: every run measures the ranges.
 
     Args:
         data: the file's bytes.
         kind: how activations are quantized.
         inputs: training data, (n, ...).
+        granularity: "channel" for a scale of each output channel's weights, "tensor" for one of all.
+        symmetric: whether static ranges of the activations reach as far below 0 as above.
     """
+    per_channel = granularity == "channel"
     with tempfile.TemporaryDirectory() as folder, quiet():
         made = Path(folder) / "int8.onnx"
         model = folded(data)
         if kind == "dynamic":
-            quantize_dynamic(model, made, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
+            quantize_dynamic(model, made, per_channel=per_channel, reduce_range=True, weight_type=QuantType.QInt8)
         else:
             quantize_static(
                 model,
                 made,
                 _Examples(inputs),
                 quant_format=QuantFormat.QDQ,
-                per_channel=True,
+                per_channel=per_channel,
                 reduce_range=True,
-                activation_type=QuantType.QUInt8,
+                activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                extra_options={"ActivationSymmetric": symmetric},
             )
         return stripped(onnx.load(made, load_external_data=False))
 

@@ -1,6 +1,7 @@
 """ONNX files: the packed model's outputs, its size, decoding at load; other files are refused in one line."""
 
 import json
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -462,6 +463,21 @@ def test_eight_bits_compute_nearly_the_same(kind, operator, pack, tmp_path):
     before, after = Runtime(data)(inputs), Runtime(file.data)(inputs)
     assert 0 < float((after - before).abs().max()) < 0.1 * float(before.abs().max())
     assert (before.argmax(dim=1) == after.argmax(dim=1)).float().mean() > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind, symmetric", [("static", True), ("static", False), ("dynamic", False)])
+def test_scales_are_of_channels_or_tensors_and_symmetric_ranges_are_signed(kind, symmetric, pack):
+    inputs = randn(64, 6)
+    artifact = pack(mlp(), {})
+    data = seal(build(artifact, mlp(), inputs), {})
+    largest = []
+    for granularity in ("channel", "tensor"):
+        graph = quantized(data, kind=kind, inputs=inputs, granularity=granularity, symmetric=symmetric).graph
+        largest.append(max(math.prod(each.dims) for each in graph.initializer if each.name.endswith("scale")))
+        zeros = {each.data_type for each in graph.initializer if each.name.endswith("zero_point")}
+        assert (TensorProto.UINT8 in zeros) is (kind == "static" and not symmetric)
+    assert largest == [8, 1]
 
 
 def test_a_model_is_exported_as_it_runs_and_not_as_it_trains(pack, tmp_path):
