@@ -63,10 +63,11 @@ def _signs(figure: Figure, findings: Findings, *, cost: Cost, direct: bool) -> l
         knee.set_marker("s")
         signs.append(knee)
     if findings.pick is not None and findings.choice is not None:
-        unsure = f", {UNCONFIRMED}" if findings.choice.state == UNCONFIRMED else ""
-        name = f"pick{unsure}" if findings.choice.feasible else "nearest miss"
+        name = "pick" if findings.choice.feasible else "nearest miss"
         if findings.by != cost.key:
             name += f" by {COSTS[findings.by].name}"
+        if findings.choice.state == UNCONFIRMED:
+            name += f", {UNCONFIRMED}"
         signs.append(dot(markersize=11, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6, label=name))
     return signs
 

@@ -1,6 +1,7 @@
 """Errors in a user's code, in one line."""
 
 import contextlib
+import os
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -8,8 +9,9 @@ from pathlib import Path
 
 PACKAGES = Path(__file__).parents[2]
 NOT_THE_USERS = (
-    *("<", str(PACKAGES / "sweep"), str(PACKAGES / "lc_core")),
-    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+    "<",
+    *(f"{PACKAGES / name}{os.sep}" for name in ("sweep", "lc_core")),
+    *(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "purelib", "platlib")),
 )
 """How the paths of our code begin, and those of Python's and of installed packages."""
 

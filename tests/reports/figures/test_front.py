@@ -92,9 +92,10 @@ def test_circles_mark_what_is_confirmed_and_what_meets_the_target_so_far(tmp_pat
 
 
 def test_an_unconfirmed_pick_is_called_so(make_sweep: MakeSweep) -> None:
-    figure = draw_front(findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.01}))
-    words = {text.get_text() for text in figure.findobj(Text)}
+    found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.01})
+    words = {text.get_text() for text in draw_front(found).findobj(Text)}
     assert {"unconfirmed: meets the target so far", "pick, unconfirmed"} <= words
+    assert "pick by bytes, unconfirmed" in {text.get_text() for text in draw_front(found, by="macs").findobj(Text)}
 
 
 @pytest.mark.parametrize("by", ["bytes", "macs"])
