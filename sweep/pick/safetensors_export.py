@@ -92,6 +92,7 @@ def model_card(exported: DenseExport, record: Done, manifest: Manifest, *, teste
     how = METHODS[record.method]
     what = " ".join(f"{record.family}: {record.label}".split())
     reference = manifest.reference
+    source = Path(manifest.reference_study).name  # the card is for others, who do not have the user's folders
     imported, called = ("from lc_core import fold\n", "fold(model)\n") if reference.folded else ("", "")
     val = exported.val
     validation = _measured(val.metric, val.value, val.low, val.high, val.n)
@@ -113,7 +114,7 @@ The network of the study `{manifest.study}`, compressed by {how} (`{what}`, job 
 
 | | |
 | --- | --- |
-| base model | the reference of `{manifest.study}` ({manifest.reference_study}): {reference.parameters:,} parameters, \
+| base model | the reference of `{manifest.study}` ({source}): {reference.parameters:,} parameters, \
 validation {val.metric.label} {val.metric.told(reference.val.value, gap="")} |
 | packed file | {record.artifact_bytes:,} bytes, {times(record.artifact_bytes, record.reference_bytes)} than the \
 reference's {record.reference_bytes:,} (SHA-256 `{record.artifact_sha256}`) |

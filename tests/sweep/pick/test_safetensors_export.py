@@ -64,9 +64,10 @@ def test_the_card_says_what_it_is(job: Done, without_onnx: None) -> None:
         f"this file | {size:,} bytes",
         f"validation | accuracy {job.val.value:.2%} (95 % interval {job.val.low:.2%} to {job.val.high:.2%}, n = 90)",
         "test | not measured",
-        "the reference of `tiny`",
+        "the reference of `tiny` (tiny.py)",
     ):
         assert words in text
+    assert str(Path.cwd()) not in card
     (code,) = (part.partition("```")[0] for part in text.split("```python\n")[1:])
     assert len([line for line in code.splitlines() if line]) <= 5
     study = load_study("tiny.py", user_folder=".")
