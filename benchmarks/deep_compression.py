@@ -7,12 +7,10 @@ paper's Huffman code is replaced by the coder of our files, on both sides. A row
 has no target; the note has the bytes of the files.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
-from lc_core.algorithm import State, compressed_weights, deploy
+from lc_core.algorithm import compressed_weights, deploy
 from lc_core.compressions.chain import Chain
 from lc_core.compressions.pruning import L0Pruning
 from lc_core.compressions.quantization import Codebook
@@ -53,7 +51,7 @@ def compressed(stages: Sequence[tuple[Method, Plan, float]]) -> tuple[float, int
         schedule = replace(study.schedule, epochs=part * study.schedule.epochs)
         training = Training(data.train, study.loss, schedule, 0, study.new_model, study.training_forward)
         tasks = plan_tasks(model, plan)
-        state = last(method.states(model, tasks, training))
+        *_, state = method.states(model, tasks, training)
         load_weights(model, compressed_weights(tasks, state))
     settled = study.new_model()
     deploy(settled, tasks, state, data=data.train, batch_size=schedule.batch_size, forward=study.forward)
@@ -61,17 +59,10 @@ def compressed(stages: Sequence[tuple[Method, Plan, float]]) -> tuple[float, int
     return 100 * (1 - measure(settled, data.val, study=study, interval=False).value), len(file)
 
 
-def last(states: Iterator[State]) -> State:
-    """The last of `states`."""
-    *_, state = states
-    return state
-
-
 def main() -> None:
     """Prints the rows."""
     given = options(__doc__.splitlines()[0] if __doc__ else "", names=list(KEEP)).parse_args()
     settle_process()
-    torch.set_num_threads(1)
     speak((row_of(name) for name in given.only), as_json=given.json)
 
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from reports.compare.comparison import Comparison, Side
 from reports.figures.placement import Points
+from reports.figures.points import draw_reference
 from reports.figures.scales import Window, error_window, size_window
 from reports.figures.style import CARD, DASHES, INK, MUTED, SHAPES, Mark
 from sweep.pick.choice import Candidate
@@ -50,18 +51,7 @@ def draw_levels(axes: Axes, comparison: Comparison) -> None:
     for level in comparison.levels:
         axes.axhline(level.error, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)), zorder=2, gid="level")
     for size, error in {(side.reference.bytes, side.reference.val.error) for side in comparison.sides}:
-        axes.plot(
-            [size],
-            [error],
-            linestyle="none",
-            marker="*",
-            markersize=13,
-            color=INK,
-            markeredgecolor=CARD,
-            markeredgewidth=0.8,
-            zorder=6,
-            gid="reference",
-        )
+        draw_reference(axes, size, error, points=13)
 
 
 def draw_side(axes: Axes, side: Side, *, looks: Mapping[str, Mark], line: FrontLine, edge: float, index: int) -> None:

@@ -28,12 +28,17 @@ def draw_levels(axes: Axes, findings: Findings, *, cost: Cost, error: Window) ->
         axes.axhline(limit, color=FEASIBLE, linewidth=1.3, linestyle=(0, (6, 3)), zorder=2, gid="target")
     level = findings.reference.val.error
     axes.axhline(level, color=INK, linewidth=1.0, linestyle=(0, (1, 2)), zorder=2, gid="reference-level")
+    draw_reference(axes, cost.of_reference(findings.reference), level, points=14)
+
+
+def draw_reference(axes: Axes, size: float, error: float, *, points: float) -> None:
+    """Draws a reference as a star of so many points."""
     axes.plot(
-        [cost.of_reference(findings.reference)],
-        [level],
+        [size],
+        [error],
         linestyle="none",
         marker="*",
-        markersize=14,
+        markersize=points,
         color=INK,
         markeredgecolor=CARD,
         markeredgewidth=0.8,
