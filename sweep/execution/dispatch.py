@@ -161,4 +161,6 @@ def _cause(text: str) -> str:
     line = lines[-1] if lines[0].startswith("ray::") else lines[0]  # the exception's line, or Ray's
     if line.startswith("The actor died unexpectedly"):
         return "its worker's process ended: it crashed, was killed, or ended itself; logs/ray.log may say more"
+    if re.match(r"The actor \w+ is unavailable", line):  # Ray lost its connection, and never learnt why
+        return "its worker's process ended or no longer answers; logs/ray.log may say more"
     return line.strip()

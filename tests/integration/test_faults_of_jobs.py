@@ -27,7 +27,10 @@ pytestmark = pytest.mark.slow
 LIMIT = 10
 """Seconds until a job that does not end is ended."""
 OVERDUE = rf"^it had not ended after {LIMIT} s, the limit of --job-timeout, so its worker was ended"
-ENDED = "^failed after 3 attempts, the last: its worker's process ended: it crashed, was killed, or ended itself"
+# On a machine whose cores are all taken, Ray may only see that a worker no longer answers.
+ENDED = (
+    "^failed after 3 attempts, the last: its worker's process ended(: it crashed, was killed, or ended itself| or no)"
+)
 HANGS = {
     "loops for ever": "while True: pass",
     "waits in C": "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32)); ctypes.PyDLL(None).sleep(10**6)",

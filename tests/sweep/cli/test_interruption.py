@@ -41,6 +41,15 @@ def test_a_signal_is_one_line(number: str, error: str, monkeypatch: pytest.Monke
     assert done.stderr == "lcsweep: interrupted; run the same command again to continue\n"
 
 
+def test_a_signal_in_a_callback_whose_errors_python_drops_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[3]))
+    killing = 'type("Dying", (), {"__del__": lambda self: os.kill(os.getpid(), signal.SIGTERM)})()'
+    script = COMMAND.format(f"{killing}; import time; time.sleep(60)", "KeyboardInterrupt")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "lcsweep: interrupted; run the same command again to continue\n"
+
+
 def test_what_nohup_ignores_stays_ignored_and_a_forked_child_ends_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[3]))
     child = "os.kill(os.getpid(), signal.SIGHUP); pid = os.fork(); pid or os.kill(os.getpid(), signal.SIGTERM)"

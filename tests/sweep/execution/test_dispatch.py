@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sweep.execution.dispatch import ATTEMPTS, Dispatch
+from sweep.execution.dispatch import ATTEMPTS, Dispatch, publish_deaths
 from sweep.job import compress
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
@@ -119,3 +119,12 @@ def test_at_the_end_every_job_is_told(tmp_path: Path) -> None:
     dispatch.release()
     assert search.told == {jobs[0].id: None, jobs[1].id: None, jobs[2].id: published}
     assert (dispatch.jobs, heard.finished) == ({}, [])
+
+
+def test_a_worker_that_ray_cannot_reach_is_a_plain_line(tmp_path: Path) -> None:
+    text = (
+        "Failure # 1 (occurred at 12:00)\nThe actor aa9f is unavailable: The actor is temporarily unavailable: RpcError"
+    )
+    failed = publish_deaths(job(0), SweepFolder(tmp_path), causes=[text])
+    assert failed.error is not None
+    assert failed.error.message.endswith("its worker's process ended or no longer answers; logs/ray.log may say more")
