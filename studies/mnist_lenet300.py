@@ -2,10 +2,11 @@
 
 LC and the reference train on images moved by up to one pixel, LC at three times the reference's learning rate. Both
 were chosen on held-out training images (docs/LOG.md). An LC job of 20 epochs takes about a minute.
-The quick form trains on 10,000 images.
+The quick form trains on 10,000 images. The long one has 60 epochs a job, for the smallest files.
 
     lcsweep run studies.mnist_lenet300:quick
     lcsweep report runs/mnist_lenet300_quick
+    lcsweep run studies.mnist_lenet300:long --repeats 5
 """
 
 from dataclasses import replace
@@ -121,6 +122,20 @@ study = Study(
         ),
     ),
     target=Target(max_drop=0.005),
+)
+
+long = replace(
+    study,
+    name="mnist_lenet300_long",
+    schedule=replace(study.schedule, epochs=60),
+    families=(
+        Family(
+            "prune, quantize, biases in 5 bits",
+            {"keep": (0.0185, 0.014, 0.0125, 0.01), "size": (8,)},
+            prune_quantize_all,
+        ),
+    ),
+    target=Target(max_drop=0.01),
 )
 
 quick = replace(

@@ -7,6 +7,7 @@ from torch import nn
 
 from lc_core.compression import Compression, numel
 from lc_core.compressions.budget import Budget, Choose, Importance
+from lc_core.compressions.cast import Cast
 from lc_core.compressions.chain import Chain
 from lc_core.compressions.lowrank import LowRank, matrix_shape
 from lc_core.compressions.pruning import L0Pruning
@@ -14,7 +15,7 @@ from lc_core.compressions.quantization import Codebook
 from lc_core.compressions.structured import GroupPruning
 from lc_core.compressions.uniform import UniformQuantization
 from lc_core.file.artifact import nominal_bytes
-from lc_core.plan import Joint, Plan, plan_tasks
+from lc_core.plan import SMALL, Joint, Plan, plan_tasks
 from sweep.store.job import Configuration, Level
 from sweep.study.cuttable import cuttable
 from sweep.study.definition import Family, Study
@@ -56,16 +57,22 @@ NARROW = 16
 """A layer with fewer inputs or outputs gains too little from low rank; often its outputs are the classes."""
 FEW_A_SCALE = 64
 """Channels of fewer weights share one scale."""
+HALF = Joint(Cast("float16"))
+"""What biases, norms and tables become: half the bytes; the score does not move (docs/LOG.md)."""
 Shapes = dict[str, tuple[int, ...]]
 """Pattern that names one weight -> its shape."""
 
 
-def standard(model: nn.Module) -> tuple[Family, ...]:
+def standard(model: nn.Module, *, small: Compression | Joint | None = HALF) -> tuple[Family, ...]:
     """Pruning, codebooks, uniform quantization, low rank, channel pruning, and pruning with a codebook, for `model`.
 
     Each with the levels that fit the model, from loosest to tightest. A family of which nothing fits is left out. Low
     rank leaves out narrow layers. Channel pruning takes the layers whose channels go to other layers alone, so that
     they can be cut; it needs a model that torch.fx can trace.
+
+    Args:
+        model: a model of the study.
+        small: what biases, norms and tables become (`lc_core.SMALL`); None leaves them as they are.
 
     Raises:
         ValueError: the model has no weights that a plan can take.
@@ -79,7 +86,7 @@ def standard(model: nn.Module) -> tuple[Family, ...]:
         _single(model, "prune channels", "channels", CHANNELS, _prune_channels(cuttable(model))),
         _both(model),
     )
-    return tuple(family for family in found if family is not None)
+    return tuple(_with_small(family, model, small) for family in found if family is not None)
 
 
 def budget(
@@ -141,6 +148,20 @@ def _shapes(model: nn.Module) -> Shapes:
     tasks = plan_tasks(model, {"*": L0Pruning(1.0)})
     names = {task.governed.names[0]: task.governed.shape for task in tasks}
     return {"" if name == "weight" else name.removesuffix(".weight"): shape for name, shape in names.items()}
+
+
+def _with_small(family: Family, model: nn.Module, small: Compression | Joint | None) -> Family:
+    """The family whose plans take the small parameters too, where it leaves any, and not in half precision already."""
+    if small is None:
+        return family
+    added = {SMALL: small}
+    try:
+        tasks = plan_tasks(model, {**family.plan({knob: levels[0] for knob, levels in family.knobs.items()}), **added})
+    except ValueError:  # the family fits, so no small parameter is left
+        return family
+    if any(task.dtype is not None for task in tasks if task.pattern == SMALL):
+        return family
+    return replace(family, plan=lambda configuration: {**family.plan(configuration), **added})
 
 
 def _prune(keep: Level) -> Plan:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lc_core import Schedule, plan_tasks
+from lc_core import SMALL, Schedule, plan_tasks
 from lc_core.file.artifact import nominal_bytes
 from lc_core.structure.surgery import cut_channels
 from studies.digits_mlp import build_model, load_data
@@ -108,18 +108,37 @@ def test_every_level_fits_and_the_sizes_go_from_loosest_to_tightest(name: str) -
 
 def test_ranks_are_a_share_of_what_each_layer_allows_and_narrow_layers_stay() -> None:
     model = nn.Sequential(nn.Linear(64, 128), nn.Linear(128, 20), nn.Linear(20, 10))
-    family = next(family for family in standard(model) if family.name == "low rank")
+    family = next(family for family in standard(model, small=None) if family.name == "low rank")
     plan = family.plan({"share": 0.5})
     assert {name: getattr(each, "rank", None) for name, each in plan.items()} == {"0": 21, "1": 9}  # of 42.7 and 17.3
 
 
 def test_small_layers_get_smaller_codebooks_and_one_scale() -> None:
     model = nn.Sequential(nn.Linear(100, 64), nn.Linear(64, 2, bias=False), nn.Linear(2, 2))
-    found = {family.name: family for family in standard(model)}
+    found = {family.name: family for family in standard(model, small=None)}
     codebooks: Any = found["quantize"].plan({"size": 64})
     assert {name: each.size for name, each in codebooks.items()} == {"0": 64, "1": 32}  # the last layer: 4 weights
     scales: Any = found["uniform"].plan({"bits": 4})
     assert {name: each.granularity for name, each in scales.items()} == {"0": "channel", "1": "channel", "2": "tensor"}
+
+
+def small_of(model: nn.Module, **others: Any) -> dict[str, list[str]]:
+    """Family -> the small parameters that its plans take at the loosest level."""
+    found = {}
+    for family in standard(model, **others):
+        tasks = plan_tasks(model, family.plan({knob: levels[0] for knob, levels in family.knobs.items()}))
+        found[family.name] = [name for task in tasks if task.pattern == SMALL for name in task.governed.names]
+    return found
+
+
+def test_small_parameters_take_half_precision_where_a_family_leaves_them() -> None:
+    small = ["stem.bias", "norm.weight", "norm.bias", "outer.bias", "output.bias"]
+    found = small_of(Residual())
+    assert found.pop("prune channels") == small[:1] + small[3:]  # the others go with the channels
+    assert found == {name: ["stem.bias", "inner.bias", *small[1:]] for name in found}
+    assert not any(small_of(Residual(), small=None).values())
+    assert not any(small_of(Residual().half()).values())
+    assert not any(small_of(nn.Linear(64, 10, bias=False)).values())
 
 
 @pytest.mark.parametrize(
