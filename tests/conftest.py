@@ -16,3 +16,10 @@ settings.load_profile("same")
 def png_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports write their figures as PNG files only, which is faster: for tests of something else."""
     monkeypatch.setattr("reports.FORMATS", ("png",))
+
+
+@pytest.fixture
+def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks, picks and proofs make no ONNX file, which takes a second: for tests of something else."""
+    for module in ("sweep.prepare.check_onnx", "sweep.pick.verify"):
+        monkeypatch.setattr(f"{module}.has_onnx", lambda: False)

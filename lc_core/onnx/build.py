@@ -5,9 +5,10 @@
 
 import copy
 import math
+from collections.abc import Mapping
 
 import torch
-from onnx import ModelProto, helper
+from onnx import GraphProto, ModelProto, helper
 from torch import Tensor, nn
 
 from lc_core.file.artifact import Artifact, ArtifactError, fill
@@ -16,6 +17,7 @@ from lc_core.onnx.file import Runtime, folded
 from lc_core.onnx.functions import DOMAIN, OPSET, needed
 from lc_core.onnx.graph import INPUT, IR_VERSION, open_graph
 from lc_core.structure.restructure import restructured
+from lc_core.structure.weights import Weight
 from lc_core.training.loop import predict
 
 TOLERANCE = 1e-5
@@ -39,9 +41,14 @@ def build(artifact: Artifact, model: nn.Module, example: Tensor) -> ModelProto:
         StructureError: the model, once restructured, has other outputs.
     """
     running = restructured(artifact, model, example, spectral_from=None)
-    graph = open_graph(running.model.eval(), example, names=list(running.weights))
-    decoder = Decoder()
-    values = {each.name: decoder.weight(each.name, running.weights[each.name]) for each in graph.input[1:]}
+    return filled(open_graph(running.model.eval(), example, names=list(running.weights)), running.weights)
+
+
+def filled(opened: GraphProto, weights: Mapping[str, Weight]) -> ModelProto:
+    """The graph `opened`, which takes weights as inputs, with the nodes that decode `weights` instead."""
+    graph, decoder = GraphProto(), Decoder()
+    graph.CopyFrom(opened)
+    values = {each.name: decoder.weight(each.name, weights[each.name]) for each in graph.input[1:]}
     for node in graph.node:
         node.input[:] = [values.get(name, name) for name in node.input]
     nodes = [*decoder.nodes, *graph.node]

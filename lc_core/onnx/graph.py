@@ -1,6 +1,7 @@
 """Exports a model through torch to an ONNX graph whose weights are inputs."""
 
 import contextlib
+import io
 import logging
 import re
 import warnings
@@ -63,9 +64,8 @@ def open_graph(model: nn.Module, example: Tensor, *, names: Sequence[str]) -> Gr
                 verbose=False,
             )
         except Exception as error:  # the exporter runs the user's code, which may raise anything
-            reason = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:300]  # without colours
             raise ExportError(
-                f"{type(model).__name__}: expected a model that torch.onnx can export, got: {reason}"
+                f"{type(model).__name__}: expected a model that torch.onnx can export, got: {_reason(error)}"
             ) from error
     assert program is not None
     graph = stripped(program.model_proto).graph
@@ -76,6 +76,14 @@ def open_graph(model: nn.Module, example: Tensor, *, names: Sequence[str]) -> Gr
     del graph.input[:]
     graph.input.extend(kept)
     return graph
+
+
+def _reason(error: BaseException) -> str:
+    """What stopped the exporter: the first lines of the error that its own, which say how to report it, come from."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip() or type(error).__name__  # without colours
+    return " ".join(text.split("\n\n")[0].split())[:300]
 
 
 def stripped(model: ModelProto) -> ModelProto:
@@ -113,15 +121,17 @@ def _rename(graph: GraphProto, names: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silences the warnings of torch and ONNX Runtime on their versions and on missing libraries."""
-    loggers = [logging.getLogger(), logging.getLogger("torch.onnx")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    """Silences the warnings of torch and ONNX Runtime on their versions and on missing libraries, and the graphs that
+    torch prints where it fails."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+        logging.disable(before)

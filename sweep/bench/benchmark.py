@@ -17,13 +17,14 @@ from sweep.pick.choice import candidates
 from sweep.pick.origin import info_of, origin
 from sweep.pick.pareto import front
 from sweep.pick.picked import read_picked
-from sweep.pick.verify import one_tensor, open_study, same_study
+from sweep.pick.verify import open_study, same_study
 from sweep.store.files import FORMAT, StoreError, sha256_of, write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
 from sweep.store.record import Done
 from sweep.store.records import find_job, finished, read_records
 from sweep.study import Study
+from sweep.study.splits import one_tensor
 from sweep.study.trust import folder_beside
 
 REFERENCE = "reference"

@@ -15,6 +15,7 @@ from sweep.store.manifest import not_counted
 if TYPE_CHECKING:
     from lc_core.structure.coverage import CoveredParameter
     from sweep.prepare.check import Checked
+    from sweep.prepare.check_onnx import OnnxTrial
 
 LISTED = 3
 """Of more families than these, or more biases, the number is printed, not their names."""
@@ -30,22 +31,25 @@ def check(
 ) -> int:
     """Try the functions of STUDY on one batch, and its families at both ends.
 
-    Takes seconds and trains nothing. A run begins with the same checks.
+    Takes seconds and trains nothing. A run begins with the same checks, but for ONNX.
     """
     from sweep.prepare.check import check
+    from sweep.prepare.check_onnx import OnnxTrial
     from sweep.prepare.notes import notes
     from sweep.study.loading import load_splits, load_study
 
     use_data(data)
     loaded = load_study(study, user_folder=os.getcwd())
     said: list[str] = []
-    checked = check(loaded, load_splits(loaded, say=said.append))
-    said += notes(checked)
-    show(facts(checked, notes=said), words(checked, notes=said), as_json=as_json)
+    splits = load_splits(loaded, say=said.append)
+    trial = OnnxTrial(loaded, splits)
+    checked = check(loaded, splits, look=trial.look)
+    said += [*notes(checked), *trial.lines()]
+    show(facts(checked, trial, notes=said), words(checked, notes=said), as_json=as_json)
     return DONE
 
 
-def facts(checked: "Checked", *, notes: Sequence[str]) -> dict[str, Any]:
+def facts(checked: "Checked", trial: "OnnxTrial", *, notes: Sequence[str]) -> dict[str, Any]:
     """What `--json` prints."""
     batch = checked.batch
     return {
@@ -67,6 +71,7 @@ def facts(checked: "Checked", *, notes: Sequence[str]) -> dict[str, Any]:
                 "tightest": each.tightest,
                 "bytes": list(each.bytes),
                 "share": each.coverage.share,
+                "onnx": trial.verdicts[each.family].serves if trial.verdicts else None,
             }
             for each in checked.families
         ],

@@ -16,7 +16,6 @@ from sweep.pick.origin import info_of, origin, recorded
 from sweep.pick.size_and_speed import speed_facts
 from sweep.pick.verify import (
     EXAMPLES,
-    one_tensor,
     open_study,
     same_on_test,
     same_study,
@@ -31,6 +30,7 @@ from sweep.store.folder import SweepFolder
 from sweep.store.record import Done
 from sweep.store.records import read_job
 from sweep.study import Data, Split, Study
+from sweep.study.splits import one_tensor
 
 MOST_INPUTS = 1 << 22
 """The numbers of one example; `bench` makes up to 64 examples of a file's own shape."""

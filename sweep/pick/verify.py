@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from lc_core.file.artifact import Artifact, ArtifactError, load, read
 from lc_core.file.entropy import coded_sizes
 from lc_core.onnx import has_onnx
 from lc_core.structure.surgery import StructureError
-from lc_core.training.data import Source, call, first_inputs
 from sweep.job.context import settle_process
 from sweep.job.measure import evidence, measure
 from sweep.pick.origin import info_of, origin, recorded
@@ -26,6 +25,7 @@ from sweep.study import Data, Study
 from sweep.study.earlier import has_hash
 from sweep.study.errors import StudyError
 from sweep.study.loading import StudySource, load_splits, load_study
+from sweep.study.splits import one_tensor
 from sweep.study.trust import check_trusted, folder_beside
 
 EXAMPLES = 1000
@@ -97,21 +97,6 @@ def verify_parity(artifact: Artifact, study: Study, data: Data) -> dict[str, Any
         return {"parity": parity(seal(made, {}), artifact, model, one_tensor(study, data.val, EXAMPLES))}
     except (ExportError, StructureError, RuntimeLacksError) as error:
         return {"parity": None, "no_parity": " ".join(str(error).split())}
-
-
-def one_tensor(study: Study, split: Source, n: int) -> Tensor:
-    """The inputs of the first `n` examples, for an ONNX file, which takes one tensor.
-
-    ExportError where the model takes several, or the study has a `forward` of its own.
-    """
-    from lc_core.onnx.graph import ExportError
-
-    inputs = first_inputs(split, n)
-    if not isinstance(inputs, Tensor) or study.forward is not call:
-        raise ExportError(
-            f"study {study.name}: expected a model of one input tensor, without a forward of the study's own, for ONNX"
-        )
-    return inputs
 
 
 def describe(path: Path, artifact: Artifact) -> dict[str, Any]:

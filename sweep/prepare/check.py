@@ -5,14 +5,14 @@ and the way out.
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
 import torch
 from torch import Tensor, nn
 
-from lc_core.file.artifact import ArtifactError, encode, load
+from lc_core.file.artifact import Artifact, ArtifactError, encode, load
 from lc_core.structure.accounting import ModelMacs, model_macs
 from lc_core.structure.coverage import Coverage, coverage
 from lc_core.structure.folding import computed_weights, fold
@@ -23,6 +23,8 @@ from sweep.store.job import Configuration
 from sweep.study import Checkpoint, Data, Study, check_levels
 from sweep.study.errors import StudyError, users_code
 
+Look = Callable[[str, Artifact], None]
+"""Is called with each family and the packed file of its loosest level, and then with that of its tightest."""
 MOST = 1 << 20
 """Weights that a C step of the check compresses at once; of larger layers the levels are only checked for fit."""
 
@@ -70,8 +72,17 @@ class Checked:
     folded: Mapping[str, str]
 
 
-def check(study: Study, data: Data) -> Checked:
+def _not_looked(family: str, artifact: Artifact) -> None:
+    pass
+
+
+def check(study: Study, data: Data, *, look: Look = _not_looked) -> Checked:
     """Checks `study` in seconds; nothing is trained.
+
+    Args:
+        study: the study.
+        data: its splits.
+        look: sees the packed file of each end, the weights of which have been found to be right.
 
     Raises:
         StudyError: something that the user's code returned is not what was expected, or a packed file is not.
@@ -89,7 +100,7 @@ def check(study: Study, data: Data) -> Checked:
     ends = _ends(study, model)
     governed = {name for end in ends for task in end.tasks for name in task.governed.names}
     batch = check_batch(study, data, model, governed)
-    families = tuple(_check_families(study, model, other, ends))
+    families = tuple(_check_families(study, model, other, ends, look))
     example = first_inputs(data.train, 1)
     with users_code(f"study {study.name}: forward failed on a single example"):
         macs = model_macs(model, lambda model: study.forward(model, example))
@@ -106,7 +117,9 @@ def _check_new(study: Study, model: nn.Module, other: nn.Module) -> None:
         )
 
 
-def _check_families(study: Study, model: nn.Module, other: nn.Module, ends: Sequence[End]) -> Iterator[Ends]:
+def _check_families(
+    study: Study, model: nn.Module, other: nn.Module, ends: Sequence[End], look: Look
+) -> Iterator[Ends]:
     """One C step, the packed file and its loading into `other`, at each family's loosest and tightest level.
 
     Raises:
@@ -114,21 +127,26 @@ def _check_families(study: Study, model: nn.Module, other: nn.Module, ends: Sequ
     """
     weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     for loosest, tightest in zip(ends[::2], ends[1::2], strict=True):
-        sizes = _packed_bytes(study, loosest, weights, other), _packed_bytes(study, tightest, weights, other)
+        sizes = []
+        for end in (loosest, tightest):
+            packed = _packed(study, end, weights, other)
+            look(end.family, packed)
+            sizes.append(packed.file_bytes)
         covered = coverage(model, loosest.tasks)
-        yield Ends(loosest.family, loosest.configuration, tightest.configuration, sizes, covered)
+        yield Ends(
+            loosest.family, loosest.configuration, tightest.configuration, bytes=(sizes[0], sizes[1]), coverage=covered
+        )
 
 
-def _packed_bytes(study: Study, end: End, weights: Mapping[str, Tensor], other: nn.Module) -> int:
-    """The size of the packed file. StudyError unless it loads into `other`, and gives back the weights."""
+def _packed(study: Study, end: End, weights: Mapping[str, Tensor], other: nn.Module) -> Artifact:
+    """The packed file. StudyError unless it loads into `other`, and gives back the weights."""
     tasks = [task for task in end.tasks if _numbers(task) <= MOST]
     thetas = [task.compress(task.governed.gather(weights), mu=1.0, previous=None) for task in tasks]
-    packed = encode(tasks, thetas, weights, info={})
     try:
         with tempfile.NamedTemporaryFile(suffix=".lcz") as file:
-            file.write(packed)
+            file.write(encode(tasks, thetas, weights, info={}))
             file.flush()
-            load(file.name, other)
+            artifact = load(file.name, other)
     except ArtifactError as error:
         raise StudyError(
             f"study {study.name}, family {end.family}: expected a file that loads, got: {error}"
@@ -140,7 +158,7 @@ def _packed_bytes(study: Study, end: End, weights: Mapping[str, Tensor], other: 
                 raise StudyError(
                     f"study {study.name}, family {end.family}: {name}: the packed file holds other weights"
                 )
-    return len(packed)
+    return artifact
 
 
 def _ends(study: Study, model: nn.Module) -> list[End]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
-from lc_core.training.data import Source, Split
+from lc_core.training.data import Source, Split, call, first_inputs
 from lc_core.training.nest import Nest, leaves, map_nest, told_of
 from lc_core.training.reading import Indexed, Streamed, source_of
 from sweep.study.definition import Data, Study
@@ -28,6 +28,21 @@ def splits_of(data: Any, study: Study) -> Data:
     if data.val is None:
         return Data(*_cut(train), test)
     return Data(train, _source("val", data.val, study), test)
+
+
+def one_tensor(study: Study, split: Source, n: int) -> Tensor:
+    """The inputs of the first `n` examples, for an ONNX file, which takes one tensor.
+
+    ExportError where the model takes several, or the study has a `forward` of its own.
+    """
+    from lc_core.onnx.graph import ExportError
+
+    inputs = first_inputs(split, n)
+    if not isinstance(inputs, Tensor) or study.forward is not call:
+        raise ExportError(
+            f"study {study.name}: expected a model of one input tensor, without a forward of the study's own, for ONNX"
+        )
+    return inputs
 
 
 def _source(name: str, given: Any, study: Study) -> Source:

@@ -324,11 +324,13 @@ def write(code: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_goes_the_whole_way(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_goes_the_whole_way(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sweep.execution.runner.run", run_here)
     if name in OF_A_PLAIN_GRAPH:
-        monkeypatch.setattr("sweep.pick.verify.has_onnx", lambda: False)
+        request.getfixturevalue("without_onnx")
     write(NETWORKS[name])
     checked = lcsweep("check", "own.py")
     assert checked.code == 0, checked.err

@@ -31,9 +31,3 @@ def finished(_finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     edit(tmp_path / "runs" / "tiny" / "sweep.json", reference_study="tiny.py")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Picks and proofs do not make an ONNX file, which takes a second: for tests of something else."""
-    monkeypatch.setattr("sweep.pick.verify.has_onnx", lambda: False)

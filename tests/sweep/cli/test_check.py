@@ -6,7 +6,7 @@ from tests.sweep.tiny import changed, lcsweep, write_study
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_onnx: None) -> None:
     monkeypatch.chdir(tmp_path)
 
 

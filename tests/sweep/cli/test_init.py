@@ -62,7 +62,7 @@ def test_the_study_runs_as_it_stands(dataset: DatasetName, trained: bool, monkey
 
 
 @pytest.mark.parametrize("metric", [MetricName.f1, MetricName.mse, MetricName.mean_iou])
-def test_a_study_of_another_metric_passes_its_checks(metric: MetricName) -> None:
+def test_a_study_of_another_metric_passes_its_checks(metric: MetricName, without_onnx: None) -> None:
     """One of each kind; the other metrics differ in a word."""
     assert lcsweep("init", "mine.py", "--metric", metric.value).code == 0
     assert max(map(len, Path("mine.py").read_text().splitlines())) <= 120

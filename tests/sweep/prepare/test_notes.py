@@ -46,14 +46,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_onnx: None) -> Path:
     """A study whose model computes its weights, one the old way and one the new way; jobs run in this process."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(driver, "run", functools.partial(driver.run, runner=run_here))
     return write_study(tmp_path, text=changed(MODEL, NORMED))
 
 
-def test_a_model_with_computed_weights_is_folded_and_goes_all_the_way(study: Path, without_onnx: None) -> None:
+def test_a_model_with_computed_weights_is_folded_and_goes_all_the_way(study: Path) -> None:
     checked = lcsweep("check", "tiny.py")
     assert checked.code == 0
     assert FOLDED in checked.out.splitlines()
@@ -156,9 +156,7 @@ def test_a_validation_split_that_is_cut_off_is_said(study: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_run_pick_and_report_say_what_is_left_dense_and_what_no_number_counts(
-    tmp_path: Path, study: Path, without_onnx: None
-) -> None:
+def test_run_pick_and_report_say_what_is_left_dense_and_what_no_number_counts(tmp_path: Path, study: Path) -> None:
     text = changed("return nn.Sequential(", "return nn.Sequential(Transformed(), ", text=SPECTRAL)
     text = changed('{"0": LowRank', '{"1": LowRank', text=text)
     write_study(tmp_path, text=text)
