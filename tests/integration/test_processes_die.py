@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -127,6 +128,7 @@ ENDED = (
     "why); no result is lost: run the same command again to continue\n"
 )
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+DIED = r"lcsweep: Ray's .*{name}, process {process}, .*died; runs/tiny/logs/ray\.log says more; no .*\n"
 RUN = ("run", "tiny.py", "--workers", "2")
 
 
@@ -199,12 +201,11 @@ def test_a_line_names_the_process_without_which_ray_cannot_go_on(kind: str, star
     os.kill(victim, signal.SIGKILL)
     assert run.ended() == 1
     name = {"raylet": "node process (raylet)", "gcs_server": "cluster server (gcs_server)"}.get(kind, kind)
-    named = rf"lcsweep: Ray's .*{re.escape(name)}, process {victim}, .*died; runs/tiny/logs/ray\.log says more; no .*\n"
+    named = DIED.format(name=re.escape(name), process=victim)
     # Ray ends the run right after an agent: on a busy machine the witness may not have looked in between.
     assert re.fullmatch(named, run.err) or ("agent" in kind and run.err == ENDED), run.err
 
 
-@pytest.mark.cluster  # on a busy machine the witness may name a process of Ray that died with the driver
 def test_a_driver_that_is_killed_leaves_a_line(start: Start, tmp_path: Path) -> None:
     run = start(*RUN)
     run.until(lambda: steps(tmp_path))
@@ -213,7 +214,8 @@ def test_a_driver_that_is_killed_leaves_a_line(start: Start, tmp_path: Path) -> 
     end = time.monotonic() + 500
     while not run.err and time.monotonic() < end:
         time.sleep(0.05)
-    assert run.err == ENDED
+    # Ray's processes end with the driver: on a busy machine the witness may see one of them end first.
+    assert run.err == ENDED or re.fullmatch(DIED.format(name="", process=r"\d+"), run.err), run.err
 
 
 def caught(run: Run) -> bool:
@@ -262,11 +264,24 @@ def test_a_signal_ends_a_report_with_a_line(start: Start, tmp_path: Path) -> Non
             assert (report.ended(), report.err) in ((130, INTERRUPTED), (0, ""))
 
 
-@pytest.mark.cluster  # never seen to end on a busy machine
+def suspend(run: Run, database: Path) -> None:
+    """Suspends a run at a moment at which it does not hold the search's index."""
+    while True:
+        run.process.send_signal(signal.SIGSTOP)
+        with (
+            contextlib.suppress(sqlite3.OperationalError),
+            contextlib.closing(sqlite3.connect(database, timeout=0)) as db,
+        ):
+            db.execute("BEGIN EXCLUSIVE")
+            return
+        run.process.send_signal(signal.SIGCONT)
+        time.sleep(0.01)
+
+
 def test_a_driver_that_was_suspended_and_succeeded_writes_no_more(start: Start, tmp_path: Path) -> None:
     first = start(*RUN)
     first.until(lambda: len(read_records(tmp_path / "runs" / "tiny")) >= 2)
-    first.process.send_signal(signal.SIGSTOP)
+    suspend(first, tmp_path / "runs" / "tiny" / "study.db")
     second = start(*RUN, prelude=ELSEWHERE)
     assert second.ended() == 0, second.err
     root = tmp_path / "runs" / "tiny"
@@ -278,8 +293,8 @@ def test_a_driver_that_was_suspended_and_succeeded_writes_no_more(start: Start, 
         "lcsweep: runs/tiny: this run did not renew its lock for 30 s, and another took the sweep"
     )
     after = files_of(root)
-    for files in (left, after):
-        del files["logs/ray.log"]
+    for files in (left, after):  # a trial that it was just adding may still reach the index, which repeats the records
+        del files["logs/ray.log"], files["study.db"]
     assert after == left
     assert [record.status for record in read_records(root)] == ["done"] * 7
 
