@@ -24,6 +24,9 @@ MOST_SEEDS = 16
 CONFIRM = 3
 """How many fresh seeds confirm a candidate, where the sweep asks for no other number."""
 
+UNTRAINED = frozenset(("dc", "ptq"))
+"""Methods that train nothing and draw nothing: every seed gives the same, so one is enough."""
+
 ROUNDING = 1e-12
 """0.97 - 0.01 may come out just above 0.96; one example more or less changes an accuracy by far more. Of scores beyond
 1, a part of the score."""
@@ -33,7 +36,7 @@ class Results(Protocol):
     """What the seeds of one candidate gave, each tuple in the order of the seeds.
 
     Attributes:
-        method: "dc" for direct compression, which trains nothing; else how it was trained.
+        method: one of `UNTRAINED`, or how it was trained.
         scores: on validation, unrounded (`sweep.store.metric`).
         lows: the lower 95 % bounds of the scores.
         drops: the upper 95 % bounds of the drop from the reference; None where it is not known.
@@ -90,7 +93,9 @@ class Criteria:
 
     def with_noise_of(self, found: Iterable[Results]) -> "Criteria":
         """The same, with the noise that is pooled over the trained candidates among `found`."""
-        margins = ([self.margin(score) for score in results.scores] for results in found if results.method != "dc")
+        margins = (
+            [self.margin(score) for score in results.scores] for results in found if results.method not in UNTRAINED
+        )
         return replace(self, noise=pooled(margins))
 
     def margin_of(self, results: Results) -> float:
@@ -107,11 +112,11 @@ class Criteria:
         """Whether a candidate meets the target, and how well that is known.
 
         It misses unless its margin is 0 or more. It is confirmed by `confirm` fresh seeds or more, the lower bound of
-        whose mean meets the target. Direct compression trains nothing, so one seed is enough.
+        whose mean meets the target. Of what is not trained, one seed is enough.
         """
         if not self.margin_of(results) >= 0:
             return MISSED
-        if results.method == "dc":
+        if results.method in UNTRAINED:
             return CONFIRMED
         margins = [self.margin(score) for score in results.scores]
         return CONFIRMED if confirmed(margins, self.noise, confirm=self.confirm) else UNCONFIRMED

@@ -20,7 +20,7 @@ from lc_core.compression import (
     outline_tensor,
     stored,
 )
-from lc_core.numerics.grids import Grid, best_grid
+from lc_core.numerics.grids import Grid, best_grid, widest_grid
 from lc_core.numerics.packing import byte_count, pack_codes, unpack_codes
 
 Granularity = Literal["tensor", "channel"]
@@ -144,6 +144,19 @@ class UniformQuantization:
         rows = _rows(w, self._channels(shape))
         before = previous._grid() if isinstance(previous, Uniform) and self._same_grid(previous, rows) else None
         grid = best_grid(rows, last=_last(self.bits, symmetric=self.symmetric), symmetric=self.symmetric, before=before)
+        return self._nearest(grid, rows, shape)
+
+    def between_extremes(self, w: Tensor) -> Uniform:
+        """Each weight at the nearest value of the grid between the smallest weight, the largest and 0.
+
+        Symmetric: between the largest magnitude and its negative.
+        """
+        shape = tuple(w.shape)
+        rows = _rows(w, self._channels(shape))
+        grid = widest_grid(rows, last=_last(self.bits, symmetric=self.symmetric), symmetric=self.symmetric)
+        return self._nearest(grid, rows, shape)
+
+    def _nearest(self, grid: Grid, rows: Tensor, shape: tuple[int, ...]) -> Uniform:
         zero = None if self.symmetric else grid.zero.to(torch.uint8)
         return Uniform(shape, grid.nearest(rows.double()).to(torch.uint8).reshape(-1), grid.scale, zero, self.bits)
 

@@ -6,6 +6,7 @@ from lc_core.methods.gradual import Gradual
 from lc_core.methods.idc import IteratedDirectCompression
 from lc_core.methods.lc import LC, DirectCompression
 from lc_core.methods.method import Method
+from lc_core.methods.ptq import PostTraining
 from lc_core.methods.qat import QuantizationAware
 from lc_core.methods.retrain import Retrain
 from lc_core.training.distillation import Distillation
@@ -18,6 +19,7 @@ LABEL_FREE = Distillation(temperature=1.0, labels=0.0)
 METHODS: dict[str, Method] = {
     "lc": LC(),
     "dc": DirectCompression(),
+    "ptq": PostTraining(),
     "retrain": Retrain(),
     "idc": IteratedDirectCompression(),
     "gradual": Gradual(),

@@ -111,6 +111,11 @@ def best_grid(rows: Tensor, *, last: int, symmetric: bool, before: Grid | None) 
     return Grid(torch.cat([grid.scale for grid in found]), torch.cat([grid.zero for grid in found]), last)
 
 
+def widest_grid(rows: Tensor, *, last: int, symmetric: bool) -> Grid:
+    """The grid between the smallest and the largest of each of `rows` (channels, n) and 0, with codes up to `last`."""
+    return _held(_between(*_range(rows, symmetric=symmetric), last=last), rows.dtype)
+
+
 def _best_of_block(rows: Tensor, *, last: int, symmetric: bool, before: Grid | None) -> Grid:
     low, high = _range(rows, symmetric=symmetric)
     widest = torch.maximum(-low, high)

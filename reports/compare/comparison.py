@@ -10,7 +10,7 @@ import numpy as np
 
 from reports.facts.rows import families_of, series_of
 from reports.facts.units import Units
-from sweep.criteria import ROUNDING, fresh
+from sweep.criteria import ROUNDING, UNTRAINED, fresh
 from sweep.pick.choice import Candidate, candidates
 from sweep.pick.pareto import Costs, front, hypervolume
 from sweep.store.manifest import Reference, read_manifest
@@ -67,8 +67,8 @@ class Side:
 
     @property
     def trained(self) -> set[int]:
-        """The numbers of seeds of its trained candidates. Direct compression trains nothing, so it does not count."""
-        return {len(candidate.seeds) for candidate in self.found if candidate.method != "dc"}
+        """The numbers of seeds of its trained candidates."""
+        return {len(candidate.seeds) for candidate in self.found if candidate.method not in UNTRAINED}
 
     @property
     def seeds(self) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import get_args
 from reports.compare.comparison import Comparison, Side, hypervolume_of, split_part
 from reports.compare.paired import holm, signed_rank
 from reports.facts.rows import series_of
+from sweep.criteria import UNTRAINED
 from sweep.pick.choice import Candidate
 from sweep.store.job import Method
 from sweep.store.records import finished, read_records
@@ -121,13 +122,13 @@ def _level(candidate: Candidate) -> Level:
 
 
 def _differences(first: Side, side: Side) -> list[float]:
-    """The error of each job of `side` less that of the first's. Direct compression is the same for every seed."""
+    """The error of each job of `side` less that of the first's. An untrained side has one job for all seeds."""
     own = {_level(c): dict(zip(c.seeds, c.errors, strict=True)) for c in first.found}
     found = []
     for candidate in side.found:
         errors = dict(zip(candidate.seeds, candidate.errors, strict=True))
         for seed, error in own.get(_level(candidate), {}).items():
-            other = candidate.errors[0] if candidate.method == "dc" else errors.get(seed)
+            other = candidate.errors[0] if candidate.method in UNTRAINED else errors.get(seed)
             if other is not None:
                 found.append(other - error)
     return found

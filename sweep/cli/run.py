@@ -67,6 +67,7 @@ class MethodName(StrEnum):
 
     lc = "lc"
     dc = "dc"
+    ptq = "ptq"
     retrain = "retrain"
     idc = "idc"
     gradual = "gradual"

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from sweep.criteria import UNTRAINED
 from sweep.execution.context import RunContext
 from sweep.execution.progress import Watch
 from sweep.execution.time_limit import TimeLimit
@@ -111,7 +112,7 @@ def _run_context(sweep: PreparedSweep, *, known: Sequence[Record]) -> RunContext
 def _open_search(sweep: PreparedSweep, storage: str) -> SweepSearch:
     """The search of the options, with the sweep's records and its index in `storage`."""
     options, study, target = sweep.options, sweep.context.study, sweep.target if sweep.options.aimed else None
-    confirm = sweep.manifest.confirm if options.method != "dc" else 0
+    confirm = sweep.manifest.confirm if options.method not in UNTRAINED else 0
     score = sweep.manifest.reference.val.score
     plan = SearchPlan(
         name=options.search,

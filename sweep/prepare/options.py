@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from sweep.criteria import CONFIRM
+from sweep.criteria import CONFIRM, UNTRAINED
 from sweep.search.protocol import FOR_A_TARGET, SearchBy, SearchName
 from sweep.store.job import Method
 from sweep.study.loading import StudySource
@@ -37,8 +37,8 @@ class Settings(TypedDict, total=False):
         macs: with search "pareto", minimise multiply-accumulates too.
         by: what a search for a target minimises, "bytes" (the default) or "macs"; ties go to fewer bytes.
         job: run only this job's configuration, on `repeats` seeds or, with one, on as many as confirm it.
-        method: how a job compresses (`sweep.store.job.METHODS`): "lc" (the default), "dc" for direct compression,
-            without training, and others of the literature.
+        method: how a job compresses (`sweep.store.job.METHODS`): "lc" (the default), "dc" and "ptq" without training,
+            and others of the literature.
         storage: the URL of Optuna's storage; by default study.db in the sweep's folder.
         address: of a Ray cluster, "auto" or HOST:PORT; by default Ray is started on this machine and ended again.
         gpus_per_job: a number, or a fraction of one; 0 by default.
@@ -109,6 +109,6 @@ class Options:
 
     @property
     def seeds(self) -> tuple[int, int]:
-        """Seeds of a configuration, and fresh seeds of a winner. Direct compression draws nothing, so one is enough."""
+        """Seeds of a configuration, and fresh seeds of a winner."""
         repeats = 1 + self.confirm if self.job is not None and self.repeats == 1 else self.repeats
-        return (repeats, self.confirm if self.aimed else 0) if self.method != "dc" else (1, 0)
+        return (repeats, self.confirm if self.aimed else 0) if self.method not in UNTRAINED else (1, 0)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from optuna.samplers import BaseSampler
 
+from sweep.criteria import UNTRAINED
 from sweep.search.protocol import SearchPlan
 from sweep.search.sampler import SmallestSampler
 from sweep.search.space import Flags
@@ -73,7 +74,7 @@ def _sampler(plan: SearchPlan, done: Sequence[Done], proposer: BaseSampler | Non
     assert plan.criteria is not None, "a search for the smallest has a target"
     elsewhere: dict[str, list[float]] = {}
     for record in done:
-        if record.method != "dc" and plan.owner(record) is None:
+        if record.method not in UNTRAINED and plan.owner(record) is None:
             margin = plan.criteria.margin(record.val.score)
             elsewhere.setdefault(record.key, []).append(0.0 - margin)
 

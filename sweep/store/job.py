@@ -15,6 +15,7 @@ Configuration = dict[str, Level]
 Method = Literal[
     "lc",
     "dc",
+    "ptq",
     "retrain",
     "idc",
     "gradual",
@@ -29,6 +30,7 @@ Method = Literal[
 METHODS: dict[Method, str] = {
     "lc": "the learning-compression algorithm",
     "dc": "direct compression, without training",
+    "ptq": "post-training quantization of weights: uniform steps between the extremes, without training",
     "retrain": "direct compression, then training with support, assignments and ranks fixed",
     "idc": "iterated direct compression: free training and projection in turn",
     "gradual": "gradual magnitude pruning",

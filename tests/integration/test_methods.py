@@ -9,20 +9,26 @@ from reports.compare.comparison import compare
 from reports.compare.methods import method_facts, sides_of_methods
 from sweep.job.compress import run_job
 from sweep.store.job import Method
-from tests.sweep.tiny import prepared, write_study
+from tests.sweep.tiny import changed, prepared, write_study
+
+UNIFORM = 'Family("uniform", {"bits": (3, 2)}, lambda levels: {"*": UniformQuantization(levels["bits"])}),'
 
 
 @pytest.mark.slow
 def test_every_method_runs_a_whole_grid_and_stands_in_the_comparison(tmp_path: Path) -> None:
-    study, out = write_study(tmp_path), tmp_path / "out"
+    text = changed('Family("low rank"', f'{UNIFORM}\n        Family("low rank"')
+    text = text.replace("LowRank, Recipe", "LowRank, UniformQuantization, Recipe")
+    study, out = write_study(tmp_path, text=text), tmp_path / "out"
     epochs = set()
     for method in get_args(Method):
         if method == "qat":
-            families = {"quantize"}
+            families = {"quantize", "uniform"}
+        elif method == "ptq":
+            families = {"uniform"}
         elif method in ("gradual", "adam_masks"):
             families = {"prune"}
         else:
-            families = {"prune", "quantize", "low rank", "both"}
+            families = {"prune", "quantize", "uniform", "low rank", "both"}
         sweep = prepared(study, out, method=method)
         assert {entry.family for entry in sweep.entries} == families
         for entry in sweep.entries:

@@ -28,8 +28,8 @@ def applies(method: str, plan: Any) -> bool:
     return True
 
 
-DISTINCT = [name for name in METHODS if name not in ("distill", "label_free", "lc_distill", "lc_label_free")]
-"""Those that differ in more than what they learn from."""
+DISTINCT = [name for name in METHODS if name not in ("distill", "label_free", "lc_distill", "lc_label_free", "ptq")]
+"""Those that differ in more than what they learn from; without `ptq`, which is one state of its own."""
 CASES = [(method, name) for method in DISTINCT for name, plan in PLANS.items() if applies(method, plan)]
 
 
