@@ -1,16 +1,18 @@
 """LC beside the methods of the literature, on the digits and the network of `digits_mlp`: a few minutes on two cores.
 
-    for method in lc dc retrain idc gradual qat direct distill label_free adam_masks lc_distill lc_label_free; do
-        lcsweep run studies.rivals_digits --method $method --repeats 3
-    done
-    lcsweep compare runs/rivals_digits
+    python benchmarks/rivals.py studies.rivals_digits
+    python benchmarks/rivals.py studies.rivals_digits:grids --methods lc dc ptq qat
 
-Every method has the same reference, batches, epochs and optimizer. docs/rivals.md says what came out.
+Every method has the same reference, batches, epochs and optimizer. `grids` has eight and four bits in every kind of
+uniform grid, as post-training quantization has it. docs/rivals.md says what came out.
 """
+
+from dataclasses import replace
 
 from torch import nn
 
 from lc_core import GroupPruning, Plan, Recipe, Schedule, UniformQuantization
+from lc_core.compressions.uniform import Granularity
 from studies.digits_mlp import build_model, load_data, low_rank, prune, quantize
 from sweep.study import Configuration, Family, Study
 
@@ -24,6 +26,16 @@ def width(configuration: Configuration) -> Plan:
     """The units of each hidden layer: what `direct` trains is a narrower net from scratch."""
     return {"[02]": GroupPruning(keep=float(configuration["keep"]))}
 
+
+def grid(configuration: Configuration) -> Plan:
+    """Uniform steps for each layer, or for each of its units."""
+    scales: Granularity = "channel" if configuration["scales"] == "channel" else "tensor"
+    symmetric = configuration["range"] == "symmetric"
+    return {"*": UniformQuantization(int(configuration["bits"]), symmetric=symmetric, granularity=scales)}
+
+
+GRIDS = (Family("grid", {"bits": (8, 4), "scales": ("channel", "tensor"), "range": ("asymmetric", "symmetric")}, grid),)
+"""Of weights in eight and four bits."""
 
 study = Study(
     name="rivals_digits",
@@ -40,3 +52,5 @@ study = Study(
         Family("low rank", {"rank": (8, 4, 2)}, low_rank),
     ),
 )
+
+grids = replace(study, name="rivals_digits_grids", families=GRIDS)

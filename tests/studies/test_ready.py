@@ -24,10 +24,11 @@ REFERENCES = {
     "hf_distilbert": 0.97,
     "mnist_lenet300": 0.93,
     "mnist_lenet5": 0.95,
+    "rivals_lenet300": 0.93,
     "cifar10_resnet20": 0.8,
 }
 """Study -> a validation score that its reference reaches."""
-ON_DISK = {"mnist_lenet300", "mnist_lenet5", "cifar10_resnet20"}
+ON_DISK = {"mnist_lenet300", "mnist_lenet5", "cifar10_resnet20", "rivals_lenet300"}
 """Those whose data lie in LCSWEEP_DATA."""
 GOVERNED = 0.9
 """The share of the parameters that a family which takes every layer governs."""
