@@ -8,9 +8,11 @@ from typing import get_args
 
 from reports.compare.comparison import Comparison, Side, hypervolume_of, split_part
 from reports.compare.paired import holm, signed_rank
+from reports.facts.diagnostics import last_step
 from reports.facts.rows import series_of
 from sweep.criteria import UNTRAINED
 from sweep.pick.choice import Candidate
+from sweep.store.folder import SweepFolder
 from sweep.store.job import Method
 from sweep.store.records import finished, read_records
 
@@ -38,6 +40,23 @@ class Paired:
 
 
 @dataclass(frozen=True)
+class Iterates:
+    """How the last Thetas of iterated direct compression relate to those before: whether it came to rest, or cycles.
+
+    Attributes:
+        jobs: whose diagnostics say so.
+        rest: how many ended with the support or the codes of the step before.
+        cycles: how many with those of an earlier step, but not of the step before.
+        moved: ||Delta - Delta before|| / ||Delta|| at the last step, of each job, the least first.
+    """
+
+    jobs: int
+    rest: int
+    cycles: int
+    moved: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class MethodFacts:
     """What a side is beside the first.
 
@@ -47,6 +66,7 @@ class MethodFacts:
         seconds: of each job, the least first.
         hypervolumes: of the front of each seed that all of its trained candidates have.
         paired: against the first side; None for the first, and where they share no job.
+        iterates: of iterated direct compression; None of another method.
     """
 
     jobs: int
@@ -54,6 +74,7 @@ class MethodFacts:
     seconds: tuple[float, ...]
     hypervolumes: tuple[float, ...]
     paired: Paired | None
+    iterates: Iterates | None
 
 
 def sides_of_methods(given: str) -> list[str]:
@@ -99,6 +120,7 @@ def method_facts(comparison: Comparison) -> tuple[MethodFacts, ...]:
             seconds=tuple(sorted(job.seconds for job in side.done.values())),
             hypervolumes=tuple(_hypervolumes(side, comparison)),
             paired=test,
+            iterates=_iterates(side),
         )
         for side, test in zip(comparison.sides, tests, strict=True)
     )
@@ -132,6 +154,22 @@ def _differences(first: Side, side: Side) -> list[float]:
             if other is not None:
                 found.append(other - error)
     return found
+
+
+def _iterates(side: Side) -> Iterates | None:
+    """What the diagnostics of iterated direct compression say of its last steps; None where there are none."""
+    folder = SweepFolder(split_part(side.name)[0])
+    found = [last_step(folder, id) for id, job in side.done.items() if job.method == "idc"]
+    lasts = [last for last in found if last]
+    if not lasts:
+        return None
+    back = [(last["step"] - 1, last["returned_to"]) for last in lasts]
+    return Iterates(
+        jobs=len(lasts),
+        rest=sum(earlier == before for before, earlier in back),
+        cycles=sum(earlier is not None and earlier < before for before, earlier in back),
+        moved=tuple(sorted(last["moved"] for last in lasts)),
+    )
 
 
 def _hypervolumes(side: Side, comparison: Comparison) -> list[float]:

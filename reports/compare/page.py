@@ -1,5 +1,6 @@
 """A comparison as tables, for the terminal and for Markdown, and the files that show it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from reports.compare.comparison import Comparison, Level, Side
 from reports.compare.figure import draw_comparison
 from reports.compare.methods import are_methods, levels_shared, method_facts
 from reports.facts.columns import NONE
-from reports.facts.numbers import DASH, count, percent, ratio
+from reports.facts.numbers import DASH, count, percent, percent_range, ratio
 from reports.facts.rows import series_of
 from reports.facts.units import Units, capital
 from reports.figures.formats import FORMATS, encode
@@ -171,7 +172,20 @@ def _meanings_of_methods(comparison: Comparison) -> tuple[str, ...]:
         "of their differences, two-sided and exact, corrected by Holm for the number of methods. Pairs of one level "
         "are alike, so that p is a guide, not a proof. Seconds are the median job's (least to largest). Beside each "
         "level, the mean is over all seeds, the first too: nothing was chosen there.",
+        *_of_iterates(comparison),
     )
+
+
+def _of_iterates(comparison: Comparison) -> Iterator[str]:
+    """A line for iterated direct compression: whether it comes to rest or cycles."""
+    for name, facts in zip(comparison.short_names, method_facts(comparison), strict=True):
+        if each := facts.iterates:
+            low, middle, high = each.moved[0], each.moved[len(each.moved) // 2], each.moved[-1]
+            yield (
+                f"{name}: of {count(each.jobs)} jobs, {each.rest} ended with the support or the codes of the step "
+                f"before (at rest), {each.cycles} with those of an earlier step (a cycle), the others with neither. "
+                f"The last step moved the compressed weights by {percent(middle)} ({percent_range(low, high)})."
+            )
 
 
 def _smallest(level: Level, side: Side, found: Candidate | None, units: Units) -> tuple[str, ...]:

@@ -65,6 +65,11 @@ def read_diagnostics(
     return curves, layers
 
 
+def last_step(folder: SweepFolder, job: str) -> Mapping[str, Any]:
+    """What a job's diagnostics say of its last step; nothing where there are none."""
+    return next(reversed(_mappings(read_optional(folder.diagnostics(job)), "steps")), {})
+
+
 def layer_of(data: Mapping[str, Any]) -> Layer:
     """The layer that JSON data hold, as lc_core.structure.contents writes them."""
     alone = data.get("alone") or {}

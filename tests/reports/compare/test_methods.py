@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from reports.compare.comparison import compare
-from reports.compare.methods import levels_shared, method_facts, sides_of_methods
-from reports.compare.page import methods_table, shared_table
+from reports.compare.methods import Iterates, levels_shared, method_facts, sides_of_methods
+from reports.compare.page import meanings, methods_table, shared_table
 from reports.compare.paired import holm, signed_rank
+from reports.compare.summary import summary
 from tests.reports import synthetic
 from tests.reports.compare.test_compare import sweep
 
@@ -78,6 +79,26 @@ def test_the_tables_have_a_row_for_each_method_and_each_level(pair: list[str]) -
     assert methods.rows[1][7] == "0 / 2 / 4"
     assert {row[0] for row in levels.rows} == {"prune: keep 700", "prune: keep 900"}
     assert all(len(row) == len(levels.headers) == 4 for row in levels.rows)
+
+
+ENDS = ((19, 0.01), (18, 0.02), (0, 0.03), (None, 0.4))
+"""The step to which each job's last one returned, and how far it moved."""
+
+
+def test_iterated_direct_compression_says_whether_it_comes_to_rest_or_cycles(tmp_path: Path) -> None:
+    first = sweep(tmp_path / "a", {700: (30, 32), 900: (20, 21)})
+    folder = sweep(tmp_path / "b", {700: (36, 32), 900: (25, 21)}, method="idc")
+    for job, (back, moved) in zip(sorted(Path(folder).glob("artifacts/*")), ENDS, strict=True):
+        steps = [{"step": 19, "moved": 9.0, "returned_to": None}, {"step": 20, "moved": moved, "returned_to": back}]
+        synthetic.write(job / "diagnostics.json", {"steps": steps})
+    comparison = compare([first, folder])
+    assert method_facts(comparison)[0].iterates is None
+    assert method_facts(comparison)[1].iterates == Iterates(jobs=4, rest=1, cycles=2, moved=(0.01, 0.02, 0.03, 0.4))
+    (line,) = [line for line in meanings(comparison) if line.startswith("b: ")]
+    assert "of 4 jobs, 1 ended" in line
+    assert "2 with those of an earlier step (a cycle)" in line
+    assert line.replace("\u00a0", " ").endswith("by 3.00 % (1.00\u201340.00 %).")
+    assert summary(comparison)["methods"][1]["iterates"]["cycles"] == 2
 
 
 def test_one_folder_stands_for_its_methods(finished_methods: Path) -> None:
