@@ -18,8 +18,8 @@ from lc_core.training.distillation import Distillation
 class FromScratch:
     """min over Theta of L(Delta(Theta)) with the structure of Pi(w), from a random initialization.
 
-    Liu, Sun, Zhou, Huang and Darrell, "Rethinking the value of network pruning", arXiv:1810.05270, section 3, with
-    equal epochs ("Scratch-E"). Support, assignments and ranks are those of the reference's direct compression. The real
+    Liu, Sun, Zhou, Huang and Darrell, "Rethinking the value of network pruning", arXiv:1810.05270, with equal
+    epochs ("Scratch-E"). Support, assignments and ranks are those of the reference's direct compression. The real
     numbers are those of Pi(w_0), w_0 the weights of an untrained model: of pruned weights its k largest, in the order
     of the support; of a codebook its centres, in ascending order. All other parameters are those of the untrained model
     too. Chosen here: the schedule of LC, which is as long as the reference's training in most studies.

@@ -48,8 +48,8 @@ class Masked:
 class Gradual:
     """Magnitude pruning that reaches its sparsity step by step, with training between.
 
-    Zhu and Gupta, "To prune, or not to prune", arXiv:1710.01878, equation 1: after t of n pruning steps the sparsity is
-    s_t = s_f + (s_i - s_f) (1 - t / n)^3. Chosen here: s_i = 0 at the reference; the masks are renewed at the beginning
+    Zhu and Gupta, "To prune, or not to prune", arXiv:1710.01878: after t of n pruning steps the sparsity is s_t =
+    s_f + (s_i - s_f) (1 - t / n)^3. Chosen here: s_i = 0 at the reference; the masks are renewed at the beginning
     of each step of LC's schedule, over the layers that share a support in the family; they are final after the part
     `ramp` of the steps, and the remaining steps train the weights that are left. As in the paper's code, masked weights
     keep their value, and may return at the next renewal if others fell below them.

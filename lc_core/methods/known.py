@@ -12,7 +12,7 @@ from lc_core.methods.retrain import Retrain
 from lc_core.training.distillation import Distillation
 
 SOFT = Distillation(temperature=4.0, labels=0.5)
-"""Hinton, Vinyals and Dean, arXiv:1503.02531, section 2: soft targets and labels, half and half."""
+"""Hinton, Vinyals and Dean, arXiv:1503.02531: soft targets and labels, half and half."""
 LABEL_FREE = Distillation(temperature=1.0, labels=0.0)
 """KL divergence to the reference's outputs, as they are."""
 

@@ -31,8 +31,9 @@ LEAST_SCALE = 1e-12
 class LearnedStep:
     """Uniform quantization with a learned step: s round(clip(w / s, -Q_N, Q_P)), with parameters w and s.
 
-    Esser et al., "Learned step size quantization", arXiv:1902.08153: the gradient in s is equation 3, that in w is
-    equation 5, and that in s is scaled by 1 / sqrt(N Q_P), section 2.2, N the weights that share s.
+    Esser et al., "Learned step size quantization", arXiv:1902.08153: its step size gradient; its gradient in w, which
+    passes straight through where w is not clipped; and its step size gradient scale 1 / sqrt(N Q_P), N the weights that
+    share s.
     """
 
     def __init__(self, w: Tensor, start: Uniform) -> None:
@@ -74,7 +75,7 @@ class LearnedStep:
 class LearnedCodebook:
     """Each weight at the nearest of the values c of a codebook, with parameters w and c.
 
-    The gradient of Delta goes to w unchanged (Bengio, Leonard and Courville, arXiv:1308.3432, section 4), and to each
+    The gradient of Delta goes to w unchanged (Bengio, Leonard and Courville, arXiv:1308.3432), and to each
     value as the sum over its weights (Han, Mao and Dally, arXiv:1510.00149, equation 3); with `mean`, as their mean.
     """
 
@@ -111,8 +112,8 @@ class LearnedCodebook:
 class Projected:
     """Delta(Pi(w)) with the parameter w, to which the gradient of Delta goes unchanged.
 
-    Courbariaux, Bengio and David, "BinaryConnect", arXiv:1511.00363, algorithm 1, for every given codebook. Chosen
-    here: w is not clipped.
+    Courbariaux, Bengio and David, "BinaryConnect", arXiv:1511.00363, for every given codebook. Chosen here: w is
+    not clipped.
     """
 
     def __init__(self, w: Tensor, task: CompressionTask) -> None:

@@ -26,7 +26,7 @@ class Retrain:
     """min over Theta of L(Delta(Theta)) with the structure of Pi(w) fixed: support, assignments, ranks.
 
     Pruned weights are retrained as in Han, Pool, Tran and Dally, "Learning both weights and connections for efficient
-    neural networks", arXiv:1506.02626, section 3; values of codebooks by the sum of the gradients of their weights, as
+    neural networks", arXiv:1506.02626; values of codebooks by the sum of the gradients of their weights, as
     in Han, Mao and Dally, "Deep compression", arXiv:1510.00149, equation 3. Factors and scales likewise. Chosen here:
     the learning rate of LC, with the steps of `FixedStructure` for SGD; parameters that are not compressed train too;
     one round, not several of pruning and retraining.

@@ -18,7 +18,7 @@ from lc_core.training.nest import Nest
 class Distillation:
     """labels * loss + (1 - labels) * T^2 KL(softmax(reference / T) || softmax(outputs / T)), the mean over a batch.
 
-    The divergence of Hinton, Vinyals and Dean (arXiv:1503.02531, section 2). T^2 keeps its gradient's size the same for
+    The divergence of Hinton, Vinyals and Dean (arXiv:1503.02531). T^2 keeps its gradient's size the same for
     every T. At the reference it is zero, and so is its gradient.
 
     `hints` and `attention` add distances between what layers of the model and of the reference give for the same

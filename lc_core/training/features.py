@@ -14,7 +14,7 @@ from lc_core.training.nest import Nest
 def hint(ours: Tensor, theirs: Tensor) -> Tensor:
     """1/2 ||u - v||^2 of outputs u, v (n, ...), the mean over a batch.
 
-    Romero et al., "FitNets: hints for thin deep nets", arXiv:1412.6550, equation 3. Both layers are of one size, so
+    Romero et al., "FitNets: hints for thin deep nets", arXiv:1412.6550: hints. Both layers are of one size, so
     that no regressor is needed.
     """
     return (_wide(ours) - _wide(theirs)).square().flatten(1).sum(dim=1).mean() / 2
@@ -24,8 +24,8 @@ def attention(ours: Tensor, theirs: Tensor) -> Tensor:
     """1/2 ||Q / ||Q|| - R / ||R|| ||^2, Q and R the sums over channels of the squares of outputs (n, channels, height,
     width); the mean over a batch.
 
-    Zagoruyko and Komodakis, "Paying more attention to attention", arXiv:1612.03928, equation 2 with p = 2 and the sum
-    of squares as the map. Chosen here, as in the authors' code: the square of the norm, which has a gradient at the
+    Zagoruyko and Komodakis, "Paying more attention to attention", arXiv:1612.03928: activations, with the sum of squares
+    as the map. Chosen here, as in the authors' code: the square of the norm, which has a gradient at the
     reference too.
     """
     return (_map(ours) - _map(theirs)).square().sum(dim=1).mean() / 2
