@@ -24,8 +24,8 @@ def attention(ours: Tensor, theirs: Tensor) -> Tensor:
     """1/2 ||Q / ||Q|| - R / ||R|| ||^2, Q and R the sums over channels of the squares of outputs (n, channels, height,
     width); the mean over a batch.
 
-    Zagoruyko and Komodakis, "Paying more attention to attention", arXiv:1612.03928: activations, with the sum of squares
-    as the map. Chosen here, as in the authors' code: the square of the norm, which has a gradient at the
+    Zagoruyko and Komodakis, "Paying more attention to attention", arXiv:1612.03928: activations, with the sum of
+    squares as the map. Chosen here, as in the authors' code: the square of the norm, which has a gradient at the
     reference too.
     """
     return (_map(ours) - _map(theirs)).square().sum(dim=1).mean() / 2
