@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from lc_core import Schedule
 from studies.cifar10 import data_folder, load_splits
-from studies.digits_mlp import prune, prune_quantize, quantize
+from studies.plans import prune, prune_quantize, quantize
 from sweep.study import Checkpoint, Data, Family, Study, Target
 from sweep.study.families import standard
 

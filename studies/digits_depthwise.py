@@ -15,7 +15,7 @@ from torch import nn
 
 from lc_core import GroupPruning, LowRank, Plan, Recipe, Schedule
 from studies import digits_mlp
-from studies.digits_mlp import prune, prune_quantize, quantize
+from studies.plans import prune, prune_quantize, quantize
 from sweep.study import Configuration, Data, Family, Split, Study, Target
 
 BLOCKS = ((16, 32, 1), (32, 64, 2), (64, 64, 1), (64, 128, 2))

@@ -7,7 +7,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank, Plan, Recipe, Schedule
+from lc_core import LowRank, Plan, Recipe, Schedule
+from studies.plans import prune, prune_quantize, quantize
 from sweep.study import Configuration, Data, Family, Split, Study, Target
 
 TRAIN, VAL = 1078, 359
@@ -29,25 +30,9 @@ def build_model() -> nn.Module:
     return nn.Sequential(nn.Linear(64, 128), nn.Tanh(), nn.Linear(128, 64), nn.Tanh(), nn.Linear(64, 10))
 
 
-def prune(configuration: Configuration) -> Plan:
-    """The largest weights of the whole network stay."""
-    return {"*": Joint(L0Pruning(keep=float(configuration["keep"])))}
-
-
-def quantize(configuration: Configuration) -> Plan:
-    """A codebook for each layer."""
-    return {"*": Codebook(size=int(configuration["size"]))}
-
-
 def low_rank(configuration: Configuration) -> Plan:
     """Each hidden layer at low rank. The output layer, of rank 10 at most, is not compressed."""
     return {"[02]": LowRank(rank=int(configuration["rank"]))}
-
-
-def prune_quantize(configuration: Configuration) -> Plan:
-    """The largest weights of the whole network stay and share one codebook."""
-    pruning, codebook = L0Pruning(keep=float(configuration["keep"])), Codebook(size=int(configuration["size"]))
-    return {"*": Joint(Chain(pruning, codebook))}
 
 
 KEEP = (0.5, 0.4, 0.3, 0.25, 0.2, 0.17, 0.15, 0.135, 0.12, 0.11, 0.1, 0.09, 0.08, 0.07, 0.06, 0.05, 0.045, 0.04, 0.035)

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from lc_core import LowRank, Plan, Recipe, Schedule
-from studies.digits_mlp import prune, prune_quantize, quantize
+from studies.plans import prune, prune_quantize, quantize
 from sweep.study import Configuration, Data, Family, Study, Target
 
 PRAISE = ("fine", "bright", "moving", "clever", "warm", "sharp")

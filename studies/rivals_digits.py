@@ -13,7 +13,8 @@ from torch import nn
 
 from lc_core import GroupPruning, Plan, Recipe, Schedule, UniformQuantization
 from lc_core.compressions.uniform import Granularity
-from studies.digits_mlp import build_model, load_data, low_rank, prune, quantize
+from studies.digits_mlp import build_model, load_data, low_rank
+from studies.plans import prune, quantize
 from sweep.study import Configuration, Family, Study
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from lc_core import LowRank, Plan, Recipe, Schedule
-from studies.digits_mlp import prune, prune_quantize, quantize
+from studies.plans import prune, prune_quantize, quantize
 from sweep.study import Configuration, Data, Family, Split, Study, Target
 from sweep.study.metrics import mean_iou
 

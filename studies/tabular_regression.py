@@ -15,7 +15,7 @@ from sklearn.datasets import load_diabetes
 from torch import nn
 
 from lc_core import LowRank, Plan, Recipe, Schedule
-from studies.digits_mlp import prune, quantize
+from studies.plans import prune, quantize
 from sweep.study import Configuration, Data, Family, Split, Study, Target
 from sweep.study.metrics import mse, r2
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lc_core import LowRank, Plan, Recipe, Schedule
-from studies.digits_mlp import prune, prune_quantize, quantize
+from studies.plans import prune, prune_quantize, quantize
 from sweep.study import Configuration, Data, Family, Split, Study, Target
 
 LETTERS = " .abcdefghijklmnopqrstuvwxyz"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweep.cli.console import DONE, DataFolder, Json, show, use_data
+from sweep.cli.console import DONE, DataFolder, Json, show, steps, use_data
 from sweep.cli.text import table
 from sweep.store.coverage import uncovered
 from sweep.store.job import label
@@ -33,17 +33,19 @@ def check(
 
     Takes seconds and trains nothing. A run begins with the same checks, but for ONNX.
     """
-    from sweep.prepare.check import check
-    from sweep.prepare.check_onnx import OnnxTrial
-    from sweep.prepare.notes import notes
-    from sweep.study.loading import load_splits, load_study
-
     use_data(data)
-    loaded = load_study(study, user_folder=os.getcwd())
     said: list[str] = []
-    splits = load_splits(loaded, say=said.append)
-    trial = OnnxTrial(loaded, splits)
-    checked = check(loaded, splits, look=trial.look)
+    with steps() as step:
+        step(f"loading {study}")
+        from sweep.prepare.check import check
+        from sweep.prepare.check_onnx import OnnxTrial
+        from sweep.prepare.notes import notes
+        from sweep.study.loading import load_splits, load_study
+
+        loaded = load_study(study, user_folder=os.getcwd())
+        splits = load_splits(loaded, say=said.append)
+        trial = OnnxTrial(loaded, splits, step=step)
+        checked = check(loaded, splits, look=trial.look, step=step)
     said += [*notes(checked), *trial.lines()]
     show(facts(checked, trial, notes=said), words(checked, notes=said), as_json=as_json)
     return DONE

@@ -1,13 +1,17 @@
 """What all commands share: common options, exit codes, and how results and errors are printed."""
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from sweep.store.printable import on_a_line, on_lines
 
@@ -74,6 +78,16 @@ def say(words: str) -> None:
 def progress(words: str) -> None:
     """Prints a step of a command on standard error, so that standard output has the result alone."""
     print(on_lines(words), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def steps() -> Iterator[Callable[[str], None]]:
+    """A function that shows what is being done now, on a line of its own, which is gone afterwards; on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda words: None
+        return
+    with Console(file=sys.stderr).status("") as status:
+        yield lambda words: status.update(Text(on_a_line(words)))
 
 
 def fail(message: str, code: int) -> int:

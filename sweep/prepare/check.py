@@ -19,7 +19,7 @@ from lc_core.structure.folding import computed_weights, fold
 from lc_core.task import CompressionTask
 from lc_core.training.data import first_inputs
 from sweep.prepare.check_batch import Batch, check_batch, some
-from sweep.store.job import Configuration
+from sweep.store.job import Configuration, label
 from sweep.study import Checkpoint, Data, Study, check_levels
 from sweep.study.errors import StudyError, users_code
 
@@ -72,23 +72,25 @@ class Checked:
     folded: Mapping[str, str]
 
 
-def _not_looked(family: str, artifact: Artifact) -> None:
+def _ignore(*given: object) -> None:
     pass
 
 
-def check(study: Study, data: Data, *, look: Look = _not_looked) -> Checked:
+def check(study: Study, data: Data, *, look: Look = _ignore, step: Callable[[str], None] = _ignore) -> Checked:
     """Checks `study` in seconds; nothing is trained.
 
     Args:
         study: the study.
         data: its splits.
         look: sees the packed file of each end, the weights of which have been found to be right.
+        step: gets what is done next, in words.
 
     Raises:
         StudyError: something that the user's code returned is not what was expected, or a packed file is not.
         CheckpointError: the checkpoint cannot be read, or does not fit the model.
         ValueError: as `check_levels`.
     """
+    step("one batch through forward, loss, backward and metrics")
     model, other = study.starting_model(), study.starting_model()
     _check_new(study, model, other)
     folded = computed_weights(model)
@@ -100,7 +102,8 @@ def check(study: Study, data: Data, *, look: Look = _not_looked) -> Checked:
     ends = _ends(study, model)
     governed = {name for end in ends for task in end.tasks for name in task.governed.names}
     batch = check_batch(study, data, model, governed)
-    families = tuple(_check_families(study, model, other, ends, look))
+    families = tuple(_check_families(study, model, other, ends, look, step))
+    step("counting multiply-accumulates")
     example = first_inputs(data.train, 1)
     with users_code(f"study {study.name}: forward failed on a single example"):
         macs = model_macs(model, lambda model: study.forward(model, example))
@@ -118,7 +121,7 @@ def _check_new(study: Study, model: nn.Module, other: nn.Module) -> None:
 
 
 def _check_families(
-    study: Study, model: nn.Module, other: nn.Module, ends: Sequence[End], look: Look
+    study: Study, model: nn.Module, other: nn.Module, ends: Sequence[End], look: Look, step: Callable[[str], None]
 ) -> Iterator[Ends]:
     """One C step, the packed file and its loading into `other`, at each family's loosest and tightest level.
 
@@ -129,6 +132,7 @@ def _check_families(
     for loosest, tightest in zip(ends[::2], ends[1::2], strict=True):
         sizes = []
         for end in (loosest, tightest):
+            step(f"{end.family}, {label(end.configuration)}: packing")
             packed = _packed(study, end, weights, other)
             look(end.family, packed)
             sizes.append(packed.file_bytes)

@@ -1,6 +1,6 @@
 """Tries the packed files of each family's ends as ONNX files: torch exports them, and ONNX Runtime runs them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -40,6 +40,8 @@ NOT_TRIED = Verdict(None, "not tried: it runs in other layers, and to trace so l
 class OnnxTrial:
     """The verdicts on a study's families, from the packed files that `look` sees; none without the extra `onnx`.
 
+    `step` gets what is done next, in words.
+
     To trace a model takes seconds, so as few are traced as will do. A graph takes its weights as inputs, so files whose
     models have the same weights by name share one. Channels that are cut out change only shapes: where ONNX Runtime's
     outputs in a shared graph are not torch's, the model is traced for itself. Low rank runs in other layers: of a
@@ -49,9 +51,9 @@ class OnnxTrial:
         verdicts: by family.
     """
 
-    def __init__(self, study: Study, data: Data) -> None:
+    def __init__(self, study: Study, data: Data, *, step: Callable[[str], None]) -> None:
         self.verdicts: dict[str, Verdict] = {}
-        self._study, self._data = study, data
+        self._study, self._data, self._step = study, data, step
         self._traced: list[tuple[dict[str, tuple[int, ...]], Any]] = []  # shapes and graph
         self._never: Verdict | None = None
 
@@ -59,6 +61,7 @@ class OnnxTrial:
         """Tries the packed file of one of the family's ends."""
         if not has_onnx():
             return
+        self._step(f"{family}: exporting as ONNX")
         found = self._never or self._verdict(artifact)
         known = self.verdicts.get(family, SERVES)
         self.verdicts[family] = known if known.serves is False or found.serves else found

@@ -1,7 +1,10 @@
+import contextlib
+import io
 from pathlib import Path
 
 import pytest
 
+from sweep.cli import app
 from tests.sweep.tiny import changed, lcsweep, write_study
 
 
@@ -72,3 +75,20 @@ def test_a_study_that_is_wrong_is_one_line(tmp_path: Path) -> None:
     said = lcsweep("check", "tiny.py")
     assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
     assert said.err.startswith("lcsweep: study tiny: loss: expected a tensor with one number")
+
+
+class Terminal(io.StringIO):
+    """A terminal's standard error."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_what_is_done_while_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    write_study(tmp_path)
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(Terminal()) as err:
+        assert app.main(["check", "tiny.py"]) == 0
+    assert "counting multiply-accumulates" in err.getvalue()
+    assert err.getvalue().endswith("\x1b[1A\x1b[2K")  # the line is gone
+    assert out.getvalue().startswith("tiny: one batch went through")
