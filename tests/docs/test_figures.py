@@ -43,5 +43,5 @@ def test_the_figures_are_those_that_were_measured(file: str, facts: dict[str, di
 def test_readme_claims_no_ratio_that_the_results_lack() -> None:
     readme, results = ((ROOT / file).read_text(encoding="utf-8") for file in ("README.md", "docs/results.md"))
     claims = re.findall(r"([\d.]+)\s+times\s+smaller", readme)
-    assert len(claims) == 2
+    assert claims
     assert set(claims) <= set(re.findall(r"([\d.]+)\s+times\s+smaller", results))
