@@ -109,7 +109,7 @@ def _columns(layers: Sequence[Layer], units: Units) -> list[tuple[str, Callable[
             told = "\u2013" if layer.alone is None else units.bare.error(layer.alone)
             return max(_rise(layer), 0.0) / most if most > 0 else 0.0, told
 
-        columns.append((f"{units.noun} alone", alone, "rise, of the largest"))
+        columns.append((f"{units.noun} alone", alone, f"{'rise' if units.rises else 'drop'}, of the largest"))
     return columns
 
 
@@ -167,7 +167,7 @@ def _draw_values(axes: Axes, layer: Layer, *, colour: str) -> None:
     axes.text(0.005, 0.95, chosen, transform=axes.transAxes, va="top", fontsize=7.6, color=INK)
     margin = 0.03 * (high - low)
     axes.set_xlim(low - margin, high + margin)
-    axes.set_ylim(0, 1.12)
+    axes.set_ylim(0, 1.12 if values and not chosen else 1.45)  # words are above what is drawn
     axes.set_yticks([])
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.tick_params(axis="x", labelsize=7, length=2, pad=1.5)

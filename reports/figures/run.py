@@ -17,6 +17,7 @@ from reports.figures.style import CARD, DASHES, GRID, MUTED, Mark, settings
 from sweep.store.printable import printable
 
 WIDTH, HEIGHT = 9.6, 3.1  # inches
+DOT = "o"
 PANELS = {
     "val_error": "",  # its title is that of the metric
     "loss": "training loss of the L step",
@@ -45,6 +46,8 @@ def draw_run(row: Row, curves: Mapping[str, Curves], *, units: Units, look: Mark
         title = f"{row.series}: {printable(row.candidate.label, most=45)}"
         figure.text(0.07, 0.91, title, fontsize=12, fontweight="bold", va="baseline")
         words = f"{units.definition(row.best.val.n)} Dotted: \u03bc, on the right."
+        if any(line.get_marker() == DOT for line in figure.axes[0].get_lines()):
+            words += f" Dots: the steps after which the {units.noun} was measured."
         figure.text(0.07, 0.03, words, fontsize=7.6, color=MUTED, va="bottom")
     return figure
 
@@ -59,6 +62,8 @@ def _draw_panel(axes: Axes, name: str, *, row: Row, curves: Mapping[str, Curves]
         seed = row.candidate.seeds[row.candidate.ids.index(job)]
         known = np.isfinite(values)  # not every step is measured
         look = _look(index, seed, of=len(curves), exported=job == row.candidate.best_id)
+        if np.any(np.diff(steps[known]) > 1):
+            look |= {"marker": DOT, "markersize": 3.5}
         axes.plot(steps[known], values[known], gid=job, color=colour, **look)
         beside.plot(steps, np.where(mu > 0, mu, np.nan), color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), gid="mu")
         shown.append(values)

@@ -53,6 +53,8 @@ function drawCurve({ title, write, column, of = (value) => value }, jobs, colour
   for (const line of points) {
     const d = line.map(([step, value], k) => `${k ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("");
     node.append(svg("path", { d, class: "curve", style: `stroke:var(--${colour})` }));
+    if (!line.some(([step], k) => k && step > line[k - 1][0] + 1)) continue;
+    for (const [step, value] of line) node.append(svg("circle", { cx: x(step), cy: y(value), r: 2, style: `fill:var(--${colour})` }));
   }
   return node;
 }
@@ -105,7 +107,9 @@ function makeDetails({ data }) {
     const heads = [...panel.querySelectorAll('[data-part="hurt"] th')].map((head) => head.textContent);
     const lines = found.map(([name, shape, kept, bits, error]) => {
       const bar = element("span", { class: "bar" });
-      bar.style.width = `${most > 0 ? (60 * Math.max(error - whole, 0)) / most : 0}px`;
+      const width = most > 0 ? (60 * Math.max(error - whole, 0)) / most : 0;
+      bar.style.width = `${width}px`;
+      bar.style.marginRight = `${60 - width}px`; // the numbers are below one another
       const cells = [name, shape, percent(kept), short(bits), metric.bare.ofError(error)];
       const line = cells.map((words, k) => element("td", { class: k > 1 ? "n" : "", "data-label": heads[k] }, words));
       line.at(-1).append(bar);

@@ -1,5 +1,6 @@
 """What the report's page shows beside its figure, in a real browser, on a desktop and on a phone."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +333,21 @@ def test_the_curves_come_before_the_seeds_and_the_layers_that_hurt(open_page: Op
     bars = [float(rows.nth(k).locator(".bar").evaluate("node => node.offsetWidth")) for k in range(3)]
     assert bars == pytest.approx([60 * (0.05 * k - 0.025) / 0.125 for k in (1, 2, 3)], abs=1)
     assert "2.50" in page.locator("#details [data-part=alone]").inner_text()
+    ends = rows.evaluate_all("all => all.map((row) => row.querySelector('.bar').getBoundingClientRect().left)")
+    assert len(set(map(round, ends))) == 1  # the numbers before them are below one another
+
+
+def test_a_curve_of_few_measured_steps_shows_them(open_page: OpenPage, folder: Path) -> None:
+    for path in folder.glob("artifacts/*/diagnostics.json"):
+        written = json.loads(path.read_text())
+        for step in written["steps"][1:5]:
+            step["val_error"] = None
+        path.write_text(json.dumps(written))
+    write_page(folder)
+    page = open_page(folder)
+    open_details(page)
+    curves = page.locator("#details .curves svg")
+    assert [curves.nth(k).locator("circle").count() for k in range(4)] == [3 * 7, 0, 0, 0]  # of three seeds
 
 
 # Figures beside the page

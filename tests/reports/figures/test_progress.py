@@ -111,6 +111,9 @@ def test_a_run_is_drawn_as_it_was_a_line_for_each_seed(make_sweep: MakeSweep) ->
         known = [(step, scale * value) for step, value in pairs if value is not None]
         assert len(known) == {"val_error": 6, "loss": 10, "gap": 11}[name]
         np.testing.assert_allclose(drawn, known)
+        dotted = name == "val_error"  # its line leads from one measured step to the next
+        assert {each.get_marker() for each in panel(figure, name).get_lines()} == {"o" if dotted else "None"}
+    assert figure.texts[-1].get_text().endswith(" Dots: the steps after which the error was measured.")
     assert [text.get_text() for legend in figure.legends for text in legend.get_texts()] == ["seed 0", "seed 1"]
     assert_apart(figure)
 
