@@ -5,7 +5,8 @@
     python benchmarks/rivals.py studies.rivals_lenet300:grids --methods lc dc ptq qat
 
 Every method has the same reference, batches, epochs and optimizer: the reference's rate, and images as they are. Other
-than in `mnist_lenet300`, nothing was chosen for LC. The quick form trains on 10,000 images.
+than in `mnist_lenet300`, nothing was chosen for LC. A job takes about a quarter of a minute of one core; all methods on
+three seeds, 423 jobs, about two hours. The quick form trains on 10,000 images.
 """
 
 from dataclasses import replace
