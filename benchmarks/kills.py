@@ -39,8 +39,8 @@ COMMANDS = {
     "smallest": (*RUN, "--workers", "1", "--search", "smallest", "--max-drop", "0.05", "--confirm", "1"),
     "reference": (*RUN, "--workers", "1", "--trials", "1"),
     "report": ("report", "out"),
-    "pick": ("pick", "out", "--max-drop", "50%"),
-    "export": ("export", "out", "--out", "model.lcz"),
+    "pick": ("pick", "out", "--max-drop", "50%", "--study", "killed.py"),
+    "export": ("export", "out", "--out", "model.lcz", "--study", "killed.py"),
 }
 SHARES = {"grid": 0.45, "smallest": 0.2, "reference": 0.1, "report": 0.08, "pick": 0.08, "export": 0.09}
 RAYS = ("dashboard agent", "runtime environment agent", "raylet", "gcs_server")

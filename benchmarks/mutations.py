@@ -75,7 +75,9 @@ def _changed(found: Any, draw: random.Random) -> Any:
             other, there = draw.choice(places)
             holder[key] = copy.deepcopy(other[there])
         case 3 if type(holder[key]) in (int, float):
-            holder[key] = holder[key] * draw.choice((-1, 0, 2, 1e9, 1e-9, 1e300)) + draw.choice((0, 1, -1, 0.5))
+            factor, more = draw.choice((-1, 0, 2, 1e9, 1e-9, 1e300)), draw.choice((0, 1, -1, 0.5))
+            with contextlib.suppress(OverflowError):  # a whole number beyond all floats stays
+                holder[key] = holder[key] * factor + more
         case 4 if isinstance(holder[key], str) and holder[key]:
             holder[key] = of_bytes(holder[key].encode(errors="replace"), draw).decode(errors="replace")
         case _:
