@@ -171,10 +171,11 @@ def _said_of(pick: Row, findings: Findings, *, cost: Cost) -> list[str]:
 def _beside_lines(
     spots: Points, width: float, height: float, *, centre: Points, lines: Sequence[Points]
 ) -> NDArray[np.bool_]:
-    """Whether the line from `centre` to a box at each of `spots` (n, 2) keeps apart from `lines` up and down."""
+    """Whether a box at each of `spots` (n, 2) leaves `centre` free, and its line to it keeps apart from `lines` up and
+    down."""
     near = np.clip(centre, spots, spots + np.array([width, height])) - centre
     steep = np.abs(near[:, 0]) < 0.4 * np.abs(near[:, 1])
-    clear = np.ones(len(spots), dtype=bool)
+    clear = np.hypot(near[:, 0], near[:, 1]) > RING
     for line in lines:
         end = line[-1, 1] - centre[1]
         clear &= ~(steep & (np.sign(near[:, 1]) == np.sign(end)) & (abs(end) > RING))

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from reports.figures import annotations
 from reports.figures.placement import Box, along, beside, lattice, place
 
 AREA = Box(0, 0, 400, 300)
@@ -79,3 +80,11 @@ def test_a_name_without_room_has_no_place() -> None:
     alone = np.array([[200.0, 150.0]])
     assert beside(60, 14, own=alone, away=9, area=AREA, obstacles=alone, taken=[Box(0, 0, 400, 300)]) is None
     assert beside(60, 14, own=alone, away=9, area=AREA, obstacles=alone, taken=[]) == Box(209, 143, 60, 14)
+
+
+def test_the_box_of_the_pick_leaves_the_pick_free() -> None:
+    """Over it a box has no line at all, which is no steep one beside the arrow from direct compression."""
+    spots = np.array([[0.0, 0.0], [45.0, 0.0], [80.0, 20.0], [20.0, 80.0]])
+    arrow = np.array([[50.0, 25.0], [50.0, 200.0]])
+    clear = annotations._beside_lines(spots, 60.0, 50.0, centre=arrow[0], lines=[arrow])
+    assert clear.tolist() == [False, False, True, False]
