@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from sweep.criteria import MEANINGS, MISSED, UNCONFIRMED
 from sweep.pick.picked import Picked
-from sweep.search.summary import SearchSummary
+from sweep.search.summary import SearchSummary, Ties
 from sweep.store.manifest import Manifest
 from sweep.store.metric import Metric
 from sweep.store.printable import on_a_line
@@ -49,7 +49,18 @@ def search_summary(search: SearchSummary) -> str:
         counts.append(f"{search.left:,} configurations left")
     lines = [f"{search.name}: {', '.join(counts)}, {search.failed:,} failed, {search.seconds:.0f} s"]
     lines += [f"  {count:,} ruled out: {reason}" for reason, count in search.skipped.items()]
+    lines += [] if search.ties is None else [f"  {untold(search.ties)}"]
     return "\n".join(lines)
+
+
+def untold(ties: Ties) -> str:
+    """What a search could not tell from the target, and how to give it more seeds."""
+    unit, one = "bytes" if ties.by == "bytes" else "MACs", ties.configurations == 1
+    sizes = f"of {ties.least:,} {unit}" if one else f"between {ties.least:,} and {ties.most:,} {unit}"
+    return (
+        f"{ties.configurations:,} configuration{'' if one else 's'} {sizes} cannot be told from the target with "
+        f"{'' if one else 'up to '}{ties.seeds:,} seeds; --confirm {2 * ties.confirm} gives more"
+    )
 
 
 def verdict(picked: Picked) -> str:

@@ -42,6 +42,9 @@ class Grid:
     def skipped(self, untouched: Flags) -> dict[str, int]:
         return {}
 
+    def ties(self) -> None:
+        """None: there is no target."""
+
 
 class Queue:
     """The jobs that a search without a target has still to start, in the order of `space.spread`.

@@ -114,6 +114,7 @@ class SweepSearch:
             method=entries[0].jobs[0].method,
             target=dict(target) if target is not None else None,
             seconds=seconds,
+            ties=self._strategy.ties(),
         )
 
     def _full(self) -> bool:

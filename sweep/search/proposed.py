@@ -55,6 +55,9 @@ class Front:
     def skipped(self, untouched: Flags) -> dict[str, int]:
         return {}
 
+    def ties(self) -> None:
+        """None: there is no target."""
+
     def _start(self, family: str, configuration: Configuration) -> Job:
         number = self._entries.number(family, configuration)
         assert number is not None, f"{family} {configuration} is none of the search's configurations"

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 from sweep.criteria import Criteria
 from sweep.search.space import Flags
+from sweep.search.summary import Ties
 from sweep.store.job import Configuration, Job, Level
 from sweep.store.record import Record
 
@@ -41,6 +42,10 @@ class Strategy(Search, Protocol):
 
     def skipped(self, untouched: Flags) -> dict[str, int]:
         """Reason -> how many of the `untouched` configurations (n,), of which no job was started, need not run."""
+        ...
+
+    def ties(self) -> Ties | None:
+        """What cannot be told from the target; None where nothing is like that."""
         ...
 
 

@@ -8,8 +8,9 @@ from optuna.samplers import BaseSampler
 
 from sweep.criteria import UNTRAINED
 from sweep.search.protocol import SearchPlan
-from sweep.search.sampler import SmallestSampler
+from sweep.search.sampler import SmallestSampler, as_params, params_key
 from sweep.search.space import Flags
+from sweep.search.summary import Ties
 from sweep.search.trials import Drawing, JobTrials
 from sweep.search.version_space import skipped
 from sweep.store.job import Configuration, Job
@@ -27,7 +28,7 @@ class Smallest:
 
     def __init__(self, plan: SearchPlan, done: Sequence[Done], *, proposer: BaseSampler | None = None) -> None:
         known = [record for record in done if plan.owner(record) is not None]
-        self._entries = plan.entries
+        self._entries, self._by = plan.entries, plan.by
         self._learns = plan.by == "bytes" and plan.sizes == "expected"
         self._taken = {record.id for record in known}  # jobs that are known, have run or are running
         self._sampler = _sampler(plan, done, proposer)
@@ -53,6 +54,17 @@ class Smallest:
 
     def skipped(self, untouched: Flags) -> dict[str, int]:
         return skipped(self._sampler.view(self._drawing.study), untouched=untouched)
+
+    def ties(self) -> Ties | None:
+        seeds = self._sampler.view(self._drawing.study).ties
+        if not seeds:
+            return None
+        if self._by == "bytes":
+            sizes = [int(self._sampler.space.sizes[number]) for number in seeds]
+        else:
+            macs = {params_key(as_params(entry.family, entry.configuration)): entry.macs for entry in self._entries}
+            sizes = [macs[params_key(self._sampler.configurations[number])] for number in seeds]
+        return Ties(len(seeds), min(sizes), max(sizes), self._by, max(seeds.values()), self._sampler.confirm)
 
     def _learn(self, record: Done) -> None:
         if self._learns:

@@ -1,7 +1,28 @@
 """What a search did, as its file in the sweep's folder says it."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Ties:
+    """The configurations that a search gave up because they cannot be told from the target.
+
+    Attributes:
+        configurations: how many, of those that are smaller than the winner.
+        least: bytes or MACs of the smallest.
+        most: of the largest.
+        by: which of the two.
+        seeds: the most that one of them has.
+        confirm: how many fresh seeds the search asked for. It gives at most `sweep.criteria.MOST_SEEDS` times as many.
+    """
+
+    configurations: int
+    least: int
+    most: int
+    by: Literal["bytes", "macs"]
+    seeds: int
+    confirm: int
 
 
 @dataclass(frozen=True)
@@ -22,6 +43,7 @@ class SearchSummary:
         method: "lc" or "dc".
         target: the target's values by name; None for a search without one.
         seconds: of the run.
+        ties: what it could not tell from the target; None where it told all.
     """
 
     name: str
@@ -35,6 +57,7 @@ class SearchSummary:
     method: str
     target: dict[str, float | bool] | None
     seconds: float
+    ties: Ties | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON data; `sweep.store.fields.from_file` reads it back."""

@@ -25,7 +25,7 @@ NAMES = {
     "lenet300_table": "quantize-all quantize-1-3 prune-5 sum-k2-1pct mixed rank-selection quantize-all-plain "
     "quantize-1-3-plain prune-5-plain sum-k2-1pct-plain mixed-plain rank-selection-plain",
     "search": "budget-jobs budget-noisy-hit smallest-jobs smallest-hit smallest-noisy-jobs smallest-noisy-hit "
-    "smallest-false-winners bisection-jobs "
+    "smallest-false-winners tie-noisy-jobs tie-false-winners bisection-jobs "
     "tpe-jobs tpe-alone-hit nsga-false-winners grid-jobs smallest-2-rounds smallest-8-jobs smallest-64-rounds",
     "orchestration": "trivial-job workers-busy eight-busy store-growth status-growth pick-growth front-growth "
     "resume-growth simulated-busy simulated-saturation simulated-search",

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reports.facts.findings import read_findings
-from sweep.search.summary import SearchSummary
+from sweep.cli.text import search_summary
+from sweep.search.summary import SearchSummary, Ties
 from sweep.store.fields import from_file
 from sweep.store.files import StoreError
 from tests.sweep.tiny import lcsweep
@@ -28,11 +30,27 @@ def spoiled(data: dict[str, Any], wrong: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in (data | wrong).items() if value is not ...}
 
 
-def test_it_reads_back_equal_and_is_written_as_it_was() -> None:
-    text = json.dumps(SUMMARY.to_json())
+@pytest.mark.parametrize("summary", [SUMMARY, replace(SUMMARY, ties=Ties(2, 7512, 12310, "bytes", 25, 3))])
+def test_it_reads_back_equal_and_is_written_as_it_was(summary: SearchSummary) -> None:
+    text = json.dumps(summary.to_json())
     found = from_file(SearchSummary, json.loads(text), Path("grid.json"))
-    assert found == SUMMARY
+    assert found == summary
     assert json.dumps(found.to_json()) == text
+
+
+def test_what_could_not_be_told_from_the_target_is_said_with_how_to_give_it_more_seeds() -> None:
+    assert search_summary(replace(SUMMARY, ties=Ties(2, 7512, 12310, "bytes", 25, 3))).splitlines()[1:] == [
+        "  2 configurations between 7,512 and 12,310 bytes cannot be told from the target with up to 25 seeds; "
+        "--confirm 6 gives more"
+    ]
+    assert search_summary(replace(SUMMARY, ties=Ties(1, 266_200, 266_200, "macs", 13, 3))).splitlines()[1:] == [
+        "  1 configuration of 266,200 MACs cannot be told from the target with 13 seeds; --confirm 6 gives more"
+    ]
+
+
+def test_files_of_searches_from_before_ties_are_read() -> None:
+    older = spoiled(SUMMARY.to_json(), {"ties": ...})
+    assert from_file(SearchSummary, older, Path("grid.json")) == SUMMARY
 
 
 @pytest.mark.parametrize(("wrong", "message"), DAMAGED)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sweep import intervals
 from sweep.intervals import least_mean, pooled
-from sweep.search import version_space
+from sweep.search import ties, version_space
 from sweep.search.space import Space, make_space
 from sweep.search.version_space import Known, Status, View, next_open, skipped, view
 from tests.sweep.search.test_space import digits_space, is_tighter, random_space, seeds, shapes
@@ -169,13 +169,22 @@ def test_the_result_by_which_it_was_chosen_does_not_count() -> None:
         assert (found.again, found.winner) == ((None, 1) if over else (1, None))
 
 
-def test_a_near_tie_gets_more_seeds_up_to_a_bound() -> None:
-    near = [0.5, 0.01, -0.01, 0.01]
-    assert again({1: near, 2: [-9.0]}) == (1, None)
-    assert again({1: near + 20 * [-0.01, 0.012], 2: [-9.0]}) == (1, None)
-    found = view(LINE, Known({1: near + 23 * [-0.01, 0.012], 2: [-9.0]}), repeats=1, confirm=3)
-    assert found.status[1] == Status.MISSES
-    assert found.open.tolist() == [True, False, False]
+@pytest.mark.parametrize(("mean", "bounds"), [(0.0, (12, 32)), (0.002, (24, 47)), (0.0034, (36, 48))])
+def test_a_near_tie_gets_more_seeds_while_these_may_confirm_it(mean: float, bounds: tuple[int, int]) -> None:
+    """The noise is 0.01; 48 fresh seeds would confirm a mean of about 0.0031. `bounds` are of such seeds."""
+    calm = [[0.01 * (-1) ** number for number in range(2000)]]
+
+    def after(fresh: int) -> View:
+        return view(LINE, Known({1: [0.02, *([mean] * fresh)], 2: [-9.0]}, others=calm), repeats=1, confirm=3)
+
+    end = next(fresh for fresh in range(3, 99) if after(fresh).again != 1)
+    assert bounds[0] <= end <= bounds[1]
+    if mean > 0.003:
+        assert after(end).winner == 1
+    else:
+        assert after(end).status[1] == Status.MISSES
+        assert after(end).open.tolist() == [True, False, False]
+        assert after(end).ties == {1: end + 1}
 
 
 def test_the_next_candidate_takes_the_place_of_one_that_fails() -> None:
@@ -284,10 +293,6 @@ def cost(run: Callable[[], object]) -> tuple[int, int]:
 
 
 def test_the_bounds_are_those_of_the_documentation() -> None:
-    assert (version_space.MOST_SEEDS, version_space.GIVE_UP, version_space.WORTH, version_space.DOUBT) == (
-        16,
-        1.0,
-        0.08,
-        0.9,
-    )
+    assert (version_space.MOST_SEEDS, version_space.GIVE_UP, version_space.DOUBT) == (16, 1.0, 0.9)
+    assert (ties.HOPE, ties.FEW, ties.PATIENCE, ties.WORTH) == (0.01, 5, 4, 0.08)
     assert intervals.CONFIDENCE == 0.985
