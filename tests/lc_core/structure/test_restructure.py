@@ -219,6 +219,26 @@ def test_a_layer_that_runs_twice_and_one_over_a_sequence(tmp_path):
         assert torchs_macs(small, inputs[:1]) < torchs_macs(dense, inputs[:1])
 
 
+def test_a_model_that_checks_its_inputs_is_compared_on_those_that_it_takes(tmp_path):
+    class Shares(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(24, 24)
+
+        def forward(self, x):
+            assert 0 <= x.min() <= x.max() <= 1, "expected inputs in [0, 1]"
+            return self.layer(x)
+
+    build = lambda: seeded(Shares, seed=6)  # noqa: E731
+    path, _, _ = packed(tmp_path, build, {"layer": LowRank(rank=3)})
+    small = load_structured(path, build(), torch.rand(2, 24))
+    load(path, dense := build())
+    inputs = torch.rand(5, 24)
+    torch.testing.assert_close(small(inputs), dense(inputs))
+    with pytest.raises(AssertionError, match="expected inputs in"):
+        load_structured(path, build(), randn(2, 24))
+
+
 def test_a_model_that_is_one_layer(tmp_path):
     build = lambda: seeded(lambda: nn.Linear(20, 20), seed=1)  # noqa: E731
     path, _, _ = packed(tmp_path, build, {"*": LowRank(rank=2)})
