@@ -32,6 +32,13 @@ ROUNDING = 1e-12
 1, a part of the score."""
 
 
+def meaning(state: State, *, method: str) -> str:
+    """What a state says of a model that `method` made."""
+    if state == CONFIRMED and method in UNTRAINED:
+        return "every seed gives the same model"
+    return MEANINGS[state]
+
+
 class Results(Protocol):
     """What the seeds of one candidate gave, each tuple in the order of the seeds.
 

@@ -19,7 +19,7 @@ from reports.figures.point_names import name_points
 from reports.figures.points import RING
 from reports.figures.style import CARD, FEASIBLE, INK, Mark
 from reports.figures.text import extent, write
-from sweep.criteria import MEANINGS
+from sweep.criteria import meaning
 from sweep.store.printable import printable
 
 _MARGIN = 6.0  # pixels at 100 dpi, as all below
@@ -164,7 +164,8 @@ def _said_of(pick: Row, findings: Findings, *, cost: Cost) -> list[str]:
         lines.append("at the knee of the front")
     if choice.state is not None:
         missed = f"misses the target by {units.change(-choice.margin)}"
-        lines.append(f"{choice.state}: {MEANINGS[choice.state]}" if choice.feasible else missed)
+        known = f"{choice.state}: {meaning(choice.state, method=candidate.method)}"
+        lines.append(known if choice.feasible else missed)
     return lines
 
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sweep.cli.text import count_jobs, describe_target, fresh_seeds, table
-from sweep.criteria import MEANINGS, MISSED
+from sweep.criteria import MISSED, meaning
 from sweep.execution.progress import duration
 from sweep.pick.choice import Choice
 from sweep.pick.size_and_speed import speed, times
@@ -50,7 +50,8 @@ def chosen(choice: Choice, manifest: Manifest) -> str:
         return f"no model meets the target, {aim}; the nearest misses it by {missed}: {what}"
     known = {"macs": found.macs, "reference_macs": reference.macs}
     least = {"bytes": "smallest", "macs": "fewest MACs", "latency": "fastest"}[choice.by]
-    return f"{least} that meets the target ({choice.state}, {MEANINGS[choice.state]}): {what}; speed: {speed(known)}"
+    state = f"{choice.state}, {meaning(choice.state, method=found.method)}"
+    return f"{least} that meets the target ({state}): {what}; speed: {speed(known)}"
 
 
 def outline(outline: "Outline", *, limit: int | None, aimed: bool) -> str:

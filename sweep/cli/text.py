@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from sweep.criteria import MEANINGS, MISSED, UNCONFIRMED
+from sweep.criteria import MISSED, UNCONFIRMED, meaning
 from sweep.pick.picked import Picked
 from sweep.search.summary import SearchSummary, Ties
 from sweep.store.manifest import Manifest
@@ -71,7 +71,7 @@ def verdict(picked: Picked) -> str:
     metric = picked.val.metric
     state = MISSED if not picked.meets_target else picked.state or UNCONFIRMED
     missed = f"MISSED by {metric.told_change(-picked.margin)}" if picked.margin < 0 else "MISSED, as further seeds show"
-    met = missed if state == MISSED else f"{state}, {MEANINGS[state]}"
+    met = missed if state == MISSED else f"{state}, {meaning(state, method=picked.method)}"
     bound = ", with the 95 % bound of every seed" if picked.confident else ""
     return f"{met}{bound}: {describe_target(picked.target, metric)}, on validation, {seeds}"
 

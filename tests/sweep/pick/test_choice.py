@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweep.criteria import meaning
 from sweep.intervals import CONFIDENCE, student, wilson
 from sweep.job.compress import failure
 from sweep.pick.choice import Candidate, Choice, candidates, choose, chosen
@@ -390,6 +391,8 @@ def test_direct_compression_is_confirmed_by_one_seed() -> None:
     direct = candidates([record(0.1, method="dc")])
     choice = choose(direct, target=AT_90, reference_score=1.0)
     assert (choice.candidate, choice.state) == (direct[0], "confirmed")
+    assert meaning(choice.state, method="dc") == "every seed gives the same model"
+    assert meaning(choice.state, method="lc") == "enough fresh seeds clear the bound"
 
 
 def confirmed(*found: Candidate) -> Choice:
