@@ -4,9 +4,11 @@ Every family runs all of its levels with each seed, from one reference for each 
 represented by the level of least mean validation error whose mean file is no larger; its mean test error counts. "ours"
 is the budget's, "against" the best of the uniform families'. Files count as they are packed, after zstd.
 
-"coarse" may also take codebooks of 2 and 4. "moving" chooses at every step. "even" does not weigh errors by magnitude.
-"fisher" weighs each layer by the Fisher information (`lc_core.fisher`), as automatic mixed precision does. Results go
-to --out, a line of JSON each; what is there is not run again.
+"coarse" may also take codebooks of 2 and 4. "once" chooses at the first step only. "magnitude" does not divide by the
+layer's mean magnitude. "even" does not weigh errors by magnitude. "fisher" weighs each layer by the Fisher information
+(`lc_core.fisher`) and chooses once, as automatic mixed precision does: scores, the best choice, then training with it.
+Small parameters are stored as in the study's own families. Results go to --out, a line of JSON each; what
+is there is not run again.
 """
 
 import functools
@@ -27,6 +29,7 @@ from lc_core import (
     Chain,
     Codebook,
     Compression,
+    Joint,
     L0Pruning,
     Recipe,
     Split,
@@ -39,28 +42,29 @@ from lc_core import (
 )
 from lc_core.training.loop import predict
 from rows import Row, options, speak
-from studies import digits_mlp, mnist_lenet300
+from studies import cifar10_resnet20, digits_mlp, mnist_lenet5, mnist_lenet300
+from studies.cifar10 import load_splits
 from sweep.job.context import settle_process
-from sweep.study import Configuration, Family, Level, Study, accuracy
-from sweep.study.families import LADDER, LADDER_KEEP, budget
+from sweep.study import Checkpoint, Configuration, Family, Level, Study, accuracy
+from sweep.study.families import HALF, LADDER, LADDER_KEEP
+from sweep.study.families import budget as standard_budget
 
 SIZES = 6
 COARSE: tuple[Compression, ...] = (
     *(Codebook(size) for size in (2, 4)),
     *(Chain(L0Pruning(keep), Codebook(size)) for keep in LADDER_KEEP for size in (2, 4)),
 )
-WAYS = ("budget", "coarse", "moving", "even", "even, moving", "fisher")
-UNIFORM = ("prune", "quantize", "low rank", "prune, quantize")
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A study with the epochs of each job, and the levels of its families that run."""
+    """A study with the epochs of each job, the levels of its families that run, and what small parameters become."""
 
     study: Study
     epochs: float
     levels: Mapping[str, Mapping[str, tuple[Level, ...]]]
     budgets: tuple[int, ...]
+    small: Joint | None = None
 
 
 BENCHES = {
@@ -76,7 +80,7 @@ BENCHES = {
         (5000, 3500, 2500, 1800, 1300, 900),
     ),
     "lenet300": Bench(
-        mnist_lenet300.quick,
+        replace(mnist_lenet300.quick, families=mnist_lenet300.study.families),
         10,
         {
             "prune": {"keep": (0.07, 0.04, 0.02)},
@@ -85,6 +89,28 @@ BENCHES = {
             "prune, quantize": {"keep": (0.1, 0.07, 0.05, 0.03, 0.02, 0.015), "size": (8, 4, 2)},
         },
         (26000, 18000, 13000, 9000, 6500, 4500),
+    ),
+    "lenet5": Bench(
+        replace(mnist_lenet5.quick, families=mnist_lenet5.study.families),
+        10,
+        {
+            "quantize": {"size": (4, 2)},
+            "prune channels, quantize": {"keep": (0.5, 0.3, 0.2), "size": (8, 4)},
+            "prune, quantize": {"keep": (0.1, 0.07, 0.05, 0.03, 0.02, 0.015, 0.01), "size": (8, 4)},
+            "prune, quantize by layer": {"keep": (0.05, 0.03, 0.02, 0.015, 0.01, 0.007), "size": (8, 4)},
+        },
+        (40000, 28000, 20000, 14000, 10000, 7000),
+        mnist_lenet5.BIASES,
+    ),
+    "resnet20": Bench(
+        replace(cifar10_resnet20.hour, load_data=functools.partial(load_splits, train=2000, others=1000)),
+        2,
+        {
+            "quantize": {"size": (16, 8, 4)},
+            "prune, quantize": {"keep": (0.5, 0.3, 0.2, 0.15, 0.1), "size": (16, 8)},
+        },
+        (160000, 120000, 90000, 66000, 50000, 37000),
+        HALF,
     ),
 }
 
@@ -108,15 +134,17 @@ class Result:
 
 def families(bench: Bench, model: nn.Module, sensitivity: Mapping[str, float]) -> list[Family]:
     """The uniform families, then the budget's ways to choose."""
+    budget = functools.partial(standard_budget, small=bench.small)
     ways = {
         "budget": budget(model),
         "coarse": budget(model, of=(*COARSE, *LADDER)),
-        "moving": budget(model, choose="always"),
+        "once": budget(model, choose="once"),
+        "magnitude": budget(model, importance="magnitude"),
+        "magnitude, once": budget(model, importance="magnitude", choose="once"),
         "even": budget(model, importance="even"),
-        "even, moving": budget(model, importance="even", choose="always"),
-        "fisher": budget(model, importance="even", sensitivity=sensitivity),
+        "fisher": budget(model, importance="even", choose="once", sensitivity=sensitivity),
     }
-    uniform = [Family(name, bench.levels[name], bench.study.family(name).plan) for name in UNIFORM]
+    uniform = [Family(name, levels, bench.study.family(name).plan) for name, levels in bench.levels.items()]
     return uniform + [replace(way, name=name, knobs={"bytes": bench.budgets}, grid={}) for name, way in ways.items()]
 
 
@@ -128,8 +156,12 @@ def reference(name: str, seed: int, out: Path) -> dict[str, Tensor]:
     if not path.exists() and isinstance(recipe, Recipe):
         torch.manual_seed(seed)
         model = study.build_model()
-        train_reference(model, data_of(name)["train"], loss=study.loss, recipe=replace(recipe, seed=seed))
+        train_reference(model, trained_on(name), loss=study.loss, recipe=replace(recipe, seed=seed))
         torch.save(model.state_dict(), path)
+    if isinstance(recipe, Checkpoint):
+        model = study.build_model()
+        recipe.load_into(model)
+        return model.state_dict()
     weights: dict[str, Tensor] = torch.load(path, weights_only=True)
     return weights
 
@@ -140,6 +172,12 @@ def data_of(name: str) -> dict[str, Split]:
     return dict(BENCHES[name].study.load_data().items())
 
 
+def trained_on(name: str) -> Split:
+    """What the reference and the jobs of a bench train on."""
+    train, augment = data_of(name)["train"], BENCHES[name].study.augment
+    return replace(train, inputs=augment(train.inputs)) if augment else train
+
+
 def run_one(name: str, family: Family, configuration: Configuration, seed: int, weights: dict[str, Tensor]) -> Result:
     """One LC job."""
     started, bench, data = time.process_time(), BENCHES[name], data_of(name)
@@ -148,13 +186,12 @@ def run_one(name: str, family: Family, configuration: Configuration, seed: int, 
     model.load_state_dict(weights)
     tasks = plan_tasks(model, family.plan(configuration))
     train = data["train"]
-    inputs = study.augment(train.inputs) if study.augment else train.inputs
 
     def error(split: Split) -> float:
         return 1 - float(accuracy(predict(deployed, split.inputs), split.targets).double().mean())
 
     direct, choices = 0.0, []
-    for state in run_lc(model, tasks, Split(inputs, train.targets), loss=study.loss, schedule=schedule, seed=seed):
+    for state in run_lc(model, tasks, trained_on(name), loss=study.loss, schedule=schedule, seed=seed):
         choices += [theta.chosen for theta in state.thetas if isinstance(theta, Allotted)]
         if state.step in (0, state.steps):
             deploy(deployed, tasks, state, data=train, batch_size=schedule.batch_size)
@@ -186,7 +223,7 @@ def run_all(name: str, seeds: int, out: Path, only: Sequence[str]) -> list[Resul
         model.load_state_dict(weights)
         for family in families(bench, model, fisher(model, data_of(name)["train"], loss=bench.study.loss)):
             for configuration in family.configurations():
-                if family.name in only and (family.name, json.dumps(configuration), seed) not in known:
+                if (not only or family.name in only) and (family.name, json.dumps(configuration), seed) not in known:
                     done.append(run_one(name, family, configuration, seed, weights))
                     with path.open("a") as file:
                         file.write(json.dumps(asdict(done[-1])) + "\n")
@@ -223,7 +260,7 @@ def rows(names: Sequence[str], seeds: int, out: Path, only: Sequence[str]) -> It
         for size in sizes_of(results):
             found = best_at(results, size)
             ours, tests, level = found["budget"]
-            uniform = {family: found[family] for family in UNIFORM if family in found}
+            uniform = {family: found[family] for family in BENCHES[name].levels if family in found}
             against = min((error for error, _, _ in uniform.values()), default=100.0)
             others = "; ".join(f"{family} {error:.2f} {where}" for family, (error, _, where) in found.items())
             ratio = against / ours if ours else 1.0
@@ -234,7 +271,7 @@ if __name__ == "__main__":
     parser = options(__doc__ or "", names=tuple(BENCHES))
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="how many seeds, from 0 up (3)")
     parser.add_argument("--out", type=Path, default=Path("runs/budget"), metavar="DIR", help="results, kept")
-    parser.add_argument("--families", nargs="+", default=[*UNIFORM, *WAYS])
+    parser.add_argument("--families", nargs="+", metavar="NAME", default=(), help="by default all")
     given: Any = parser.parse_args()
     settle_process()
     speak(rows(given.only, given.seeds, given.out, given.families), as_json=given.json)

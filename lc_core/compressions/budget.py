@@ -13,7 +13,7 @@ from lc_core.numerics.kernels import Floats
 from lc_core.numerics.knapsack import allocate
 
 Choose = Literal["always", "once"]
-Importance = Literal["even", "magnitude"]
+Importance = Literal["even", "magnitude", "relative"]
 ROUNDING = 1e-12
 """A choice gives way where another's error is less by more than this fraction of the weights' squares."""
 
@@ -61,8 +61,8 @@ class Budget:
             a single position, as for a linear layer.
         sensitivity: name of each layer's weight -> s_l, above 0; 1 for all where it is empty.
         choose: "always", or "once": the first C step's choice stays.
-        importance: "even", or "magnitude": in the choice, though not in the C steps of the layers, each squared error
-            counts times the magnitude of its weight.
+        importance: how a squared error counts in the choice, though not in the C steps of the layers: "even"; times the
+            "magnitude" of its weight; or "relative", times that magnitude over the mean one of its layer.
         layers: the layers, in order, as a plan gives them; empty for the weight of one layer.
     """
 
@@ -83,7 +83,7 @@ class Budget:
         if self.choose not in get_args(Choose):
             raise ValueError(f'choose: expected "always" or "once", got {self.choose!r}')
         if self.importance not in get_args(Importance):
-            raise ValueError(f'importance: expected "even" or "magnitude", got {self.importance!r}')
+            raise ValueError(f'importance: expected "even", "magnitude" or "relative", got {self.importance!r}')
         for each in self.of:
             check_choice(each)
         for name, factor in self.sensitivity.items():
@@ -120,10 +120,14 @@ class Budget:
 
     def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Allotted:
         shape = tuple(w.shape)
-        layers, ladders, by_magnitude = self._layers(shape), self._ladders(shape), self.importance == "magnitude"
+        layers, ladders = self._layers(shape), self._ladders(shape)
         parts = w.detach().reshape(-1).split([numel(layer.shape) for layer in layers])
         weights = [part.reshape(layer.shape) for part, layer in zip(parts, layers, strict=True)]
-        step = _Step(layers, ladders, weights, mu, by_magnitude)
+        factors = [layer.sensitivity for layer in layers]
+        if self.importance == "relative":
+            means = [float(w.double().abs().mean()) for w in weights]
+            factors = [factor / (mean or 1.0) for factor, mean in zip(factors, means, strict=True)]  # or all are zero
+        step = _Step(factors, ladders, weights, mu, by_magnitude=self.importance != "even")
         old = self._choice_of(previous, shape)
         before = step.solved(old, warm=previous.thetas) if old and isinstance(previous, Allotted) else None
         if old and before and self.choose == "once":
@@ -176,21 +180,18 @@ class Budget:
 
 @dataclass(frozen=True)
 class _Step:
-    """One C step: the layers with their ladders and weights."""
+    """One C step: the layers with their ladders, their weights and the factor of each one's squared error."""
 
-    layers: Sequence[Layer]
+    factors: Sequence[float]
     ladders: Sequence[Ladder]
     weights: Sequence[Tensor]
     mu: float
     by_magnitude: bool
 
     def errors(self) -> list[Floats]:
-        """For each layer, s_l times the squared error of each of its compressions."""
-        triples = zip(self.layers, self.ladders, self.weights, strict=True)
-        return [
-            layer.sensitivity * ladder.errors(w, mu=self.mu, by_magnitude=self.by_magnitude)
-            for layer, ladder, w in triples
-        ]
+        """For each layer, its factor times the squared error of each of its compressions."""
+        triples = zip(self.factors, self.ladders, self.weights, strict=True)
+        return [factor * ladder.errors(w, mu=self.mu, by_magnitude=self.by_magnitude) for factor, ladder, w in triples]
 
     def solved(
         self,
@@ -200,7 +201,7 @@ class _Step:
         known: Sequence[Compressed | None] | None = None,
     ) -> list[Compressed]:
         """Theta of each layer by the compressions at `places`, unless it is `known`."""
-        nothing: list[Compressed | None] = [None] * len(self.layers)
+        nothing: list[Compressed | None] = [None] * len(self.weights)
         starts, solved = warm or nothing, known or nothing
         return [
             theta or ladder.compress(w, place, mu=self.mu, previous=start)
@@ -209,16 +210,14 @@ class _Step:
 
     def error(self, thetas: Sequence[Compressed]) -> float:
         """sum_l s_l ||w_l - Delta(Theta_l)||^2, as the choice counts it."""
-        triples = zip(self.layers, self.weights, thetas, strict=True)
-        return sum(
-            layer.sensitivity * squared_error(w, theta, by_magnitude=self.by_magnitude) for layer, w, theta in triples
-        )
+        triples = zip(self.factors, self.weights, thetas, strict=True)
+        return sum(factor * squared_error(w, theta, by_magnitude=self.by_magnitude) for factor, w, theta in triples)
 
     def size(self) -> float:
         """The error of all zeros."""
         power = 3 if self.by_magnitude else 2
-        pairs = zip(self.layers, self.weights, strict=True)
-        return sum(layer.sensitivity * float(w.double().abs().pow(power).sum()) for layer, w in pairs)
+        pairs = zip(self.factors, self.weights, strict=True)
+        return sum(factor * float(w.double().abs().pow(power).sum()) for factor, w in pairs)
 
     def allotted(
         self, shape: tuple[int, ...], places: Sequence[int], thetas: Sequence[Compressed], *, gap: float

@@ -94,9 +94,10 @@ def budget(
     *,
     of: Sequence[Compression] = LADDER,
     name: str = "budget",
-    choose: Choose = "once",
-    importance: Importance = "magnitude",
+    choose: Choose = "always",
+    importance: Importance = "relative",
     sensitivity: Mapping[str, float] | None = None,
+    small: Compression | Joint | None = HALF,
 ) -> Family:
     """The family of one knob, `bytes`: every layer of `model` gets the compression that suits it within so many bytes.
 
@@ -109,6 +110,7 @@ def budget(
         name: of the family.
         choose, importance: see `Budget`.
         sensitivity: name of each weight -> the factor of its squared error, as `lc_core.fisher` measures it.
+        small: what biases, norms and tables become, as in `standard`.
 
     Raises:
         ValueError: the model has no weights that a plan can take, or no level fits.
@@ -124,7 +126,7 @@ def budget(
     found = _single(model, name, "bytes", levels, plan, grid={"bytes": tuple(levels[::4])})
     if found is None:
         raise ValueError(f"budget: expected a model whose weights fit into {levels[0]} bytes, got a smaller one")
-    return found
+    return _with_small(found, model, small)
 
 
 def completed(study: Study) -> Study:

@@ -137,6 +137,22 @@ def test_a_sensitive_layer_gets_more_of_the_budget():
     assert skewed.compress(w, mu=1.0).thetas[1].form()["form"] == "dense"
 
 
+def test_relative_magnitudes_are_those_over_the_mean_of_the_layer():
+    scales = torch.cat([torch.full((6 * 5,), 0.1), torch.full((4 * 3,), 1.0), torch.full((8 * 2,), 0.2)])
+    w = joined(SHAPES, 6) * scales
+    means = [float(part.abs().mean()) for part in w.split([30, 12, 16])]
+    layers = tuple(
+        Layer(name, shape, sensitivity=1 / mean) for name, shape, mean in zip("abc", SHAPES, means, strict=True)
+    )
+    by_hand = Budget(bytes=60, of=OF, layers=layers, importance="magnitude").compress(w, mu=1.0)
+    relative, plain = (
+        over(SHAPES, bytes=60, importance=importance).compress(w, mu=1.0) for importance in ("relative", "magnitude")
+    )
+    assert relative.chosen == by_hand.chosen != plain.chosen
+    assert torch.equal(relative.decompress(), by_hand.decompress())
+    assert over(SHAPES, bytes=60, importance="relative").compress(0 * w, mu=1.0).decompress().abs().max() == 0
+
+
 def test_a_choice_made_once_stays_and_another_follows_the_weights():
     first, second = joined(SHAPES, 7), joined(SHAPES, 8)
     second[:30] *= 10

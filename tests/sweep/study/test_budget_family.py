@@ -22,7 +22,7 @@ LADDER = "(Codebook(2), Codebook(8), Chain(L0Pruning(0.3), Codebook(4)), Chain(L
 def write_budget(folder: Path) -> Path:
     """The tiny study with a budget as its only family."""
     start, end = STUDY.index("    families=("), STUDY.index("    target=")
-    text = STUDY[:start] + f"    families=(families.budget(build_model(), of={LADDER}),),\n" + STUDY[end:]
+    text = STUDY[:start] + f"    families=(families.budget(build_model(), of={LADDER}, small=None),),\n" + STUDY[end:]
     return write_study(folder, text=text.replace("from sweep.study import", "from sweep.study import families,"))
 
 
@@ -85,5 +85,5 @@ def test_the_sensitivities_of_a_network_s_layers_differ_and_have_a_mean_of_one()
     assert found["4.weight"] > 3 * found["0.weight"] > 0
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())
-    (task,) = plan_tasks(model, budget(model, sensitivity=found).plan({"bytes": 4000}))
+    (task,) = plan_tasks(model, budget(model, sensitivity=found, small=None).plan({"bytes": 4000}))
     assert [layer.sensitivity for layer in task.compression.layers] == [found[name] for name in task.governed.names]
