@@ -78,7 +78,7 @@ class OnnxTrial:
 
         try:
             return self._try(artifact)
-        except Exception as error:  # it runs the user's code, which may raise anything on made inputs
+        except Exception as error:  # it runs the user's code, which may raise anything
             said = " ".join(str(error).split())
             known = isinstance(error, ExportError | StructureError | ArtifactError)
             verdict = Verdict(False, f"only the packed file: {said if known else f'{type(error).__name__}: {said}'}")
