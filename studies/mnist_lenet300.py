@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from lc_core import (
     SMALL,
-    Chain,
     Codebook,
     Examples,
     Joint,
@@ -29,6 +28,7 @@ from lc_core import (
     UniformQuantization,
 )
 from studies.mnist import load_splits
+from studies.plans import prune, prune_quantize, quantize
 from sweep.study import Configuration, Data, Family, Study, Target
 
 
@@ -52,29 +52,13 @@ def augment(inputs: Tensor) -> Examples:
     return PixelShifts(inputs, height=28, width=28)
 
 
-def prune(configuration: Configuration) -> Plan:
-    """The largest weights of the whole network stay."""
-    return {"*": Joint(L0Pruning(keep=float(configuration["keep"])))}
-
-
-def quantize(configuration: Configuration) -> Plan:
-    """A codebook for each layer."""
-    return {"*": Codebook(size=int(configuration["size"]))}
-
-
 def low_rank(configuration: Configuration) -> Plan:
     """Both hidden layers at low rank. The output layer is not compressed."""
     return {"[02]": LowRank(rank=int(configuration["rank"]))}
 
 
-def prune_quantize(configuration: Configuration) -> Plan:
-    """The largest weights of the whole network stay and share one codebook."""
-    pruning, codebook = L0Pruning(keep=float(configuration["keep"])), Codebook(size=int(configuration["size"]))
-    return {"*": Joint(Chain(pruning, codebook))}
-
-
 def prune_quantize_all(configuration: Configuration) -> Plan:
-    """The same, and the biases in five bits."""
+    """The largest weights of the whole network stay and share one codebook, and the biases take five bits."""
     return {**prune_quantize(configuration), SMALL: Joint(UniformQuantization(bits=5))}
 
 

@@ -28,6 +28,7 @@ from lc_core import (
     UniformQuantization,
 )
 from studies.mnist import load_splits
+from studies.plans import prune, quantize
 from sweep.study import Configuration, Data, Family, Study, Target
 
 
@@ -53,16 +54,6 @@ def build_model() -> nn.Module:
 def augment(inputs: Tensor) -> Examples:
     """Images moved by up to one pixel."""
     return PixelShifts(inputs, height=28, width=28)
-
-
-def prune(configuration: Configuration) -> Plan:
-    """The largest weights of the whole network stay."""
-    return {"*": Joint(L0Pruning(keep=float(configuration["keep"])))}
-
-
-def quantize(configuration: Configuration) -> Plan:
-    """A codebook for each layer."""
-    return {"*": Codebook(size=int(configuration["size"]))}
 
 
 def low_rank(configuration: Configuration) -> Plan:

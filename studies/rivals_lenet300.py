@@ -13,8 +13,9 @@ from dataclasses import replace
 
 from torch import nn
 
-from lc_core import Recipe, Schedule
-from studies.mnist_lenet300 import build_model, load_data, load_some_data, low_rank, prune, quantize
+from lc_core import Schedule
+from studies.mnist_lenet300 import RECIPE, build_model, load_data, load_some_data, low_rank
+from studies.plans import prune, quantize
 from studies.rivals_digits import GRIDS, uniform, width
 from sweep.study import Family, Study
 
@@ -23,7 +24,7 @@ study = Study(
     build_model=build_model,
     load_data=load_data,
     loss=nn.functional.cross_entropy,
-    reference=Recipe(epochs=40, lr=0.1, batch_size=256),
+    reference=RECIPE,
     schedule=Schedule(epochs=10, lr=0.1, batch_size=256),
     families=(
         Family("prune", {"keep": (0.05, 0.02, 0.01)}, prune),
@@ -40,7 +41,7 @@ quick = replace(
     study,
     name="rivals_lenet300_quick",
     load_data=load_some_data,
-    reference=Recipe(epochs=20, lr=0.1, batch_size=256),
+    reference=replace(RECIPE, epochs=20),
     schedule=replace(study.schedule, epochs=5),
     families=(
         Family("prune", {"keep": (0.05, 0.02)}, prune),
