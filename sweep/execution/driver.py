@@ -72,7 +72,7 @@ def run(
     with locked(folder) as lock, storage_errors(storage):
         if options.url is not None:
             remote.put(options.url, folder.reference.parent.name, folder.manifest.name)
-        search = _open_search(sweep, storage)
+        search = _open_search(sweep, storage, check=lock.check)
         try:
             context = _run_context(sweep, known=search.records())
             with watch(search) as progress:
@@ -109,8 +109,8 @@ def _run_context(sweep: PreparedSweep, *, known: Sequence[Record]) -> RunContext
     )
 
 
-def _open_search(sweep: PreparedSweep, storage: str) -> SweepSearch:
-    """The search of the options, with the sweep's records and its index in `storage`."""
+def _open_search(sweep: PreparedSweep, storage: str, *, check: Callable[[], None]) -> SweepSearch:
+    """The search of the options, with the sweep's records and its index in `storage`. `check` is `open_index`'s."""
     options, study, target = sweep.options, sweep.context.study, sweep.target if sweep.options.aimed else None
     confirm = sweep.manifest.confirm if options.method not in UNTRAINED else 0
     score = sweep.manifest.reference.val.score
@@ -131,6 +131,7 @@ def _open_search(sweep: PreparedSweep, storage: str) -> SweepSearch:
         target=(target.as_dict() if target else {}) | ({} if options.by == "bytes" else {"by": options.by}),
         space=_space_hash(sweep),
         objectives=options.objectives,
+        check=check,
     )
     return open_search(plan, records=read_records(sweep.folder.root), index=index, steps=steps_in(sweep.folder))
 

@@ -126,6 +126,7 @@ def open_index(
     target: Mapping[str, float | str],
     space: str,
     objectives: Sequence[str] = ("error", "bytes"),
+    check: Callable[[], None] = lambda: None,
 ) -> Index:
     """The index of a search over the space of hash `space`. It is made where it is missing.
 
@@ -133,6 +134,7 @@ def open_index(
     are the validation error and the bytes.
 
     A storage that another process holds, or a server that is started again, is waited for, as in a run (`PATIENCE`).
+    `check` is called in each transaction that adds trials, which are not added where it raises.
 
     Raises:
         StoreError: the storage cannot be opened, or is not Optuna's.
@@ -168,7 +170,7 @@ def open_index(
             f"{without_password(url)}: expected a storage that Optuna can open (such as sqlite:///study.db), "
             f"got {_hidden(reason, url)}; move it away or name another with --storage"
         ) from error
-    return Index(index, writer_of(index, storage))
+    return Index(index, writer_of(index, storage, check))
 
 
 def _expect_regular(url: str) -> None:

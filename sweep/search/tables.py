@@ -8,7 +8,7 @@ the one that we know; else the public calls do the same, slower.
 import datetime
 import importlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import optuna
@@ -42,10 +42,14 @@ class Writer(Protocol):
         ...
 
 
-def writer_of(study: optuna.Study, storage: optuna.storages.RDBStorage) -> Writer:
-    """The fastest writer that this version of Optuna has: `study` is in `storage`."""
+def writer_of(study: optuna.Study, storage: optuna.storages.RDBStorage, check: Callable[[], None]) -> Writer:
+    """The fastest writer that this version of Optuna has: `study` is in `storage`. `check` raises where none may write.
+
+    It is called in a transaction's end, while the storage is held: a process that is suspended before it writes nothing
+    more, and while one that is suspended after it holds the storage, no other begins.
+    """
     models = known_models()
-    return PublicCalls(study) if models is None else Tables(study.study_name, storage, models)
+    return PublicCalls(study, check) if models is None else Tables(study.study_name, storage, models, check)
 
 
 def known_models() -> Any | None:
@@ -58,14 +62,15 @@ def known_models() -> Any | None:
 
 
 class PublicCalls:
-    """A `Writer` by Optuna's public calls."""
+    """A `Writer` by Optuna's public calls, which have no place for a check but before them."""
 
     at_once = 1
 
-    def __init__(self, study: optuna.Study) -> None:
-        self._study = study
+    def __init__(self, study: optuna.Study, check: Callable[[], None]) -> None:
+        self._study, self._check = study, check
 
     def add(self, trials: Sequence[FrozenTrial]) -> None:
+        self._check()
         self._study.add_trials(trials)
 
     def done_jobs(self) -> set[str]:
@@ -83,12 +88,13 @@ class Tables:
         study: its name.
         storage: where it is.
         models: Optuna's module of the tables.
+        check: called before the end of each transaction; may raise.
     """
 
     at_once = 1000
 
-    def __init__(self, study: str, storage: optuna.storages.RDBStorage, models: Any) -> None:
-        self._engine, self._models = storage.engine, models
+    def __init__(self, study: str, storage: optuna.storages.RDBStorage, models: Any, check: Callable[[], None]) -> None:
+        self._engine, self._models, self._check = storage.engine, models, check
         self._named = select(models.StudyModel.study_id).where(models.StudyModel.study_name == study)
         self._json: dict[str, str] = {}  # parameter -> its distribution
 
@@ -108,6 +114,7 @@ class Tables:
     def add(self, trials: Sequence[FrozenTrial]) -> None:
         with Session(self._engine) as session, session.begin():
             self._insert(session, trials)
+            self._check()
 
     def _insert(self, session: Session, trials: Sequence[FrozenTrial]) -> None:
         models = self._models

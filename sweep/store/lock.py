@@ -70,10 +70,13 @@ class Lock:
             self._folder.lock.unlink(missing_ok=True)
 
     def _renew(self) -> None:
-        while not self._end.wait(RENEWAL) and self.held():
+        while not self._end.wait(RENEWAL):
+            began = time.monotonic()  # this process may be suspended between any two lines
+            if not self.held():
+                return
             with contextlib.suppress(OSError):  # the file system is away for a moment: the next renewal tells
                 os.utime(self._folder.lock)
-                self._renewed = time.monotonic()
+                self._renewed = began
 
     def held(self) -> bool:
         """Whether the lock's file still names this process. Where the file cannot be read, what was known before."""

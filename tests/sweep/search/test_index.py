@@ -134,6 +134,30 @@ def test_a_storage_that_is_locked_for_a_while_holds_nothing_up_and_loses_nothing
 # Storages that cannot be used
 
 
+@pytest.mark.parametrize("writer", [Tables, PublicCalls])
+def test_a_driver_that_lost_its_lock_adds_nothing(tmp_path: Path, monkeypatch: Any, writer: type) -> None:
+    """Optuna's own tables are checked with the transaction open, so that no time lies between check and end."""
+    if writer is PublicCalls:
+        monkeypatch.setattr("sweep.search.tables.known_models", lambda: None)
+    held = {"lock": True}
+
+    def check() -> None:
+        if not held["lock"]:
+            raise StoreError("another took the sweep over")
+
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    index = open_index(url, study="s", search="pareto", target={}, space="a0", check=check)
+    assert type(index._writer) is writer
+    index.add(finished(0))
+    held["lock"] = False
+    index.add(finished(1))
+    before = (tmp_path / "study.db").read_bytes()
+    with pytest.raises(StoreError, match="took the sweep over"):
+        index.write()
+    assert (tmp_path / "study.db").read_bytes() == before
+    assert [trial.user_attrs["job"] for trial in read_back(tmp_path)] == ["job 0"]
+
+
 def test_an_empty_file_becomes_a_storage(tmp_path: Path) -> None:
     """As SQLite takes it for a new database."""
     (tmp_path / "study.db").write_text("")
