@@ -58,15 +58,15 @@ def onnx_file(facts: Facts) -> str:
     """What an ONNX file is."""
     claims = {"study": "?", "family": "?", "job": "?", "configuration": {}, "weights": "?"} | facts["claims"]
     rows = [("file", f"{facts['file']}: {facts['bytes']:,} bytes"), ("sha256", facts["sha256"])]
-    packed_as = claims["weights"] == "as packed"
+    packed_as, said = claims["weights"] == "as packed", _said_of_packed(claims)
     if "payload_bytes" in facts:
         rows.append(
             ("packed file", f"{facts['packed_bytes']:,} bytes ({facts['payload_bytes']:,} uncoded), to compare")
         )
-        if not packed_as:
-            rows.append(("size", _int8_size(facts)))
     elif facts.get("packed", "") is None:
-        rows.append(("packed file", "not found beside this file or in runs/, so nothing is compared with it"))
+        rows.append(("packed file", "not found in this file's folder or in runs/; beside it, outputs are compared too"))
+    if not packed_as and (size := facts.get("packed_bytes", said.get("bytes"))):
+        rows.append(("size", _int8_size(facts["bytes"], size)))
     rows += [("made by", _made_by(claims)), ("weights", str(claims["weights"]))]
     if facts.get("decoded_at_run"):
         rows.append(("decoding", f"partly in every run instead of at load: {', '.join(facts['decoded_at_run'])}"))
@@ -76,8 +76,10 @@ def onnx_file(facts: Facts) -> str:
     if "int8_difference" in facts:
         rows.append(("after int8", outputs_apart(facts["int8_difference"], of="the packed model's")))
     if (claimed := read_claim(claims)) is not None:
-        packed, metric = facts.get("packed_val"), claimed.metric
+        packed, metric, claimed_before = facts.get("packed_val"), claimed.metric, read_claim(said)
         before = f"; packed model {metric.told(packed[metric.name], gap='')}" if packed else ""
+        if not before and claimed_before is not None:
+            before = f"; packed model {metric.told(claimed_before.value, gap='')}, as claimed"
         rows.append(("validation", _validation(claimed, facts) + before))
     if "test" in facts:
         rows.append(("test", f"{_on_test(facts['test'], claims)}, the same as the packed model's"))
@@ -86,11 +88,16 @@ def onnx_file(facts: Facts) -> str:
     return table(rows, right=set())
 
 
-def _int8_size(facts: Facts) -> str:
+def _said_of_packed(claims: Facts) -> Facts:
+    """What a file in eight bits says of the packed file: its "bytes" and its "val"; nothing where that is damaged."""
+    said = claims.get("packed")
+    return said if isinstance(said, Mapping) and type(said.get("bytes")) is int and said["bytes"] > 0 else {}
+
+
+def _int8_size(size: int, packed: int) -> str:
     """How large a file in eight bits is beside the packed file, with a warning where it is the larger one."""
-    words = f"{times(facts['bytes'], facts['packed_bytes'])} than the packed file"
-    larger = facts["bytes"] > facts["packed_bytes"]
-    return f"WARNING: {words}: its weights take eight bits each, whatever they took before" if larger else words
+    words = f"{times(size, packed)} than the packed file"
+    return f"WARNING: {words}: its weights take eight bits each, whatever they took before" if size > packed else words
 
 
 def _made_by(claims: Facts) -> str:

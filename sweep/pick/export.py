@@ -83,6 +83,11 @@ def export_onnx(
         "packed_sha256": record.artifact_sha256,
         "val": claim(found.metric, found.value, n=found.n),
     }
+    if int8 is not None:  # for who verifies the file where the packed one is not
+        claims["packed"] = {
+            "bytes": artifact.file_bytes,
+            "val": claim(record.val.metric, record.val.value, n=record.val.n),
+        }
     sealed = seal(made, claims)
     write_new(out, sealed)
     sizes = {"packed_bytes": artifact.file_bytes, "payload_bytes": artifact.payload_bytes} | speed_facts(record)
@@ -94,8 +99,8 @@ def verify_onnx(path: Path, *, study_reference: str | None, user_folder: str) ->
     """Verifies an ONNX file and returns what it holds: its bytes, its hash, and that ONNX Runtime runs it.
 
     With a study, its metric on validation is measured again. Where the packed file that it was made from is found
-    (beside it under the same name, or in that study's sweep in the user's folder), the outputs are compared, and so is
-    the metric on the test split if that was measured before; of a file in eight bits, that on validation.
+    (beside it, or in a sweep in the user's folder), the outputs are compared, and so is the metric on the test split if
+    that was measured before; of a file in eight bits, that on validation.
 
     Raises:
         ArtifactError: the file is damaged, or measures something else than it claims.
@@ -127,9 +132,11 @@ def input_shape(path: Path, file: OnnxFile) -> list[int]:
 
 def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_folder: str) -> dict[str, Any]:
     """How an ONNX file compares with the packed file it was made from, at "packed"; None where that is not found."""
-    folder, digest = SweepFolder(Path(user_folder, "runs", study.name)), file.claims.get("packed_sha256")
-    job = str(file.claims.get("job"))
-    for packed in (path.with_suffix(".lcz"), folder.artifact(job)):
+    digest, job = file.claims.get("packed_sha256"), str(file.claims.get("job"))
+    runs = Path(user_folder, "runs")
+    sweeps = [SweepFolder(runs / study.name), *map(SweepFolder, sorted(runs.glob("*")))]
+    beside = [(packed, sweeps[0]) for packed in (path.with_suffix(".lcz"), *sorted(path.parent.glob("*.lcz")))]
+    for packed, folder in (*beside, *((sweep.artifact(job), sweep) for sweep in sweeps)):
         if packed.is_file() and sha256_of(packed) == digest:
             break
     else:

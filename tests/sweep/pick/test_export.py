@@ -170,10 +170,32 @@ def test_eight_bits_say_what_they_cost(job: dict[str, Any]) -> None:
     assert re.search(r"size +WARNING: [0-9.]+ times LARGER than the packed file", words)
     assert re.search(r"after int8 +outputs differ from the packed model's by at most [0-9.e-]+ of the largest", words)
     assert "; packed model " in words
-    shutil.rmtree("runs")
+    shutil.copy(verified.json["packed"], "another name.lcz")
+    Path("runs").rename("elsewhere")
+    beside = lcsweep("verify", "i.onnx", "--study", "tiny.py", "--json").json
+    assert {name: beside[name] for name in same} == {name: said.json[name] for name in same}
+    Path("another name.lcz").unlink()
     alone = lcsweep("verify", "i.onnx", "--study", "tiny.py")
     assert alone.code == 0
     assert re.search(r"packed file +not found", alone.out)
+    assert re.search(r"size +WARNING: [0-9.]+ times LARGER than the packed file", alone.out)
+    packed = f"{job.val.value:.2%}"
+    assert re.search(rf"validation .* verified; packed model {packed}, as claimed", alone.out)
+
+
+def test_a_sweep_of_any_name_in_runs_has_the_packed_file(file: Path) -> None:
+    Path(RUN).rename("runs/another")
+    assert "runs/another/" in lcsweep("verify", file, "--study", "tiny.py", "--json").json["packed"]
+
+
+@pytest.mark.parametrize(
+    ("packed", "code"),
+    [(7, 0), ({}, 0), ({"bytes": "9"}, 0), ({"bytes": -1, "val": {}}, 0), ({"bytes": 9, "val": {"accuracy": "x"}}, 1)],
+)
+def test_what_a_file_says_of_the_packed_one_may_be_damaged(file: Path, packed: Any, code: int) -> None:
+    rewrite(file, weights="int8, static", packed=packed)
+    said = lcsweep("verify", file)
+    assert (said.code, said.err.count("\n")) == (code, code)
 
 
 def test_int8_needs_onnx(job: dict[str, Any]) -> None:
