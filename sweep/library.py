@@ -7,13 +7,14 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO, Unpack
 
-from sweep.cli.console import DATA, say
+from sweep.cli.console import DATA, say, steps
 from sweep.cli.run import carry_out, options_of
 from sweep.execution.process import own_stream
+from sweep.prepare.check import ignore
 from sweep.prepare.options import Settings
 from sweep.results import Sweep, unchanged
 from sweep.store.manifest import read_manifest
@@ -58,7 +59,8 @@ def run(
         os.environ[DATA] = str(Path(data).resolve())
     options = options_of(*_source(study), out=out, workers=workers, **settings)
     with _stream() if progress else io.StringIO() as stream, unchanged():
-        sweep, _ = carry_out(options, say=say if progress else lambda _: None, stream=stream)
+        said, shown = (say, steps) if progress else (ignore, _no_steps)
+        sweep, _ = carry_out(options, say=said, stream=stream, steps=shown)
     return Sweep(options.url or str(sweep.folder.root), study=study)
 
 
@@ -81,6 +83,10 @@ def _stream() -> Iterator[TextIO]:
     """Where the progress goes."""
     with own_stream(sys.stdout) as stream:
         yield _Lines(stream) if stream is sys.stdout else stream
+
+
+def _no_steps() -> contextlib.AbstractContextManager[Callable[[str], None]]:
+    return contextlib.nullcontext(ignore)
 
 
 def load_sweep(folder: str | Path, *, study: StudySource | None = None) -> Sweep:

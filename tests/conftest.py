@@ -7,6 +7,9 @@ ten times as many: `make test ARGS='-m hypothesis --hypothesis-profile=new'`.
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lc_core.file.artifact import Artifact
+from sweep.prepare.check_onnx import OnnxTrial
+
 settings.register_profile("same", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.register_profile("new", settings.get_profile("same"), derandomize=False, max_examples=1000)
 settings.load_profile("same")
@@ -16,6 +19,19 @@ settings.load_profile("same")
 def png_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports write their figures as PNG files only, which is faster: for tests of something else."""
     monkeypatch.setattr("reports.FORMATS", ("png",))
+
+
+class NoTrial(OnnxTrial):
+    """Tries no ONNX files."""
+
+    def look(self, family: str, artifact: Artifact) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _new_sweeps_try_no_onnx_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes seconds. The tests of that undo it; `check` tries them."""
+    monkeypatch.setattr("sweep.prepare.prepared.OnnxTrial", NoTrial)
 
 
 @pytest.fixture

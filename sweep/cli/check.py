@@ -31,7 +31,7 @@ def check(
 ) -> int:
     """Try the functions of STUDY on one batch, and its families at both ends.
 
-    Takes seconds and trains nothing. A run begins with the same checks, but for ONNX.
+    Takes seconds and trains nothing. A run begins with the same checks, with ONNX where it begins a sweep.
     """
     use_data(data)
     said: list[str] = []

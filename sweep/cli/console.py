@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
 from rich.text import Text
 
 from sweep.store.printable import on_a_line, on_lines
@@ -82,12 +84,17 @@ def progress(words: str) -> None:
 
 @contextlib.contextmanager
 def steps() -> Iterator[Callable[[str], None]]:
-    """A function that shows what is being done now, on a line of its own, which is gone afterwards; on a terminal."""
+    """A function that shows what is being done now, on a line of its own, which is gone afterwards; on a terminal.
+
+    What is printed meanwhile stands above that line.
+    """
     if not sys.stderr.isatty():
         yield lambda words: None
         return
-    with Console(file=sys.stderr).status("") as status:
-        yield lambda words: status.update(Text(on_a_line(words)))
+    shown = Spinner("dots")
+    console, both = Console(file=sys.stderr), sys.stdout.isatty()
+    with Live(shown, console=console, transient=True, redirect_stdout=both, redirect_stderr=both):
+        yield lambda words: shown.update(text=Text(on_a_line(words)))
 
 
 def fail(message: str, code: int) -> int:

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -18,6 +19,7 @@ from sweep.cli.console import (
     DataFolder,
     UsageError,
     say,
+    steps,
     use_data,
 )
 from sweep.cli.target_options import with_target
@@ -229,7 +231,7 @@ def _run(options: "Options", *, data: Path | None) -> int:
     from sweep.execution.process import own_stream
 
     with own_stream(sys.stdout) as stream:
-        sweep, outcome = carry_out(options, say=say, stream=stream)
+        sweep, outcome = carry_out(options, say=say, stream=stream, steps=steps)
     failed = outcome.summary.failed
     say(next_steps(sweep, outcome, data=data))
     if failed:
@@ -240,14 +242,23 @@ def _run(options: "Options", *, data: Path | None) -> int:
 
 
 def carry_out(
-    options: "Options", *, say: Callable[[str], None], stream: TextIO
+    options: "Options",
+    *,
+    say: Callable[[str], None],
+    stream: TextIO,
+    steps: Callable[[], AbstractContextManager[Callable[[str], None]]],
 ) -> "tuple[PreparedSweep, driver.Outcome]":
-    """Makes a sweep ready and runs it. `say` gets what it does, line by line, and `stream` its jobs as they end."""
+    """Makes a sweep ready and runs it.
+
+    `say` gets what it does, line by line, `steps` shows what it does now until it is ready, and `stream` gets its jobs
+    as they end.
+    """
     from sweep.execution import driver
     from sweep.execution.progress import Progress
     from sweep.prepare.prepared import prepare
 
-    sweep = prepare(options, say=say)
+    with steps() as step:
+        sweep = prepare(options, say=say, step=step)
     say(reference(sweep.manifest))
     for line in shares(sweep.coverage):
         say(line)

@@ -68,10 +68,16 @@ class OnnxTrial:
 
     def lines(self) -> Iterator[str]:
         """The verdicts, a line for each that differs."""
-        for verdict in dict.fromkeys(self.verdicts.values()):
-            families = [family for family, each in self.verdicts.items() if each == verdict]
-            which = "every family" if len(families) == len(self.verdicts) else "; ".join(families)
-            yield f"ONNX, {which}: {verdict.words}"
+        return map(self._line, dict.fromkeys(self.verdicts.values()))
+
+    def refusals(self) -> Iterator[str]:
+        """The lines of families that have no ONNX files."""
+        return (self._line(verdict) for verdict in dict.fromkeys(self.verdicts.values()) if verdict.serves is False)
+
+    def _line(self, verdict: Verdict) -> str:
+        families = [family for family, each in self.verdicts.items() if each == verdict]
+        which = "every family" if len(families) == len(self.verdicts) else "; ".join(families)
+        return f"ONNX, {which}: {verdict.words}"
 
     def _verdict(self, artifact: Artifact) -> Verdict:
         from lc_core.onnx.graph import ExportError

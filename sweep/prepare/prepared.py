@@ -1,11 +1,12 @@
 """Makes a sweep ready to run from its options, or says what a run would do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweep.job.context import JobContext
-from sweep.prepare.check import Checked, check
+from sweep.prepare.check import check, ignore
+from sweep.prepare.check_onnx import OnnxTrial
 from sweep.prepare.entries import check_plans, entries_of, refusals
 from sweep.prepare.estimate import Estimate, estimate
 from sweep.prepare.notes import family_coverage, notes
@@ -50,16 +51,25 @@ class PreparedSweep:
         return self.target.threshold(self.manifest.reference.val.score) if self.target else None
 
 
-def prepare(options: Options, *, say: Say) -> PreparedSweep:
+def prepare(options: Options, *, say: Say, step: Callable[[str], None] = ignore) -> PreparedSweep:
     """The sweep that `options` ask for. Trains and stores the reference where it is missing.
+
+    A sweep that is new tries ONNX files too, which takes some seconds, and says of which families there are none.
+
+    Args:
+        options: of the run.
+        say: gets what the user should know, line by line.
+        step: gets what is done next, in words.
 
     Raises:
         StudyError, StoreError, ValueError: one line each, for the user.
     """
-    checked, folder = _load(options, say=say)
-    study, data = checked.study, checked.data
-    for note in notes(checked):
+    study, data, folder = _load(options, say=say, step=step)
+    trial = OnnxTrial(study, data, step=step)
+    checked = check(study, data, look=ignore if folder.manifest.exists() else trial.look, step=step)
+    for note in (*notes(checked), *trial.refusals()):
         say(note)
+    step("preparing the reference and the sweep's folder")
     parts = _parts(study, data, folder)
     context = JobContext.untrained(study, data, folder=folder)
     entries = entries_of(options, context, study_hash=content_hash(parts))
@@ -106,8 +116,8 @@ def outline(options: Options) -> Outline:
         StudyError, StoreError, ValueError: as `prepare`.
     """
     said: list[str] = []
-    checked, folder = _load(options, say=said.append)
-    study, data = checked.study, checked.data
+    study, data, folder = _load(options, say=said.append)
+    checked = check(study, data)
     parts = _parts(study, data, folder)
     done: list[str] = []
     if folder.manifest.exists():
@@ -126,15 +136,16 @@ def outline(options: Options) -> Outline:
     )
 
 
-def _load(options: Options, *, say: Say) -> tuple[Checked, SweepFolder]:
+def _load(options: Options, *, say: Say, step: Callable[[str], None] = ignore) -> tuple[Study, Data, SweepFolder]:
     if options.track is not None:
         check_tracker(options.track)
+    step("loading the study")
     study = load_study(options.study, user_folder=options.user_folder)
     if options.aimed and (options.target or study.target) is None:
         raise NoTargetError(f"run --search {options.search}")
     if options.target is not None:
         options.target.check(study.metric)
-    return check(study, load_splits(study, say=say)), SweepFolder(options.out or Path("runs", study.name))
+    return study, load_splits(study, say=say), SweepFolder(options.out or Path("runs", study.name))
 
 
 def _not_searched(options: Options, study: Study, entries: Sequence[Entry]) -> list[str]:

@@ -9,7 +9,7 @@ from torch import nn
 
 import lc_core.onnx.graph
 from sweep.prepare import check_onnx
-from tests.sweep.tiny import STUDY, Said, changed, lcsweep, write_study
+from tests.sweep.tiny import STUDY, Said, changed, lcsweep, run_here, write_study
 
 MODEL = "    return nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 3))"
 NET = '''class Net(nn.Sequential):
@@ -147,3 +147,25 @@ def test_of_a_large_model_the_families_that_run_in_its_own_layers_are_tried(chec
 def test_without_the_extra_nothing_is_said(checked, traced, without_onnx):
     facts = checked(STUDY, "--json").json
     assert (facts["notes"], {family["onnx"] for family in facts["families"]}, traced) == ([], {None}, [])
+
+
+def test_a_new_sweep_says_which_families_have_no_onnx_files(checked, traced, monkeypatch):
+    monkeypatch.setattr("sweep.prepare.prepared.OnnxTrial", check_onnx.OnnxTrial)
+    monkeypatch.setattr("sweep.execution.runner.run", run_here)
+    text = of("return super().forward(x) if float(x.sum()) > -1e9 else x")
+    refused = onnx(checked(text))
+    assert [line.startswith("ONNX, every family: only the packed file: ") for line in refused] == [True]
+    tried = len(traced)
+    said = lcsweep("run", "tiny.py", "--workers", "1", "--trials", "1")
+    assert (said.code, said.err, onnx(said), len(traced)) == (0, "", refused, 2 * tried)
+    said = lcsweep("run", "tiny.py", "--workers", "1", "--trials", "1")
+    assert (said.code, said.err, onnx(said), len(traced)) == (0, "", [], 2 * tried)
+
+
+def test_a_new_sweep_says_nothing_of_onnx_files_that_serve(checked, traced, monkeypatch):
+    monkeypatch.setattr("sweep.prepare.prepared.OnnxTrial", check_onnx.OnnxTrial)
+    monkeypatch.setattr("sweep.execution.runner.run", run_here)
+    checked(STUDY)
+    tried = len(traced)
+    said = lcsweep("run", "tiny.py", "--workers", "1", "--trials", "1")
+    assert (said.code, said.err, onnx(said), len(traced)) == (0, "", [], 2 * tried)
