@@ -25,7 +25,7 @@ import pytest
 from benchmarks.processes import BUSY, arguments, listening, of_kind, open_files
 from sweep.execution.ray_processes import tree
 from sweep.store.records import read_records
-from tests.integration.test_kills import TRACED, steps
+from tests.faults.test_kills import TRACED, steps
 from tests.sweep.tiny import changed, prepared, run_all, write_study
 from tests.sweep.tiny import tree as files_of
 
