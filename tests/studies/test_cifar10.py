@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lc_core.training.loop import predict
-from studies import cifar10, cifar10_resnet20
+from studies import cifar10, cifar10_resnet20, rivals_resnet20
 from sweep.study import Checkpoint, accuracy
 from sweep.study.cuttable import cuttable
 
@@ -38,6 +38,15 @@ def test_the_batches_that_are_there_are_read_in_order_and_scaled(folder: Path) -
     assert data.test.targets.tolist() == test[:, 0].tolist()
     green = rows[9, 1 + 1024 + 32 * 5 + 7]  # the last image, channel 1, row 5, column 7
     assert float(data.val.inputs[1, 1, 5, 7]) == pytest.approx((green / 255 - 0.456) / 0.224, abs=1e-6)
+
+
+def test_the_rivals_validate_and_test_on_images_that_the_checkpoint_has_not_seen(folder: Path) -> None:
+    first, test = write_batch(folder / "data_batch_1.bin", 6, 1), write_batch(folder / "test_batch.bin", 5, 0)
+    data = rivals_resnet20.load_data(train=4, others=2)
+    for split, rows in ((data.train, first[:4]), (data.val, test[:2]), (data.test, test[2:4])):
+        images = torch.from_numpy(rows[:, 1:].reshape(-1, 3, 32, 32))
+        assert torch.equal(split.inputs, cifar10.scaled(images))
+        assert split.targets.tolist() == rows[:, 0].tolist()
 
 
 def test_what_is_missing_or_damaged_is_named_with_where_to_get_it(folder: Path) -> None:
