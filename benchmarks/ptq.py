@@ -12,6 +12,7 @@ import itertools
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -25,7 +26,7 @@ from lc_core.onnx.file import Runtime, seal
 from lc_core.onnx.int8 import Int8, quantized
 from lc_core.training.loop import Recipe, train_reference
 from sweep.job.measure import measure
-from sweep.study import Study
+from sweep.study import Data, Study
 from sweep.study.loading import load_study
 from sweep.study.seeds import seed_all
 
@@ -36,20 +37,26 @@ def main(study: Study) -> None:
     assert isinstance(made, Recipe)
     seed_all(made.seed)
     train_reference(reference, data.train, loss=study.loss, recipe=made)
-
-    def row(name: str, size: int, model: nn.Module) -> None:
-        print(f"| {name} | {size:,} | {100 * (1 - measure(model, data.val, study=study).value):.2f} |", flush=True)
-
     print("| quantized | bytes | validation error, % |\n| --- | ---: | ---: |")
+    for name, size, error in quantizations(reference, study, data):
+        print(f"| {name} | {size:,} | {100 * error:.2f} |", flush=True)
+
+
+def quantizations(reference: nn.Module, study: Study, data: Data) -> Iterator[tuple[str, int, float]]:
+    """The name, the bytes and the validation error of the reference's ONNX file, then of each with eight bits."""
+
+    def error(sealed: bytes) -> float:
+        return 1 - measure(Runtime(sealed), data.val, study=study).value
+
     dense = seal(build(packed(reference, study), reference.eval(), data.train.inputs[:2]), {})
-    row("nothing", len(dense), Runtime(dense))
+    yield "nothing", len(dense), error(dense)
     for kind, granularity, symmetric in itertools.product(get_args(Int8), get_args(Granularity), (True, False)):
         if kind == "dynamic" and symmetric:
             continue  # ONNX Runtime's dynamic ranges are asymmetric
         found = quantized(dense, kind=kind, inputs=data.train.inputs, granularity=granularity, symmetric=symmetric)
         sealed = seal(found, {})
         range_ = "symmetric" if symmetric else "asymmetric"
-        row(f"int8, {kind}, per {granularity}, {range_}", len(sealed), Runtime(sealed))
+        yield f"int8, {kind}, per {granularity}, {range_}", len(sealed), error(sealed)
 
 
 def packed(reference: nn.Module, study: Study) -> Artifact:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reports.compare.points import Point, check_points
 from reports.facts.rows import families_of, series_of
 from reports.facts.units import Units
 from sweep.criteria import ROUNDING, UNTRAINED, fresh
@@ -102,6 +103,7 @@ class Comparison:
         hypervolumes: of each side, in decades of bytes times the unit of the error: points of a fraction.
         joint: how many of each side's candidates are on the front of all sides together.
         notes: a sentence for each thing in which the sides differ.
+        points: models of others, to be shown beside the sides.
     """
 
     sides: tuple[Side, ...]
@@ -110,6 +112,7 @@ class Comparison:
     hypervolumes: tuple[float, ...]
     joint: tuple[int, ...]
     notes: tuple[str, ...]
+    points: tuple[Point, ...] = ()
 
     @property
     def units(self) -> Units:
@@ -140,11 +143,11 @@ class Comparison:
         return tuple(f"{name}:{part}" if part else name for name, (_, part) in zip(shown, split, strict=True))
 
 
-def compare(given: Sequence[str], *, target: Target | None = None) -> Comparison:
+def compare(given: Sequence[str], *, target: Target | None = None, points: tuple[Point, ...] = ()) -> Comparison:
     """The comparison of the sweeps in `given`, each DIR or DIR:PART.
 
     PART is a method, lc or dc, or a family as reports name it: "prune" or "prune (dc)". Where `target` is None, that of
-    the first sweep with one counts. A drop is from the first side's reference.
+    the first sweep with one counts. A drop is from the first side's reference. `points` change no number.
 
     Raises:
         ValueError: there are fewer than two sides, or their data differ, so that their errors cannot be compared.
@@ -167,6 +170,7 @@ def compare(given: Sequence[str], *, target: Target | None = None) -> Comparison
             )
     if target is not None:
         target.check(sides[0].metric)
+    check_points(points, sides[0].metric)
     levels = _levels(sides, target=target)
     corner = (max(side.reference.bytes for side in sides), levels[-1].error)
     return Comparison(
@@ -176,6 +180,7 @@ def compare(given: Sequence[str], *, target: Target | None = None) -> Comparison
         hypervolumes=tuple(hypervolume_of(side.front, corner, side.metric) for side in sides),
         joint=_joint(sides),
         notes=_notes(sides),
+        points=points,
     )
 
 

@@ -92,6 +92,7 @@ def _obstacles(axes: Axes, comparison: Comparison) -> Points:
     """What names should not hide besides the fronts, in pixels (n, 2): points, bars, stars, level lines."""
     data = [(side.reference.bytes, side.reference.val.error) for side in comparison.sides] * 3
     data += [(c.artifact_bytes, c.mean_error) for side in comparison.sides for c in side.found]
+    data += [(point.bytes, point.error) for point in comparison.points]
     pieces = [axes.transData.transform(np.array(data, dtype=np.float64))]
     bars = [[(c.artifact_bytes, e) for e in (min(c.errors), c.worst_error)] for s in comparison.sides for c in s.front]
     levels = [[(size, level.error) for size in axes.get_xlim()] for level in comparison.levels]

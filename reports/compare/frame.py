@@ -44,6 +44,9 @@ def footer(comparison: Comparison, *, error: Window, apart: str) -> str:
         f"{count(size)} bytes and {units.noun} {units.error(corner)}, in decades of bytes times {units.step}: "
         f"{'; '.join(volumes)}."
     ]
+    if comparison.points:
+        others = "; ".join(f"{point.letter} {printable(point.name, most=60)}" for point in comparison.points)
+        said.append(f"Diamonds are of others: {others}.")
     beyond = sum(c.mean_error > (error.bend or error.high) for side in comparison.sides for c in side.found)
     if beyond:
         said.append(f"Points where the scale is compressed: {count(beyond)}.")

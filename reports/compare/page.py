@@ -60,7 +60,8 @@ def page(comparison: Comparison) -> str:
 def tables(comparison: Comparison) -> tuple[Table, ...]:
     """All tables; those of methods where the sides are methods with jobs in common."""
     methods = (methods_table(comparison), shared_table(comparison)) if are_methods(comparison) else ()
-    return (sides_table(comparison), levels_table(comparison), *methods)
+    points = (points_table(comparison),) if comparison.points else ()
+    return (sides_table(comparison), levels_table(comparison), *methods, *points)
 
 
 def sides_table(comparison: Comparison) -> Table:
@@ -144,6 +145,15 @@ def shared_table(comparison: Comparison) -> Table:
     return Table(headers, tuple(rows), frozenset(range(1, len(headers))))
 
 
+def points_table(comparison: Comparison) -> Table:
+    """A row for each point of others."""
+    rows = tuple(
+        (each.letter, each.name, count(each.bytes), comparison.units.error(each.error), each.source)
+        for each in comparison.points
+    )
+    return Table(("point", "of others", "bytes", comparison.units.noun, "source"), rows, frozenset({2, 3}))
+
+
 def meanings(comparison: Comparison) -> tuple[str, ...]:
     """What the numbers mean, then how the sides differ."""
     (size, error), units = comparison.corner, comparison.units
@@ -160,6 +170,7 @@ def meanings(comparison: Comparison) -> tuple[str, ...]:
         f"Smallest at: the number of {units.nouns} at which no other sweep has a smaller model. The mean must "
         "meet it; whether that is confirmed, lcsweep pick says.",
         *_meanings_of_methods(comparison),
+        *_meanings_of_points(comparison),
         *comparison.notes,
     )
 
@@ -174,6 +185,14 @@ def _meanings_of_methods(comparison: Comparison) -> tuple[str, ...]:
         "level, the mean is over all seeds, the first too: nothing was chosen there.",
         *_of_iterates(comparison),
     )
+
+
+def _meanings_of_points(comparison: Comparison) -> Iterator[str]:
+    if comparison.points:
+        yield (
+            "Points of others: as the file of --points has them. What their sizes count, and on which split their "
+            "errors are, is what their sources say. They count in no front and no hypervolume."
+        )
 
 
 def _of_iterates(comparison: Comparison) -> Iterator[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from reports.compare.comparison import Comparison, Side
+from reports.compare.points import Point
 from reports.figures.placement import Points
 from reports.figures.points import draw_reference
 from reports.figures.scales import Window, error_window, size_window
@@ -37,21 +38,51 @@ def windows(comparison: Comparison) -> tuple[Window, Window]:
     found = [candidate for side in comparison.sides for candidate in side.found]
     references = [side.reference for side in comparison.sides]
     sizes = [reference.bytes for reference in references] + [c.artifact_bytes for c in found]
+    sizes += [point.bytes for point in comparison.points]
     landmarks = [reference.val.error for reference in references] + [comparison.corner[1]]
     extremes = [error for side in comparison.sides for c in side.front for error in (min(c.errors), c.worst_error)]
     # The window reaches to three times a landmark: for the last level, that would be mostly models beyond it.
     landmarks = [error / 2 if error == comparison.corner[1] else error for error in landmarks]
     most = 1.0 if comparison.units.metric.fraction else math.inf
-    errors = error_window([c.mean_error for c in found], landmarks=landmarks, extras=extremes, most=most)
+    shown = [c.mean_error for c in found] + [point.error for point in comparison.points]
+    errors = error_window(shown, landmarks=landmarks, extras=extremes, most=most)
     return size_window(sizes), errors
 
 
 def draw_levels(axes: Axes, comparison: Comparison) -> None:
-    """Draws the errors at which sizes are compared, and a star for each reference."""
+    """Draws the errors at which sizes are compared, a star for each reference, and the points of others."""
     for level in comparison.levels:
         axes.axhline(level.error, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)), zorder=2, gid="level")
     for size, error in {(side.reference.bytes, side.reference.val.error) for side in comparison.sides}:
         draw_reference(axes, size, error, points=13)
+    _draw_points(axes, comparison.points)
+
+
+def _draw_points(axes: Axes, points: Sequence[Point]) -> None:
+    """Draws each point as an open diamond with its letter."""
+    for point in points:
+        axes.plot(
+            [point.bytes],
+            [point.error],
+            linestyle="none",
+            marker="D",
+            markersize=5,
+            color=CARD,
+            markeredgecolor=INK,
+            markeredgewidth=1.0,
+            zorder=5.5,
+            gid=f"point-{point.letter}",
+        )
+        axes.annotate(
+            point.letter,
+            (point.bytes, point.error),
+            xytext=(5, 2),
+            textcoords="offset points",
+            fontsize=7.6,
+            color=INK,
+            zorder=5.6,
+            annotation_clip=True,
+        )
 
 
 def draw_side(axes: Axes, side: Side, *, looks: Mapping[str, Mark], line: FrontLine, edge: float, index: int) -> None:

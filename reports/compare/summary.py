@@ -53,6 +53,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
         ]
         if facts_of_methods
         else [],
+        "points": [asdict(point) for point in comparison.points],
         "notes": list(comparison.notes),
     }
 

@@ -25,6 +25,14 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write compare.md, .png, .svg and .pdf there.")
     ] = None,
+    points: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Models of others, to show beside the fronts: a file with the columns name, bytes, error (0.02 for "
+            "2 %) and source.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Compare the fronts of two or more sweeps.
@@ -36,6 +44,7 @@ def compare(
     from reports.compare import page as compare_page
     from reports.compare.comparison import compare as compare_sweeps
     from reports.compare.methods import sides_of_methods
+    from reports.compare.points import read_points
     from reports.compare.summary import summary
 
     alone = sweeps[0]
@@ -44,7 +53,8 @@ def compare(
         raise UsageError(
             f"compare: expected two sweeps or more, got {alone} alone, with one method; to name a part: DIR:PART"
         )
-    comparison = compare_sweeps(sweeps, target=target)
+    others = () if points is None else read_points(points)
+    comparison = compare_sweeps(sweeps, target=target, points=others)
     paths = {} if out is None else compare_page.write_comparison(comparison, out)
     parts = [table(each.lines, right=set(each.right)) for each in compare_page.tables(comparison)]
     parts.append("\n".join(compare_page.meanings(comparison)))
