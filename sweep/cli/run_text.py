@@ -57,17 +57,23 @@ def chosen(choice: Choice, manifest: Manifest) -> str:
 def outline(outline: "Outline", *, limit: int | None, aimed: bool) -> str:
     """The jobs that a run would have, with their bytes before coding; what the missing ones cost; the notes."""
     rows = [("job", "family", "configuration", "seed", "bytes uncoded", "MACs", "")]
-    done = set(outline.done)
     for entry in outline.entries:
         for job in entry.jobs:
-            known = "done" if job.id in done else ""
+            known = "done" if job.id in outline.done else "ruled out" if job.id in outline.needless else ""
             most = "" if entry.fixed else "at most "
             size, macs = f"{most}{entry.nominal_bytes:,}", f"{most}{entry.macs:,}"
             rows.append((job.id, entry.family, label(entry.configuration), str(job.seed), size, macs, known))
-    missing = sum(row[-1] == "" for row in rows[1:])
+    missing = sum(row[-1] != "done" for row in rows[1:])
     bound = f", of which this run starts at most {limit:,}" if limit is not None else ""
+    bound = f", of which the results rule out {len(outline.needless):,}{bound}" if outline.needless else bound
     lines = [table(rows, right={3, 4, 5}), f"{count_jobs(len(rows) - 1)}, {missing:,} without a result{bound}"]
-    return "\n".join([*lines, *(_cost(outline.cost, aimed=aimed) if outline.cost else []), *outline.notes])
+    if outline.over:
+        lines.append("the search is over: it would start no job")
+    elif outline.cost is not None:
+        lines += _cost(outline.cost, aimed=aimed)
+    elif aimed:
+        lines.append("time: unknown, since only further seeds of the best are left to run")
+    return "\n".join([*lines, *outline.notes])
 
 
 def _cost(cost: "Estimate", *, aimed: bool) -> list[str]:
@@ -77,12 +83,13 @@ def _cost(cost: "Estimate", *, aimed: bool) -> list[str]:
         each, together = (
             f"{seconds:.1f} s" if seconds < 10 else duration(seconds) for seconds in (cost.seconds, cost.wall_seconds)
         )
-        all_of_them = "a search needs only some of them; all" if aimed else "all of them"
+        all_of_them = "a search needs only some of those left; all" if aimed else "all of them"
         time = (
             f"time: about {each} a job (measured here on one LC step of {cost.timed}), "
             f"{all_of_them} about {together} with {cost.workers} at a time"
         )
-    return [time, f"disk: at most {_size(cost.bytes)} to keep, and {_size(cost.passing_bytes)} more while jobs run"]
+    disk = f"disk: at most {_size(cost.bytes)} to keep, and {_size(cost.passing_bytes)} more while jobs run"
+    return [time, disk, *(["both without the further seeds that confirm the winner"] if aimed else [])]
 
 
 def _size(count: int) -> str:

@@ -6,17 +6,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from sweep.criteria import UNTRAINED
 from sweep.execution.context import RunContext
 from sweep.execution.progress import Watch
 from sweep.execution.time_limit import TimeLimit
 from sweep.execution.tracking import Tracking
 from sweep.job.context import split_arrays
 from sweep.pick.choice import Choice, candidates, chosen
-from sweep.prepare.prepared import PreparedSweep
+from sweep.prepare.prepared import PreparedSweep, search_plan
 from sweep.search.index import index_url, open_index, storage_errors
 from sweep.search.open import SweepSearch, open_search
-from sweep.search.protocol import Entries, Search, SearchPlan
+from sweep.search.protocol import Search
 from sweep.search.shown import SHOWN_AS, steps_in
 from sweep.search.summary import SearchSummary
 from sweep.store import remote
@@ -112,18 +111,7 @@ def _run_context(sweep: PreparedSweep, *, known: Sequence[Record]) -> RunContext
 def _open_search(sweep: PreparedSweep, storage: str, *, check: Callable[[], None]) -> SweepSearch:
     """The search of the options, with the sweep's records and its index in `storage`. `check` is `open_index`'s."""
     options, study, target = sweep.options, sweep.context.study, sweep.target if sweep.options.aimed else None
-    confirm = sweep.manifest.confirm if options.method not in UNTRAINED else 0
-    score = sweep.manifest.reference.val.score
-    plan = SearchPlan(
-        name=options.search,
-        entries=Entries(sweep.entries),
-        families={family.name: family.knobs for family in study.families},
-        criteria=target.criteria(score, confirm=confirm) if target else None,
-        trials=options.trials,
-        objectives=options.objectives,
-        by=options.by,
-        sizes="nominal" if sweep.context.format == 1 else "expected",  # as it began
-    )
+    plan = search_plan(options, study, sweep.entries, sweep.manifest, format=sweep.context.format)
     index = open_index(
         storage,
         study=study.name,

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from lc_core.algorithm import deploy
@@ -45,11 +45,10 @@ class Estimate:
 
 
 def estimate(
-    entries: Sequence[Entry], context: JobContext, *, done: Sequence[str], workers: int, most: int | None = None
+    entries: Sequence[Entry], context: JobContext, *, done: Collection[str], workers: int, most: int | None = None
 ) -> Estimate | None:
     """The cost of the jobs that are not `done`, or of the largest `most` of them; None where all are."""
-    known = set(done)
-    missing = [(entry, job) for entry in entries for job in entry.jobs if job.id not in known]
+    missing = [(entry, job) for entry in entries for job in entry.jobs if job.id not in done]
     if not missing:
         return None
     job = missing[0][1]

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lc_core.file.artifact import read
+from sweep.criteria import UNTRAINED
 from sweep.job.context import JobContext
 from sweep.prepare.check import check, ignore
 from sweep.prepare.check_onnx import OnnxTrial
@@ -12,12 +14,13 @@ from sweep.prepare.estimate import Estimate, estimate
 from sweep.prepare.notes import family_coverage, notes
 from sweep.prepare.opening import Say, check_study, open_folder
 from sweep.prepare.options import Options, check_tracker
-from sweep.search.protocol import Entry
+from sweep.search.protocol import Entries, Entry, SearchPlan
 from sweep.store.coverage import FamilyCoverage, shares
 from sweep.store.files import write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.job import content_hash
 from sweep.store.manifest import Manifest, read_manifest
+from sweep.store.record import Record
 from sweep.store.records import finished, read_records
 from sweep.study import Data, Study
 from sweep.study.earlier import recognised
@@ -92,6 +95,24 @@ def prepare(options: Options, *, say: Say, step: Callable[[str], None] = ignore)
     return PreparedSweep(options, context, manifest, options.target or study.target, entries, coverage)
 
 
+def search_plan(
+    options: Options, study: Study, entries: Sequence[Entry], manifest: Manifest, *, format: int
+) -> SearchPlan:
+    """What a search of the options is about, in a sweep whose packed files have `format`."""
+    target = (options.target or study.target) if options.aimed else None
+    confirm = manifest.confirm if options.method not in UNTRAINED else 0
+    return SearchPlan(
+        name=options.search,
+        entries=Entries(entries),
+        families={family.name: family.knobs for family in study.families},
+        criteria=target.criteria(manifest.reference.val.score, confirm=confirm) if target else None,
+        trials=options.trials,
+        objectives=options.objectives,
+        by=options.by,
+        sizes="nominal" if format == 1 else "expected",  # as it began
+    )
+
+
 @dataclass(frozen=True)
 class Outline:
     """What a run would do.
@@ -99,12 +120,16 @@ class Outline:
     Attributes:
         entries: the configurations that the options ask for.
         done: ids of the jobs that have a done record.
-        cost: of the other jobs; None where there are none.
+        needless: ids of the other jobs that a search would not start, since the results so far rule them out.
+        over: whether a search would start no job at all.
+        cost: of the jobs that may start; None where there are none.
         notes: what a run would say of the study, a line each.
     """
 
     entries: tuple[Entry, ...]
-    done: list[str]
+    done: frozenset[str]
+    needless: frozenset[str]
+    over: bool
     cost: Estimate | None
     notes: list[str]
 
@@ -119,21 +144,47 @@ def outline(options: Options) -> Outline:
     study, data, folder = _load(options, say=said.append)
     checked = check(study, data)
     parts = _parts(study, data, folder)
-    done: list[str] = []
+    records: list[Record] = []
     if folder.manifest.exists():
         check_study(read_manifest(folder.root), study.name, parts, folder)
-        done = [record.id for record in finished(read_records(folder.root))]
+        records = read_records(folder.root)
     context = JobContext.untrained(study, data, folder=folder)
     entries = entries_of(options, context, study_hash=content_hash(parts))
+    left = _may_start(entries, options, study, folder, records)
     said += [
         *notes(checked),
         *refusals(options, context),
         *_not_searched(options, study, entries),
         *shares(family_coverage(checked)),
     ]
+    done = frozenset(record.id for record in finished(records))
     return Outline(
-        entries, done, estimate(entries, context, done=done, workers=options.workers, most=options.trials), said
+        entries,
+        done,
+        needless=_ids(entries) - _ids(left or ()) - done,
+        over=left is None,
+        cost=estimate(left or (), context, done=done, workers=options.workers, most=options.trials),
+        notes=said,
     )
+
+
+def _ids(entries: Sequence[Entry]) -> frozenset[str]:
+    return frozenset(job.id for entry in entries for job in entry.jobs)
+
+
+def _may_start(
+    entries: Sequence[Entry], options: Options, study: Study, folder: SweepFolder, records: Sequence[Record]
+) -> Sequence[Entry] | None:
+    """The entries of which the results so far leave a search something to run; None where it is over."""
+    if not options.aimed or not folder.manifest.exists():
+        return entries
+    from sweep.search.open import left_open  # imports Optuna, which no grid's dry run needs
+
+    manifest = read_manifest(folder.root)
+    manifest = replace(manifest, confirm=max(options.seeds[1], manifest.confirm))
+    plan = search_plan(options, study, entries, manifest, format=read(folder.reference).format)
+    numbers = left_open(plan, records=records)
+    return None if numbers is None else [entries[number] for number in numbers]
 
 
 def _load(options: Options, *, say: Say, step: Callable[[str], None] = ignore) -> tuple[Study, Data, SweepFolder]:

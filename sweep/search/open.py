@@ -34,6 +34,15 @@ def open_search(
     return search
 
 
+def left_open(plan: SearchPlan, *, records: Sequence[Record]) -> list[int] | None:
+    """The numbers of the entries of which a search for a target may still start a first job; None where it is over.
+
+    Where it is not over and none is left, only further seeds of those that are known run.
+    """
+    search = Smallest(plan, finished(records))
+    return None if search.finished() else search.open()
+
+
 def _strategy(plan: SearchPlan, done: Sequence[Done], known: Sequence[Done]) -> Strategy:
     match plan.name:
         case "grid":

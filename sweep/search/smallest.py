@@ -55,6 +55,10 @@ class Smallest:
     def skipped(self, untouched: Flags) -> dict[str, int]:
         return skipped(self._sampler.view(self._drawing.study), untouched=untouched)
 
+    def open(self) -> list[int]:
+        """The numbers of the entries that are neither decided nor ruled out by the results so far."""
+        return [int(number) for number in self._sampler.view(self._drawing.study).open.nonzero()[0]]
+
     def ties(self) -> Ties | None:
         seeds = self._sampler.view(self._drawing.study).ties
         if not seeds:

@@ -93,6 +93,7 @@ class Drawing:
     """
 
     def __init__(self, sampler: BaseSampler, trials: JobTrials, known: Sequence[Done]) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(trials.objectives))
         self.study.add_trials(trials.trial(record.job, record) for record in known)
         self._trials = trials

@@ -25,7 +25,7 @@ from sweep.prepare.estimate import FACTS_BYTES
 from sweep.store.folder import SweepFolder
 from sweep.store.record import Done
 from sweep.store.records import read_records
-from tests.sweep.tiny import STUDY, Said, changed, edit, lcsweep, tree, write_study
+from tests.sweep.tiny import STUDY, Said, changed, edit, lcsweep, run_here, tree, write_study
 
 pytestmark = pytest.mark.usefixtures("without_onnx")
 
@@ -433,9 +433,32 @@ def test_a_dry_run_of_a_search_lists_all_its_jobs(finished: Path) -> None:
     line = ("run", "tiny.py", "--search", "smallest", "--repeats", "2", "--trials", "5", "--dry-run")
     said = lcsweep(*line)
     assert said.code == 0
-    assert "50 jobs, 43 without a result, of which this run starts at most 5" in said.out
+    assert re.search("50 jobs, 43 without a result.* of which this run starts at most 5", said.out)
     (time,) = (line for line in said.out.splitlines() if line.startswith("time: about "))
-    assert "a search needs only some of them; all about" in time
+    assert "a search needs only some of those left; all about" in time
+
+
+def test_a_dry_run_of_a_search_costs_what_the_results_leave(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweep.execution.runner.run", run_here)
+    search = ("run", "tiny.py", "--search", "smallest", "--workers", "1")
+    before = tree(finished)
+    said = lcsweep(*search, "--dry-run").out
+    assert tree(finished) == before
+    rows = [line for line in said.splitlines() if re.match("[0-9a-f]{16} ", line)]
+    out = [row for row in rows if row.endswith("ruled out")]
+    left = [row for row in rows if not row.endswith(("ruled out", "done"))]
+    assert out
+    assert left
+    assert f"25 jobs, {len(out + left)} without a result, of which the results rule out {len(out)}\n" in said
+    bytes = sum(int(row.split()[-2].replace(",", "")) + FACTS_BYTES for row in left)
+    assert f"disk: at most {bytes / 1e3:.1f} kB to keep" in said
+    started = re.search(r"smallest: (\d+) jobs? started", lcsweep(*search).out)
+    assert started is not None
+    assert int(started[1]) > 0
+    after = lcsweep(*search, "--dry-run").out
+    assert "the search is over: it would start no job" in after
+    assert "time:" not in after
+    assert "smallest: 0 jobs started" in lcsweep(*search).out
 
 
 def test_a_timed_step_tells_a_jobs_time(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
