@@ -25,18 +25,18 @@ from sweep.target import Target
 def write_digest(folder: Path, *, target: Target | None = None, by: By = "bytes") -> dict[str, Any]:
     """Writes `report/report.md` and `report/front.png` into a sweep's folder, and returns a summary for JSON.
 
-    `target` and `by` are those of `write_report`. ValueError where the folder is no sweep or cannot be written.
+    Where no configuration is done there is no figure. `target` and `by` are those of `write_report`. ValueError where
+    the folder is no sweep or cannot be written.
     """
     findings = read_findings(folder, target=target, by=by)
     report = SweepFolder(folder).report
-    contents = {
-        "front.png": encode(draw_front(findings), format="png"),
-        "report.md": digest(findings).encode("utf-8", "replace"),
-    }
-    for name, content in contents.items():
+    contents = {"md": ("report.md", digest(findings).encode("utf-8", "replace"))}
+    if findings.rows:
+        contents["png"] = ("front.png", encode(draw_front(findings), format="png"))
+    for name, content in contents.values():
         write_whole(report / name, content)
     return {
-        "paths": {"md": str(report / "report.md"), "png": str(report / "front.png")},
+        "paths": {kind: str(report / name) for kind, (name, _) in contents.items()},
         "front": [row.candidate.best_id for row in findings.rows if row.on_front],
         "pick": None if findings.pick is None else findings.pick.candidate.best_id,
     }
@@ -48,13 +48,24 @@ def digest(findings: Findings) -> str:
         f"### Compressed models of {escape(findings.manifest.study)}",
         f"{_swept(findings)} {_reference(findings)}",
         "\n".join(f"- {escape(line)}" for line in shares(findings.manifest.coverage)),
-        f"![Validation {findings.units.noun} against the bytes of the packed model](front.png)",
-        _pick(findings),
-        _front(findings),
-        _meanings(findings),
+        *(_models(findings) if findings.rows else [_no_model(findings)]),
         _made_with(findings),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _models(findings: Findings) -> list[str]:
+    figure = f"![Validation {findings.units.noun} against the bytes of the packed model](front.png)"
+    return [figure, _pick(findings), _front(findings), _meanings(findings)]
+
+
+def _no_model(findings: Findings) -> str:
+    """What stands in place of the models, where there is none."""
+    failed = len(findings.failures)
+    if not failed:
+        return "**No model yet.** No job has finished, so there is no model to choose."
+    what = "The only job" if failed == 1 else f"All {count(failed)} jobs"
+    return f"**{what} failed.** There is no model to choose, and there is no figure. `lcsweep status` says why."
 
 
 def _swept(findings: Findings) -> str:
@@ -115,8 +126,6 @@ def _front(findings: Findings) -> str:
     rows = sorted(
         (row for row in findings.rows if row.on_front or row.picked), key=lambda row: row.candidate.artifact_bytes
     )
-    if not rows:
-        return "No configuration has finished."
     noun = findings.units.noun
     columns = [
         "",

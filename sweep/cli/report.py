@@ -65,7 +65,11 @@ def report(
             from reports.digest import write_digest
 
             summary = write_digest(root, target=target, by=by.value)
-            words = f"page: {summary['paths']['md']}, with {summary['paths']['png']} beside it"
+            paths = summary["paths"]
+            beside = (
+                f"with {paths['png']} beside it" if "png" in paths else "without a figure: no configuration is done"
+            )
+            words = f"page: {paths['md']}, {beside}"
         case _:
             from reports.exports import export_records
 

@@ -136,11 +136,11 @@ def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_f
     runs = Path(user_folder, "runs")
     sweeps = [SweepFolder(runs / study.name), *map(SweepFolder, sorted(runs.glob("*")))]
     beside = [(packed, sweeps[0]) for packed in (path.with_suffix(".lcz"), *sorted(path.parent.glob("*.lcz")))]
-    for packed, folder in (*beside, *((sweep.artifact(job), sweep) for sweep in sweeps)):
-        if packed.is_file() and sha256_of(packed) == digest:
-            break
-    else:
+    places = (*beside, *((sweep.artifact(job), sweep) for sweep in sweeps))
+    found = next((place for place in places if place[0].is_file() and sha256_of(place[0]) == digest), None)
+    if found is None:
         return {"packed": None}
+    packed, folder = found
     artifact, model, inputs = read(packed), study.new_model(), one_tensor(study, data.val, EXAMPLES)
     facts: dict[str, Any] = {"packed": str(packed), "packed_bytes": artifact.file_bytes}
     facts["payload_bytes"] = artifact.payload_bytes

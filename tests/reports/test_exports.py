@@ -22,6 +22,7 @@ from sweep.target import Target
 from tests.reports import synthetic
 from tests.reports.conftest import MakeSweep
 from tests.reports.pages import write_page
+from tests.sweep.tiny import lcsweep
 
 DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "records.md"
 POINT = synthetic.Point("prune", {"keep": 0.001}, 100, 0.5, None)
@@ -248,7 +249,18 @@ def test_a_regression_is_told_in_its_unit(make_sweep: MakeSweep) -> None:
 
 def test_an_empty_sweep_has_a_page(make_sweep: MakeSweep) -> None:
     page = digest(read_findings(make_sweep([], target={"max_drop": 0.01}), target=None, by="bytes"))
-    assert "No configuration has finished." in rendered(page)[1]
+    assert "No job has finished, so there is no model to choose." in rendered(page)[1]
+
+
+def test_a_page_of_which_every_job_failed_says_so_and_links_nothing(make_sweep: MakeSweep) -> None:
+    failure = synthetic.failed(synthetic.grid()[0], message="nan", trace="")
+    folder = make_sweep([], failures=(failure, failure | {"id": "a" * 16, "seed": 1}), target={"max_drop": 0.01})
+    said = lcsweep("report", folder, "--format", "md")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.endswith("without a figure: no configuration is done\n")
+    (page,) = (folder / "report").iterdir()
+    assert "All 2 jobs failed." in page.read_text()
+    assert "![" not in page.read_text()
 
 
 @pytest.mark.parametrize("name", NAMES)
