@@ -1,7 +1,12 @@
 """The handwritten digits of scikit-learn (1,797 images of 8 x 8) and a tanh MLP 64-128-64-10. The sweep takes a minute.
 
 The data are split once, at random with a fixed seed: 1,078 images to train, 359 to validate, 360 to test.
+`budget` has one knob, the bytes of the weights.
+
+    lcsweep run studies.digits_mlp:budget --search smallest
 """
+
+from dataclasses import replace
 
 import torch
 from sklearn.datasets import load_digits
@@ -10,6 +15,7 @@ from torch import nn
 from lc_core import LowRank, Plan, Recipe, Schedule
 from studies.plans import prune, prune_quantize, quantize
 from sweep.study import Configuration, Data, Family, Split, Study, Target
+from sweep.study.families import budget as bytes_budget
 
 TRAIN, VAL = 1078, 359
 
@@ -59,3 +65,5 @@ study = Study(
     ),
     target=Target(max_drop=0.01),
 )
+
+budget = replace(study, name="digits_mlp_budget", families=(bytes_budget(build_model()),))
