@@ -2,10 +2,11 @@
 
 LC trains on images moved by up to one pixel, at the reference's learning rate. Three times that rate, as for LeNet300,
 diverges here with a codebook of two values (docs/LOG.md). An LC job of 20 epochs takes about five minutes.
-The quick form trains on 5,000 images.
+The quick form trains on 5,000 images. The long one has 40 epochs a job, for the smallest files.
 
     lcsweep run studies.mnist_lenet5:quick
     lcsweep report runs/mnist_lenet5_quick
+    lcsweep run studies.mnist_lenet5:long --repeats 5
 """
 
 from dataclasses import replace
@@ -125,6 +126,13 @@ study = Study(
         ),
     ),
     target=Target(max_drop=0.003),
+)
+
+long = replace(
+    study,
+    name="mnist_lenet5_long",
+    schedule=replace(study.schedule, epochs=40),
+    families=(Family("prune, quantize by layer", {"keep": (0.0115,), "size": (8,)}, prune_quantize_by_layer),),
 )
 
 quick = replace(
