@@ -20,6 +20,7 @@ from lc_core.compressions.lowrank import Factored, LowRank
 from lc_core.compressions.pruning import L0Pruning, NMPruning, Sparse
 from lc_core.compressions.quantization import Codebook, Quantized
 from lc_core.compressions.rank_selection import RankSelection
+from lc_core.compressions.separable import Separable, Separated
 from lc_core.compressions.structured import GroupPruning
 from lc_core.compressions.sums import Sum
 from lc_core.compressions.thresholds import L0Penalty, L1Penalty, L1Pruning
@@ -84,6 +85,8 @@ __all__ = [
     "ScaledBinary",
     "ScaledTernary",
     "Schedule",
+    "Separable",
+    "Separated",
     "Sparse",
     "Split",
     "Sum",

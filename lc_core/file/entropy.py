@@ -20,6 +20,7 @@ from lc_core.compressions.cp import Kruskal
 from lc_core.compressions.lowrank import Factored
 from lc_core.compressions.pruning import Sparse
 from lc_core.compressions.quantization import Quantized
+from lc_core.compressions.separable import Separated
 from lc_core.compressions.structured import Grouped
 from lc_core.compressions.sums import Summed
 from lc_core.compressions.tucker import Tucker
@@ -118,6 +119,8 @@ def _parts(theta: Compressed) -> Iterator[_Part]:
                 yield from _parts(child)
         case Factored(left=left, right=right):
             yield from [*_parts(left), *_parts(right)]
+        case Separated(depthwise=depthwise, pointwise=pointwise):
+            yield from [*_parts(depthwise), *_parts(pointwise)]
         case Tucker(core=core, left=left, right=right):
             yield from [*_parts(core), *_parts(left), *_parts(right)]
         case Circulated(vectors=vectors):

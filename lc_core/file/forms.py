@@ -13,6 +13,7 @@ from lc_core.compressions.cp import Kruskal
 from lc_core.compressions.lowrank import Factored, Scheme
 from lc_core.compressions.pruning import Sparse
 from lc_core.compressions.quantization import Quantized
+from lc_core.compressions.separable import Separated
 from lc_core.compressions.structured import Grouped
 from lc_core.compressions.sums import Summed
 from lc_core.compressions.tucker import Tucker
@@ -102,6 +103,7 @@ FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "factors": {"shape": is_shape, "left": _is_form, "right": _is_form, "scheme": _one_of(get_args(Scheme))},
     "tucker": {"shape": is_shape, "core": _is_form, "left": _is_form, "right": _is_form},
     "cp": {"shape": is_shape, "factors": _is_list},
+    "separable": {"shape": is_shape, "depthwise": _is_form, "pointwise": _is_form},
     "circulant": {"shape": is_shape, "block": _is_count, "vectors": _is_form},
     "layers": {"shape": is_shape, "layers": _is_list},
 }
@@ -140,6 +142,9 @@ def _unpack(form: Form, arrays: Mapping[str, Tensor]) -> Compressed:
             return Tucker.unpack(form, core=core, left=left, right=right)
         case "cp":
             return Kruskal.unpack(form, factors=numbered(form["factors"]))
+        case "separable":
+            depthwise, pointwise = _of_one_type([child("depthwise"), child("pointwise")])
+            return Separated.unpack(form, depthwise=depthwise, pointwise=pointwise)
         case "circulant":
             return Circulated.unpack(form, vectors=child("vectors"))
         case "layers":

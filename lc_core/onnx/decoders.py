@@ -16,6 +16,7 @@ from lc_core.compressions.cp import Kruskal
 from lc_core.compressions.lowrank import Factored
 from lc_core.compressions.pruning import Sparse
 from lc_core.compressions.quantization import Quantized
+from lc_core.compressions.separable import Separated
 from lc_core.compressions.sums import Summed
 from lc_core.compressions.tucker import Tucker
 from lc_core.compressions.uniform import Uniform
@@ -104,6 +105,11 @@ class Decoder:
                 factors = [self._theta(factor) for factor in (core, left, right)]
                 along = "xyz"[: len(core.shape) - 2]
                 return self._op("Einsum", factors, {"equation": f"st{along},ns,mt->nm{along}"})
+            case Separated(shape=(n, m, *kernel), multiplier=r):
+                filters = self._reshape(self._theta(theta.depthwise), (m, r, *kernel))
+                weights = self._reshape(self._theta(theta.pointwise), (n, m, r))
+                along = "xyz"[: len(kernel)]
+                return self._op("Einsum", [weights, filters], {"equation": f"nmr,mr{along}->nm{along}"})
             case Kruskal(factors=factors):
                 letters = "nmxyz"[: len(factors)]
                 equation = ",".join(f"{letter}r" for letter in letters) + f"->{letters}"

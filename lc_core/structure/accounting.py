@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lc_core.compression import Compressed, Dense, Use, dense_macs, outline_tensor
 from lc_core.compressions.cp import Kruskal
 from lc_core.compressions.lowrank import Factored, matrix_shape
+from lc_core.compressions.separable import Separated, separated_outline
 from lc_core.compressions.structured import Grouped
 from lc_core.compressions.tucker import Tucker
 from lc_core.graph import LAYERS
@@ -173,4 +174,6 @@ def _resized(theta: Compressed, shape: tuple[int, ...]) -> Compressed | None:
             return Tucker(shape, Dense(outline_tensor(*core.shape)), Dense(left), Dense(right))
         case Kruskal(rank=rank):
             return Kruskal(shape, tuple(Dense(outline_tensor(size, rank)) for size in shape))
+        case Separated(multiplier=multiplier):
+            return separated_outline(shape, multiplier=multiplier)
     return None

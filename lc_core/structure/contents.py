@@ -10,6 +10,7 @@ from torch import Tensor
 from lc_core.compression import Compressed, numel
 from lc_core.compressions.cp import Kruskal
 from lc_core.compressions.lowrank import Factored
+from lc_core.compressions.separable import Separated
 from lc_core.compressions.structured import Grouped
 from lc_core.compressions.sums import Summed
 from lc_core.compressions.tucker import Tucker
@@ -58,6 +59,8 @@ def _ranks(theta: Compressed) -> list[int]:
     match theta:
         case Factored(rank=rank) | Kruskal(rank=rank):
             return [rank]
+        case Separated(multiplier=multiplier):
+            return [multiplier]
         case Tucker(ranks=ranks):
             return list(ranks)
         case Summed(terms=terms):

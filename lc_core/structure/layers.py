@@ -1,4 +1,6 @@
-"""The layers that a Theta runs as: two for low rank, three or more for Tucker and CP, FFTs for circulant blocks."""
+"""The layers that a Theta runs as: two for low rank and depthwise filters, three or more for Tucker and CP, FFTs for
+circulant blocks.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -9,6 +11,7 @@ from lc_core.compression import numel
 from lc_core.compressions.circulant import Circulated
 from lc_core.compressions.cp import Kruskal
 from lc_core.compressions.lowrank import Factored
+from lc_core.compressions.separable import Separated
 from lc_core.compressions.sums import Summed
 from lc_core.compressions.tucker import Tucker
 from lc_core.structure.weights import Product, Weight, factor_weights
@@ -39,7 +42,7 @@ def as_layers(weight: Weight, layer: Layer, *, bias: Tensor | None, spectral: bo
         spectral: whether circulant blocks count as structure.
     """
     match weight.theta:
-        case Factored() | Tucker() | Kruskal() as product:
+        case Factored() | Tucker() | Kruskal() | Separated() as product:
             return _in_factors(product, weight, layer, bias=bias)
         case Circulated() as theta if spectral:
             rows, columns = (weight.picked.get(axis, torch.arange(theta.shape[axis])) for axis in (0, 1))
@@ -78,7 +81,7 @@ def _striding(product: Product) -> list[tuple[int, ...]]:
     match product:
         case Factored(scheme="spatial"):
             return [(1,), (0,)]
-        case Factored():
+        case Factored() | Separated():
             return [kernel, ()]
         case Tucker():
             return [(), kernel, ()]

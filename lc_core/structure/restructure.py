@@ -1,7 +1,7 @@
 """Runs a packed model in its compressed structure: fewer multiply-accumulates, the same outputs.
 
-Pruned groups are removed. Low rank runs as two layers, Tucker and CP as three or more, and circulant blocks of large
-layers by FFT. Zeros and codes save bytes but no time in torch.
+Pruned groups are removed. Low rank and depthwise-separable kernels run as two layers, Tucker and CP as three or more,
+and circulant blocks of large layers by FFT. Zeros and codes save bytes but no time in torch.
 """
 
 import copy

@@ -9,11 +9,12 @@ from torch import Tensor
 from lc_core.compression import Compressed, numel
 from lc_core.compressions.cp import Kruskal
 from lc_core.compressions.lowrank import Factored
+from lc_core.compressions.separable import Separated
 from lc_core.compressions.structured import Grouped, Part
 from lc_core.compressions.tucker import Tucker
 from lc_core.file.artifact import Artifact
 
-Product = Factored | Tucker | Kruskal
+Product = Factored | Tucker | Kruskal | Separated
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +98,16 @@ def stored_weights(artifact: Artifact) -> dict[str, Weight]:
 def factor_weights(product: Product, picked: Mapping[int, Tensor] | None = None) -> list[Weight]:
     """The weights of the layers that replace, one after the other, a layer whose weight is `product`.
 
-    `picked` slices of that weight, as in `Weight`, apply to the outputs of the last layer and the inputs of the first.
+    `picked` slices of that weight, as in `Weight`, apply to the outputs of the last layer and the inputs of the first;
+    inputs of a depthwise layer are its outputs too, and so the next one's inputs.
     """
     weights = _factors(product)
     for axis, each in (picked or {}).items():
+        if isinstance(product, Separated) and axis == 1:
+            r = product.multiplier
+            filters = torch.where(each[:, None] < 0, -1, each[:, None] * r + torch.arange(r)).reshape(-1)
+            weights = [weights[0].repicked(0, filters), weights[1].repicked(1, filters)]
+            continue
         place = len(weights) - 1 if axis == 0 else 0
         weights[place] = weights[place].repicked(axis, each)
     return weights
@@ -125,6 +132,8 @@ def _factors(product: Product) -> list[Weight]:
                 Weight.of(product.core),
                 Weight(product.left, (n, s), (n, s, *ones)),
             ]
+        case Separated(pointwise=pointwise):
+            return [Weight.of(product.depthwise), Weight(pointwise, pointwise.shape, (*pointwise.shape, *ones))]
         case Kruskal(rank=r):
             outputs, inputs, *along = product.factors
             weights = [Weight(inputs, inputs.shape, (r, inputs.shape[0], *ones), order=(1, 0))]

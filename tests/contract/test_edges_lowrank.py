@@ -19,6 +19,8 @@ from lc_core import (
     Kruskal,
     LowRank,
     RankSelection,
+    Separable,
+    Separated,
     Tucker,
     Tucker2,
     encode,
@@ -98,6 +100,11 @@ def run_cp(theta: Kruskal, x: Tensor, stride, padding) -> Tensor:
     return conv2d(inner, as_channels(out, 1, 1))
 
 
+def run_separable(theta: Separated, x: Tensor, stride, padding) -> Tensor:
+    inner = conv2d(x, theta.depthwise.decompress(), stride=stride, padding=padding, groups=theta.shape[1])
+    return conv2d(inner, as_channels(theta.pointwise.decompress(), 1, 1))
+
+
 @pytest.mark.parametrize("stride, padding", STRIDES)
 @pytest.mark.parametrize(
     "compression, run",
@@ -106,6 +113,7 @@ def run_cp(theta: Kruskal, x: Tensor, stride, padding) -> Tensor:
         (LowRank(2, scheme="spatial"), run_spatial),
         (Tucker2((2, 3)), run_tucker),
         (CP(3), run_cp),
+        (Separable(2), run_separable),
     ],
     ids=plain,
 )
@@ -134,7 +142,9 @@ def test_a_kernel_over_time_runs_in_layers_too():
     assert theta.macs(use) == 2 * 6 * 11 + 3 * 2 * 5 * 7 + 3 * 8 * 7
 
 
-@pytest.mark.parametrize("compression", [LowRank(1, scheme="spatial"), Tucker2((1, 1)), CP(1), Circulant(4)], ids=plain)
+@pytest.mark.parametrize(
+    "compression", [LowRank(1, scheme="spatial"), Tucker2((1, 1)), CP(1), Separable(1), Circulant(4)], ids=plain
+)
 def test_a_grouped_convolution_runs_dense_and_nothing_runs_dearer_than_dense(compression):
     theta = compression.compress(normal(8, 4, 3, 3, seed=5), mu=1.0)
     assert theta.macs(Use((9, 9), (9, 9), groups=2)) == 288 * 81
@@ -356,7 +366,7 @@ def test_columns_that_depend_on_each_other_do_no_harm():
     assert squared_error(w, theta) <= 1e-8 * float(w.square().sum())
 
 
-@pytest.mark.parametrize("name, compression", [("Tucker", Tucker2((1, 1))), ("CP", CP(1))])
+@pytest.mark.parametrize("name, compression", [("Tucker", Tucker2((1, 1))), ("CP", CP(1)), ("separable", Separable())])
 @pytest.mark.parametrize("shape", [(6, 5), (30,)])
 def test_a_linear_layer_or_a_vector_is_no_kernel(name, compression, shape):
     for call in (compression.outline, compression.check, lambda s: compression.compress(normal(*s), mu=1.0)):
@@ -373,6 +383,8 @@ def test_ranks_below_one_or_not_two_are_refused(ranks):
 def test_a_rank_or_block_below_one_is_refused():
     with pytest.raises(ValueError, match="rank: expected at least 1, got 0"):
         CP(0)
+    with pytest.raises(ValueError, match="multiplier: expected at least 1, got 0"):
+        Separable(0)
     with pytest.raises(ValueError, match="block: expected at least 1, got 0"):
         Circulant(0)
 
@@ -632,7 +644,14 @@ def test_other_dtypes_stay_what_they_are(dtype):
     error = float((then.double() - product).square().sum())
     assert error <= least * (1 + 1e-4) + (torch.finfo(dtype).eps ** 2) * float(then.double().square().sum())
     kernel = normal(6, 5, 3, 3).to(dtype)
-    for compression in (RankSelection(1e-3), Tucker2((2, 2)), CP(2), Circulant(2), LowRank(2, scheme="spatial")):
+    for compression in (
+        RankSelection(1e-3),
+        Tucker2((2, 2)),
+        CP(2),
+        Circulant(2),
+        Separable(2),
+        LowRank(2, scheme="spatial"),
+    ):
         found = compression.compress(kernel, mu=1.0)
         assert found.decompress().dtype == dtype
         assert torch.equal(reloaded(found).decompress(), found.decompress())
@@ -682,6 +701,21 @@ def test_forms_that_do_not_fit_are_refused():
     refuse(*cp())
     refuse(*cp((4, 2), (3, 2), shape=(4, 3)))
 
+    def separable(depthwise, pointwise, shape=(4, 3, 2, 5)):
+        parts = {"depthwise": dense(*depthwise), "pointwise": dense(*pointwise)}
+        form = {"form": "separable", "shape": list(shape)} | {name: part[0] for name, part in parts.items()}
+        return form, {f"{name}.dense": part[1] for name, part in parts.items()}
+
+    unpack(*separable((6, 1, 2, 5), (4, 6)))
+    refuse(*separable((6, 1, 2, 4), (4, 6)))
+    refuse(*separable((6, 2, 2, 5), (4, 6)))
+    refuse(*separable((5, 1, 2, 5), (4, 5)))
+    refuse(*separable((6, 1, 2, 5), (5, 6)))
+    refuse(*separable((3, 1, 2, 5), (4, 6)))
+    refuse(*separable((0, 1, 2, 5), (4, 0)))
+    refuse(*separable((6, 1, 2, 5), (4, 6, 1)))
+    refuse(*separable((6, 1), (4, 6), shape=(4, 3)))
+
     def circulant(block, *shape):
         form, array = dense(*shape)
         return {"form": "circulant", "shape": [4, 3], "block": block, "vectors": form}, {"vectors.dense": array}
@@ -704,7 +738,15 @@ def test_forms_that_do_not_fit_are_refused():
 
 @pytest.mark.parametrize(
     "compression",
-    [LowRank(3, scheme="spatial"), RankSelection(1e9), RankSelection(1e-2), Tucker2((2, 2)), CP(3), Circulant(3)],
+    [
+        LowRank(3, "spatial"),
+        RankSelection(1e9),
+        RankSelection(1e-2),
+        Tucker2((2, 2)),
+        CP(3),
+        Separable(2),
+        Circulant(3),
+    ],
     ids=plain,
 )
 def test_a_packed_file_brings_them_back(compression, tmp_path):

@@ -1,11 +1,12 @@
-"""Tensor decompositions of convolution kernels. The error is at least that of the best low rank over any single
-dimension. This bound is not always reached. At full ranks the error is zero."""
+"""Tensor decompositions of convolution kernels. Of Tucker and CP the error is at least that of the best low rank over
+any single dimension. This bound is not always reached. At full ranks the error is zero. Of separable kernels each input
+channel has a best rank of its own."""
 
 import numpy as np
 from torch import Tensor
 
-from lc_core import CP, Tucker2
-from tests.contract.families.low_rank import energies
+from lc_core import CP, Separable, Tucker2
+from tests.contract.families.low_rank import ROUNDED, energies
 from tests.contract.family import Family
 from tests.contract.weights import Shape
 
@@ -27,6 +28,11 @@ def lost_by_cp(w: Tensor, compression: CP, mu: float) -> float:
     return max(lost_over(w, place=place, rank=compression.rank) for place in range(w.dim()))
 
 
+def lost_by_separating(w: Tensor, compression: Separable, mu: float) -> float:
+    slices = np.moveaxis(w.double().numpy(), 1, 0)
+    return float(sum(energies(each.reshape(len(each), -1))[compression.multiplier :].sum() for each in slices))
+
+
 FAMILIES: dict[str, Family] = {
     name: Family(
         compressions,
@@ -44,4 +50,16 @@ FAMILIES: dict[str, Family] = {
         ("Tucker2", tuple(map(Tucker2, ((1, 1), (2, 3), (3, 1), (50, 50)))), lost_by_tucker),
         ("CP", tuple(map(CP, (1, 2, 7, 500))), lost_by_cp),
     )
+} | {
+    "Separable": Family(
+        tuple(map(Separable, (1, 2, 50))),
+        lost_by_separating,
+        lossless=False,
+        shapes=KERNELS,
+        tiny_shapes=TINY_KERNELS,
+        usual=(6, 5, 3, 3),
+        large=(8, 6, 3, 3),
+        ordinary=((16, 8, 3, 3), (12, 6, 5), (10, 64, 1, 1)),
+        rounding=ROUNDED,
+    ),
 }

@@ -42,7 +42,9 @@ from lc_core.structure.weights import Weight
 from studies.digits_zoo import ROWS, DigitsNet
 from tests.lc_core.models import compressed, mlp, randn, seeded
 
-RUNS_OTHERWISE = {name for name in ROWS if any(word in name for word in ("Group", "LowRank", "Tucker2", "CP"))}
+RUNS_OTHERWISE = {
+    name for name in ROWS if any(word in name for word in ("Group", "LowRank", "Tucker2", "CP", "Separable"))
+}
 """Fast rows whose models have other layers than the dense one, and so need an export of their own."""
 FAST = {"GroupPruning, jointly", "Chain of LowRank and Codebook"}
 
@@ -193,7 +195,7 @@ def test_lenet5_is_exported(pack, tmp_path):
     (1, 1, 1, "reflect"), (3, 2, 1, "circular"),
 ])  # fmt: skip
 @pytest.mark.parametrize("compression", [
-    LowRank(2), LowRank(2, scheme="spatial"), Tucker2((3, 2)), lc_core.CP(3),
+    LowRank(2), LowRank(2, scheme="spatial"), Tucker2((3, 2)), lc_core.CP(3), lc_core.Separable(2),
 ])  # fmt: skip
 def test_factors_run_as_layers_that_give_the_same(stride, padding, dilation, mode, compression, pack):
     def model() -> nn.Module:
@@ -306,8 +308,8 @@ def test_a_stored_weight_is_decoded_bit_for_bit(compression, shape, pack):
 
 
 @pytest.mark.parametrize("compression", [
-    LowRank(2), LowRank(2, scheme="spatial"), Tucker2((3, 2)), lc_core.CP(3), Chain(LowRank(3), Codebook(4)),
-    Sum(LowRank(2), L0Pruning(0.02)),
+    LowRank(2), LowRank(2, scheme="spatial"), Tucker2((3, 2)), lc_core.CP(3), lc_core.Separable(2),
+    Chain(LowRank(3), Codebook(4)), Sum(LowRank(2), L0Pruning(0.02)),
 ])  # fmt: skip
 def test_factors_that_run_dense_are_multiplied_at_load(compression, pack):
     model = seeded(lambda: nn.Sequential(nn.Conv2d(9, 12, 3)), seed=0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lc_core import CP, Chain, Codebook, GroupPruning, Joint, L0Pruning, LowRank, Sum, Tucker2
+from lc_core import CP, Chain, Codebook, GroupPruning, Joint, L0Pruning, LowRank, Separable, Sum, Tucker2
 from lc_core.structure.contents import BINS, LARGEST_CODEBOOK, layer_contents
 from tests.lc_core.models import compressed, conv_net, mlp, seeded
 
@@ -54,6 +54,7 @@ def test_ranks_are_those_of_the_factors():
     plan = {"stem.0": Tucker2((3, 2)), "body.0": CP(4), "head": Chain(GroupPruning(0.7, axis="input"), LowRank(1))}
     layers = of(conv_net(), plan)[0]
     assert [layers[name]["ranks"] for name in ("stem.0.weight", "body.0.weight", "head.weight")] == [[3, 2], [4], [1]]
+    assert of(conv_net(), {"body.0": Separable(2)})[0]["body.0.weight"]["ranks"] == [2]
 
 
 def test_the_histogram_counts_every_weight_of_the_reference():

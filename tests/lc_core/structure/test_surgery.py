@@ -12,6 +12,7 @@ from lc_core import Chain, Codebook, GroupPruning, Joint, L0Pruning, LowRank, pl
 from lc_core.algorithm import deploy, run_lc
 from lc_core.compressions.circulant import Circulant
 from lc_core.compressions.cp import CP
+from lc_core.compressions.separable import Separable
 from lc_core.compressions.tucker import Tucker2
 from lc_core.schedule import Schedule
 from lc_core.structure.accounting import count_macs, layer_uses, model_macs
@@ -629,7 +630,14 @@ def test_factors_are_as_small_as_the_layers_that_they_make():
 
 @pytest.mark.parametrize(
     "compression",
-    [LowRank(rank=2), LowRank(rank=2, scheme="spatial"), Tucker2(ranks=(2, 3)), CP(rank=2), Circulant(block=2)],
+    [
+        LowRank(rank=2),
+        LowRank(rank=2, scheme="spatial"),
+        Tucker2(ranks=(2, 3)),
+        CP(rank=2),
+        Separable(1),
+        Circulant(block=2),
+    ],
     ids=plain,
 )
 def test_factors_read_no_channel_that_is_cut(compression):
