@@ -19,7 +19,7 @@ from lc_core.compression import Compressed, Form, FormError, numel
 from lc_core.compressions.budget import Budget
 from lc_core.compressions.cast import WEIGHTS
 from lc_core.file import format_1, format_2
-from lc_core.file.content import byte_size, content_of, dumps, metadata_of
+from lc_core.file.content import Content, byte_size, content_of, dumps, metadata_of, theta_arrays
 from lc_core.file.forms import unpack
 from lc_core.file.limits import check_sizes
 from lc_core.numerics.packing import DamagedError
@@ -96,6 +96,14 @@ def encode(
     return packed
 
 
+def encode_again(artifact: Artifact, thetas: Sequence[Compressed], uncompressed: Mapping[str, Tensor]) -> bytes:
+    """The bytes of a file like that of `artifact`, of the same format, with other Thetas and uncompressed tensors."""
+    metadata = metadata_of(artifact.governed, thetas, artifact.tied, artifact.info)
+    content = Content(metadata, dict(uncompressed) | theta_arrays(thetas))
+    packed: bytes = FORMATS[artifact.format].encode(content)
+    return packed
+
+
 def nominal_bytes(tasks: Sequence[CompressionTask], weights: Mapping[str, Tensor], *, info: Mapping[str, Any]) -> int:
     """`Artifact.payload_bytes` of the file that `encode` will write, from shapes and hyperparameters alone.
 
@@ -127,7 +135,7 @@ def read(path: str | Path) -> Artifact:
     """
     data = read_regular(path)
     try:
-        return _decode(data)
+        return decode(data)
     except (FormError, DamagedError, SafetensorError, zstandard.ZstdError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ArtifactError(
@@ -183,7 +191,8 @@ def _computes(model: nn.Module, name: str) -> bool:
     )
 
 
-def _decode(data: bytes) -> Artifact:
+def decode(data: bytes) -> Artifact:
+    """The content of a packed file's bytes; errors as those of its parts, which `read` puts in a line."""
     format = format_2.FORMAT if data.startswith(format_2.NAME) else format_1.FORMAT
     content = FORMATS[format].decode(data)
     metadata, arrays = content.metadata, content.arrays

@@ -100,9 +100,12 @@ def _arrays(
     for name, array in arrays.items():
         if array.dtype not in ORDER:
             raise ValueError(f"{name}: expected a tensor of a type that the packed file has, got {array.dtype}")
-    for number, theta in enumerate(thetas):
-        arrays |= {f"{number}:{name}": array for name, array in theta.pack().items()}
-    return arrays
+    return arrays | theta_arrays(thetas)
+
+
+def theta_arrays(thetas: Sequence[Compressed]) -> dict[str, Tensor]:
+    """The arrays of every Theta's `pack`, under their names in a file."""
+    return {f"{number}:{name}": array for number, theta in enumerate(thetas) for name, array in theta.pack().items()}
 
 
 def metadata_of(

@@ -46,10 +46,13 @@ class Mixer:
     inputs: Channels
     outputs: Channels
 
-    def reads(self) -> Tensor:
-        """(outputs, inputs) bool: whether an output depends on an input that varies, or that no bias can replace."""
+    def replaceable(self) -> Tensor:
+        """(inputs,) bool: whether the input is a constant that is zero, or that the bias can replace."""
         values = self.inputs.values
-        replaced = _foldable(self.layer, values) if self.layer.bias is not None else values == 0
+        return _foldable(self.layer, values) if self.layer.bias is not None else values == 0
+
+    def reads(self, replaced: Tensor) -> Tensor:
+        """(outputs, inputs) bool: whether an output depends on an input, but for those `replaced`."""
         return _touches(self.layer) & ~replaced
 
 

@@ -118,7 +118,7 @@ def _alike(flow: Flow, weight: str, *, axis: int) -> bool:
 
 def _operate(flow: Flow) -> Tensor:
     """Cuts the layers of the traced model in place. Returns (slots,) bool, the slots that stay."""
-    needed = _needed(flow)
+    needed = needed_slots(flow, [mixer.reads(mixer.replaceable()) for mixer in flow.mixers])
     for mixer in flow.mixers:
         _cut_mixer(mixer, rows=needed[mixer.outputs.slots], columns=needed[mixer.inputs.slots])
     for follower in flow.followers:
@@ -126,19 +126,24 @@ def _operate(flow: Flow) -> Tensor:
     return needed
 
 
-def _needed(flow: Flow) -> Tensor:
-    """(slots,) bool, the slots that stay: the fewest that hold all that the model's outputs depend on."""
+def needed_slots(flow: Flow, reads: Sequence[Tensor]) -> Tensor:
+    """(slots,) bool, the slots that stay: the fewest that hold all that the model's outputs depend on.
+
+    Args:
+        flow: of the model.
+        reads: for each mixer, (outputs, inputs) bool, which outputs read which inputs.
+    """
     classes = flow.classes()
     needed = torch.zeros(len(classes), dtype=torch.bool)
     needed[classes[flow.pinned]] = True
-    reads = [(mixer, mixer.reads().cpu()) for mixer in reversed(flow.mixers)]
+    pairs = [(mixer, read.cpu()) for mixer, read in zip(flow.mixers, reads, strict=True)][::-1]
     while True:
         before = needed.clone()
-        for mixer, read in reads:
+        for mixer, read in pairs:
             rows = needed[classes[mixer.outputs.slots]]
             needed[classes[mixer.inputs.slots[read[rows].any(dim=0)]]] = True
         if torch.equal(needed, before):
-            bare = [mixer for mixer, _ in reads if not needed[classes[mixer.outputs.slots]].any()]
+            bare = [mixer for mixer, _ in pairs if not needed[classes[mixer.outputs.slots]].any()]
             if not bare:
                 return needed[classes]
             needed[classes[bare[0].outputs.slots[0]]] = True

@@ -56,11 +56,18 @@ def export(
         Int8Name | None,
         typer.Option(help="ONNX with eight-bit arithmetic; ranges from training data, or anew in each run."),
     ] = None,
+    tidy: Annotated[
+        bool,
+        typer.Option(
+            "--tidy",
+            help="Packed file: a smaller one of the same function; weights that cannot act are zero, units are sorted.",
+        ),
+    ] = False,
     study: Annotated[
         str | None,
         typer.Option(
             metavar="STUDY",
-            help="Packed file: verify its outputs too, with this study. ONNX: the study, if it has moved.",
+            help="Packed file: verify its outputs too, with this study. ONNX, --tidy: the study, if it has moved.",
         ),
     ] = None,
     data: DataFolder = None,
@@ -68,13 +75,15 @@ def export(
 ) -> int:
     """Copy a model out of a sweep, as a packed file, as an ONNX file or as dense weights.
 
-    Verifies size, hash and decoding first; for an ONNX file, which needs the study, the outputs too. Exit code 4 if
-    the model is a pick that misses its target.
+    Verifies size, hash and decoding first; for an ONNX file and with --tidy, which need the study, the outputs too.
+    Exit code 4 if the model is a pick that misses its target.
     """
     root = remote.local(folder)
     wanted = job if job is not None else trial
     record = _record_of(root, wanted)
     use_data(data)
+    if tidy and form != FileFormatName.lcz:
+        raise UsageError(f"--tidy: expected --format lcz, got {form.value}")
     if form == FileFormatName.onnx:
         from sweep.pick import export
 
@@ -96,6 +105,11 @@ def export(
             raise UsageError("--study: expected --format lcz or onnx; dense weights are written without the study")
         dense = export_safetensors(root, record, out=out)
         facts, words = dense.to_json(), file_text.dense_folder(dense)
+    elif tidy:
+        from sweep.pick.tidy_export import export_tidy
+
+        facts = export_tidy(root, record, out=out, study_reference=study, user_folder=os.getcwd())
+        words = file_text.packed_file(facts)
     else:
         facts = _export_packed(root, record, out, study)
         words = file_text.packed_file(facts)

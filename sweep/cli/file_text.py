@@ -24,6 +24,7 @@ def packed_file(facts: Facts) -> str:
         size = f"{times(facts['bytes'], whole)} than the reference's packed file, {whole:,} bytes"
     rows = [
         ("file", f"{facts['file']}: {facts['bytes']:,} bytes ({facts['payload_bytes']:,} uncoded)"),
+        *([("tidied", _tidied(facts))] if "packed_bytes" in facts else []),
         ("size", size),
         *[(kind, _coded(sizes)) for kind, sizes in facts["coded"].items()],
         ("sha256", facts["sha256"]),
@@ -32,7 +33,7 @@ def packed_file(facts: Facts) -> str:
     if "configuration" in info:
         rows.append(("made by", _made_by(info)))
     if (claimed := read_claim(info)) is not None:
-        rows.append(("validation", _validation(claimed, facts)))
+        rows.append(("validation", _validation(claimed, facts) + _before(claimed, facts)))
     elif "val" in facts:
         rows.append(("validation", _measured(facts)))
     rows += parity(facts)
@@ -76,10 +77,9 @@ def onnx_file(facts: Facts) -> str:
     if "int8_difference" in facts:
         rows.append(("after int8", outputs_apart(facts["int8_difference"], of="the packed model's")))
     if (claimed := read_claim(claims)) is not None:
-        packed, metric, claimed_before = facts.get("packed_val"), claimed.metric, read_claim(said)
-        before = f"; packed model {metric.told(packed[metric.name], gap='')}" if packed else ""
+        before, claimed_before = _before(claimed, facts), read_claim(said)
         if not before and claimed_before is not None:
-            before = f"; packed model {metric.told(claimed_before.value, gap='')}, as claimed"
+            before = f"; packed model {claimed.metric.told(claimed_before.value, gap='')}, as claimed"
         rows.append(("validation", _validation(claimed, facts) + before))
     if "test" in facts:
         rows.append(("test", f"{_on_test(facts['test'], claims)}, the same as the packed model's"))
@@ -92,6 +92,20 @@ def _said_of_packed(claims: Facts) -> Facts:
     """What a file in eight bits says of the packed file: its "bytes" and its "val"; nothing where that is damaged."""
     said = claims.get("packed")
     return said if isinstance(said, Mapping) and type(said.get("bytes")) is int and said["bytes"] > 0 else {}
+
+
+def _tidied(facts: Facts) -> str:
+    """How much smaller a tidied file is than its job's."""
+    before, after = facts["packed_bytes"], facts["bytes"]
+    if after == before:
+        return "nothing made it smaller; it is the job's file"
+    return f"{(before - after) / before:.1%} smaller than the job's file, {before:,} bytes, with the same outputs"
+
+
+def _before(claimed: Claim, facts: Facts) -> str:
+    """What the packed file measures that a file was made from, where it was measured."""
+    packed, metric = facts.get("packed_val"), claimed.metric
+    return f"; packed model {metric.told(packed[metric.name], gap='')}" if packed else ""
 
 
 def _int8_size(size: int, packed: int) -> str:
