@@ -81,6 +81,9 @@ function makeTable({ data, rows, open, boxOf, change }) {
   function line(row, view) {
     const kind = row.fronts.has(view.by) ? "front" : "dominated";
     const node = element("tr", { class: row === view.picked ? `${kind} ${view.feasible ? "picked" : "missed"}` : kind });
+    node.addEventListener("click", ({ target }) => {
+      if (!target.closest("input, button") && getSelection().isCollapsed) open(row);
+    });
     for (const head of heads) {
       const [value, words] = columns[head.dataset.key];
       const written = value(row, view) === null ? NONE : words(row, view);

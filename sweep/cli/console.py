@@ -61,10 +61,15 @@ class ByName(StrEnum):
     latency = "latency"
 
 
-def use_data(folder: Path | None) -> None:
-    """Makes studies read their data from `folder`, in this process and in those that Ray starts from it."""
-    if folder is not None:
-        os.environ[DATA] = str(folder.resolve())
+def use_data(folder: Path | None) -> Path | None:
+    """Makes studies read their data from `folder`, in this process and in those that Ray starts from it.
+
+    Returns `folder`, or None where the environment says it already: the next commands need no --data then.
+    """
+    if folder is None or os.environ.get(DATA) in (str(folder), str(folder.resolve())):
+        return None
+    os.environ[DATA] = str(folder.resolve())
+    return folder
 
 
 def show(facts: Any, words: str, *, as_json: bool) -> None:

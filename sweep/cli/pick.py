@@ -62,7 +62,7 @@ def pick(
     """
     from sweep.pick import picking
 
-    use_data(data)
+    named = use_data(data)
     root = remote.local(folder)
     manifest = read_manifest(root)
     if knee and (target is not None or confident):
@@ -79,6 +79,7 @@ def pick(
         confident=confident,
         test=test,
         place=str(folder),
+        data=named,
     )
     remote.put_back(folder, SweepFolder(root).pick, SweepFolder(root).test)
     show(picked.to_json(), describe(picked, SweepFolder(root).report / "index.html"), as_json=as_json)

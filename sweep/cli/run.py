@@ -197,7 +197,7 @@ def run(
     keep_secret(storage, STORAGE)  # before the imports that take seconds
     from sweep.prepare.prepared import outline
 
-    use_data(data)
+    named = use_data(data)
     options = options_of(
         study,
         os.getcwd(),
@@ -222,7 +222,7 @@ def run(
     if dry_run:
         print(run_text.outline(outline(options), limit=trials, aimed=options.aimed))
         return DONE
-    return _run(options, data=data)
+    return _run(options, data=named)
 
 
 def _run(options: "Options", *, data: Path | None) -> int:

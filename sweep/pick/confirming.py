@@ -2,6 +2,7 @@
 
 import itertools
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.criteria import Criteria
@@ -13,17 +14,24 @@ if TYPE_CHECKING:
 
 
 def confirming(
-    candidate: Candidate, criteria: Criteria, manifest: Manifest, *, place: str, study: "StudySource | None" = None
+    candidate: Candidate,
+    criteria: Criteria,
+    manifest: Manifest,
+    *,
+    place: str,
+    study: "StudySource | None" = None,
+    data: Path | None = None,
 ) -> str:
     """The command, quoted for a shell, that runs the further seeds of `candidate` (`Criteria.seeds_to_confirm`).
 
     Of a study that no file holds, it is the call in Python. `place` is the sweep's folder or URL, and `study` where the
-    study is now if it has moved.
+    study is now if it has moved. `data` is the folder of --data, where the command needs it.
     """
     repeats, first = seeds_from_first(candidate.seeds, needed=criteria.seeds_to_confirm(candidate)), candidate.seeds[0]
     before_job, before_repeats, before_seed, end = parts(manifest, place=place, study=study)
     seed = f"{before_seed}{first}" if first else ""
-    return f"{before_job}{candidate.best_id}{before_repeats}{repeats}{seed}{end}"
+    from_folder = f" {shlex.join(['--data', str(data)])}" if data is not None and not end else ""
+    return f"{before_job}{candidate.best_id}{before_repeats}{repeats}{seed}{end}{from_folder}"
 
 
 def parts(manifest: Manifest, *, place: str, study: "StudySource | None" = None) -> tuple[str, str, str, str]:

@@ -29,6 +29,7 @@ def pick_model(
     confident: bool = False,
     test: bool | None = None,
     place: str | None = None,
+    data: Path | None = None,
 ) -> Picked:
     """The model to deploy of the sweep in `root`, its file verified and measured on the test split; writes pick.json.
 
@@ -42,6 +43,7 @@ def pick_model(
         test: whether to look at the test split. None looks for an answer to the question that was asked of it first; a
             file that was measured there before is not measured again.
         place: how the user names the folder; None for `root`.
+        data: the folder that a command must name for the study to read its data; None where it need not.
 
     Raises:
         StoreError: `root` is not a sweep, or nothing in it is done.
@@ -55,9 +57,9 @@ def pick_model(
     choice = chosen(found, manifest, target=target, by=by, confident=confident)
     best = _pickable(choice, root=root, target=target, confident=confident)
     record = next(record for record in finished(records) if record.id == best.best_id)
-    study, data = open_study(root, study_reference=study_reference, user_folder=user_folder)
-    verify_record(record, folder, study, data)
-    parity = verify_parity(read(folder.artifact(record.id)), study, data)
+    study, splits = open_study(root, study_reference=study_reference, user_folder=user_folder)
+    verify_record(record, folder, study, splits)
+    parity = verify_parity(read(folder.artifact(record.id)), study, splits)
     asked = question(target, manifest.reference.val.score, by=by, confident=confident)
     no_test = why_not(choice, record, folder, asked=asked, test=test)
     to_confirm = choice.to_confirm
@@ -70,9 +72,11 @@ def pick_model(
         measured=(len(among(found, "latency")), len(found)),
         confirm=None
         if to_confirm is None or choice.criteria is None
-        else confirming(to_confirm, choice.criteria, manifest, place=place or str(root), study=study_reference),
+        else confirming(
+            to_confirm, choice.criteria, manifest, place=place or str(root), study=study_reference, data=data
+        ),
         artifact=str(folder.artifact(record.id)),
-        test=look_at_test(record.id, folder, study, data, asked=asked) if no_test is None else None,
+        test=look_at_test(record.id, folder, study, splits, asked=asked) if no_test is None else None,
         no_test=no_test,
         parity=parity,
         uncounted=tuple(manifest.reference.uncounted),

@@ -440,6 +440,17 @@ def test_a_candidate_opens_with_its_seeds_and_its_curves(open_page: OpenPage, fo
     assert page.locator("#details .curves svg").count() == 0
 
 
+def test_a_click_anywhere_in_a_row_opens_its_candidate(open_page: OpenPage, folder: Path) -> None:
+    page = open_page(folder)
+    row = page.locator("#candidates tbody tr").nth(1)
+    row.locator("input").check()
+    assert page.locator("#details").is_hidden()
+    row.locator("td[data-label=MACs]").click()
+    page.locator("#details .curves, #details [data-part=no-curves]").first.wait_for(state="attached")
+    assert page.locator("#details").is_visible()
+    assert row.locator("button.open").inner_text() in page.locator("#details").inner_text()
+
+
 def test_markup_in_names_is_text(open_page: OpenPage, tmp_path: Path) -> None:
     script, image, lines = "</script><script>alert(1)</script>", "<img src=x onerror=alert(2)>", "a\u2028b\u2029c"
     quote = '"><svg onload=alert(3)>'

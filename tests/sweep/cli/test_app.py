@@ -438,6 +438,16 @@ def test_a_dry_run_of_a_search_lists_all_its_jobs(finished: Path) -> None:
     assert "a search needs only some of those left; all about" in time
 
 
+def test_the_command_that_confirms_names_the_data_where_the_environment_does_not(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LCSWEEP_DATA", "elsewhere")
+    Path("my data").mkdir()
+    ask = ("pick", RUN, "--max-drop", "20%", "--data", "my data", "--no-test", "--json")
+    assert lcsweep(*ask).json["confirm"].endswith(" --data 'my data'")
+    assert "--data" not in lcsweep(*ask).json["confirm"]  # the environment says it by now
+
+
 def test_a_dry_run_of_a_search_costs_what_the_results_leave(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweep.execution.runner.run", run_here)
     search = ("run", "tiny.py", "--search", "smallest", "--workers", "1")
