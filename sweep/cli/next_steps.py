@@ -7,7 +7,7 @@ from sweep.execution.driver import Outcome
 from sweep.prepare.prepared import PreparedSweep
 from sweep.study.errors import StudyError
 from sweep.study.trust import check_trusted
-from sweep.target import Target
+from sweep.target import PLAIN, Target, write_number
 
 
 def next_steps(sweep: PreparedSweep, outcome: Outcome, *, data: Path | None) -> str:
@@ -17,25 +17,36 @@ def next_steps(sweep: PreparedSweep, outcome: Outcome, *, data: Path | None) -> 
     commands = [["report", place]]
     if outcome.models:
         by = [] if options.by == "bytes" else ["--by", options.by]
-        commands.append(["pick", place, *_aim(outcome, options.target), *by, *_study(sweep), *_data(data)])
+        commands.append(
+            [
+                "pick",
+                place,
+                *_aim(outcome, options.target, fraction=sweep.manifest.metric.fraction),
+                *by,
+                *_study(sweep),
+                *_data(data),
+            ]
+        )
     words = "; ".join(shlex.join(["lcsweep", *command]) for command in commands)
     failed = outcome.summary.failed
     why = f"; to see why {'a job' if failed == 1 else 'jobs'} failed: {shlex.join(['lcsweep', 'status', place])}"
     return f"next: {words}{why if failed else ''}"
 
 
-def _aim(outcome: Outcome, asked: Target | None) -> list[str]:
+def _aim(outcome: Outcome, asked: Target | None, *, fraction: bool) -> list[str]:
     """The target of a pick that can be met: the study's own, that of the run, or the knee of the front."""
     if outcome.choice is None or not outcome.choice.feasible:
         return ["--knee"]
-    return [] if asked is None else target_options(asked)
+    return [] if asked is None else target_options(asked, fraction=fraction)
 
 
-def target_options(target: Target) -> list[str]:
-    """The options of a command that ask for `target`."""
+def target_options(target: Target, *, fraction: bool) -> list[str]:
+    """The options of a command that ask for `target`, of a metric that is a fraction or is not."""
     found = []
     for name, value in target.as_dict().items():
-        found += [f"--{name.replace('_', '-')}", *([] if name == "relative" else [repr(value)])]
+        percent = name == "max_drop" and (fraction or target.relative) and value > PLAIN
+        words = [] if name == "relative" else [write_number(value, percent=percent)]
+        found += [f"--{name.replace('_', '-')}", *words]
     return found
 
 

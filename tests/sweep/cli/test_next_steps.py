@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sweep.cli.next_steps import next_steps, target_options
+from sweep.store.metric import ACCURACY
 from sweep.target import Target
 
 MET, MISSED = SimpleNamespace(feasible=True), SimpleNamespace(feasible=False)
@@ -25,7 +26,7 @@ def line(
     data: Path | None = None,
 ) -> str:
     options = SimpleNamespace(url=None, target=target, study=study, user_folder=".", by="bytes")
-    manifest = SimpleNamespace(reference_study=named)
+    manifest = SimpleNamespace(reference_study=named, metric=ACCURACY)
     sweep: Any = SimpleNamespace(options=options, folder=SimpleNamespace(root=Path(root)), manifest=manifest)
     outcome: Any = SimpleNamespace(choice=choice, models=models, summary=SimpleNamespace(failed=failed))
     return next_steps(sweep, outcome, data=data)
@@ -36,6 +37,7 @@ def line(
     [
         ({"choice": MET}, "lcsweep report runs/tiny; lcsweep pick runs/tiny"),
         ({"choice": MET, "target": Target(max_drop=0.02)}, "lcsweep pick runs/tiny --max-drop 0.02"),
+        ({"choice": MET, "target": Target(max_drop=0.3)}, "lcsweep pick runs/tiny --max-drop 30%"),  # 0.3 is refused
         ({"choice": MISSED}, "lcsweep pick runs/tiny --knee"),  # the target would be missed
         ({}, "lcsweep pick runs/tiny --knee"),  # there is no target
         ({"choice": MET, "data": Path("my data")}, "lcsweep pick runs/tiny --data 'my data'"),
@@ -56,11 +58,12 @@ def test_without_a_model_there_is_nothing_to_pick() -> None:
 
 
 def test_a_target_is_asked_for_again_as_it_was() -> None:
-    for target in (Target(max_drop=0.0123456789, relative=True), Target(at_most=12.5), Target(min_accuracy=0.95)):
-        words = target_options(target)
-        values = iter(words)
-        read = {name.removeprefix("--").replace("-", "_"): name for name in values if name.startswith("--")}
-        assert set(read) == set(target.as_dict())
-        assert [float(word) for word in words if not word.startswith("--")] == [
-            value for value in target.as_dict().values() if value is not True
-        ]
+    drops = (Target(max_drop=0.0123456789, relative=True), Target(max_drop=0.7, relative=True), Target(max_drop=0.3))
+    for target in (*drops, Target(min_accuracy=0.95), Target(at_least=0.9)):
+        words = [word.removeprefix("--").replace("-", "_") for word in target_options(target, fraction=True)]
+        relative = words[2:] == ["relative"]
+        asked = Target.of(**{words[0]: words[1]}, relative=relative)
+        assert asked == target
+        asked.check(ACCURACY)
+    assert target_options(Target(at_most=12.5), fraction=False) == ["--at-most", "12.5"]
+    assert target_options(Target(max_drop=3.0), fraction=False) == ["--max-drop", "3"]
