@@ -276,6 +276,8 @@ def carry_out(
 
     outcome = driver.run(sweep, watch=watch)
     say(search_summary(outcome.summary))
+    if outcome.asked is not None:
+        say(run_text.asked(outcome.asked, outcome.choice, sweep.manifest))
     if outcome.choice is not None:
         say(run_text.chosen(outcome.choice, sweep.manifest))
     return sweep, outcome

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from sweep.cli.text import count_jobs, describe_target, fresh_seeds, table
 from sweep.criteria import MISSED, meaning
 from sweep.execution.progress import duration
-from sweep.pick.choice import Choice
+from sweep.pick.choice import By, Candidate, Choice
 from sweep.pick.size_and_speed import speed, times
 from sweep.store.job import label
 from sweep.store.manifest import Manifest
@@ -30,18 +30,12 @@ def plan(search: "SweepSearch", *, workers: int, target: Target | None, metric: 
 
 
 def chosen(choice: Choice, manifest: Manifest) -> str:
-    """What a search chose, in a line."""
+    """What a search chose, in a line; and what is better but unconfirmed, in another."""
     found = choice.candidate
     if found is None:
         return "no job is done, so there is no model to choose"
     reference, metric = manifest.reference, manifest.metric
-    worst = "lowest" if metric.higher_is_better else "highest"
-    size = f"{found.artifact_bytes:,} bytes ({times(found.artifact_bytes, reference.bytes)})"
-    size += f", {found.macs:,} MACs" if choice.by == "macs" else ""
-    seeds, mean, lowest = len(found.seeds), found.mean_value, found.metric.value(min(found.scores))
-    over = f", mean of {fresh_seeds(seeds)} ({worst} of all {metric.told(lowest, gap='')})" if seeds > 1 else ""
-    over += f", {found.failed} more failed" if found.failed else ""
-    what = f"{found.family}: {found.label}, {size}, validation {metric.label} {metric.told(mean, gap='')}{over}"
+    what = _told(found, choice.by, manifest)
     if choice.state is None or choice.criteria is None:
         return f"at the knee of the front: {what}"
     aim = f"{metric.label} {metric.told(metric.value(choice.criteria.threshold), gap='')}"
@@ -51,7 +45,33 @@ def chosen(choice: Choice, manifest: Manifest) -> str:
     known = {"macs": found.macs, "reference_macs": reference.macs}
     least = {"bytes": "smallest", "macs": "fewest MACs", "latency": "fastest"}[choice.by]
     state = f"{choice.state}, {meaning(choice.state, method=found.method)}"
-    return f"{least} that meets the target ({state}): {what}; speed: {speed(known)}"
+    line = f"{least} that meets the target ({state}): {what}; speed: {speed(known)}"
+    if choice.better is None:
+        return line
+    return f"{line}\nbetter, but unconfirmed: {_told(choice.better, choice.by, manifest)}; pick says how to confirm it"
+
+
+def asked(found: Candidate, choice: Choice | None, manifest: Manifest) -> str:
+    """What is known by now of the configuration whose further seeds a run was asked for, in a line."""
+    what = _told(found, "bytes", manifest)
+    if choice is None or choice.criteria is None:
+        return what
+    metric, state = manifest.metric, choice.states[found.best_id]
+    aim = metric.told(metric.value(choice.criteria.threshold), gap="")
+    return f"{what}; for {metric.label} {aim}: {state}, {meaning(state, method=found.method)}"
+
+
+def _told(found: Candidate, by: By, manifest: Manifest) -> str:
+    """A configuration, its costs and its metric."""
+    metric = manifest.metric
+    worst = "lowest" if metric.higher_is_better else "highest"
+    size = f"{found.artifact_bytes:,} bytes ({times(found.artifact_bytes, manifest.reference.bytes)})"
+    size += f", {found.macs:,} MACs" if by == "macs" else ""
+    seeds, mean, lowest = len(found.seeds), found.mean_value, found.metric.value(min(found.scores))
+    over = f", mean of {fresh_seeds(seeds)} ({worst} of all {metric.told(lowest, gap='')})" if seeds > 1 else ""
+    over += f", {found.failed} more failed" if found.failed else ""
+    name = found.family if found.method == "lc" else f"{found.family} ({found.method})"
+    return f"{name}: {found.label}, {size}, validation {metric.label} {metric.told(mean, gap='')}{over}"
 
 
 def outline(outline: "Outline", *, limit: int | None, aimed: bool) -> str:

@@ -11,7 +11,7 @@ from sweep.execution.progress import Watch
 from sweep.execution.time_limit import TimeLimit
 from sweep.execution.tracking import Tracking
 from sweep.job.context import split_arrays
-from sweep.pick.choice import Choice, candidates, chosen
+from sweep.pick.choice import Candidate, Choice, candidates, chosen
 from sweep.prepare.prepared import PreparedSweep, search_plan
 from sweep.search.index import index_url, open_index, storage_errors
 from sweep.search.open import SweepSearch, open_search
@@ -40,11 +40,13 @@ class Outcome:
         summary: what the search did.
         choice: the model that a pick would choose now; None without a target.
         models: how many candidates the sweep has.
+        asked: the candidate of the one job that the run was asked for; None of another run.
     """
 
     summary: SearchSummary
     choice: Choice | None
     models: int
+    asked: Candidate | None = None
 
 
 def run(
@@ -89,7 +91,9 @@ def run(
         lock.check()
     found = candidates(read_records(sweep.folder.root))
     choice = chosen(found, sweep.manifest, target=sweep.target, by=options.by) if sweep.target else None
-    return Outcome(summary, choice, len(found))
+    job = options.job
+    asked = None if job is None else next((c for c in found if any(id.startswith(job) for id in c.ids)), None)
+    return Outcome(summary, choice, len(found), asked)
 
 
 def _run_context(sweep: PreparedSweep, *, known: Sequence[Record]) -> RunContext:

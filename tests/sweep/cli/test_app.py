@@ -23,6 +23,7 @@ from sweep.job.compress import run_job
 from sweep.prepare import estimate
 from sweep.prepare.estimate import FACTS_BYTES
 from sweep.store.folder import SweepFolder
+from sweep.store.job import label
 from sweep.store.record import Done
 from sweep.store.records import read_records
 from tests.sweep.tiny import STUDY, Said, changed, edit, lcsweep, run_here, tree, write_study
@@ -683,6 +684,7 @@ def test_the_command_that_a_pick_prints_confirms_the_model(
     before, manifest = {record.id for record in read_records(RUN)}, FOLDER.manifest.read_text()
     said = lcsweep(*command[1:])
     assert said.code == 0, said
+    assert re.search(rf"^{first['family']}: .*, mean of 3 fresh seeds .*; for accuracy [0-9.]+%: \w+, ", said.out, re.M)
     new = [record for record in read_records(RUN) if record.id not in before]
     assert [(record.configuration, record.seed) for record in new] == [
         (first["configuration"], seed) for seed in (1, 2, 3)
@@ -697,6 +699,13 @@ def test_the_command_that_a_pick_prints_confirms_the_model(
     assert "confirmed, enough fresh seeds clear the bound" in lcsweep("status", RUN).out
     wrong = lcsweep("run", "tiny.py", "--job", "nothing")
     assert "expected one finished job whose id starts with 'nothing', found 0" in wrong.err
+
+
+def test_a_run_names_the_method_of_what_it_chose(finished: Path, without_ray: None) -> None:
+    said = lcsweep("run", "tiny.py", "--method", "dc")
+    picked = lcsweep("pick", RUN, "--no-test", "--json").json
+    assert picked["method"] == "dc"
+    assert f"{picked['family']} (dc): {label(picked['configuration'])}, {picked['artifact_bytes']:,} bytes" in said.out
 
 
 def test_a_better_one_that_is_unconfirmed_comes_first_beside_the_picks_cost(finished: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweep.cli import file_text, pick, run_text, status
-from sweep.pick.choice import Candidate, Choice
+from sweep.pick.choice import Candidate, Choice, choose
 from sweep.pick.picked import OnTest, Picked
 from sweep.pick.size_and_speed import times, told
 from sweep.store.folder import SweepFolder
@@ -93,3 +93,14 @@ def test_wherever_a_size_is_told_a_larger_one_is_larger() -> None:
         assert "times smaller" not in words, where
     assert "its weights take 1,100 bytes uncompressed\n" in file_text.packed_file(FILE)
     assert "times" not in file_text.packed_file(FILE)  # there is one ratio, that over the reference's file
+
+
+def test_a_run_says_what_is_better_than_its_choice_but_unconfirmed() -> None:
+    """Here direct compression, of which one seed is enough, beside a smaller model by LC with one seed."""
+    facts = ((0,), (0.9,), (0.8,), (None,))
+    direct = Candidate("quantize", {"size": 16}, "dc", ("abc",), *facts, "abc", 900, 7, None)
+    smaller = Candidate("quantize", {"size": 2}, "lc", ("def",), *facts, "def", 300, 7, None)
+    choice = choose([smaller, direct], target=Target(at_least=0.85), reference_score=0.93)
+    first, second = run_text.chosen(choice, MANIFEST).splitlines()
+    assert "(confirmed, every seed gives the same model): quantize (dc): size 16, 900 bytes" in first
+    assert second.startswith("better, but unconfirmed: quantize: size 2, 300 bytes (3.3 times smaller)")
