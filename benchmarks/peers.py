@@ -16,6 +16,7 @@ is none. There are three peers:
 import argparse
 import copy
 import csv
+import importlib.metadata
 import os
 import statistics
 from collections.abc import Iterator, Sequence
@@ -96,9 +97,10 @@ def pruned_rows(context: JobContext, *, seeds: int) -> Iterator[Row]:
                 train_reference(small, train, loss=study.loss, recipe=recipe, forward=study.training_forward)
                 errors.append(1 - measure(small, data.val, study=study).value)
                 size = len(encode((), (), small.state_dict(), info={}, format=context.format))
+            version = importlib.metadata.version("torch-pruning")  # 1.6.1 calls itself 1.6.0
             level = ", ".join(f"{knob} {value}" for knob, value in configuration.items())
             source = f"benchmarks/peers.py; validation; mean of {seeds} seeds; a packed file in float32"
-            yield f"Torch-Pruning {torch_pruning.__version__}, {level}", size, statistics.mean(errors), source
+            yield f"Torch-Pruning {version}, {level}", size, statistics.mean(errors), source
 
 
 def pruned(model: nn.Module, tasks: Sequence[CompressionTask], example: Tensor) -> nn.Module:

@@ -1,19 +1,25 @@
 """LC beside the methods of the literature, on the digits and the network of `digits_mlp`: a few minutes on two cores.
 
     python benchmarks/rivals.py studies.rivals_digits
+    python benchmarks/rivals.py studies.rivals_digits:hints --methods lc retrain
+    python benchmarks/rivals.py studies.rivals_digits:attention --methods lc retrain
     python benchmarks/rivals.py studies.rivals_digits:grids --methods lc dc ptq qat
 
 Every method has the same reference, batches, epochs and optimizer. `grids` has eight and four bits in every kind of
-uniform grid, as post-training quantization has it. docs/rivals.md says what came out.
+uniform grid, as post-training quantization has it. `hints` has soft targets, and hints from both hidden layers;
+`attention` soft targets, and the attention maps of the convolutions of `digits_zoo`; `maps` that network without them.
+docs/rivals.md says what came out.
 """
 
 from dataclasses import replace
 
 from torch import nn
 
-from lc_core import GroupPruning, Plan, Recipe, Schedule, UniformQuantization
+from lc_core import Distillation, GroupPruning, Plan, Recipe, Schedule, Separable, UniformQuantization
 from lc_core.compressions.uniform import Granularity
 from studies.digits_mlp import build_model, load_data, low_rank
+from studies.digits_zoo import CONVOLUTION
+from studies.digits_zoo import study as zoo
 from studies.plans import prune, quantize
 from sweep.study import Configuration, Family, Study
 
@@ -35,8 +41,16 @@ def grid(configuration: Configuration) -> Plan:
     return {"*": UniformQuantization(int(configuration["bits"]), symmetric=symmetric, granularity=scales)}
 
 
+def separable(configuration: Configuration) -> Plan:
+    """The second convolution of `digits_zoo` as depthwise and 1 x 1 convolutions."""
+    return {CONVOLUTION: Separable(multiplier=int(configuration["multiplier"]))}
+
+
 GRIDS = (Family("grid", {"bits": (8, 4), "scales": ("channel", "tensor"), "range": ("asymmetric", "symmetric")}, grid),)
 """Of weights in eight and four bits."""
+
+SOFT = Distillation(temperature=4.0, labels=0.5)
+"""The soft targets of the methods `distill` and `lc_distill`."""
 
 study = Study(
     name="rivals_digits",
@@ -55,3 +69,27 @@ study = Study(
 )
 
 grids = replace(study, name="rivals_digits_grids", families=GRIDS)
+
+hints = replace(
+    study,
+    name="rivals_digits_hints",
+    distillation=replace(SOFT, hints={"1": 0.1, "3": 0.1}),
+    families=tuple(family for family in study.families if family.name != "width"),
+)
+
+maps = replace(
+    zoo,
+    name="rivals_digits_maps",
+    distillation=SOFT,
+    families=(
+        Family("prune", {"keep": (0.02,)}, prune),
+        Family("quantize", {"size": (2,)}, quantize),
+        Family("separable", {"multiplier": (1,)}, separable),
+    ),
+)
+
+attention = replace(
+    maps,
+    name="rivals_digits_attention",
+    distillation=replace(SOFT, attention={"features.2": 10.0, "features.5": 10.0}),
+)
