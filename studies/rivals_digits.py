@@ -91,5 +91,5 @@ maps = replace(
 attention = replace(
     maps,
     name="rivals_digits_attention",
-    distillation=replace(SOFT, attention={"features.2": 10.0, "features.5": 10.0}),
+    distillation=replace(SOFT, attention={"features.2": 1.0, "features.5": 1.0}),
 )
