@@ -50,7 +50,7 @@ function makeScales({ left, right, top, bottom }, cost, error) {
 function spaced(labels) {
   let free = -Infinity;
   return labels.toSorted(([one], [other]) => one - other).filter(([place, words]) => {
-    const half = 4 * words.length;
+    const half = 4 * words.length + 3;
     const fits = place - half > free;
     if (fits) free = place + half;
     return fits;

@@ -78,6 +78,13 @@ OVERLAPPING = """() => {
 }"""
 
 
+CLOSEST = """() => {
+  const boxes = [...document.querySelectorAll("#chart svg text")].filter((node) => node.textContent.endsWith("×"))
+    .map((node) => node.getBoundingClientRect()).sort((one, other) => one.left - other.left);
+  return Math.min(...boxes.slice(1).map((box, k) => box.left - boxes[k].right));
+}"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone_nothing_is_cut_or_covered(open_page: OpenPage, folder: Path, scheme: str) -> None:
     page = open_page(folder, width=390, color_scheme=scheme)
@@ -93,6 +100,14 @@ def test_on_a_phone_nothing_is_cut_or_covered(open_page: OpenPage, folder: Path,
              node.getBoundingClientRect().height / Math.max(node.textContent.split("\\n").length, 1))"""
     )
     assert min(sizes) > 8  # pixels: still to be read
+
+
+def test_on_a_phone_neighbours_on_an_axis_are_read_as_two_numbers(open_page: OpenPage, tmp_path: Path) -> None:
+    sizes = [round(synthetic.REFERENCE_BYTES / ratio) for ratio in (50, 30, 20, 10, 7, 5, 3, 2, 1)]
+    points = [synthetic.Point("prune", {"keep": 0.01 * k}, size, 0.05, None) for k, size in enumerate(sizes, start=1)]
+    folder = synthetic.write_sweep(tmp_path / "spread", synthetic.records(points, seeds=1), target=None)
+    write_page(folder)
+    assert open_page(folder, width=390).evaluate(CLOSEST) > 3  # pixels
 
 
 def test_on_a_desktop_no_button_covers_a_command_and_no_words_each_other(open_page: OpenPage, folder: Path) -> None:
