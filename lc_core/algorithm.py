@@ -18,7 +18,7 @@ from lc_core.parameters import load_weights, tied_names
 from lc_core.schedule import LStep, Schedule
 from lc_core.task import CompressionTask
 from lc_core.training.data import Batches, Forward, Source, call
-from lc_core.training.loop import Loss, lay_out, probe_gradient, reestimate_batch_norm, train
+from lc_core.training.loop import DivergedError, Loss, lay_out, probe_gradient, reestimate_batch_norm, train
 from lc_core.training.optimizers import Penalty
 
 
@@ -121,7 +121,7 @@ def run_lc(
         forward: how the model runs on the inputs of a batch.
 
     Raises:
-        DivergedError: the training loss became NaN or infinite.
+        DivergedError: the training loss became NaN or infinite, or the weights too large to be squared.
         ValueError: the weights hold a NaN or infinity, or the loss gives them no gradient.
     """
     lay_out(model)
@@ -152,6 +152,8 @@ def run_lc(
             optimizer=optimizer.state(),
             batches=batches.state(),
         )
+        if not math.isfinite(state.gap):
+            raise DivergedError(f"the weights grew too large to be squared at learning rate {step.lrs[0]:.3g}")
         yield state
 
 

@@ -111,6 +111,15 @@ def test_a_recipe_that_cannot_be_followed_is_refused_in_a_line(value, message):
         dataclasses.replace(RECIPE, **value)
 
 
+def test_weights_that_cannot_be_squared_are_divergence():
+    """Though the loss, of outputs that saturate, stays finite."""
+    model, data = mlp(), Split(randn(8, 6), three_classes(randn(8, 6)))
+    tasks = plan_tasks(model, {"*": Codebook(size=2)})
+    schedule = Schedule(epochs=1, lr=1e30, batch_size=4)
+    with pytest.raises(DivergedError, match="the weights grew too large to be squared at learning rate 1e"):
+        list(run_lc(model, tasks, data, loss=lambda outputs, _: outputs.tanh().mean(), schedule=schedule, seed=0))
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_is_divergence(bad):
     model = mlp()
