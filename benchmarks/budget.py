@@ -212,10 +212,23 @@ def run_one(name: str, family: Family, configuration: Configuration, seed: int, 
     )
 
 
+def results_of(name: str, out: Path) -> list[Result]:
+    """The results of a bench that are there."""
+    path = out / f"{name}.jsonl"
+    return [Result(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def by_level(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
+    """(family, its level as JSON) -> the results of its seeds."""
+    levels: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    for result in results:
+        levels[result.family, json.dumps(result.configuration)].append(result)
+    return levels
+
+
 def run_all(name: str, seeds: int, out: Path, only: Sequence[str]) -> list[Result]:
     """All jobs of a bench; each result is written when it is there."""
-    path = out / f"{name}.jsonl"
-    done = [Result(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+    done = results_of(name, out)
     known = {(result.family, json.dumps(result.configuration), result.seed) for result in done}
     bench = BENCHES[name]
     for seed in range(seeds):
@@ -225,19 +238,16 @@ def run_all(name: str, seeds: int, out: Path, only: Sequence[str]) -> list[Resul
             for configuration in family.configurations():
                 if (not only or family.name in only) and (family.name, json.dumps(configuration), seed) not in known:
                     done.append(run_one(name, family, configuration, seed, weights))
-                    with path.open("a") as file:
+                    with (out / f"{name}.jsonl").open("a") as file:
                         file.write(json.dumps(asdict(done[-1])) + "\n")
     return done
 
 
 def best_at(results: Sequence[Result], size: float) -> dict[str, tuple[float, list[float], str]]:
     """Family -> test error at its level of least validation error within `size`: mean, each seed; and that level."""
-    levels: dict[tuple[str, str], list[Result]] = defaultdict(list)
-    for result in results:
-        levels[result.family, json.dumps(result.configuration)].append(result)
     found: dict[str, tuple[float, list[float], str]] = {}
     least: dict[str, float] = {}
-    for (family, level), seeds in levels.items():
+    for (family, level), seeds in by_level(results).items():
         error = statistics.mean(result.val_error for result in seeds)
         if statistics.mean(result.bytes for result in seeds) <= size and error < least.get(family, 1.0):
             tests = [100 * result.test_error for result in sorted(seeds, key=lambda result: result.seed)]

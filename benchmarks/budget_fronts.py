@@ -8,7 +8,6 @@ way of automatic mixed precision.
 """
 
 import argparse
-import json
 import math
 import statistics
 from collections import defaultdict
@@ -21,7 +20,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from budget import BENCHES, Result
+from budget import BENCHES, Result, by_level, results_of
 from reports.figures.style import GRID, INK, MUTED, SERIES, SHAPES, settings
 
 TITLES = {
@@ -53,12 +52,10 @@ class Point:
 
 def points(results: Sequence[Result]) -> dict[str, list[Point]]:
     """Family -> its levels, from the smallest file on."""
-    levels: dict[str, dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
-    for result in results:
-        levels[result.family][json.dumps(result.configuration)].append(result)
-    return {
-        family: sorted(map(_point, found.values()), key=lambda point: point.bytes) for family, found in levels.items()
-    }
+    found: dict[str, list[Point]] = defaultdict(list)
+    for (family, _), seeds in by_level(results).items():
+        found[family].append(_point(seeds))
+    return {family: sorted(levels, key=lambda point: point.bytes) for family, levels in found.items()}
 
 
 def _point(results: Sequence[Result]) -> Point:
@@ -101,12 +98,7 @@ def draw(axes: Axes, name: str, results: Sequence[Result]) -> None:
 
 def main(folder: Path, out: Path) -> None:
     """Reads the results in `folder` and writes the figure."""
-    read = {name: folder / f"{name}.jsonl" for name in BENCHES}
-    results = {
-        name: [Result(**json.loads(line)) for line in path.read_text().splitlines()]
-        for name, path in read.items()
-        if path.exists()
-    }
+    results = {name: found for name in BENCHES if (found := results_of(name, folder))}
     with settings():
         figure, panels = pyplot.subplots(
             1, len(results), figsize=(3.9 * len(results), 4), squeeze=False, layout="constrained"
