@@ -26,7 +26,7 @@ from sweep.execution.ray_internals import (
     signals_kept,
     start_waited_for,
 )
-from sweep.execution.ray_processes import RayProcesses, end_found, node_lives
+from sweep.execution.ray_processes import RayProcesses, end_found, end_orphans, node_lives
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -36,8 +36,10 @@ WORKER_ENVIRONMENT = {
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # for a thread to end; the default of 2 is too short on a busy machine
 }
 PREFIX = "lcs-"
-TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
+TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", TOKEN_PATH)
 RAYS_OWN = "r"  # Ray lets everybody write into its temporary folder, so that ours is around it
+SECONDS_FOR_AN_END = 2.0  # of what is left when Ray has ended
 SECONDS_FOR_A_START = 300.0  # of Ray's processes on this machine, which may be busy
 STARTS = 3
 # A Unix socket's path ends at 107 bytes (103 on macOS); below its temporary folder Ray adds up to 75 of its own.
@@ -69,7 +71,8 @@ def connected(address: str | None, workers: int, *, bundle: Path | None = None) 
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(ray_folder()) if address is None else None
         if temporary is not None:
-            stack.enter_context(own_token(temporary))
+            token = stack.enter_context(own_token(temporary))
+            stack.callback(end_orphans, f"{TOKEN_PATH}={token}", patience=SECONDS_FOR_AN_END)
         stack.callback(ray.shutdown)
         if temporary is not None:
             _start(temporary, workers, runtime_env)
@@ -123,19 +126,20 @@ def _start(temporary: Path, workers: int, runtime_env: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def own_token(folder: Path) -> Iterator[None]:
+def own_token(folder: Path) -> Iterator[Path]:
     """Within the block, a Ray that this process starts asks for a new token. Only this user can read the token's file.
 
-    Only the file's path is in the environment. What the user has set there counts again after the block.
+    Only the file's path is in the environment, and is yielded. After the block, what the user has set there counts
+    again.
     """
     path = folder / "token"
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_hex(32))
     before = {name: os.environ.pop(name) for name in TOKEN_VARIABLES if name in os.environ}
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
+    os.environ |= {"RAY_AUTH_MODE": "token", TOKEN_PATH: str(path)}
     try:
         read_token_again()
-        yield
+        yield path
     finally:
         for name in TOKEN_VARIABLES:
             os.environ.pop(name, None)

@@ -83,6 +83,30 @@ def end_found() -> None:
         time.sleep(0.05)
 
 
+def end_orphans(mark: str, *, patience: float) -> None:
+    """Ends the processes with `mark` (NAME=value) in their environment that do not descend from this one.
+
+    A job may have left them: Ray ends a worker's children only where the worker itself ends in order. They have
+    `patience` seconds to end by themselves.
+    """
+    end = time.monotonic() + patience
+    while (found := _marked(mark) - set(tree(os.getpid()))) and time.monotonic() < end:
+        time.sleep(0.05)
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _marked(mark: str) -> set[int]:
+    """This user's processes that live and were started with `mark` in their environment."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # another user's, or it has ended meanwhile
+            if os.fsencode(mark) in path.read_bytes().split(b"\0"):
+                found.add(int(path.parent.name))
+    return found
+
+
 def _found() -> Iterator[RayProcess]:
     """The children of this process, and theirs, that are Ray's and not workers."""
     for pid in tree(os.getpid()):

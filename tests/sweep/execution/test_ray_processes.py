@@ -1,10 +1,29 @@
-"""Ray's own processes: what is kept of their logs."""
+"""Ray's own processes: what is kept of their logs, and the end of what they leave behind."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from sweep.execution.ray_processes import LAST_LINES, RayProcesses, node_lives
+from sweep.execution.ray_processes import LAST_LINES, RayProcesses, end_orphans, node_lives
+
+MARK = "LCSWEEP_TEST_MARK"
+LEAVES = """
+import os, signal, time
+if pid := os.fork():
+    print(pid)
+else:
+    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
+    os.close(1)
+    time.sleep(10**6)
+"""
+"""A program that ends and leaves a process, which only SIGKILL ends; it prints its number."""
 
 
 def test_the_ends_of_rays_logs_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -20,3 +39,43 @@ def test_the_ends_of_rays_logs_are_printed(tmp_path: Path, capsys: pytest.Captur
 
 def test_no_node_lives_where_none_was_started() -> None:
     assert not node_lives()
+
+
+@pytest.fixture
+def orphans() -> Iterator[dict[str, int]]:
+    """A process for each value of `MARK` that the program `LEAVES` has left."""
+    left = {}
+    for value in ("ours", "ours too", "another"):
+        done = subprocess.run(
+            [sys.executable, "-c", LEAVES],
+            env=os.environ | {MARK: value},
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=60,
+        )
+        left[value] = int(done.stdout)
+    yield left
+    for pid in left.values():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_what_a_job_left_is_ended_and_nothing_else(orphans: dict[str, int]) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], env=os.environ | {MARK: "ours"}, stdin=-1) as child:
+        end_orphans(f"{MARK}=ours", patience=0.2)
+        assert child.poll() is None
+        child.communicate(b"\n")
+    assert child.returncode == 0
+    end = time.monotonic() + 60
+    while lives(orphans["ours"]) and time.monotonic() < end:  # the system is about to end it
+        time.sleep(0.01)
+    assert not lives(orphans["ours"])
+    assert lives(orphans["ours too"])
+    assert lives(orphans["another"])
+
+
+def lives(pid: int) -> bool:
+    """Whether the process has not ended; one that its new parent has not seen yet has."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
