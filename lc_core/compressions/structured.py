@@ -203,9 +203,7 @@ class GroupPruning:
 
     def split(self, w: Tensor) -> list[Tensor]:
         """`w` as its parts."""
-        parts = self.parts_of(tuple(w.shape))
-        pieces = w.reshape(-1).split([numel(part.shape) for part in parts])
-        return [piece.reshape(part.shape) for piece, part in zip(pieces, parts, strict=True)]
+        return split(w, self.parts_of(tuple(w.shape)))
 
     def select(self, scores: Sequence[Tensor], *, shape: tuple[int, ...]) -> Tensor:
         """The groups with the largest sum of `scores`, as ascending numbers (k,). `scores` has a tensor for each
@@ -222,6 +220,12 @@ class GroupPruning:
         parts = self.parts_of(tuple(w.shape))
         values = tuple(Dense(part.take(piece, kept)) for part, piece in zip(parts, self.split(w.detach()), strict=True))
         return Grouped(tuple(w.shape), parts, kept, values)
+
+
+def split(w: Tensor, parts: Sequence[Part]) -> list[Tensor]:
+    """`w` as its parts."""
+    pieces = w.reshape(-1).split([numel(part.shape) for part in parts])
+    return [piece.reshape(part.shape) for piece, part in zip(pieces, parts, strict=True)]
 
 
 def _count_groups(parts: Sequence[Part]) -> int:

@@ -6,7 +6,7 @@ in its layer; shapes never do, so the file loads into the same model.
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from lc_core.compressions.cast import Rounded
 from lc_core.compressions.pairs import Encoding
 from lc_core.compressions.pruning import Sparse
 from lc_core.compressions.quantization import Quantized
+from lc_core.compressions.structured import Grouped, split
 from lc_core.compressions.uniform import Uniform
 from lc_core.file.artifact import Artifact, decode, encode_again, fill
 from lc_core.graph import trace
@@ -98,7 +99,7 @@ def with_units_sorted(artifact: Artifact, model: nn.Module, example: Tensor) -> 
     First come the units with most inputs, by the number of bits of that count, which the coder knows of a column; units
     with as many are in the order of their biases. All that makes, follows or reads a unit moves with it. The outputs
     differ by the order of sums. Units stay where a layer that makes or reads them has a form in which the place of a
-    weight counts: factors, groups, n:m patterns, scales for channels.
+    weight counts: factors, n:m patterns, scales for channels.
     """
     whole, weights = _filled(artifact, model), artifact.weights()
     flow = Flow(trace(whole), example)
@@ -177,12 +178,19 @@ def _is_free(theta: Compressed) -> bool:
             return theta.scale.numel() == 1
         case Sparse():
             return theta.pattern is None and _is_free(theta.values)
+        case Grouped():
+            return all(_is_free(values) for values in theta.values)
     return False
 
 
 def _has_zero(theta: Compressed) -> bool:
     """Whether Theta can store a zero in place of any weight."""
-    return bool((theta.codebook == 0).any()) if isinstance(theta, Quantized) else _is_free(theta)
+    match theta:
+        case Quantized():
+            return bool((theta.codebook == 0).any())
+        case Grouped():
+            return all(_has_zero(values) for values in theta.values)
+    return _is_free(theta)
 
 
 def _tensors(artifact: Artifact, wanted: Callable[[Compressed], bool]) -> set[str]:
@@ -203,11 +211,25 @@ def _storing(theta: Compressed, w: Tensor) -> Compressed:
     made = theta
     if isinstance(theta, Sparse) and isinstance(theta.values, Encoding):
         support = w.reshape(-1).nonzero().reshape(-1)
-        made = Sparse(theta.shape, support, theta.values.encode(w.reshape(-1)[support]), theta.pattern)
+        made = Sparse(tuple(w.shape), support, theta.values.encode(w.reshape(-1)[support]), theta.pattern)
+    elif isinstance(theta, Grouped):
+        made = _storing_groups(theta, split(w, theta.parts))
     elif isinstance(theta, Encoding):
         made = theta.encode(w)
     assert torch.equal(made.decompress(), w)
     return made
+
+
+def _storing_groups(theta: Grouped, pieces: Sequence[Tensor]) -> Grouped:
+    """Theta of the parts `pieces` with the groups that are not zero; with one where all are."""
+    groups = torch.zeros(max(part.first + part.groups for part in theta.parts), dtype=torch.bool)
+    for part, piece in zip(theta.parts, pieces, strict=True):
+        groups[part.first : part.first + part.groups] |= piece.movedim(part.axis, 0).reshape(part.groups, -1).any(dim=1)
+    kept = groups.nonzero().reshape(-1) if groups.any() else theta.kept[:1]
+    each = zip(theta.parts, theta.values, pieces, strict=True)
+    return Grouped(
+        theta.shape, theta.parts, kept, tuple(_storing(values, part.take(piece, kept)) for part, values, piece in each)
+    )
 
 
 def _filled(artifact: Artifact, model: nn.Module) -> nn.Module:

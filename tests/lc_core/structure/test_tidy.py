@@ -225,11 +225,10 @@ def test_units_move_through_sums_joins_norms_and_depthwise_layers(plan: Plan) ->
     "plan",
     [
         {"*": LowRank(rank=2)},
-        {"*": GroupPruning(keep=0.5)},
         {"*": NMPruning(n=1, m=3)},
         {"*": UniformQuantization(bits=3, granularity="channel")},
     ],
-    ids=["factors", "groups", "patterns", "scales for channels"],
+    ids=["factors", "patterns", "scales for channels"],
 )
 def test_weights_that_are_tied_together_stay(plan: Plan) -> None:
     model = seeded(lambda: nn.Sequential(nn.Linear(9, 12), nn.Tanh(), nn.Linear(12, 6)), seed=0)
@@ -238,6 +237,38 @@ def test_weights_that_are_tied_together_stay(plan: Plan) -> None:
     assert not isinstance(artifact.thetas[0], Uniform) or artifact.thetas[0].scale.numel() > 1
     made = decode(with_units_sorted(artifact, model, randn(2, 9))).weights()
     assert all(torch.equal(tensor, made[name]) for name, tensor in artifact.weights().items())
+
+
+@pytest.mark.parametrize("axis", ["output", "input"])
+@pytest.mark.parametrize("values", [None, Codebook(size=40), UniformQuantization(bits=6)], ids=repr)
+def test_a_network_without_units_is_about_as_small_as_a_narrow_one(axis, values) -> None:
+    def net(width: int) -> nn.Module:
+        return seeded(lambda: nn.Sequential(nn.Linear(30, width), nn.Tanh(), nn.Linear(width, 20)), seed=0)
+
+    groups = GroupPruning(keep=0.2, axis=axis)
+    layer, other = ("0", "2") if axis == "output" else ("2", "0")
+    plan: Plan = {layer: groups if values is None else Chain(groups, values), other: values or L0Pruning(keep=1.0)}
+    narrow = packed(net(20), {"*": values} if values else {})
+    model, inputs = net(100), randn(20, 30)
+    data = packed(model, plan)
+    made = tidied(data, model, inputs)
+    assert same(outputs(data, model, inputs), outputs(made, model, inputs))
+    if isinstance(values, Codebook):  # it has no zero
+        assert len(made) <= len(data)
+    else:
+        assert len(made) < 1.2 * len(narrow) < 0.6 * len(data)
+
+
+@torch.no_grad()
+def test_a_channel_that_nothing_reads_leaves_the_groups() -> None:
+    model, inputs = conv_net(), randn(20, 2, 6, 6)
+    plan: Plan = {"body.0": GroupPruning(keep=0.75)}
+    first, *others = decode(packed(model, plan)).thetas[0].kept.tolist()
+    model.head.weight[:, 4 * first : 4 * first + 4] = 0
+    data = packed(model, plan)
+    made = without_idle(decode(data), model, inputs)
+    assert torch.equal(outputs(data, model, inputs), outputs(made, model, inputs))
+    assert decode(made).thetas[0].kept.tolist() == others
 
 
 def test_units_of_several_outputs_of_a_layer_move_as_one() -> None:
