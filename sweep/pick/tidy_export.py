@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from lc_core.file.artifact import decode, fill, read_regular
-from lc_core.structure.tidy import tidied
-from lc_core.training.data import call, first_inputs
 from sweep.job.context import settle_process
 from sweep.job.measure import measure
+from sweep.job.tidying import tidied_file
 from sweep.pick.origin import recorded
 from sweep.pick.size_and_speed import speed_facts
 from sweep.pick.verify import EXAMPLES, describe, open_study, verify_claim, verify_record
@@ -18,7 +15,6 @@ from sweep.store.fields import to_json
 from sweep.store.files import write_new
 from sweep.store.folder import SweepFolder
 from sweep.store.record import Done
-from sweep.study import Data, Study
 
 
 def export_tidy(
@@ -48,7 +44,7 @@ def export_tidy(
     study, data = open_study(root, study_reference=study_reference, user_folder=user_folder)
     verify_record(record, folder, study, data)
     packed = read_regular(folder.artifact(record.id))
-    tidy = tidied(packed, study.new_model(), _example(study, data))
+    tidy = tidied_file(packed, study.new_model(), study=study, data=data, examples=EXAMPLES)
     artifact, model = decode(tidy), study.new_model()
     fill(model, artifact)
     claims = artifact.info  # those of old sweeps say themselves what they measure
@@ -57,13 +53,3 @@ def export_tidy(
     info = recorded(folder, record) | {"val": claim(found.metric, found.value, n=found.n)}
     facts = describe(out, artifact) | {"info": info, "outputs": "as claimed", "packed_bytes": len(packed)}
     return facts | {"packed_val": to_json(record.val), "val": to_json(found)} | speed_facts(record)
-
-
-def _example(study: Study, data: Data) -> Tensor:
-    """Inputs by which channels are followed and outputs compared."""
-    inputs = first_inputs(data.val, EXAMPLES)
-    if not isinstance(inputs, Tensor) or study.forward is not call:
-        raise ValueError(
-            f"study {study.name}: expected a model of one input tensor, without a forward of the study's own, to tidy"
-        )
-    return inputs

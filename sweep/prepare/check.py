@@ -18,6 +18,7 @@ from lc_core.structure.coverage import Coverage, coverage
 from lc_core.structure.folding import computed_weights, fold
 from lc_core.task import CompressionTask
 from lc_core.training.data import first_inputs
+from sweep.job.tidying import tidied_file
 from sweep.prepare.check_batch import Batch, check_batch, some
 from sweep.store.job import Configuration, label
 from sweep.study import Checkpoint, Data, Study, check_levels
@@ -103,6 +104,9 @@ def check(study: Study, data: Data, *, look: Look = ignore, step: Callable[[str]
     governed = {name for end in ends for task in end.tasks for name in task.governed.names}
     batch = check_batch(study, data, model, governed)
     families = tuple(_check_families(study, model, other, ends, look, step))
+    if study.tidy:
+        step("tidying")
+        _check_tidy(study, data, model)
     step("counting multiply-accumulates")
     example = first_inputs(data.train, 1)
     with users_code(f"study {study.name}: forward failed on a single example"):
@@ -163,6 +167,14 @@ def _packed(study: Study, end: End, weights: Mapping[str, Tensor], other: nn.Mod
                     f"study {study.name}, family {end.family}: {name}: the packed file holds other weights"
                 )
     return artifact
+
+
+def _check_tidy(study: Study, data: Data, model: nn.Module) -> None:
+    """StudyError where the files of the study cannot be tidied."""
+    try:
+        tidied_file(encode((), (), model.state_dict(), info={}), model, study=study, data=data)
+    except ValueError as error:
+        raise StudyError(f"study {study.name}: tidy: {error}") from error
 
 
 def _ends(study: Study, model: nn.Module) -> list[End]:

@@ -121,6 +121,8 @@ class Study:
             Weights stay in float32, and models are measured in float32.
         distillation: makes LC jobs learn from the reference's outputs, in place of the labels or beside them; None for
             labels alone.
+        tidy: True to write each job's file as `lcsweep export --tidy` does: smaller, and of the same function, with
+            other weights in it. For models of one input tensor that torch.fx can trace.
     """
 
     name: str
@@ -138,6 +140,7 @@ class Study:
     separate: Separate = separate
     forward: Forward = call
     autocast: Literal["bfloat16"] | None = None
+    tidy: bool = False
 
     def __post_init__(self) -> None:
         check_kinds(self)

@@ -80,6 +80,7 @@ def study_parts(study: Study, data: Data, *, names: Names = PUBLIC) -> dict[str,
     if study.distillation:
         followed.append({name: value for name, value in asdict(study.distillation).items() if value != {}})
     followed += [study.autocast] if study.autocast else []
+    followed += ["tidy"] if study.tidy else []
     if study.augment:
         followed.append(_code(study.augment, names))
     return {

@@ -13,6 +13,8 @@ from lc_core.file.artifact import load
 from lc_core.training.loop import predict
 from sweep.job.compress import run_job
 from sweep.job.context import JobContext
+from sweep.job.tidying import tidied_file
+from sweep.pick.verify import verify_record
 from sweep.prepare.prepared import PreparedSweep
 from sweep.store.record import Record
 from sweep.study import Data, Split
@@ -163,6 +165,24 @@ def test_a_job_trains_under_autocast_where_the_study_asks(tmp_path: Path) -> Non
     assert study_parts(study, data)["loss"] != study_parts(sweep.context.study, data)["loss"]
     with pytest.raises(ValueError, match="autocast: expected 'bfloat16' or None, got 'float16'"):
         dataclasses.replace(study, autocast="float16")
+
+
+def test_a_job_tidies_its_file_where_the_study_asks(tmp_path: Path) -> None:
+    sweep = begin(tmp_path / "tiny", STUDY)
+    plain = run(sweep)
+    other = prepared(tmp_path / "tiny" / "tiny.py", tmp_path / "tiny" / "again")
+    study = dataclasses.replace(other.context.study, tidy=True)
+    record = run(other, context=dataclasses.replace(other.context, study=study))
+    assert record.status == plain.status == "done"
+    assert (record.val, record.gap, record.macs) == (plain.val, plain.gap, plain.macs)
+    path = other.folder.artifact(record.id)
+    assert path.stat().st_size == record.artifact_bytes < plain.artifact_bytes
+    packed = sweep.folder.artifact(plain.id).read_bytes()
+    data = study.load_data()
+    assert path.read_bytes() == tidied_file(packed, study.new_model(), study=study, data=data)
+    verify_record(record, other.folder, study, data)
+    parts, others = (study_parts(each, data) for each in (study, sweep.context.study))
+    assert {name for name in parts if parts[name] != others[name]} == {"loss"}
 
 
 NORMED = changed(

@@ -157,6 +157,10 @@ WRONG: dict[str, tuple[str, str]] = {
         ),
         "load_data failed on reading a training batch: OSError: no such image",
     ),
+    "files that cannot be tidied": (
+        with_forward("return model(inputs)").replace(NAME, f"{NAME}    tidy=True,\n"),
+        "tidy: expected a model of one input tensor, without a forward of the study's own",
+    ),
 }
 
 
