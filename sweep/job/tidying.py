@@ -21,5 +21,7 @@ def tidied_file(packed: bytes, model: nn.Module, *, study: Study, data: Data, ex
     """
     inputs = first_inputs(data.val, examples)
     if not isinstance(inputs, Tensor) or study.forward is not call:
-        raise ValueError("expected a model of one input tensor, without a forward of the study's own, for a tidied file")
+        raise ValueError(
+            "expected a model of one input tensor, without a forward of the study's own, for a tidied file"
+        )
     return tidied(packed, model, inputs)
