@@ -1,5 +1,6 @@
 """What the figures of a comparison draw of each side: its candidates, and its front as a staircase."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ LINES = tuple(
 )
 """Lines that are told apart on one plot."""
 
+DIAMOND = 12.0
+"""How close two diamonds are, in pixels across and up, whose letters would meet."""
+
 
 def windows(comparison: Comparison) -> tuple[Window, Window]:
     """What the axes of bytes and of errors show."""
@@ -59,7 +63,7 @@ def draw_levels(axes: Axes, comparison: Comparison) -> None:
 
 
 def _draw_points(axes: Axes, points: Sequence[Point]) -> None:
-    """Draws each point as an open diamond with its letter."""
+    """Draws each point as an open diamond, with its letter. Where diamonds meet, their letters stand together."""
     for point in points:
         axes.plot(
             [point.bytes],
@@ -73,9 +77,10 @@ def _draw_points(axes: Axes, points: Sequence[Point]) -> None:
             zorder=5.5,
             gid=f"point-{point.letter}",
         )
+    for group in _meeting(axes, points):
         axes.annotate(
-            point.letter,
-            (point.bytes, point.error),
+            " ".join(sorted(point.letter for point in group)),
+            (group[-1].bytes, group[-1].error),
             xytext=(5, 2),
             textcoords="offset points",
             fontsize=7.6,
@@ -83,6 +88,16 @@ def _draw_points(axes: Axes, points: Sequence[Point]) -> None:
             zorder=5.6,
             annotation_clip=True,
         )
+
+
+def _meeting(axes: Axes, points: Sequence[Point]) -> list[list[Point]]:
+    """The points in groups whose diamonds meet, each from the smallest file to the largest."""
+    places = {point: axes.transData.transform((point.bytes, point.error)) for point in points}
+    groups: list[list[Point]] = []
+    for point in sorted(points, key=lambda point: point.bytes):
+        met = [g for g in groups if any(np.abs(places[point] - places[other]).max() < DIAMOND for other in g)]
+        groups = [group for group in groups if group not in met] + [[*itertools.chain(*met), point]]
+    return groups
 
 
 def draw_side(axes: Axes, side: Side, *, looks: Mapping[str, Mark], line: FrontLine, edge: float, index: int) -> None:
