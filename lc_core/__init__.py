@@ -34,6 +34,7 @@ from lc_core.structure.coverage import Coverage, CoveredParameter, coverage
 from lc_core.structure.folding import fold
 from lc_core.structure.restructure import load_structured
 from lc_core.task import CompressionTask, Governed
+from lc_core.training.activation_steps import ActivationSteps
 from lc_core.training.augmentation import Examples, PixelShifts
 from lc_core.training.data import Split
 from lc_core.training.distillation import Distillation
@@ -43,6 +44,7 @@ from lc_core.training.sensitivity import fisher
 __all__ = [
     "CP",
     "SMALL",
+    "ActivationSteps",
     "Allotted",
     "Artifact",
     "ArtifactError",

@@ -4,18 +4,21 @@
     python benchmarks/rivals.py studies.rivals_digits:hints --methods lc retrain
     python benchmarks/rivals.py studies.rivals_digits:attention --methods lc retrain
     python benchmarks/rivals.py studies.rivals_digits:grids --methods lc dc ptq qat
+    python benchmarks/rivals.py studies.rivals_digits:activations --methods lc retrain qat distill
 
 Every method has the same reference, batches, epochs and optimizer. `grids` has eight and four bits in every kind of
 uniform grid, as post-training quantization has it. `hints` has soft targets, and hints from both hidden layers;
 `attention` soft targets, and the attention maps of the convolutions of `digits_zoo`; `maps` that network without them.
+`activations` has activations of two bits with learned steps, `asymmetric` with learned offsets too.
 docs/rivals.md says what came out.
 """
 
 from dataclasses import replace
+from functools import partial
 
 from torch import nn
 
-from lc_core import Distillation, GroupPruning, Plan, Recipe, Schedule, Separable, UniformQuantization
+from lc_core import ActivationSteps, Distillation, GroupPruning, Plan, Recipe, Schedule, Separable, UniformQuantization
 from lc_core.compressions.uniform import Granularity
 from studies.digits_mlp import build_model, load_data, low_rank
 from studies.digits_zoo import CONVOLUTION
@@ -46,6 +49,23 @@ def separable(configuration: Configuration) -> Plan:
     return {CONVOLUTION: Separable(multiplier=int(configuration["multiplier"]))}
 
 
+def quantized(*, asymmetric: bool) -> nn.Module:
+    """The network of `digits_mlp` whose activations take two bits."""
+    steps = partial(ActivationSteps, 2, low=-1, high=1, asymmetric=asymmetric)
+    layers = [*build_model().children()]
+    return nn.Sequential(*layers[:2], steps(), *layers[2:4], steps(), *layers[4:])
+
+
+def two_bits() -> nn.Module:
+    """With the values -1, 0 and 1 at the start."""
+    return quantized(asymmetric=False)
+
+
+def two_bits_asymmetric() -> nn.Module:
+    """With the values -1, -1/3, 1/3 and 1 at the start."""
+    return quantized(asymmetric=True)
+
+
 GRIDS = (Family("grid", {"bits": (8, 4), "scales": ("channel", "tensor"), "range": ("asymmetric", "symmetric")}, grid),)
 """Of weights in eight and four bits."""
 
@@ -69,6 +89,19 @@ study = Study(
 )
 
 grids = replace(study, name="rivals_digits_grids", families=GRIDS)
+
+activations = replace(
+    study,
+    name="rivals_digits_activations",
+    build_model=two_bits,
+    families=(
+        Family("prune", {"keep": (0.1, 0.05)}, prune),
+        Family("quantize", {"size": (4, 2)}, quantize),
+        Family("uniform", {"bits": (3, 2)}, uniform),
+    ),
+)
+
+asymmetric = replace(activations, name="rivals_digits_asymmetric", build_model=two_bits_asymmetric)
 
 hints = replace(
     study,

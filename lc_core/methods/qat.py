@@ -23,6 +23,7 @@ from lc_core.methods.reparametrized import Weights, begun, trained
 from lc_core.schedule import Schedule
 from lc_core.task import CompressionTask
 from lc_core.training.distillation import Distillation
+from lc_core.training.straight_through import rounded, scaled
 
 GIVEN = (Binary, FixedCodebook, PowersOfTwo, ScaledBinary, ScaledTernary, Ternary)
 LEAST_SCALE = 1e-12
@@ -50,7 +51,7 @@ class LearnedStep:
 
     def delta(self) -> Tensor:
         scale, steps = self._steps()
-        return (scale * (steps.detach().round() + (steps - steps.detach()))).reshape(self._w.shape)
+        return (scale * rounded(steps)).reshape(self._w.shape)
 
     def theta(self) -> Compressed:
         with torch.no_grad():
@@ -67,7 +68,7 @@ class LearnedStep:
         """s, (channels, 1), and clip(w / s), (channels, n)."""
         rows = self._w.reshape(self._scale.numel(), -1)
         highest = torch.maximum(self._last - self._zero, self._zero).clamp(min=1)
-        scale = _scaled(self._scale[:, None], (rows.shape[1] * highest).rsqrt())
+        scale = scaled(self._scale[:, None], (rows.shape[1] * highest).rsqrt())
         scale = torch.where(scale.abs() < LEAST_SCALE, LEAST_SCALE, scale)
         return scale, torch.clamp(rows / scale, -self._zero, self._last - self._zero)
 
@@ -92,7 +93,7 @@ class LearnedCodebook:
         codes, values = self._nearest()
         if self._mean:
             counts = codes.bincount(minlength=values.numel()).clamp(min=1)
-            values = _scaled(values, 1 / counts.to(values.dtype))
+            values = scaled(values, 1 / counts.to(values.dtype))
         return values.index_select(0, codes).reshape(self._w.shape) + (self._w - self._w.detach())
 
     def theta(self) -> Compressed:
@@ -169,8 +170,3 @@ def _weights(task: CompressionTask, theta: Compressed, w: Tensor, *, mean: bool)
         case Codebook(), Quantized():
             return LearnedCodebook(w, theta.codebook, mean=mean)
     return Projected(w, task)
-
-
-def _scaled(value: Tensor, scale: Tensor) -> Tensor:
-    """`value`, whose gradient is multiplied by `scale`."""
-    return value.detach() + (value * scale - (value * scale).detach())

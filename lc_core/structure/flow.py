@@ -28,8 +28,9 @@ POOLS = {
 }
 """Pooling layer -> the number of dimensions that it pools over."""
 ELEMENTWISE_FUNCTIONS = {
-    *("add", "clone", "contiguous", "dropout", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu"),
-    *("mish", "mul", "neg", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "sub", "tanh"),
+    *("add", "clamp", "clone", "contiguous", "div", "dropout", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh"),
+    *("leaky_relu", "mish", "mul", "neg", "relu", "relu6", "round", "selu", "sigmoid", "silu", "softplus", "sub"),
+    *("tanh", "truediv"),
 }
 POOL_FUNCTIONS = {f"{kind}_pool{n}d": n for kind in ("adaptive_avg", "adaptive_max", "avg", "max") for n in (1, 2, 3)}
 

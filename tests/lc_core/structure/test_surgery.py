@@ -1,5 +1,6 @@
 """Surgery: which channels are removed, which must stay, and the multiply-accumulates of the smaller model."""
 
+import operator
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -416,10 +417,11 @@ def test_what_is_unknown_stays_so_through_every_activation(activation):
     if isinstance(activation, type):
         given = activation()
     else:
-        function = getattr(F, activation, None) or getattr(torch, activation)
-        given = {"dropout": lambda x: F.dropout(x, training=False)}.get(activation, function)
-        if activation in ("add", "mul", "sub"):
-            given = lambda x: function(x, torch.zeros(()))  # noqa: E731
+        place = next(place for place in (F, torch, operator) if hasattr(place, activation))
+        function = getattr(place, activation)
+        others = {"dropout": (0.5, False), "clamp": (-1, 1)}
+        others |= dict.fromkeys(("add", "mul", "sub", "div", "truediv"), (torch.zeros(()),))
+        given = lambda x: function(x, *others.get(activation, ()))  # noqa: E731
     assert given(torch.full((33,), torch.nan)).isnan().all()
 
 

@@ -1,0 +1,14 @@
+"""Operations whose gradients are not their derivatives."""
+
+from torch import Tensor
+
+
+def rounded(value: Tensor) -> Tensor:
+    """The nearest whole numbers; the gradient goes straight through (Bengio, Leonard and Courville,
+    arXiv:1308.3432)."""
+    return value.detach().round() + (value - value.detach())
+
+
+def scaled(value: Tensor, factor: Tensor | float) -> Tensor:
+    """`value`, whose gradient is multiplied by `factor`."""
+    return value.detach() + (value * factor - (value * factor).detach())
