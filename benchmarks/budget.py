@@ -1,8 +1,9 @@
 """Error at equal bytes: a budget whose layers choose for themselves, against one level for all, at equal epochs.
 
-Every family runs all of its levels with each seed, from one reference for each seed. At each of six sizes a family is
-represented by the level of least mean validation error whose mean file is no larger; its mean test error counts. "ours"
-is the budget's, "against" the best of the uniform families'. Files count as they are packed, after zstd.
+Every family runs all of its levels with each seed, from one reference for each seed. Sizes are the mean files of the
+budget's own six levels. At each, a family is represented by the level of least mean validation error whose mean file is
+no larger; its mean test error counts. "ours" is the budget's, "against" the best of the uniform families'. Files count
+as they are packed, coded.
 
 "coarse" may also take codebooks of 2 and 4. "once" chooses at the first step only. "magnitude" does not divide by the
 layer's mean magnitude. "even" does not weigh errors by magnitude. "fisher" weighs each layer by the Fisher information
@@ -49,7 +50,6 @@ from sweep.study import Checkpoint, Configuration, Family, Level, Study, accurac
 from sweep.study.families import HALF, LADDER, LADDER_KEEP
 from sweep.study.families import budget as standard_budget
 
-SIZES = 6
 COARSE: tuple[Compression, ...] = (
     *(Codebook(size) for size in (2, 4)),
     *(Chain(L0Pruning(keep), Codebook(size)) for keep in LADDER_KEEP for size in (2, 4)),
@@ -255,11 +255,10 @@ def best_at(results: Sequence[Result], size: float) -> dict[str, tuple[float, li
     return found
 
 
-def sizes_of(results: Sequence[Result]) -> list[int]:
-    """Six sizes by ratio, between what the budget's smallest and largest files take."""
-    own = [result.bytes for result in results if result.family == "budget"]
-    low, high = 1.05 * min(own), 1.02 * max(own)
-    return [round(high * (low / high) ** (place / (SIZES - 1))) for place in range(SIZES)]
+def sizes_of(results: Sequence[Result]) -> list[float]:
+    """The mean file of each of the budget's levels, largest first."""
+    levels = by_level([result for result in results if result.family == "budget"]).values()
+    return sorted((statistics.mean(result.bytes for result in seeds) for seeds in levels), reverse=True)
 
 
 def rows(names: Sequence[str], seeds: int, out: Path, only: Sequence[str]) -> Iterator[Row]:
@@ -274,7 +273,8 @@ def rows(names: Sequence[str], seeds: int, out: Path, only: Sequence[str]) -> It
             against = min((error for error, _, _ in uniform.values()), default=100.0)
             others = "; ".join(f"{family} {error:.2f} {where}" for family, (error, _, where) in found.items())
             ratio = against / ours if ours else 1.0
-            yield Row(f"{name}-{size}", ours, against, ratio, 1.0, ours <= against, "%", tests, f"{level} | {others}")
+            where = f"{level} | {others}"
+            yield Row(f"{name}-{size:.0f}", ours, against, ratio, 1.0, ours <= against, "%", tests, where)
 
 
 if __name__ == "__main__":

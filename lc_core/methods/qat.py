@@ -141,8 +141,8 @@ class QuantizationAware:
     `LearnedCodebook`, `Projected`).
 
     It starts from direct compression: the step and the codebook are those of Pi(w). (LSQ begins with
-    s = 2 mean|w| / sqrt(Q_P).) Chosen here: the learning rate of w serves for s and c; zero points stay; activations
-    are not quantized.
+    s = 2 mean|w| / sqrt(Q_P).) Chosen here: the learning rate of w serves for s and c; zero points stay;
+    activations are quantized where the network has `ActivationSteps`.
     """
 
     distillation: Distillation | None = None
