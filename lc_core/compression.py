@@ -165,6 +165,42 @@ class Dense:
         return Dense(shaped(stored(arrays, "dense"), form["shape"]))
 
 
+class Own(Compressed, Protocol):
+    """A Theta with a form of its own."""
+
+    def own_bits(self) -> int:
+        """Bits that `own_arrays` take, with each array rounded up to whole bytes."""
+        ...
+
+    def own_arrays(self) -> dict[str, Tensor]:
+        """The arrays of its own form, by name."""
+        ...
+
+    def own_form(self) -> Form:
+        """How the arrays of its own form are read."""
+        ...
+
+    def stored_dense(self) -> bool:
+        """Whether it is stored dense, since its own form takes as many bits or more."""
+        ...
+
+
+class OrDense:
+    """A Theta with a form of its own is stored in that, or dense where that takes no more bits."""
+
+    def stored_dense(self: Own) -> bool:
+        return self.own_bits() >= dense_bits(self)
+
+    def storage_bits(self: Own) -> int:
+        return min(self.own_bits(), dense_bits(self))
+
+    def pack(self: Own) -> dict[str, Tensor]:
+        return Dense(self.decompress()).pack() if self.stored_dense() else self.own_arrays()
+
+    def form(self: Own) -> Form:
+        return dense_form(self.shape) if self.stored_dense() else self.own_form()
+
+
 def dense_form(shape: tuple[int, ...]) -> Form:
     """The form of dense values of `shape`."""
     return {"form": "dense", "shape": list(shape)}

@@ -9,12 +9,10 @@ from torch import Tensor
 
 from lc_core.compression import (
     Compressed,
-    Dense,
     Form,
     FormError,
+    OrDense,
     Use,
-    dense_bits,
-    dense_form,
     dense_macs,
     numel,
     outline_tensor,
@@ -32,7 +30,7 @@ WEIGHTS = {"float32": torch.float32, "float64": torch.float64, "float16": torch.
 
 
 @dataclass(frozen=True, eq=False)
-class Rounded:
+class Rounded(OrDense):
     """Weights stored in a narrower dtype than they are used in.
 
     Attributes:
@@ -54,20 +52,13 @@ class Rounded:
         """Theta of other weights in the same stored dtype: the nearest values."""
         return Rounded(_nearest(w.detach(), dtype=self.values.dtype), w.dtype)
 
-    def storage_bits(self) -> int:
-        return min(self._value_bits(), dense_bits(self))
-
     def macs(self, use: Use) -> int:
         return dense_macs(self.shape, use)
 
-    def pack(self) -> dict[str, Tensor]:
-        if self._value_bits() >= dense_bits(self):
-            return Dense(self.decompress()).pack()
+    def own_arrays(self) -> dict[str, Tensor]:
         return {"values": self.values.reshape(-1)}
 
-    def form(self) -> Form:
-        if self._value_bits() >= dense_bits(self):
-            return dense_form(self.shape)
+    def own_form(self) -> Form:
         return {
             "form": "cast",
             "shape": list(self.shape),
@@ -83,7 +74,7 @@ class Rounded:
             raise FormError(f"expected values in {form['stored']}, got {values.dtype}")
         return Rounded(shaped(values, form["shape"]), WEIGHTS[form["dtype"]])
 
-    def _value_bits(self) -> int:
+    def own_bits(self) -> int:
         return numel(self.shape) * self.values.dtype.itemsize * 8
 
 

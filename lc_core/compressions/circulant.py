@@ -10,9 +10,8 @@ from lc_core.compression import (
     Dense,
     Form,
     FormError,
+    OrDense,
     Use,
-    dense_bits,
-    dense_form,
     dense_macs,
     numel,
     outline_tensor,
@@ -21,7 +20,7 @@ from lc_core.compression import (
 
 
 @dataclass(frozen=True, eq=False)
-class Circulated:
+class Circulated(OrDense):
     """Blocks of `block` x `block` weights, entry (i, j) of a block being its vector's entry (i - j) mod `block`.
 
     Rows are output channels and columns are input channels; a kernel has such a matrix at each position. Blocks that
@@ -51,8 +50,8 @@ class Circulated:
         whole = blocks.movedim((-2, -1), (1, 3)).reshape(rows * self.block, columns * self.block, *kernel)
         return whole[:n, :m].contiguous()
 
-    def storage_bits(self) -> int:
-        return min(self.vectors.storage_bits(), dense_bits(self))
+    def own_bits(self) -> int:
+        return self.vectors.storage_bits()
 
     def macs(self, use: Use) -> int:
         """By FFT: one for each block of the input at each input position, one for each block of the output at each
@@ -63,7 +62,7 @@ class Circulated:
         1 for odd. The spectra of the weights are computed once, in advance.
         """
         dense = dense_macs(self.shape, use)
-        if use.groups > 1 or self._stored_dense():
+        if use.groups > 1 or self.stored_dense():
             return dense
         transform = self.block * (self.block - 1).bit_length()
         product = 2 * self.block - (2 if self.block % 2 == 0 else 1)
@@ -71,14 +70,10 @@ class Circulated:
         outgoing = rows * (transform + columns * numel(tuple(kernel)) * product)
         return min(columns * transform * numel(use.inputs) + outgoing * use.positions, dense)
 
-    def pack(self) -> dict[str, Tensor]:
-        if self._stored_dense():
-            return Dense(self.decompress()).pack()
+    def own_arrays(self) -> dict[str, Tensor]:
         return prefixed("vectors", self.vectors.pack())
 
-    def form(self) -> Form:
-        if self._stored_dense():
-            return dense_form(self.shape)
+    def own_form(self) -> Form:
         vectors = self.vectors.form()
         return {"form": "circulant", "shape": list(self.shape), "block": self.block, "vectors": vectors}
 
@@ -89,9 +84,6 @@ class Circulated:
         if len(shape) < 2 or block < 1 or vectors.shape != _vectors_shape(shape, block):
             raise FormError(f"expected vectors of blocks of {block} for {shape} weights, got shape {vectors.shape}")
         return Circulated(shape, block, vectors)
-
-    def _stored_dense(self) -> bool:
-        return self.vectors.storage_bits() >= dense_bits(self)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from lc_core.compression import (
     Dense,
     Form,
     FormError,
+    OrDense,
     Use,
-    dense_bits,
-    dense_form,
     dense_macs,
     numel,
     outline_tensor,
@@ -27,7 +26,7 @@ RIDGE = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
-class Kruskal:
+class Kruskal(OrDense):
     """The sum over r of the outer products of column r of each factor: one factor (size, rank) for each dimension of
     `shape`. Each factor is a Theta of its own. Where they take no fewer bits than the dense kernel, it is stored and
     run instead.
@@ -47,14 +46,11 @@ class Kruskal:
     def decompress(self) -> Tensor:
         return _outer([factor.decompress() for factor in self.factors])
 
-    def storage_bits(self) -> int:
-        return min(self._factor_bits(), dense_bits(self))
-
     def macs(self, use: Use) -> int:
         """A 1 x 1 convolution to r channels, a depthwise convolution along each dimension of the kernel, and a 1 x 1
         convolution. A dimension has the length of the output once its convolution has run."""
         dense = dense_macs(self.shape, use)
-        if use.groups > 1 or self._stored_dense():
+        if use.groups > 1 or self.stored_dense():
             return dense
         n, m, *kernel = self.shape
         total = m * numel(use.inputs) + n * use.positions
@@ -62,17 +58,13 @@ class Kruskal:
             total += size * numel(use.outputs[:number] + use.inputs[number:])
         return min(self.rank * total, dense)
 
-    def pack(self) -> dict[str, Tensor]:
-        if self._stored_dense():
-            return Dense(self.decompress()).pack()
+    def own_arrays(self) -> dict[str, Tensor]:
         packed: dict[str, Tensor] = {}
         for number, factor in enumerate(self.factors):
             packed |= prefixed(str(number), factor.pack())
         return packed
 
-    def form(self) -> Form:
-        if self._stored_dense():
-            return dense_form(self.shape)
+    def own_form(self) -> Form:
         return {"form": "cp", "shape": list(self.shape), "factors": [factor.form() for factor in self.factors]}
 
     @staticmethod
@@ -83,11 +75,8 @@ class Kruskal:
             raise FormError(f"expected a factor of one rank for each size of {shape}, got {shapes}")
         return Kruskal(shape, tuple(factors))
 
-    def _factor_bits(self) -> int:
+    def own_bits(self) -> int:
         return sum(factor.storage_bits() for factor in self.factors)
-
-    def _stored_dense(self) -> bool:
-        return self._factor_bits() >= dense_bits(self)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from lc_core.compression import (
     Dense,
     Form,
     FormError,
+    OrDense,
     Use,
-    dense_bits,
-    dense_form,
     dense_macs,
     numel,
     outline_tensor,
@@ -32,7 +31,7 @@ Other weights (n, ...) become n x the rest, and only "channel" applies.
 
 
 @dataclass(frozen=True, eq=False)
-class Factored:
+class Factored(OrDense):
     """left (rows, r) times right (r, columns): the matrix that `scheme` makes of weights of `shape`.
 
     The factors are Thetas of their own. Where they hold no fewer numbers than the product, the product runs. Where they
@@ -55,23 +54,16 @@ class Factored:
     def decompress(self) -> Tensor:
         return from_matrix(self.left.decompress() @ self.right.decompress(), self.shape, scheme=self.scheme)
 
-    def storage_bits(self) -> int:
-        return min(self._factor_bits(), dense_bits(self))
-
     def macs(self, use: Use) -> int:
         dense = dense_macs(self.shape, use)
-        if use.groups > 1 or self._stored_dense():
+        if use.groups > 1 or self.stored_dense():
             return dense
         return min(self.rank * macs_per_rank(self.shape, use, scheme=self.scheme), dense)
 
-    def pack(self) -> dict[str, Tensor]:
-        if self._stored_dense():
-            return Dense(self.decompress()).pack()
+    def own_arrays(self) -> dict[str, Tensor]:
         return prefixed("left", self.left.pack()) | prefixed("right", self.right.pack())
 
-    def form(self) -> Form:
-        if self._stored_dense():
-            return dense_form(self.shape)
+    def own_form(self) -> Form:
         scheme = {} if self.scheme == "channel" else {"scheme": self.scheme}
         factors = {"left": self.left.form(), "right": self.right.form()}
         return {"form": "factors", "shape": list(self.shape)} | scheme | factors
@@ -87,11 +79,8 @@ class Factored:
             raise FormError(f"expected factors of a {shape} matrix, got {left.shape} and {right.shape}")
         return Factored(shape, left, right, scheme)
 
-    def _factor_bits(self) -> int:
+    def own_bits(self) -> int:
         return self.left.storage_bits() + self.right.storage_bits()
-
-    def _stored_dense(self) -> bool:
-        return self._factor_bits() >= dense_bits(self)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ from lc_core.compression import (
     Dense,
     Form,
     FormError,
+    OrDense,
     Use,
-    dense_bits,
-    dense_form,
     dense_macs,
     numel,
     outline_tensor,
@@ -30,7 +29,7 @@ SAMPLE = 2**16
 
 
 @dataclass(frozen=True, eq=False)
-class Sparse:
+class Sparse(OrDense):
     """Values on a support, zero elsewhere.
 
     The support is stored as a bitmap or an Elias-Fano code, whichever is smaller, or as the codes of an N:M pattern.
@@ -58,24 +57,17 @@ class Sparse:
         flat[self.support] = values
         return flat.reshape(self.shape)
 
-    def storage_bits(self) -> int:
-        return min(self._sparse_bits(), dense_bits(self))
-
     def macs(self, use: Use) -> int:
         return dense_macs(self.shape, use)
 
-    def pack(self) -> dict[str, Tensor]:
-        if self._sparse_bits() >= dense_bits(self):
-            return Dense(self.decompress()).pack()
+    def own_arrays(self) -> dict[str, Tensor]:
         if self.pattern:
             index = self.pattern.pack(self.support, shape=self.shape)
         else:
             index = pack_support(self.support, universe=numel(self.shape))
         return index | prefixed("values", self.values.pack())
 
-    def form(self) -> Form:
-        if self._sparse_bits() >= dense_bits(self):
-            return dense_form(self.shape)
+    def own_form(self) -> Form:
         count = self.support.numel()
         form = {"form": "sparse", "shape": list(self.shape), "count": count, "values": self.values.form()}
         return form | {"pattern": [self.pattern.n, self.pattern.m]} if self.pattern else form
@@ -93,7 +85,7 @@ class Sparse:
             raise FormError(f"expected {pattern.count(shape)} weights of {shape} by the pattern, got {count}")
         return Sparse(shape, pattern.unpack(arrays, shape=shape), values, pattern)
 
-    def _sparse_bits(self) -> int:
+    def own_bits(self) -> int:
         if self.pattern:
             return self.pattern.index_bits(self.shape) + self.values.storage_bits()
         return support_bits(self.support.numel(), numel(self.shape)) + self.values.storage_bits()

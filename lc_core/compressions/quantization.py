@@ -10,12 +10,10 @@ from torch import Tensor
 
 from lc_core.compression import (
     Compressed,
-    Dense,
     Form,
     FormError,
+    OrDense,
     Use,
-    dense_bits,
-    dense_form,
     dense_macs,
     numel,
     outline_tensor,
@@ -28,7 +26,7 @@ from lc_core.numerics.sorted_values import ascending
 
 
 @dataclass(frozen=True, eq=False)
-class Quantized:
+class Quantized(OrDense):
     """Fixed-length codes into a codebook.
 
     Attributes:
@@ -52,20 +50,13 @@ class Quantized:
         """Theta of other weights with the same codebook: the nearest codes."""
         return encode(w, codebook=self.codebook)
 
-    def storage_bits(self) -> int:
-        return min(self._code_bits(), dense_bits(self))
-
     def macs(self, use: Use) -> int:
         return dense_macs(self.shape, use)
 
-    def pack(self) -> dict[str, Tensor]:
-        if self._code_bits() >= dense_bits(self):
-            return Dense(self.decompress()).pack()
+    def own_arrays(self) -> dict[str, Tensor]:
         return {"codes": pack_codes(self.codes, width=self._width()), "codebook": self.codebook}
 
-    def form(self) -> Form:
-        if self._code_bits() >= dense_bits(self):
-            return dense_form(self.shape)
+    def own_form(self) -> Form:
         return {"form": "codebook", "shape": list(self.shape)}
 
     @staticmethod
@@ -82,7 +73,7 @@ class Quantized:
     def _width(self) -> int:
         return code_width(self.codebook.numel())
 
-    def _code_bits(self) -> int:
+    def own_bits(self) -> int:
         codebook = self.codebook.numel() * self.dtype.itemsize * 8
         return codebook + 8 * byte_count(numel(self.shape) * self._width())
 

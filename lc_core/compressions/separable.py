@@ -10,9 +10,8 @@ from lc_core.compression import (
     Dense,
     Form,
     FormError,
+    OrDense,
     Use,
-    dense_bits,
-    dense_form,
     dense_macs,
     numel,
     outline_tensor,
@@ -23,7 +22,7 @@ from lc_core.numerics.svd import leading
 
 
 @dataclass(frozen=True, eq=False)
-class Separated:
+class Separated(OrDense):
     """depthwise (m r, 1, d, ...), r filters for each input channel, and pointwise (n, m r), of a kernel (n, m, d, ...).
 
     Filter k of input i is row i r + k of depthwise and column i r + k of pointwise. Each is a Theta of its own. Where
@@ -48,24 +47,17 @@ class Separated:
         filters, weights = self.depthwise.decompress().reshape(m, r, -1), self.pointwise.decompress().reshape(n, m, r)
         return (weights.transpose(0, 1) @ filters).transpose(0, 1).reshape(self.shape)
 
-    def storage_bits(self) -> int:
-        return min(self._factor_bits(), dense_bits(self))
-
     def macs(self, use: Use) -> int:
         """A depthwise convolution to m r channels, then a 1 x 1 convolution, both at the size of the output."""
         dense = dense_macs(self.shape, use)
-        if use.groups > 1 or self._stored_dense():
+        if use.groups > 1 or self.stored_dense():
             return dense
         return min((numel(self.depthwise.shape) + numel(self.pointwise.shape)) * use.positions, dense)
 
-    def pack(self) -> dict[str, Tensor]:
-        if self._stored_dense():
-            return Dense(self.decompress()).pack()
+    def own_arrays(self) -> dict[str, Tensor]:
         return prefixed("depthwise", self.depthwise.pack()) | prefixed("pointwise", self.pointwise.pack())
 
-    def form(self) -> Form:
-        if self._stored_dense():
-            return dense_form(self.shape)
+    def own_form(self) -> Form:
         factors = {"depthwise": self.depthwise.form(), "pointwise": self.pointwise.form()}
         return {"form": "separable", "shape": list(self.shape)} | factors
 
@@ -78,11 +70,8 @@ class Separated:
             raise FormError(f"expected depthwise and pointwise filters of {shape}, got {filters} and {weights}")
         return Separated(shape, depthwise, pointwise)
 
-    def _factor_bits(self) -> int:
+    def own_bits(self) -> int:
         return self.depthwise.storage_bits() + self.pointwise.storage_bits()
-
-    def _stored_dense(self) -> bool:
-        return self._factor_bits() >= dense_bits(self)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from lc_core.compression import (
     Dense,
     Form,
     FormError,
+    OrDense,
     Use,
-    dense_bits,
-    dense_form,
     dense_macs,
     numel,
     outline_tensor,
@@ -55,7 +54,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Grouped:
+class Grouped(OrDense):
     """The groups that stay, zero elsewhere.
 
     Attributes:
@@ -84,26 +83,19 @@ class Grouped:
             full.append(zeros.index_copy(part.axis, part.own(self.kept), values))
         return full[0] if len(full) == 1 else torch.cat([tensor.reshape(-1) for tensor in full])
 
-    def storage_bits(self) -> int:
-        return min(self._grouped_bits(), dense_bits(self))
-
     def macs(self, use: Use) -> int:
         """Multiply-accumulates of this layer, cut to the groups that stay. The savings in its neighbours do not
         count."""
         dense = dense_macs(self.shape, use)
         return dense if use.groups > 1 else min(sum(values.macs(use) for values in self.values), dense)
 
-    def pack(self) -> dict[str, Tensor]:
-        if self._grouped_bits() >= dense_bits(self):
-            return Dense(self.decompress()).pack()
+    def own_arrays(self) -> dict[str, Tensor]:
         arrays = pack_support(self.kept, universe=_count_groups(self.parts))
         for number, values in enumerate(self.values):
             arrays |= prefixed(str(number), values.pack())
         return arrays
 
-    def form(self) -> Form:
-        if self._grouped_bits() >= dense_bits(self):
-            return dense_form(self.shape)
+    def own_form(self) -> Form:
         parts = [
             {"shape": list(part.shape), "axis": part.axis, "first": part.first, "values": values.form()}
             for part, values in zip(self.parts, self.values, strict=True)
@@ -130,7 +122,7 @@ class Grouped:
                 raise FormError(f"expected values of shape {tuple(sizes)} in the groups that stay, got {theta.shape}")
         return Grouped(shape, parts, kept, tuple(values))
 
-    def _grouped_bits(self) -> int:
+    def own_bits(self) -> int:
         index = support_bits(self.kept.numel(), _count_groups(self.parts))
         return index + sum(values.storage_bits() for values in self.values)
 

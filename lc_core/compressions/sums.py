@@ -14,10 +14,9 @@ from lc_core.compression import (
     Dense,
     Form,
     FormError,
+    OrDense,
     Penalized,
     Use,
-    dense_bits,
-    dense_form,
     dense_macs,
     objective,
     prefixed,
@@ -49,7 +48,7 @@ def descend(start: Theta, *, step: Callable[[Theta], Theta], error: Callable[[Th
 
 
 @dataclass(frozen=True, eq=False)
-class Summed:
+class Summed(OrDense):
     """The sum of what several Thetas decompress to.
 
     Attributes:
@@ -69,24 +68,17 @@ class Summed:
     def decompress(self) -> Tensor:
         return _total([term.decompress() for term in self.terms])
 
-    def storage_bits(self) -> int:
-        return min(self._term_bits(), dense_bits(self))
-
     def macs(self, use: Use) -> int:
         return min(sum(term.macs(use) for term in self.terms), dense_macs(self.shape, use))
 
-    def pack(self) -> dict[str, Tensor]:
-        if self._term_bits() >= dense_bits(self):
-            return Dense(self.decompress()).pack()
+    def own_arrays(self) -> dict[str, Tensor]:
         return {
             name: array
             for number, term in enumerate(self.terms)
             for name, array in prefixed(str(number), term.pack()).items()
         }
 
-    def form(self) -> Form:
-        if self._term_bits() >= dense_bits(self):
-            return dense_form(self.shape)
+    def own_form(self) -> Form:
         return {"form": "sum", "shape": list(self.shape), "terms": [term.form() for term in self.terms]}
 
     @staticmethod
@@ -96,7 +88,7 @@ class Summed:
             raise FormError(f"expected terms of shape {form['shape']}, got {[term.shape for term in terms]}")
         return Summed(tuple(terms))
 
-    def _term_bits(self) -> int:
+    def own_bits(self) -> int:
         return sum(term.storage_bits() for term in self.terms)
 
 

@@ -10,9 +10,8 @@ from lc_core.compression import (
     Dense,
     Form,
     FormError,
+    OrDense,
     Use,
-    dense_bits,
-    dense_form,
     dense_macs,
     numel,
     outline_tensor,
@@ -25,7 +24,7 @@ FALL = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
-class Tucker:
+class Tucker(OrDense):
     """core (s, t, d, ...) times left (n, s) over the output channels and right (m, t) over the input channels.
 
     Each is a Theta of its own. Where they take no fewer bits than the dense kernel, it is stored and run instead.
@@ -49,27 +48,20 @@ class Tucker:
         core = self.core.decompress().reshape(*self.ranks, -1)
         return _expanded(core, self.left.decompress(), self.right.decompress()).reshape(self.shape)
 
-    def storage_bits(self) -> int:
-        return min(self._factor_bits(), dense_bits(self))
-
     def macs(self, use: Use) -> int:
         """A 1 x 1 convolution to t channels on the input, the convolution of the core to s, then a 1 x 1
         convolution."""
         dense = dense_macs(self.shape, use)
-        if use.groups > 1 or self._stored_dense():
+        if use.groups > 1 or self.stored_dense():
             return dense
         outgoing = numel(self.core.shape) + numel(self.left.shape)
         return min(numel(self.right.shape) * numel(use.inputs) + outgoing * use.positions, dense)
 
-    def pack(self) -> dict[str, Tensor]:
-        if self._stored_dense():
-            return Dense(self.decompress()).pack()
+    def own_arrays(self) -> dict[str, Tensor]:
         packed = [prefixed(name, part.pack()) for name, part in self._parts().items()]
         return packed[0] | packed[1] | packed[2]
 
-    def form(self) -> Form:
-        if self._stored_dense():
-            return dense_form(self.shape)
+    def own_form(self) -> Form:
         return {"form": "tucker", "shape": list(self.shape)} | {
             name: part.form() for name, part in self._parts().items()
         }
@@ -87,11 +79,8 @@ class Tucker:
     def _parts(self) -> dict[str, Compressed]:
         return {"core": self.core, "left": self.left, "right": self.right}
 
-    def _factor_bits(self) -> int:
+    def own_bits(self) -> int:
         return sum(part.storage_bits() for part in self._parts().values())
-
-    def _stored_dense(self) -> bool:
-        return self._factor_bits() >= dense_bits(self)
 
 
 @dataclass(frozen=True)

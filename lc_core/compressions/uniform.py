@@ -9,12 +9,10 @@ from torch import Tensor
 
 from lc_core.compression import (
     Compressed,
-    Dense,
     Form,
     FormError,
+    OrDense,
     Use,
-    dense_bits,
-    dense_form,
     dense_macs,
     numel,
     outline_tensor,
@@ -27,7 +25,7 @@ Granularity = Literal["tensor", "channel"]
 
 
 @dataclass(frozen=True, eq=False)
-class Uniform:
+class Uniform(OrDense):
     """scale * (code - zero), one scale and zero point for all weights or for each output channel.
 
     Attributes:
@@ -60,21 +58,14 @@ class Uniform:
         codes = grid.nearest(_rows(w, grid.scale.numel()).double()).to(torch.uint8).reshape(-1)
         return Uniform(tuple(w.shape), codes, self.scale, self.zero, self.bits)
 
-    def storage_bits(self) -> int:
-        return min(self._code_bits(), dense_bits(self))
-
     def macs(self, use: Use) -> int:
         return dense_macs(self.shape, use)
 
-    def pack(self) -> dict[str, Tensor]:
-        if self._code_bits() >= dense_bits(self):
-            return Dense(self.decompress()).pack()
+    def own_arrays(self) -> dict[str, Tensor]:
         arrays = {"codes": pack_codes(self.codes, width=self.bits), "scale": self.scale}
         return arrays if self.zero is None else arrays | {"zero": self.zero}
 
-    def form(self) -> Form:
-        if self._code_bits() >= dense_bits(self):
-            return dense_form(self.shape)
+    def own_form(self) -> Form:
         return {"form": "uniform", "shape": list(self.shape), "bits": self.bits, "symmetric": self.zero is None}
 
     @staticmethod
@@ -97,7 +88,7 @@ class Uniform:
         zero = torch.full_like(self.scale, _middle(self.bits)) if self.zero is None else self.zero.to(self.scale)
         return Grid(self.scale, zero, _last(self.bits, symmetric=self.zero is None))
 
-    def _code_bits(self) -> int:
+    def own_bits(self) -> int:
         zeros = 0 if self.zero is None else self.zero.numel() * 8
         scales = self.scale.numel() * self.dtype.itemsize * 8
         return scales + zeros + 8 * byte_count(numel(self.shape) * self.bits)
