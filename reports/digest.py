@@ -7,7 +7,7 @@ from reports.facts.columns import NONE
 from reports.facts.costs import COSTS, amount
 from reports.facts.findings import Findings, read_findings
 from reports.facts.numbers import count, counted, ratio
-from reports.facts.rows import Row, series_of
+from reports.facts.rows import Row
 from reports.facts.target import target_words
 from reports.facts.units import capital
 from reports.figures.formats import encode
@@ -18,6 +18,7 @@ from sweep.pick.choice import By
 from sweep.store.coverage import shares
 from sweep.store.files import write_whole
 from sweep.store.folder import SweepFolder
+from sweep.store.job import name_of
 from sweep.store.printable import on_a_line
 from sweep.target import Target
 
@@ -91,7 +92,7 @@ def _pick(findings: Findings) -> str:
     if row is None or choice is None:
         return f"**Target:** {words}. No model has enough seeds yet to meet or to miss it."
     verdict = f"missed by {units.change(-choice.margin)}" if choice.state == MISSED else f"{choice.state}"
-    name = f"**{escape(row.series)}: {escape(row.candidate.label)}**"
+    name = f"**{escape(name_of(row.candidate))}**"
     size = f"{count(row.candidate.artifact_bytes)} bytes, {ratio(row.compression_ratio)} smaller"
     cost = "" if choice.by == "bytes" else f", {amount(COSTS[choice.by], row.candidate.cost(choice.by))}"
     cost += f", {row.speed}" if row.speed else ""
@@ -110,7 +111,7 @@ def _confirm(findings: Findings) -> str:
     if found is None:
         return ""
     assert findings.choice is not None
-    name, command = escape(f"{series_of(found)}: {found.label}"), on_a_line(findings.confirm or "")
+    name, command = escape(name_of(found)), on_a_line(findings.confirm or "")
     by, words = findings.choice.by, f"To confirm {name} on further seeds:"
     if findings.choice.better is not None:
         cost = amount(COSTS[by], found.cost(by))

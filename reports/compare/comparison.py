@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from reports.compare.points import Point, check_points
-from reports.facts.rows import families_of, series_of
+from reports.facts.rows import families_of
 from reports.facts.units import Units
 from sweep.criteria import ROUNDING, UNTRAINED, fresh
 from sweep.pick.choice import Candidate, candidates
 from sweep.pick.pareto import Costs, front, hypervolume
+from sweep.store.job import series_of
 from sweep.store.manifest import Reference, read_manifest
 from sweep.store.metric import Metric
 from sweep.store.record import Done, Record

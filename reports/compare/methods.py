@@ -9,11 +9,10 @@ from typing import get_args
 from reports.compare.comparison import Comparison, Side, hypervolume_of, split_part
 from reports.compare.paired import holm, signed_rank
 from reports.facts.diagnostics import last_step
-from reports.facts.rows import series_of
 from sweep.criteria import UNTRAINED
 from sweep.pick.choice import Candidate
 from sweep.store.folder import SweepFolder
-from sweep.store.job import Method
+from sweep.store.job import Method, series_of
 from sweep.store.records import finished, read_records
 
 Level = tuple[str, str]

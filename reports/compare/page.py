@@ -9,12 +9,12 @@ from reports.compare.figure import draw_comparison
 from reports.compare.methods import are_methods, levels_shared, method_facts
 from reports.facts.columns import NONE
 from reports.facts.numbers import DASH, count, percent, percent_range, ratio
-from reports.facts.rows import series_of
 from reports.facts.units import Units, capital
 from reports.figures.formats import FORMATS, encode
 from reports.markdown import escape, table
 from sweep.pick.choice import Candidate
 from sweep.store.files import write_whole
+from sweep.store.job import name_of
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def _smallest(level: Level, side: Side, found: Candidate | None, units: Units) -
         ratio(side.reference.bytes / found.artifact_bytes),
         units.errors(found.errors),
         count(len(found.seeds)),
-        f"{series_of(found)}: {found.label}",
+        name_of(found),
     )
 
 

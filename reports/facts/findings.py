@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from reports.facts.rows import Row, families_of, rows_of, series_of
+from reports.facts.rows import Row, families_of, rows_of
 from reports.facts.units import Units
 from sweep.pick.choice import By, Choice, candidates, check_known, chosen
 from sweep.pick.confirming import confirming, parts
@@ -197,7 +197,7 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
 
 
 def _measurements(files: SweepFolder, records: Sequence[Record], metric: Metric) -> tuple[Measurement, ...]:
-    names = {record.id: f"{series_of(record)} {record.label}, seed {record.seed}" for record in records}
+    names = {record.id: record.job.label for record in records}
     read = _read_all(files.test, Measurement, of=lambda data: {"value": data.get(metric.name), **data})
     found = [replace(look, name=names.get(look.id, look.id)) for look in read]
     return tuple(sorted(found, key=lambda look: (look.finished, look.id)))

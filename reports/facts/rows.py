@@ -11,8 +11,9 @@ from sweep.pick.choice import By, Candidate, Choice
 from sweep.pick.pareto import front
 from sweep.pick.size_and_speed import speed_facts, speedup
 from sweep.store.fields import to_json
+from sweep.store.job import series_of
 from sweep.store.manifest import Manifest, Reference
-from sweep.store.record import Done, Record
+from sweep.store.record import Done
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,6 @@ class Row:
     def on_front(self) -> bool:
         """Whether it is on the front of bytes against error."""
         return "bytes" in self.fronts
-
-
-def series_of(made: Candidate | Record) -> str:
-    """The name under which figures draw a result: its family, and its method where that is not LC."""
-    return made.family if made.method == "lc" else f"{made.family} ({made.method})"
 
 
 def families_of(manifest: Manifest, found: Iterable[Candidate]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from reports.figures.points import RING
 from reports.figures.style import CARD, FEASIBLE, INK, Mark
 from reports.figures.text import extent, write
 from sweep.criteria import meaning
+from sweep.store.job import name_of
 from sweep.store.printable import printable
 
 _MARGIN = 6.0  # pixels at 100 dpi, as all below
@@ -117,7 +118,7 @@ def _call_out(
         gid="pick",
     )
     lines = _said_of(pick, findings, cost=cost)
-    head = write(figure, printable(f"{pick.series}: {candidate.label}", most=46), size=9.2, weight="bold")
+    head = write(figure, printable(name_of(candidate), most=46), size=9.2, weight="bold")
     body = [write(figure, line, size=8.8) for line in lines]
     # Bold text is wider in print than at the screen's resolution, at which it is measured.
     width = 1.03 * max(extent(figure, text)[0] for text in (head, *body)) + 2 * _PAD

@@ -14,13 +14,14 @@ from reports.facts.columns import columns_of, reference_cells
 from reports.facts.costs import COSTS, costs_of
 from reports.facts.findings import Findings, Measurement
 from reports.facts.numbers import NO_BREAK
-from reports.facts.rows import Row, series_of
+from reports.facts.rows import Row
 from reports.facts.target import rule_words, target_words
 from reports.facts.units import Units, capital
 from reports.figures.front import definitions
 from reports.figures.style import marks
 from reports.page.data import bound_kind, command_starts, page_data
 from sweep.store.coverage import shares
+from sweep.store.job import name_of
 from sweep.store.record import Record
 from sweep.target import PLAIN, write_number
 
@@ -88,7 +89,7 @@ def render(findings: Findings, *, curves: Iterable[str], figures: Collection[str
         seeds_words=seeds_words,
         own_words=own_words,
         chosen_words=chosen_words,
-        series_of=series_of,
+        name_of=name_of,
         of_reference=reference_cells(findings),
         figures={name: words.format(noun=findings.units.noun) for name, words in FIGURES.items() if name in figures},
         hidden_unless=lambda shown: "" if shown else Markup(" hidden"),
@@ -182,9 +183,7 @@ def describe_figure(findings: Findings) -> str:
     )
     if findings.pick is not None:
         chosen = findings.pick.candidate
-        words.append(
-            f"The pick is {findings.pick.series}, {chosen.label}, {numbers.count(chosen.artifact_bytes)} bytes."
-        )
+        words.append(f"The pick is {name_of(chosen)}, {numbers.count(chosen.artifact_bytes)} bytes.")
     return " ".join(words)
 
 

@@ -20,6 +20,7 @@ from sweep.pick.picked import read_picked
 from sweep.pick.verify import open_study, same_study
 from sweep.store.files import FORMAT, StoreError, sha256_of, write_json
 from sweep.store.folder import SweepFolder
+from sweep.store.job import name_of
 from sweep.store.manifest import read_manifest
 from sweep.store.record import Done
 from sweep.store.records import find_job, finished, read_records
@@ -56,7 +57,7 @@ def bench_sweep(
     for record in chosen:
         about = {"id": record.id, "artifact_sha256": record.artifact_sha256}
         found = facts["models"][record.id]
-        found |= {"label": f"{record.family}: {record.label}"} | about
+        found |= {"label": name_of(record)} | about
         found |= {"macs": record.macs, "reference_macs": record.reference_macs}
         run = {name: facts[name] for name in ("machine", "rounds", "finished")}
         write_json(folder.latency(record.id), {"format": FORMAT} | found | run)

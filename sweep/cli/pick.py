@@ -26,7 +26,7 @@ from sweep.pick.picked import Alternative, OnTest, Picked
 from sweep.pick.size_and_speed import speed, times
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
-from sweep.store.job import label
+from sweep.store.job import name_of
 from sweep.store.manifest import not_counted, read_manifest
 from sweep.target import NoTargetError, Target
 
@@ -92,7 +92,7 @@ def describe(picked: Picked, page: Path) -> str:
     how = {"lc": "by LC", "dc": "by direct compression, untrained"}.get(picked.method, f"by {picked.method}")
     whole = speeds["reference_bytes"]
     rows = [
-        ("picked", f"{picked.family}: {label(picked.configuration)}, {how} (job {picked.id})"),
+        ("picked", f"{name_of(picked)}, {how} (job {picked.id})"),
         ("target", verdict(picked)),
         *_beside(picked),
         ("file", picked.artifact),
@@ -142,7 +142,7 @@ def _to_confirm(picked: Picked) -> list[tuple[str, str]]:
 
 def _other(other: Alternative, by: By) -> str:
     cost = _cost(by, artifact_bytes=other.artifact_bytes, macs=other.macs, latency=other.latency)
-    return f"{other.family}: {label(other.configuration)}, {cost}"
+    return f"{name_of(other)}, {cost}"
 
 
 def _cost(by: By, *, artifact_bytes: int, macs: int, latency: float | None) -> str:

@@ -7,7 +7,7 @@ from sweep.criteria import MISSED, meaning
 from sweep.execution.progress import duration
 from sweep.pick.choice import By, Candidate, Choice
 from sweep.pick.size_and_speed import speed, times
-from sweep.store.job import label
+from sweep.store.job import label, name_of, series_of
 from sweep.store.manifest import Manifest
 from sweep.store.metric import Metric
 from sweep.target import Target
@@ -70,8 +70,7 @@ def _told(found: Candidate, by: By, manifest: Manifest) -> str:
     seeds, mean, lowest = len(found.seeds), found.mean_value, found.metric.value(min(found.scores))
     over = f", mean of {fresh_seeds(seeds)} ({worst} of all {metric.told(lowest, gap='')})" if seeds > 1 else ""
     over += f", {found.failed} more failed" if found.failed else ""
-    name = found.family if found.method == "lc" else f"{found.family} ({found.method})"
-    return f"{name}: {found.label}, {size}, validation {metric.label} {metric.told(mean, gap='')}{over}"
+    return f"{name_of(found)}, {size}, validation {metric.label} {metric.told(mean, gap='')}{over}"
 
 
 def outline(outline: "Outline", *, limit: int | None, aimed: bool) -> str:
@@ -82,7 +81,7 @@ def outline(outline: "Outline", *, limit: int | None, aimed: bool) -> str:
             known = "done" if job.id in outline.done else "ruled out" if job.id in outline.needless else ""
             most = "" if entry.fixed else "at most "
             size, macs = f"{most}{entry.nominal_bytes:,}", f"{most}{entry.macs:,}"
-            rows.append((job.id, entry.family, label(entry.configuration), str(job.seed), size, macs, known))
+            rows.append((job.id, series_of(job), label(entry.configuration), str(job.seed), size, macs, known))
     missing = sum(row[-1] != "done" for row in rows[1:])
     bound = f", of which this run starts at most {limit:,}" if limit is not None else ""
     bound = f", of which the results rule out {len(outline.needless):,}{bound}" if outline.needless else bound

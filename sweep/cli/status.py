@@ -14,7 +14,7 @@ from sweep.store import remote
 from sweep.store.fields import from_file, to_json
 from sweep.store.files import read_optional
 from sweep.store.folder import SweepFolder
-from sweep.store.job import label
+from sweep.store.job import name_of
 from sweep.store.manifest import Manifest, read_manifest
 from sweep.store.printable import on_a_line
 from sweep.store.record import Record
@@ -103,12 +103,12 @@ def describe(found: SweepStatus) -> str:
     lines = [reference(found.manifest), f"{count_jobs(len(done))} done{early}, {len(failed):,} failed"]
     for record in failed:
         why = on_a_line(record.error.message if record.error else "unknown")
-        lines.append(f"  failed: {record.family}: {record.label}, seed {record.seed}: {why}")
+        lines.append(f"  failed: {record.job.label}: {why}")
         lines.append(f"    traceback: {found.folder.record(record.id)}")
     lines += [search_summary(search) for search in found.searches]
     if picked := found.picked:
         size = f"{picked.artifact_bytes:,} bytes ({times(picked.artifact_bytes, picked.speed['reference_bytes'])})"
-        what = f"{picked.family}: {label(picked.configuration)}, {size}"
+        what = f"{name_of(picked)}, {size}"
         lines.append(f"picked: {what}, {picked.artifact}; {verdict(picked)}; speed: {speed(picked.speed)}")
     looks = len(found.looks)
     models = f"{looks} models have been" if looks != 1 else "1 model has been"

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.pick.size_and_speed import told
+from sweep.store.job import name_of
 from sweep.store.metric import ACCURACY, Metric
 from sweep.store.printable import on_a_line
 from sweep.store.record import Done, Record
@@ -194,7 +195,7 @@ class Progress:
             wanted = f"smallest with {self._told(self._metric.value(self.least_score))}"
         if self.best is None:
             return f"{wanted}: none yet"
-        what = f"{self.best.family}: {self.best.label}"
+        what = name_of(self.best)
         return f"{wanted}: {what}, {told(self.best)}, {self._told(self.best.val.value)}"
 
     def _table(self) -> RenderableType:

@@ -23,6 +23,7 @@ class Alternative:
     """A candidate that was not picked.
 
     Attributes:
+        method: "lc" in a pick by an early version, which did not write it.
         latency: over the dense reference's; None where it was not measured.
         id: the job whose file would be exported.
         seeds: how many are done.
@@ -37,6 +38,7 @@ class Alternative:
     latency: float | None
     id: str
     seeds: int
+    method: str = "lc"
     failed: int = 0
     margin: float
 
@@ -45,7 +47,7 @@ class Alternative:
         """What a pick says of a candidate."""
         if candidate is None:
             return None
-        names = ("family", "configuration", "artifact_bytes", "macs", "latency", "failed")
+        names = ("family", "configuration", "method", "artifact_bytes", "macs", "latency", "failed")
         facts = {name: getattr(candidate, name) for name in names}
         return Alternative(**facts, id=candidate.best_id, seeds=len(candidate.seeds), margin=margin)
 

@@ -16,7 +16,7 @@ from sweep.pick.size_and_speed import times
 from sweep.store.fields import to_json
 from sweep.store.files import StoreError, read_optional, sha256_of, write_whole
 from sweep.store.folder import SweepFolder
-from sweep.store.job import METHODS
+from sweep.store.job import METHODS, name_of
 from sweep.store.manifest import Manifest, Reference, read_manifest
 from sweep.store.metric import Metric
 from sweep.store.record import Done, Score
@@ -90,7 +90,7 @@ def export_safetensors(root: Path, record: Done, *, out: Path) -> DenseExport:
 def model_card(exported: DenseExport, record: Done, manifest: Manifest, *, tested: str | None) -> str:
     """The card, with the YAML that Hugging Face reads at its head. `tested` says what the test split gave."""
     how = METHODS[record.method]
-    what = " ".join(f"{record.family}: {record.label}".split())
+    what = " ".join(name_of(record).split())
     reference = manifest.reference
     source = Path(manifest.reference_study).name  # the card is for others, who do not have the user's folders
     imported, called = ("from lc_core import fold\n", "fold(model)\n") if reference.folded else ("", "")

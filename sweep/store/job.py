@@ -7,7 +7,7 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 Level = int | float | str | bool
 Configuration = dict[str, Level]
@@ -73,8 +73,7 @@ class Job:
     @property
     def label(self) -> str:
         """The job in words."""
-        how = {"lc": "", "dc": " (direct compression)"}.get(self.method, f" ({self.method})")
-        return f"{self.family}: {label(self.configuration)}, seed {self.seed}{how}"
+        return f"{name_of(self)}, seed {self.seed}"
 
     @property
     def key(self) -> str:
@@ -88,6 +87,27 @@ class Job:
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> "Job":
         return Job(**data)
+
+
+class Made(Protocol):
+    """A job, or a result of one: what was compressed, and how."""
+
+    @property
+    def family(self) -> str: ...
+    @property
+    def configuration(self) -> Mapping[str, Any]: ...
+    @property
+    def method(self) -> str: ...
+
+
+def name_of(made: Made) -> str:
+    """The name by which everything that is printed or drawn calls a configuration: "prune (dc): keep 0.05"."""
+    return f"{series_of(made)}: {label(made.configuration)}"
+
+
+def series_of(made: Made) -> str:
+    """The name without the levels: the family, and the method where that is not LC."""
+    return made.family if made.method == "lc" else f"{made.family} ({made.method})"
 
 
 def label(configuration: Mapping[str, Any]) -> str:

@@ -23,7 +23,6 @@ from sweep.job.compress import run_job
 from sweep.prepare import estimate
 from sweep.prepare.estimate import FACTS_BYTES
 from sweep.store.folder import SweepFolder
-from sweep.store.job import label
 from sweep.store.record import Done
 from sweep.store.records import read_records
 from tests.sweep.tiny import STUDY, Said, changed, edit, lcsweep, run_here, tree, write_study
@@ -479,7 +478,7 @@ def test_a_timed_step_tells_a_jobs_time(finished: Path, monkeypatch: pytest.Monk
     for epochs, method in ((10, "lc"), (1000, "lc"), (1000, "dc")):
         write_study(finished, name="timed.py", text=changed("Schedule(epochs=2,", f"Schedule(epochs={epochs},"))
         said = lcsweep("run", "timed.py", "--method", method, "--out", "timed", "--dry-run").out
-        found = re.search(r"time: about (.*) a job \(measured here on one LC step of prune: keep 0.5, seed 0", said)
+        found = re.search(r"time: about (.*) a job \(measured here on one LC step of prune.*: keep 0.5, seed 0", said)
         assert found, said
         seconds.append(as_seconds(found[1]))
     assert seconds == [1 + 20 + 21, 1 + 40 + 41, 1 + 1]
@@ -701,11 +700,27 @@ def test_the_command_that_a_pick_prints_confirms_the_model(
     assert "expected one finished job whose id starts with 'nothing', found 0" in wrong.err
 
 
-def test_a_run_names_the_method_of_what_it_chose(finished: Path, without_ray: None) -> None:
-    said = lcsweep("run", "tiny.py", "--method", "dc")
-    picked = lcsweep("pick", RUN, "--no-test", "--json").json
-    assert picked["method"] == "dc"
-    assert f"{picked['family']} (dc): {label(picked['configuration'])}, {picked['artifact_bytes']:,} bytes" in said.out
+def test_every_line_names_a_configuration_with_its_method(finished: Path, without_ray: None) -> None:
+    """The run's last line; of a pick itself and the models beside it; and status."""
+    first = lcsweep("run", "tiny.py", "--method", "dc").out
+    assert " (dc) " in lcsweep("run", "tiny.py", "--method", "dc", "--dry-run").out.splitlines()[1]
+    records = {record.id: record for record in read_records(RUN)}
+    seen = set()
+    for options in ((), ("--by", "macs"), ("--at-least", "50%"), ("--at-least", "1")):
+        said = lcsweep("pick", RUN, "--no-test", *options).out
+        picked = json.loads(FOLDER.pick.read_text())
+        beside = {name: picked[name]["id"] for name in ("better", "next_smaller", "runner_up") if picked[name]}
+        for place, job in {"picked": picked["id"], **beside}.items():
+            record = records[job]
+            method = "" if record.method == "lc" else f" ({record.method})"
+            name = f"{record.family}{method}: {record.label}, "
+            assert name in said, (options, place)
+            seen.add((place, record.method))
+        name = said.split("picked", 1)[1].split(", by ")[0].strip()
+        assert f"picked: {name}, " in lcsweep("status", RUN).out
+        if not options:
+            assert f"{name}, {picked['artifact_bytes']:,} bytes" in first
+    assert {("picked", "dc"), ("next_smaller", "dc"), ("runner_up", "dc")} <= seen
 
 
 def test_a_better_one_that_is_unconfirmed_comes_first_beside_the_picks_cost(finished: Path) -> None:
