@@ -178,6 +178,15 @@ class Target:
             allowed=self.allowed(reference_score),
         )
 
+    def options(self, *, fraction: bool) -> list[str]:
+        """The options of a command that ask for it, of a metric that is a fraction or is not."""
+        found = []
+        for name, value in self.as_dict().items():
+            percent = name == "max_drop" and (fraction or self.relative) and value > PLAIN
+            words = [] if name == "relative" else [write_number(value, percent=percent)]
+            found += [f"--{name.replace('_', '-')}", *words]
+        return found
+
     def as_dict(self) -> dict[str, float]:
         """The values that are set, by name."""
         pairs = {name: getattr(self, name) for name in ("max_drop", "min_accuracy", "relative", "at_least", "at_most")}

@@ -116,13 +116,13 @@ class Findings:
     def confirm(self) -> str | None:
         """The command that would confirm `Choice.to_confirm`; None where there is nothing to confirm."""
         found = None if self.choice is None else self.choice.to_confirm
-        if self.choice is None or self.choice.criteria is None or found is None:
+        if self.choice is None or self.choice.criteria is None or found is None or self.target is None:
             return None
-        return confirming(found, self.choice.criteria, self.manifest, place=self.folder)
+        return confirming(found, self.choice.criteria, self.manifest, target=self.target, place=self.folder)
 
     @property
-    def confirm_parts(self) -> tuple[str, str, str, str]:
-        """The texts of such a command around its job and its seeds."""
+    def confirm_parts(self) -> tuple[str, str, str, str, str]:
+        """The texts of such a command around its job, its seeds and its target."""
         return parts(self.manifest, place=self.folder)
 
     @property

@@ -78,19 +78,24 @@ function makeCard({ data }) {
   }
 
   // The command that would confirm a row on further seeds: sweep.pick.confirming.
-  function confirmCommand({ row, repeats }) {
-    const [beforeJob, beforeRepeats, beforeSeed, end] = data.commands.confirm;
+  function confirmCommand({ row, repeats }, target) {
+    const [beforeJob, beforeRepeats, beforeSeed, beforeTarget, end] = data.commands.confirm;
     const seed = row.seeds[0] ? `${beforeSeed}${row.seeds[0]}` : "";
-    return `${beforeJob}${row.ids[row.best]}${beforeRepeats}${repeats}${seed}${end}`;
+    const asked = end ? `${target.kind}=${target.value}` : targetOptions(target);
+    return `${beforeJob}${row.ids[row.best]}${beforeRepeats}${repeats}${seed}${beforeTarget}${asked}${end}`;
+  }
+
+  // The options that ask for a target: Target.options.
+  function targetOptions({ kind, value }) {
+    const written = metric.fraction && kind === "max_drop" && value > 0.2 ? percentOf(value) : value;
+    return `--${kind.replace("_", "-")} ${written}`;
   }
 
   function optionsOf({ target, by, confident }) {
     const smallest = by === "bytes" ? "" : ` --by ${by}`;
     if (target === null) return `${data.commands.default}${smallest}`;
     if (target.kind === "knee") return `--knee${smallest}`;
-    const { kind, value } = target;
-    const written = metric.fraction && kind === "max_drop" && value > 0.2 ? percentOf(value) : value;
-    return `--${kind.replace("_", "-")} ${written}${smallest}${confident ? " --confident" : ""}`;
+    return `${targetOptions(target)}${smallest}${confident ? " --confident" : ""}`;
   }
 
   return function show(choice, asked) {
@@ -112,7 +117,7 @@ function makeCard({ data }) {
     const confirm = toConfirm(choice);
     card.querySelector('[data-part="confirm"]').hidden = confirm === null;
     put("confirm-name", confirm === null ? "" : confirm.row.name);
-    put("confirm-command", confirm === null ? "" : confirmCommand(confirm));
+    put("confirm-command", confirm === null ? "" : confirmCommand(confirm, target));
     put("export-command", `${data.commands.export} --job ${picked.ids[picked.best]} ${data.commands.out}`);
   };
 }

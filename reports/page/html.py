@@ -23,7 +23,6 @@ from reports.page.data import bound_kind, command_starts, page_data
 from sweep.store.coverage import shares
 from sweep.store.job import name_of
 from sweep.store.record import Record
-from sweep.target import PLAIN, write_number
 
 # The files of the page's script, in their order in it.
 SCRIPTS = (
@@ -191,12 +190,7 @@ def _target_options(findings: Findings) -> list[str]:
     target = findings.target
     if target is None:
         return command_starts(findings)["default"].split()
-    if target.max_drop is None:
-        metric = findings.manifest.metric
-        limit = metric.value(target.threshold(findings.reference.val.score))
-        return [f"--{bound_kind(metric).replace('_', '-')}", write_number(limit, percent=False)]
-    percent = (findings.manifest.metric.fraction or target.relative) and target.max_drop > PLAIN
-    return ["--max-drop", write_number(target.max_drop, percent=percent), *(["--relative"] if target.relative else [])]
+    return target.options(fraction=findings.manifest.metric.fraction)
 
 
 def _asset(name: str) -> str:

@@ -7,7 +7,7 @@ from sweep.execution.driver import Outcome
 from sweep.prepare.prepared import PreparedSweep
 from sweep.study.errors import StudyError
 from sweep.study.trust import check_trusted
-from sweep.target import PLAIN, Target, write_number
+from sweep.target import Target
 
 
 def next_steps(sweep: PreparedSweep, outcome: Outcome, *, data: Path | None) -> str:
@@ -37,17 +37,7 @@ def _aim(outcome: Outcome, asked: Target | None, *, fraction: bool) -> list[str]
     """The target of a pick that can be met: the study's own, that of the run, or the knee of the front."""
     if outcome.choice is None or not outcome.choice.feasible:
         return ["--knee"]
-    return [] if asked is None else target_options(asked, fraction=fraction)
-
-
-def target_options(target: Target, *, fraction: bool) -> list[str]:
-    """The options of a command that ask for `target`, of a metric that is a fraction or is not."""
-    found = []
-    for name, value in target.as_dict().items():
-        percent = name == "max_drop" and (fraction or target.relative) and value > PLAIN
-        words = [] if name == "relative" else [write_number(value, percent=percent)]
-        found += [f"--{name.replace('_', '-')}", *words]
-    return found
+    return [] if asked is None else asked.options(fraction=fraction)
 
 
 def _study(sweep: PreparedSweep) -> list[str]:

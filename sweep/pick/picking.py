@@ -71,9 +71,15 @@ def pick_model(
         by=by,
         measured=(len(among(found, "latency")), len(found)),
         confirm=None
-        if to_confirm is None or choice.criteria is None
+        if to_confirm is None or choice.criteria is None or target is None
         else confirming(
-            to_confirm, choice.criteria, manifest, place=place or str(root), study=study_reference, data=data
+            to_confirm,
+            choice.criteria,
+            manifest,
+            target=target,
+            place=place or str(root),
+            study=study_reference,
+            data=data,
         ),
         artifact=str(folder.artifact(record.id)),
         test=look_at_test(record.id, folder, study, splits, asked=asked) if no_test is None else None,

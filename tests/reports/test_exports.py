@@ -186,6 +186,7 @@ def test_what_is_not_confirmed_comes_with_the_command_that_would_confirm_it(make
     findings = read_findings(folder, target=None, by="bytes")
     assert findings.pick is not None
     command = f"lcsweep run studies.digits_mlp --out {folder} --job {findings.pick.candidate.best_id} --repeats 4"
+    command += " --max-drop 0.01"
     assert findings.confirm == command
     page = digest(findings)
     assert f"```sh\n{command}\n```" in page

@@ -679,11 +679,12 @@ def test_the_command_that_a_pick_prints_confirms_the_model(
     first = lcsweep("pick", RUN, "--at-least", "50%", "--json").json
     assert (first["state"], first["better"], first["mean_accuracy"]) == ("unconfirmed", None, first["val"]["accuracy"])
     command = shlex.split(first["confirm"])
-    assert command == ["lcsweep", "run", "tiny.py", "--out", str(RUN), "--job", first["id"], "--repeats", "4"]
+    expected = f"lcsweep run tiny.py --out {RUN} --job {first['id']} --repeats 4 --at-least 0.5"
+    assert command == expected.split()
     before, manifest = {record.id for record in read_records(RUN)}, FOLDER.manifest.read_text()
     said = lcsweep(*command[1:])
     assert said.code == 0, said
-    assert re.search(rf"^{first['family']}: .*, mean of 3 fresh seeds .*; for accuracy [0-9.]+%: \w+, ", said.out, re.M)
+    assert re.search(rf"^{first['family']}: .*, mean of 3 fresh seeds .*; for accuracy 50.00%: \w+, ", said.out, re.M)
     new = [record for record in read_records(RUN) if record.id not in before]
     assert [(record.configuration, record.seed) for record in new] == [
         (first["configuration"], seed) for seed in (1, 2, 3)

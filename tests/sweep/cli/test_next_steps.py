@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sweep.cli.next_steps import next_steps, target_options
+from sweep.cli.next_steps import next_steps
 from sweep.store.metric import ACCURACY
 from sweep.target import Target
 
@@ -55,15 +55,3 @@ def test_the_commands_fit_what_the_run_came_to(given: dict[str, Any], expected: 
 def test_without_a_model_there_is_nothing_to_pick() -> None:
     said = line(models=0, failed=2)
     assert said == "next: lcsweep report runs/tiny; to see why jobs failed: lcsweep status runs/tiny"
-
-
-def test_a_target_is_asked_for_again_as_it_was() -> None:
-    drops = (Target(max_drop=0.0123456789, relative=True), Target(max_drop=0.7, relative=True), Target(max_drop=0.3))
-    for target in (*drops, Target(min_accuracy=0.95), Target(at_least=0.9)):
-        words = [word.removeprefix("--").replace("-", "_") for word in target_options(target, fraction=True)]
-        relative = words[2:] == ["relative"]
-        asked = Target.of(**{words[0]: words[1]}, relative=relative)
-        assert asked == target
-        asked.check(ACCURACY)
-    assert target_options(Target(at_most=12.5), fraction=False) == ["--at-most", "12.5"]
-    assert target_options(Target(max_drop=3.0), fraction=False) == ["--max-drop", "3"]

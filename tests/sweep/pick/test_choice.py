@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sweep
 from sweep.criteria import meaning
 from sweep.intervals import CONFIDENCE, student, wilson
 from sweep.job.compress import failure
@@ -64,6 +66,18 @@ ORDER = {"confirmed": 0, "unconfirmed": 1, "missed": 2, None: 3}
 def test_a_target_that_makes_no_sense_is_refused(given: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Target(**given)  # type: ignore[arg-type]
+
+
+def test_a_target_is_asked_for_again_as_it_was() -> None:
+    drops = (Target(max_drop=0.0123456789, relative=True), Target(max_drop=0.7, relative=True), Target(max_drop=0.3))
+    for target in (*drops, Target(min_accuracy=0.95), Target(at_least=0.9)):
+        words = [word.removeprefix("--").replace("-", "_") for word in target.options(fraction=True)]
+        relative = words[2:] == ["relative"]
+        asked = Target.of(**{words[0]: words[1]}, relative=relative)
+        assert asked == target
+        asked.check(ACCURACY)
+    assert Target(at_most=12.5).options(fraction=False) == ["--at-most", "12.5"]
+    assert Target(max_drop=3.0).options(fraction=False) == ["--max-drop", "3"]
 
 
 MSE, R2 = Metric("mse", higher_is_better=False, unit="mm2", best=0.0), Metric("r2", unit="")
@@ -437,18 +451,32 @@ def test_how_many_seeds_would_confirm_follows_from_the_mean_and_the_noise() -> N
 @pytest.mark.parametrize(
     ("seeds", "place", "reference", "command"),
     [
-        ((0,), "runs/a b", "tiny.py", "lcsweep run tiny.py --out 'runs/a b' --job a --repeats 4"),
-        ((3, 4), "runs/t", "s.m:x", "lcsweep run s.m:x --out runs/t --job a --repeats 4 --seed 3"),
-        ((0, 2, 5), "s3://b/t", "tiny.py", "lcsweep run tiny.py --out s3://b/t --job a --repeats 2"),
-        ((0,), "runs/t", UNNAMED, "sweep.run(study, out='runs/t', job='a', repeats=4)"),
+        ((0,), "runs/a b", "tiny.py", "lcsweep run tiny.py --out 'runs/a b' --job a --repeats 4 --max-drop 30%"),
+        ((3, 4), "runs/t", "s.m:x", "lcsweep run s.m:x --out runs/t --job a --repeats 4 --seed 3 --max-drop 30%"),
+        ((0, 2, 5), "s3://b/t", "tiny.py", "lcsweep run tiny.py --out s3://b/t --job a --repeats 2 --max-drop 30%"),
+        (
+            (0,),
+            "runs/t",
+            UNNAMED,
+            "sweep.run(study, out='runs/t', job='a', repeats=4, target=sweep.Target(max_drop=0.3))",
+        ),
     ],
 )
-def test_the_command_that_confirms_is_quoted_and_names_the_job_and_its_seeds(
+def test_the_command_that_confirms_is_quoted_and_names_the_job_its_seeds_and_the_target(
     seeds: tuple[int, ...], place: str, reference: str, command: str
 ) -> None:
     found = replace(candidate("a", *[0.95] * len(seeds)), seeds=seeds)
-    manifest = replace(MANIFEST, reference_study=reference)
-    assert confirming(found, AT_90.criteria(1.0), manifest, place=place) == command
+    manifest, target = replace(MANIFEST, reference_study=reference), Target(max_drop=0.3)
+    assert confirming(found, target.criteria(1.0), manifest, target=target, place=place) == command
+
+
+@pytest.mark.parametrize("target", [Target(at_most=12.5), Target(max_drop=0.5), Target(max_drop=0.5, relative=True)])
+def test_the_call_that_confirms_in_python_asks_for_the_same_target(target: Target) -> None:
+    manifest = replace(MANIFEST, reference_study=UNNAMED)
+    call = confirming(candidate("a", 0.95), AT_90.criteria(1.0), manifest, target=target, place="runs/t")
+    called = SimpleNamespace(run=lambda study, **named: named, Target=sweep.Target)
+    asked = eval(call, {"sweep": called, "study": None})
+    assert asked == {"out": "runs/t", "job": "a", "repeats": 4, "target": target}
 
 
 # More records
