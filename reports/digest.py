@@ -13,7 +13,7 @@ from reports.facts.units import capital
 from reports.figures.formats import encode
 from reports.figures.front import draw_front
 from reports.markdown import escape, table
-from sweep.criteria import MEANINGS, MISSED
+from sweep.criteria import MEANINGS, MISSED, TOO_CLOSE
 from sweep.pick.choice import By
 from sweep.store.coverage import shares
 from sweep.store.files import write_whole
@@ -111,12 +111,14 @@ def _confirm(findings: Findings) -> str:
     if found is None:
         return ""
     assert findings.choice is not None
-    name, command = escape(name_of(found)), on_a_line(findings.confirm or "")
-    by, words = findings.choice.by, f"To confirm {name} on further seeds:"
-    if findings.choice.better is not None:
+    name, by, better, command = escape(name_of(found)), findings.choice.by, findings.choice.better, findings.confirm
+    words = "To confirm it:" if better else f"To confirm {name} on further seeds:"
+    if command is None:
+        words = f"{'It' if better else 'The pick'} {TOO_CLOSE}."
+    if better is not None:
         cost = amount(COSTS[by], found.cost(by))
-        words = f"Better, but unconfirmed: {name}, {cost}; it meets the target so far. To confirm it:"
-    return f"\n\n{words}\n\n```sh\n{command}\n```"
+        words = f"Better, but unconfirmed: {name}, {cost}; it meets the target so far. {words}"
+    return f"\n\n{words}" + ("" if command is None else f"\n\n```sh\n{on_a_line(command)}\n```")
 
 
 def _least(by: By) -> str:

@@ -18,6 +18,8 @@ MEANINGS: dict[State, str] = {
     MISSED: "does not meet the target",
 }
 """Each state in words."""
+TOO_CLOSE = "is so close to the target that further seeds are not expected to confirm it"
+"""What is said of an unconfirmed candidate for which `Criteria.seeds_to_confirm` is None."""
 
 MOST_SEEDS = 16
 """A candidate is not confirmed on more than `MOST_SEEDS` x `confirm` fresh seeds."""
@@ -110,10 +112,7 @@ class Criteria:
 
         With `confident`, it is at most the margin of each seed's 95 % bound.
         """
-        scores = fresh(results.scores)
-        mean = math.fsum(scores) / len(scores)
-        rounding = ROUNDING * max(1.0, abs(self.threshold)) if len(scores) > 1 else 0.0  # one is not rounded
-        return min([self.margin(mean) + rounding, *self._margins_of_bounds(results)])
+        return min([self._margin_of_mean(results), *self._margins_of_bounds(results)])
 
     def state_of(self, results: Results) -> State:
         """Whether a candidate meets the target, and how well that is known.
@@ -128,16 +127,25 @@ class Criteria:
         margins = [self.margin(score) for score in results.scores]
         return CONFIRMED if confirmed(margins, self.noise, confirm=self.confirm) else UNCONFIRMED
 
-    def seeds_to_confirm(self, results: Results) -> int:
-        """How many seeds in all would confirm a candidate whose margin is above 0, if its mean and the noise stay so.
+    def seeds_to_confirm(self, results: Results) -> int | None:
+        """How many seeds in all would confirm an unconfirmed candidate, if its mean and the noise stay so.
 
-        At least one more than it has, and at most `MOST_SEEDS` x `confirm`, or twice as many as it has.
+        At least one more than it has. None where no number would, since its mean is the threshold itself, or where more
+        fresh ones would be needed than `MOST_SEEDS` x `confirm`, or than twice as many as it has.
         """
-        known, margin = len(results.scores) - 1, self.margin_of(results)
-        most = max(MOST_SEEDS * self.confirm, 2 * known)
+        known, margin = len(results.scores) - 1, self._margin_of_mean(results)
         wide = half_width(self.noise, n=1) if self.noise.dof else 0.0
-        needed = most if margin <= 0 < wide else math.ceil(wide / margin * (wide / margin)) if wide else 0
-        return 1 + min(max(needed, self.confirm, known + 1), most)
+        needed = 0.0 if not wide else math.inf if margin <= 0 else wide / margin * (wide / margin)
+        if needed > max(MOST_SEEDS * self.confirm, 2 * known):
+            return None
+        return 1 + max(math.ceil(needed), self.confirm, known + 1)
+
+    def _margin_of_mean(self, results: Results) -> float:
+        """By how much the mean over a candidate's fresh seeds is above the threshold."""
+        scores = fresh(results.scores)
+        mean = math.fsum(scores) / len(scores)
+        rounding = ROUNDING * max(1.0, abs(self.threshold)) if len(scores) > 1 else 0.0  # one is not rounded
+        return self.margin(mean) + rounding
 
     def _margins_of_bounds(self, results: Results) -> list[float]:
         """The margin of each seed's 95 % bound; none without `confident`, -inf for a drop that is not known."""

@@ -114,7 +114,7 @@ class Findings:
 
     @property
     def confirm(self) -> str | None:
-        """The command that would confirm `Choice.to_confirm`; None where there is nothing to confirm."""
+        """The command that would confirm `Choice.to_confirm`; None where nothing is expected to be."""
         found = None if self.choice is None else self.choice.to_confirm
         if self.choice is None or self.choice.criteria is None or found is None or self.target is None:
             return None

@@ -32,10 +32,11 @@ function makeCard({ data }) {
     return `\u2713 ${costOf(by).best} among the models that are confirmed to meet the target`;
   }
 
-  function why(choice, by) {
+  function why(choice, by, confirm) {
     const words = [];
     const better = choice.better;
     if (better) words.push(`Better, but unconfirmed: ${better.name}, ${amount(better, costOf(by))}; it meets the target so far.`);
+    if (confirm?.repeats === null) words.push(`${better ? "It" : "The pick"} ${data.rule.close}.`);
     const smaller = choice.nextSmaller;
     if (smaller && smaller !== choice.better) {
       const margin = choice.margins.get(smaller);
@@ -113,11 +114,12 @@ function makeCard({ data }) {
     if (picked === null) return put("name", "");
     for (const [name, words] of Object.entries(facts(choice, asked))) put(name, words);
     card.querySelector('[data-part="tested"]').hidden = !data.tests[picked.ids[picked.best]];
-    put("why", why(choice, by));
     const confirm = toConfirm(choice);
-    card.querySelector('[data-part="confirm"]').hidden = confirm === null;
-    put("confirm-name", confirm === null ? "" : confirm.row.name);
-    put("confirm-command", confirm === null ? "" : confirmCommand(confirm, target));
+    put("why", why(choice, by, confirm));
+    const seeds = Boolean(confirm?.repeats);
+    card.querySelector('[data-part="confirm"]').hidden = !seeds;
+    put("confirm-name", seeds ? confirm.row.name : "");
+    put("confirm-command", seeds ? confirmCommand(confirm, target) : "");
     put("export-command", `${data.commands.export} --job ${picked.ids[picked.best]} ${data.commands.out}`);
   };
 }

@@ -16,7 +16,7 @@ from reports.figures.axes import bend_words, error_range, error_title, size_rang
 from reports.figures.scales import Window, round_values
 from reports.figures.style import marks
 from reports.page.bounds import bounds
-from sweep.criteria import CONFIRM, MOST_SEEDS
+from sweep.criteria import CONFIRM, MOST_SEEDS, TOO_CLOSE
 from sweep.intervals import CONFIDENCE, Z95, student
 from sweep.store.metric import ACCURACY, Metric
 
@@ -50,7 +50,7 @@ def page_data(findings: Findings, *, curves: Iterable[str]) -> str:
             "most": MOST_SEEDS,
             "student": _student(findings),
         }
-        | {"words": rule_words(findings), "z": Z95, "square": Z95**2},
+        | {"words": rule_words(findings), "close": TOO_CLOSE, "z": Z95, "square": Z95**2},
         "target": _target(findings),
         "by": findings.by,
         "commands": {**command_starts(findings), "confirm": findings.confirm_parts},

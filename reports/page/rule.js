@@ -106,23 +106,24 @@ function stateOf(row, criteria) {
   return least >= 0 ? "confirmed" : "unconfirmed";
 }
 
-// How many seeds in all would confirm a row: Criteria.seeds_to_confirm.
+// How many seeds in all would confirm a row; null where no number is expected to: Criteria.seeds_to_confirm.
 function seedsToConfirm(row, criteria) {
   const known = row.scores.length - 1;
-  const margin = marginOf(row, criteria);
-  const most = Math.max(criteria.most * criteria.confirm, 2 * known);
+  const margin = marginOf(row, { ...criteria, confident: false });
   const wide = criteria.noise === null ? 0 : criteria.student * criteria.noise;
-  const needed = margin <= 0 && wide > 0 ? most : wide > 0 ? Math.ceil((wide / margin) * (wide / margin)) : 0;
-  return 1 + Math.min(Math.max(needed, criteria.confirm, known + 1), most);
+  const needed = wide === 0 ? 0 : margin > 0 ? Math.ceil((wide / margin) * (wide / margin)) : Infinity;
+  if (needed > Math.max(criteria.most * criteria.confirm, 2 * known)) return null;
+  return 1 + Math.max(needed, criteria.confirm, known + 1);
 }
 
-// What further seeds would be spent on, and how many seeds from the first one on: Choice.to_confirm and
-// sweep.pick.confirming; null where there is nothing to confirm.
+// What further seeds would be spent on, and how many seeds from the first one on, null where none are expected to do:
+// Choice.to_confirm and sweep.pick.confirming; null where there is nothing to confirm.
 function toConfirm({ row, state, better, criteria }) {
   const found = better ?? (state === "unconfirmed" ? row : null);
   if (found === null) return null;
   const known = new Set(found.seeds);
   const needed = seedsToConfirm(found, criteria);
+  if (needed === null) return { row: found, repeats: null };
   let repeats = 1;
   while (known.size < needed) known.add(found.seeds[0] + repeats++);
   return { row: found, repeats };

@@ -20,7 +20,7 @@ from sweep.cli.console import (
 )
 from sweep.cli.target_options import with_target
 from sweep.cli.text import fresh_seeds, in_seeds, measured, parity, table, verdict
-from sweep.criteria import CONFIRMED, MEANINGS, UNCONFIRMED
+from sweep.criteria import CONFIRMED, MEANINGS, TOO_CLOSE, UNCONFIRMED
 from sweep.pick.choice import By
 from sweep.pick.picked import Alternative, OnTest, Picked
 from sweep.pick.size_and_speed import speed, times
@@ -126,9 +126,9 @@ def _beside(picked: Picked) -> list[tuple[str, str]]:
 
 def _to_confirm(picked: Picked) -> list[tuple[str, str]]:
     """The best unconfirmed candidate that is better than the pick, beside the pick's cost; the command to confirm."""
-    command = [("to confirm", picked.confirm)] if picked.confirm else []
+    command = [("to confirm", picked.confirm or f"none: it {TOO_CLOSE}")]
     if not picked.better:
-        return command
+        return command if picked.state == UNCONFIRMED else []
     pick = _cost(
         picked.by,
         artifact_bytes=picked.artifact_bytes,

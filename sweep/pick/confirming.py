@@ -23,15 +23,18 @@ def confirming(
     place: str,
     study: "StudySource | None" = None,
     data: Path | None = None,
-) -> str:
-    """The command, quoted for a shell, that runs the further seeds of `candidate` (`Criteria.seeds_to_confirm`).
+) -> str | None:
+    """The command, quoted for a shell, that runs the further seeds of `candidate`; None where none are expected to do.
 
-    It asks for `target`, to which the criteria belong, so that the run judges the seeds by it.
-
-    Of a study that no file holds, it is the call in Python. `place` is the sweep's folder or URL, and `study` where the
-    study is now if it has moved. `data` is the folder of --data, where the command needs it.
+    Their number is `Criteria.seeds_to_confirm`. The command asks for `target`, to which the criteria belong, so that
+    the run judges the seeds by it. Of a study that no file holds, it is the call in Python. `place` is the sweep's
+    folder or URL, and `study` where the study is now if it has moved. `data` is the folder of --data, where the command
+    needs it.
     """
-    repeats, first = seeds_from_first(candidate.seeds, needed=criteria.seeds_to_confirm(candidate)), candidate.seeds[0]
+    needed = criteria.seeds_to_confirm(candidate)
+    if needed is None:
+        return None
+    repeats, first = seeds_from_first(candidate.seeds, needed=needed), candidate.seeds[0]
     before_job, before_repeats, before_seed, before_target, end = parts(manifest, place=place, study=study)
     seed = f"{before_seed}{first}" if first else ""
     if end:

@@ -103,7 +103,8 @@ class Picked:
         confident: whether the 95 % bounds had to meet the target too.
         measured: of how many candidates the latency is known, and how many candidates there are.
         better: the best candidate that would be picked if it were confirmed.
-        confirm: the command that would confirm `better`, or else the pick; None where there is nothing to confirm.
+        confirm: the command that would confirm `better`, or else the pick; None where there is nothing to confirm, or
+            no number of seeds is expected to do so.
         runner_up: what would be picked next.
         next_smaller: the largest candidate that costs less.
         artifact: the path of the packed file. pick.json holds it from the sweep's folder on, so that the folder may

@@ -174,7 +174,8 @@ def repeats_of(choice: Choice) -> list[Any] | None:
     found = choice.to_confirm
     if found is None or choice.criteria is None:
         return None
-    return [found.best_id, seeds_from_first(found.seeds, needed=choice.criteria.seeds_to_confirm(found))]
+    needed = choice.criteria.seeds_to_confirm(found)
+    return [found.best_id, None if needed is None else seeds_from_first(found.seeds, needed=needed)]
 
 
 def described(choice: Choice) -> dict[str, Any]:
@@ -207,7 +208,7 @@ def test_the_pages_rule_chooses_as_python_does(browser: Browser) -> None:
     answers = json.loads(page.evaluate(ANSWER, json.dumps([sweep.for_page() for sweep in sweeps])))
     page.close()
     seen: dict[str, int] = dict.fromkeys(
-        ("confirmed", "unconfirmed", "missed", "better", "next_smaller", "on_the_edge", "unknown"), 0
+        ("confirmed", "unconfirmed", "missed", "better", "too_close", "next_smaller", "on_the_edge", "unknown"), 0
     )
     for seed, (sweep, answered) in enumerate(zip(sweeps, answers, strict=True)):
         for ask, answer in zip(sweep.asks, answered, strict=True):
@@ -218,6 +219,7 @@ def test_the_pages_rule_chooses_as_python_does(browser: Browser) -> None:
             seen[choice.state] += 1
             seen[sweep.metric.name] = seen.get(sweep.metric.name, 0) + 1
             seen["better"] += choice.better is not None
+            seen["too_close"] += repeats_of(choice) == [getattr(choice.to_confirm, "best_id", ""), None]
             seen["next_smaller"] += choice.next_smaller is not None
             seen["on_the_edge"] += choice.candidate is not None and abs(choice.margin) < 1e-15
             seen["unknown"] += choice.margin == -math.inf

@@ -177,8 +177,8 @@ def test_circles_show_the_states_and_a_command_confirms_what_is_not(open_page: O
     records = synthetic.records(synthetic.grid()[::2], seeds=6) + synthetic.records(synthetic.grid()[1::2], seeds=1)
     folder = synthetic.write_sweep(tmp_path / "sweep", records, target={"max_drop": 0.01})
     write_page(folder)
-    page = open_page(folder)
-    for drop in (0.01, 0.002, 0.05, 0.0):
+    page, seen = open_page(folder), set()
+    for drop in (0.01, 0.002, 0.05, 0.0, 0.0028):
         page.locator("#number").fill(f"{100 * drop:g}")
         page.wait_for_function(
             f"() => document.querySelector('[data-part=pick-command]').textContent.includes(' {drop:g}')"
@@ -193,8 +193,14 @@ def test_circles_show_the_states_and_a_command_confirms_what_is_not(open_page: O
         assert confirm.is_visible() == (found.confirm is not None)
         assert confirm.locator("pre").text_content() == (found.confirm or "")
         assert found.choice is not None
+        close = found.confirm is None and found.choice.to_confirm is not None
+        who = "The pick" if found.choice.better is None else "It"
+        why = page.locator('#choice [data-part="why"]').text_content() or ""
+        assert (f"{who} is so close to the target that further seeds are not expected to confirm it." in why) == close
+        seen.add(who if close else None)
         said = page.locator("#choice").get_attribute("class") or ""
         assert said.split()[-1] == found.choice.state
+    assert seen == {"The pick", "It", None}
 
 
 # Parallel coordinates

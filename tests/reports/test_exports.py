@@ -204,6 +204,24 @@ def test_what_is_not_confirmed_comes_with_the_command_that_would_confirm_it(make
     assert "--job" not in digest(missed)
 
 
+def test_what_is_at_the_target_itself_is_said_to_stay_unconfirmed(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(synthetic.grid(), seeds=3)
+    rows = read_findings(folder, target=None, by="bytes").rows
+    means = [row.candidate.mean_value for row in rows]
+    asked = [read_findings(folder, target=Target(min_accuracy=mean), by="bytes") for mean in means]
+    found = [each for each in asked if each.choice and each.choice.state == "unconfirmed" and not each.choice.better]
+    close = [each for each in found if each.confirm is None]
+    assert close
+    for findings in close:
+        page = digest(findings)
+        assert "\n\nThe pick is so close to the target that further seeds are not expected to confirm it." in page
+        assert "--job" not in page
+        assert findings.choice is not None
+        better = findings.choice.candidate
+        page = digest(replace(findings, choice=replace(findings.choice, better=better)))
+        assert "; it meets the target so far. It is so close to the target that further seeds are not" in page
+
+
 def test_both_reports_say_what_stays_dense_and_what_no_number_counts(make_sweep: MakeSweep) -> None:
     folder = make_sweep(synthetic.grid())
     write_page(folder)

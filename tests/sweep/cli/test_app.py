@@ -746,6 +746,26 @@ def test_a_better_one_that_is_unconfirmed_comes_first_beside_the_picks_cost(fini
     assert said[found + 1].split(maxsplit=2)[2] == after["confirm"] == before["confirm"]
 
 
+def test_a_pick_at_the_target_itself_is_not_to_be_confirmed(finished: Path) -> None:
+    """Whose mean over fresh seeds is what is asked for: no number of seeds is expected to confirm that."""
+    first = lcsweep("pick", RUN, "--at-least", "50%", "--json").json
+    record = next(record for record in read_records(RUN) if record.id == first["id"]).to_json()
+    values = [record["val"]["accuracy"] - less for less in (0.001, 0.002, 0.003)]
+    for seed, value in enumerate(values, start=1):
+        score = record["val"] | {"accuracy": value}
+        target = FOLDER.record(f"{seed:016x}")
+        target.parent.mkdir()
+        target.write_text(json.dumps(record | {"id": target.parent.name, "seed": seed, "val": score}))
+    asked = ("pick", RUN, "--at-least", repr(sum(values) / 3))
+    picked = lcsweep(*asked, "--json").json
+    assert (picked["id"], picked["state"], picked["confirm"]) == (first["id"], "unconfirmed", None)
+    said = lcsweep(*asked).out
+    assert re.search(
+        "^to confirm +none: it is so close to the target that further seeds are not expected to", said, re.M
+    )
+    assert "--repeats" not in said
+
+
 def test_a_relative_drop_a_bound_and_the_knee(finished: Path) -> None:
     accuracy = json.loads(FOLDER.manifest.read_text())["reference"]["val"]["accuracy"]
     relative = lcsweep("pick", RUN, "--max-drop", "0.05", "--relative", "--json").json

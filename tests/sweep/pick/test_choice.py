@@ -438,7 +438,7 @@ def test_how_many_seeds_would_confirm_follows_from_the_mean_and_the_noise() -> N
     """sd 0.002 with many degrees of freedom, and the quantile of Student's t is 2.17: 0.002 above takes 5 fresh."""
     calm = candidate("calm", *(0.95 + 0.002 * (-1) ** number for number in range(2000)))
     criteria = AT_90.criteria(1.0).with_noise_of([calm])
-    seeds = {0.91: 4, 0.902: 6, 0.9: 49}  # at the threshold itself as many as there may be
+    seeds = {0.91: 4, 0.902: 6, 0.9007: 40, 0.9005: None, 0.9: None}  # 0.0005 above it would take 76 fresh ones
     for accuracy, needed in seeds.items():
         assert criteria.seeds_to_confirm(candidate("a", accuracy)) == needed
     five = candidate("five", 0.99, *(0.902,) * 4)
@@ -446,6 +446,15 @@ def test_how_many_seeds_would_confirm_follows_from_the_mean_and_the_noise() -> N
     assert criteria.state_of(candidate("six", 0.99, *(0.902,) * 5)) == "confirmed"
     assert criteria.seeds_to_confirm(five) == 6
     assert AT_90.criteria(1.0).seeds_to_confirm(candidate("a", 0.9)) == 4  # the noise is not known
+    at_90 = candidate("a", 0.99, *(0.91, 0.89) * 2)
+    assert criteria.state_of(at_90) == "unconfirmed"
+    assert criteria.seeds_to_confirm(at_90) is None  # of several seeds the margin is rounded up
+    assert confirming(at_90, criteria, MANIFEST, target=AT_90, place="runs/t") is None
+    many = candidate("many", 0.99, *(0.91, 0.891) * 30)
+    assert criteria.seeds_to_confirm(many) == 77  # at most twice as many as there are
+    bound = replace(criteria, confident="score", threshold=candidate("a", 0.95).lows[0])  # of each seed alone
+    assert bound.margin_of(candidate("a", 0.95)) == 0
+    assert bound.seeds_to_confirm(candidate("a", 0.95)) == 4
 
 
 @pytest.mark.parametrize(
