@@ -185,7 +185,7 @@ def test_the_study_of_the_readme_is_outlined(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.slow
 def test_the_tutorial_runs(tmp_path: Path) -> None:
-    """Writes every file and runs every command of the page, in order, in an empty folder."""
+    """Writes every file and runs every command of the page, in order, in an empty folder; then those of README.md."""
     page = read(DOCS / "tutorial.md")
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -195,12 +195,15 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
         (tmp_path / title).write_text(content, encoding="utf-8")
     commands = [line for _, content in blocks(page, "sh") for line in content.splitlines()]
     assert len(commands) >= 11
-    for command in commands:
+    of_readme = [line for _, content in blocks(read(ROOT / "README.md"), "sh") for line in content.splitlines()]
+    printed = []
+    for command in (*commands, *(line for line in of_readme if not line.startswith("make "))):
         done = subprocess.run(
             command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=900
         )
         assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
-    assert 0.9 < float(re.findall(r"tensor\((.*)\)", done.stdout)[-1]) < 1
+        printed.append(done.stdout)
+    assert 0.9 < float(re.findall(r"tensor\((.*)\)", printed[len(commands) - 1])[-1]) < 1
     assert (tmp_path / "runs" / "mine" / "report" / "index.html").is_file()
     assert (tmp_path / "small.onnx").is_file()
 

@@ -4,10 +4,13 @@ import contextlib
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import typer.main
 
 from sweep.cli import app
 from sweep.execution.context import RunContext
@@ -134,6 +137,13 @@ def lcsweep(*arguments: str | Path) -> Said:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = app.main([str(argument) for argument in arguments])
     return Said(code, out.getvalue(), err.getvalue())
+
+
+def help_examples() -> Iterator[tuple[str, str]]:
+    """(command, line) of each command line that the --help of a command shows, in their order."""
+    for name in typer.main.get_command(app.app).commands:  # type: ignore[attr-defined]
+        shown = lcsweep(name, "--help").out
+        yield from ((name, line.strip()) for line in re.findall(r"^ *(lcsweep .+)$", shown, re.MULTILINE))
 
 
 def options(study: Path, out: Path, **others: Any) -> Options:
