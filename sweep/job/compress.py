@@ -148,9 +148,9 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
         report({"step": state.step, "steps": state.steps, "gap": state.gap, "val_error": latest})
         kept.offer(state, steps, measured)
     info = _info(job, context, value=measured[-1].value)
-    packed = encode(tasks, state.thetas, compact.state_dict(), info=info, format=context.format)
+    plain = packed = encode(tasks, state.thetas, compact.state_dict(), info=info, format=context.format)
     if study.tidy:
-        packed = tidied_file(packed, context.build_model(), study=study, data=data)
+        packed = tidied_file(plain, context.build_model(), study=study, data=data)
         fill(compact, decode(packed))
         found = evidence(compact, data.val, study=study)
         measured.append(summary(found))
@@ -160,10 +160,8 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     layers = _layers(tasks, state, direct, context)
     write_json(staged / "diagnostics.json", {"steps": steps, "layers": layers})
     sizes = job_sizes(job, context)
-    expected, size = sizes.nominal_bytes, artifact.payload_bytes
-    assert size == expected if sizes.fixed and not study.tidy else size <= expected, (
-        f"{expected} nominal bytes, {size} uncoded"
-    )
+    expected, size = sizes.nominal_bytes, (artifact if packed is plain else decode(plain)).payload_bytes
+    assert size == expected if sizes.fixed else size <= expected, f"{expected} nominal bytes, {size} uncoded"
     return Done(
         status="done",
         seconds=0.0,  # run_job sets it when all is done

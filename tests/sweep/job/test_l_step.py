@@ -167,13 +167,16 @@ def test_a_job_trains_under_autocast_where_the_study_asks(tmp_path: Path) -> Non
         dataclasses.replace(study, autocast="float16")
 
 
-def test_a_job_tidies_its_file_where_the_study_asks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["prune", "both"])
+def test_a_job_tidies_its_file_where_the_study_asks(tmp_path: Path, family: str) -> None:
+    """Tidied, the file of "both" has more arrays: uncoded, it would be larger."""
     sweep = begin(tmp_path / "tiny", STUDY)
-    plain = run(sweep)
+    entry = next(number for number, each in enumerate(sweep.entries) if each.family == family)
+    plain = run(sweep, entry=entry)
     other = prepared(tmp_path / "tiny" / "tiny.py", tmp_path / "tiny" / "again")
     study = dataclasses.replace(other.context.study, tidy=True)
-    record = run(other, context=dataclasses.replace(other.context, study=study))
-    assert record.status == plain.status == "done"
+    record = run(other, context=dataclasses.replace(other.context, study=study), entry=entry)
+    assert record.status == plain.status == "done", record
     assert (record.val, record.gap, record.macs) == (plain.val, plain.gap, plain.macs)
     path = other.folder.artifact(record.id)
     assert path.stat().st_size == record.artifact_bytes < plain.artifact_bytes
