@@ -38,7 +38,7 @@ def tidied(data: bytes, model: nn.Module, example: Tensor) -> bytes:
 
     Args:
         data: the bytes of a packed file.
-        model: built by the caller; not changed.
+        model: built by the caller; not changed. A copy of it runs on the CPU.
         example: inputs, (n, ...).
 
     Raises:
@@ -46,7 +46,7 @@ def tidied(data: bytes, model: nn.Module, example: Tensor) -> bytes:
         TraceError: torch.fx cannot trace the model.
         StructureError: the outputs differ.
     """
-    smallest = data
+    smallest, model, example = data, copy.deepcopy(model).cpu(), example.cpu()
     for step in (without_idle, with_units_sorted):
         smallest = min(smallest, step(decode(smallest), model, example[:FOLLOWED]), key=len)
     check_outputs(_filled(decode(data), model), _filled(decode(smallest), model), example)
@@ -200,18 +200,24 @@ def _tensors(artifact: Artifact, wanted: Callable[[Compressed], bool]) -> set[st
 
 
 def _written(artifact: Artifact, weights: Mapping[str, Tensor]) -> bytes:
-    """The file of `artifact` with other `weights`, which its Thetas can store exactly."""
+    """The file of `artifact` with other `weights`, which its Thetas can store exactly.
+
+    A Theta that is not free still has its own weights, and stays: in its form even a zero has a place.
+    """
     pairs = zip(artifact.governed, artifact.thetas, strict=True)
-    thetas = [_storing(theta, governed.gather(weights).to(theta.dtype)) for governed, theta in pairs]
+    thetas = [
+        _storing(theta, governed.gather(weights).to(theta.dtype)) if _is_free(theta) else theta
+        for governed, theta in pairs
+    ]
     return encode_again(artifact, thetas, {name: weights[name] for name in artifact.uncompressed})
 
 
 def _storing(theta: Compressed, w: Tensor) -> Compressed:
-    """Theta of the weights `w` in the form of `theta`."""
+    """Theta of the weights `w` in the form of `theta`, which is free."""
     made = theta
     if isinstance(theta, Sparse) and isinstance(theta.values, Encoding):
         support = w.reshape(-1).nonzero().reshape(-1)
-        made = Sparse(tuple(w.shape), support, theta.values.encode(w.reshape(-1)[support]), theta.pattern)
+        made = Sparse(tuple(w.shape), support, theta.values.encode(w.reshape(-1)[support]))
     elif isinstance(theta, Grouped):
         made = _storing_groups(theta, split(w, theta.parts))
     elif isinstance(theta, Encoding):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lc_core import SMALL, Cast, Chain, Codebook, GroupPruning, Joint, L0Pruning, LowRank, NMPruning, Plan
+from lc_core import SMALL, Cast, Chain, Codebook, Compression, GroupPruning, Joint, L0Pruning, LowRank, NMPruning, Plan
 from lc_core.compressions.uniform import Uniform, UniformQuantization
 from lc_core.file.artifact import Artifact, decode, encode, fill
 from lc_core.graph import TraceError
@@ -239,6 +239,26 @@ def test_weights_that_are_tied_together_stay(plan: Plan) -> None:
     assert all(torch.equal(tensor, made[name]) for name, tensor in artifact.weights().items())
 
 
+@pytest.mark.parametrize(
+    "compression",
+    [
+        NMPruning(n=1, m=3),
+        Chain(NMPruning(n=2, m=3), UniformQuantization(bits=2)),
+        Chain(GroupPruning(keep=0.75), LowRank(rank=2)),
+    ],
+    ids=["pattern", "pattern of codes", "factors of groups"],
+)
+@torch.no_grad()
+def test_zeros_stay_where_their_place_counts(compression: Compression) -> None:
+    """As weights that the pattern or the groups keep."""
+    model = seeded(lambda: nn.Sequential(nn.Linear(9, 12), nn.Tanh(), nn.Linear(12, 6)), seed=0)
+    model[0].weight[1:6] = 0
+    model[0].bias[1:6] = 0
+    data, inputs = packed(model, {"0": compression}), randn(20, 9)
+    made = tidied(data, model, inputs)
+    assert same(outputs(data, model, inputs), outputs(made, model, inputs))
+
+
 @pytest.mark.parametrize("axis", ["output", "input"])
 @pytest.mark.parametrize("values", [None, Codebook(size=40), UniformQuantization(bits=6)], ids=repr)
 def test_a_network_without_units_is_about_as_small_as_a_narrow_one(axis, values) -> None:
@@ -269,6 +289,27 @@ def test_a_channel_that_nothing_reads_leaves_the_groups() -> None:
     made = without_idle(decode(data), model, inputs)
     assert torch.equal(outputs(data, model, inputs), outputs(made, model, inputs))
     assert decode(made).thetas[0].kept.tolist() == others
+
+
+class Elsewhere(nn.Sequential):
+    """Stands for a network on a GPU: it runs here only where it has been moved here."""
+
+    device = "gpu"
+
+    def cpu(self) -> "Elsewhere":
+        self.device = "cpu"
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.device == "cpu"
+        return super().forward(x)
+
+
+def test_a_network_on_a_gpu_stays_there_while_its_copy_is_followed() -> None:
+    model, inputs = Elsewhere(*mlp().children()), randn(20, 6)
+    data = packed(model, {"*": L0Pruning(keep=0.1)})
+    assert len(tidied(data, model, inputs)) < len(data)
+    assert model.device == "gpu"
 
 
 def test_units_of_several_outputs_of_a_layer_move_as_one() -> None:
