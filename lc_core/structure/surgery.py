@@ -15,6 +15,7 @@ from lc_core.parameters import parameter_name
 from lc_core.structure.channels import Channels, Conv, Follower, Mixer, kernels
 from lc_core.structure.flow import Flow
 from lc_core.task import CompressionTask, by_layer
+from lc_core.training.nest import Nest, leaves
 
 TOLERANCE = 1e-4
 
@@ -192,13 +193,15 @@ def _parameter(values: Tensor, *, like: Tensor) -> nn.Parameter:
 @torch.no_grad()
 def check_outputs(whole: nn.Module, small: nn.Module, example: Tensor) -> None:
     """StructureError where the two models, in evaluation mode, differ by more than TOLERANCE of the largest output, on
-    `example` or, where the whole model takes them, on random inputs like it."""
+    `example` or, where the whole model gives finite outputs for them, on random inputs like it. Of several outputs each
+    is compared."""
     batches = [(example, whole(example.clone()))]
     if example.is_floating_point():
         noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0), dtype=example.dtype)
         noise = noise.to(example.device)
         with contextlib.suppress(Exception):  # the user's code may check the range of its inputs
-            batches.append((noise, whole(noise.clone())))
+            given = whole(noise.clone())
+            batches += [(noise, given)] if all(output.isfinite().all() for output in _floats(given)) else []
     for inputs, expected in batches:
         try:
             got = small(inputs.clone())
@@ -207,10 +210,15 @@ def check_outputs(whole: nn.Module, small: nn.Module, example: Tensor) -> None:
             raise StructureError(
                 f"surgery: expected a {type(whole).__name__} that runs, got one that does not: {reason}"
             ) from error
-        difference, largest = float((got - expected).abs().max()), float(expected.abs().max())
-        allowed = max(TOLERANCE, 8 * torch.finfo(expected.dtype).eps) * largest
-        if not difference <= allowed:
-            raise StructureError(
-                f"surgery: expected outputs of {type(whole).__name__} within {allowed:.3g} of the whole model's, got "
-                f"{difference:.3g} apart, where the largest is {largest:.3g}"
-            )
+        for ours, theirs in zip(_floats(got), _floats(expected), strict=True):
+            difference, largest = float((ours - theirs).abs().max()), float(theirs.abs().max())
+            allowed = max(TOLERANCE, 8 * torch.finfo(theirs.dtype).eps) * largest
+            if not difference <= allowed:
+                raise StructureError(
+                    f"surgery: expected outputs of {type(whole).__name__} within {allowed:.3g} of the whole model's, "
+                    f"got {difference:.3g} apart, where the largest is {largest:.3g}"
+                )
+
+
+def _floats(outputs: Nest) -> list[Tensor]:
+    return [leaf for leaf in leaves(outputs) if isinstance(leaf, Tensor) and leaf.is_floating_point()]

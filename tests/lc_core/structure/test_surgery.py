@@ -532,6 +532,22 @@ def test_outputs_that_differ_are_refused_with_the_difference():
         cut(model, randn(20, 4))
 
 
+def test_random_inputs_that_a_model_gives_no_numbers_for_are_not_compared():
+    model = net(lambda self, x: self.first(x.log()), lambda: {"first": nn.Linear(4, 4)})
+    assert sizes(cut(model, randn(20, 4).abs() + 1)) == {"first": (4, 4)}
+
+
+def test_each_of_several_outputs_is_compared():
+    def build():
+        return {"first": nn.Linear(4, 6), "second": nn.Linear(6, 3)}
+
+    model = net(lambda self, x: (self.second(hidden := self.first(x)), {"mean": hidden.mean()}), build)
+    assert sizes(cut(model, randn(20, 4))) == {"first": (6, 4), "second": (3, 6)}
+    model = net(lambda self, x: (hidden := self.first(x), F.dropout(self.second(hidden), training=True)), build)
+    with pytest.raises(ValueError, match="surgery: expected outputs of Net within"):
+        cut(model, randn(20, 4))
+
+
 def test_a_model_that_cannot_be_traced_is_refused_and_counts_whole():
     model = net(lambda self, x: self.first(x) if x.sum() > 0 else x, lambda: {"first": nn.Linear(4, 4)})
     with pytest.raises(ValueError, match=r"Net: expected a model that torch\.fx can trace, got: "):
