@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lc_core.training.straight_through import rounded, scaled
+from lc_core.training.straight_through import at_least, rounded, scaled
 
 LEAST_STEP = 1e-12
 BITS = range(2, 17)
@@ -19,7 +19,11 @@ class ActivationSteps(nn.Module):
 
     Esser et al., "Learned step size quantization", arXiv:1902.08153, equations 1 to 3 for s and the gradient's scale
     1 / sqrt(N Q_P), N the activations of an example; Bhalgat et al., "LSQ+", arXiv:2004.09576, equations 1 to 4 for b.
-    Chosen here: s and b start from a given range, and not from the first batch.
+    Chosen here: s and b start from a given range, and not from the first batch; a step that falls to 0 or
+    below still has a gradient, by which it can rise again.
+
+    A plan's `SMALL` takes s and b as it takes biases. One uniform grid of few bits for all of these makes a small step
+    zero; a pattern of its own keeps a step out of that: `"2.step": Cast("float16")`.
 
     Args:
         bits: of an activation, from 2 to 16.
@@ -43,14 +47,15 @@ class ActivationSteps(nn.Module):
         self.offset = nn.Parameter(torch.tensor(float(low))) if asymmetric else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, ...) floats -> the same shape, on the grid."""
+        """(n, ...) floats -> the same shape and dtype, on the grid. Trains in the step's dtype, under autocast too."""
         if not self.training:
             return self._on_grid(x)
-        factor = (x[0].numel() * self.last) ** -0.5
-        step = scaled(self.step.clamp(min=LEAST_STEP), factor)
+        factor = (x.shape[1:].numel() * self.last) ** -0.5
+        step = scaled(at_least(self.step, LEAST_STEP), factor)
         offset = None if self.offset is None else scaled(self.offset, factor)
-        steps = rounded(((x if offset is None else x - offset) / step).clamp(self.first, self.last))
-        return steps * step if offset is None else steps * step + offset
+        wide = x.to(step.dtype)  # the step's gradient is a small difference of large sums
+        steps = rounded(((wide if offset is None else wide - offset) / step).clamp(self.first, self.last))
+        return (steps * step if offset is None else steps * step + offset).to(x.dtype)
 
     def _on_grid(self, x: Tensor) -> Tensor:
         """The same numbers by operations that graphs of other tools have."""

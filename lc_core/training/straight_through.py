@@ -12,3 +12,8 @@ def rounded(value: Tensor) -> Tensor:
 def scaled(value: Tensor, factor: Tensor | float) -> Tensor:
     """`value`, whose gradient is multiplied by `factor`."""
     return value.detach() + (value * factor - (value * factor).detach())
+
+
+def at_least(value: Tensor, least: float) -> Tensor:
+    """`value`, or `least` where that is larger. The gradient goes straight through: what fell below can rise again."""
+    return value.detach().clamp(min=least) + (value - value.detach())

@@ -61,6 +61,35 @@ def test_gradients_are_those_of_the_papers(asymmetric: bool) -> None:
     assert int(below.sum()) > 0 < int(above.sum())
 
 
+@pytest.mark.parametrize("asymmetric", [False, True])
+def test_gradients_of_bfloat16_are_those_of_float32(asymmetric: bool) -> None:
+    layer = ActivationSteps(8, low=-2, high=2, asymmetric=asymmetric)
+    x, out = randn(256, 64, seed=1).bfloat16(), randn(256, 64, seed=2).bfloat16()
+    found = []
+    for dtype in (torch.bfloat16, torch.float32):
+        layer.zero_grad()
+        made = layer(x.to(dtype))
+        assert made.dtype == dtype
+        (made * out.to(dtype)).float().sum().backward()
+        found.append([parameter.grad for parameter in layer.parameters()])
+    torch.testing.assert_close(*found)
+
+
+def test_a_step_below_zero_rises_again() -> None:
+    layer, x = ActivationSteps(8, low=-1, high=1), randn(512, 8).clamp(-1, 1)
+    with torch.no_grad():
+        layer.step.fill_(-0.01)
+    before = F.mse_loss(layer(x), x).detach()
+    train_reference(layer, Split(x, x), loss=F.mse_loss, recipe=Recipe(epochs=20, lr=0.01, batch_size=64))
+    assert float(layer.step.detach()) > 0
+    assert F.mse_loss(layer(x), x).detach() < before / 10
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_an_empty_batch_stays_so(mode: bool) -> None:
+    assert ActivationSteps(4, low=0, high=1).train(mode)(torch.zeros(0, 5)).shape == (0, 5)
+
+
 def test_training_finds_a_better_step() -> None:
     """Targets are the activations; their range is a quarter of where the step starts."""
     layer, x = ActivationSteps(4, low=-4, high=4), randn(512, 8).clamp(-1, 1)
