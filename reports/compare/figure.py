@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from reports.compare.comparison import Comparison
 from reports.compare.frame import draw_frame, footer, level_names, looks_of
 from reports.compare.panels import draw_panels
-from reports.compare.sides import LINES, draw_levels, draw_side, steps_of, windows
+from reports.compare.sides import LINES, draw_levels, draw_side, name_points, steps_of, windows
 from reports.facts.costs import COSTS
 from reports.figures.annotations import name_levels
 from reports.figures.axes import draw_axes, name_bend
@@ -52,6 +52,7 @@ def _draw_together(figure: Figure, comparison: Comparison) -> None:
     bottom = draw_frame(figure, comparison, looks=looks, footer=words, inside=PLOT_HEIGHT)
     width, height = figure.get_size_inches()
     axes.set_position((LEFT / width, bottom / height, (width - LEFT - RIGHT) / width, PLOT_HEIGHT / height))
+    name_points(axes, comparison.points)
     name_levels(figure, axes, level_names(comparison))
     _name_sides(figure, axes, comparison)
 

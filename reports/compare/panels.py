@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from reports.compare.comparison import Comparison
 from reports.compare.frame import draw_frame, footer, level_names, looks_of
-from reports.compare.sides import FrontLine, draw_levels, draw_side, steps_of, windows
+from reports.compare.sides import FrontLine, draw_levels, draw_side, name_points, steps_of, windows
 from reports.facts.costs import COSTS
 from reports.figures.annotations import name_levels
 from reports.figures.axes import draw_axes, error_title, name_bend
@@ -40,6 +40,7 @@ def draw_panels(figure: Figure, comparison: Comparison) -> None:
     bottom = draw_frame(figure, comparison, looks=looks, footer=words, inside=rows * (_TALL + _ABOVE))
     _set_places(figure, panels, bottom=bottom)
     for index, axes in enumerate(panels):
+        name_points(axes, comparison.points)
         last = index == len(panels) - 1 or index % _COLUMNS == _COLUMNS - 1
         _label(axes, comparison, size=size, error=error, first=index % _COLUMNS == 0)
         axes.tick_params(labelbottom=index >= len(panels) - _COLUMNS)

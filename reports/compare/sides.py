@@ -63,7 +63,7 @@ def draw_levels(axes: Axes, comparison: Comparison) -> None:
 
 
 def _draw_points(axes: Axes, points: Sequence[Point]) -> None:
-    """Draws each point as an open diamond, with its letter. Where diamonds meet, their letters stand together."""
+    """Draws each point as an open diamond."""
     for point in points:
         axes.plot(
             [point.bytes],
@@ -77,6 +77,11 @@ def _draw_points(axes: Axes, points: Sequence[Point]) -> None:
             zorder=5.5,
             gid=f"point-{point.letter}",
         )
+
+
+def name_points(axes: Axes, points: Sequence[Point]) -> None:
+    """Writes each point's letter beside it, in a plot that has its place and size. Letters of diamonds that meet stand
+    together."""
     for group in _meeting(axes, points):
         axes.annotate(
             " ".join(sorted(point.letter for point in group)),
@@ -91,7 +96,7 @@ def _draw_points(axes: Axes, points: Sequence[Point]) -> None:
 
 
 def _meeting(axes: Axes, points: Sequence[Point]) -> list[list[Point]]:
-    """The points in groups whose diamonds meet, each from the smallest file to the largest."""
+    """The points in groups whose diamonds meet. The last of a group has its largest file."""
     places = {point: axes.transData.transform((point.bytes, point.error)) for point in points}
     groups: list[list[Point]] = []
     for point in sorted(points, key=lambda point: point.bytes):

@@ -92,7 +92,7 @@ def test_points_are_drawn_in_each_plot_and_listed(tmp_path: Path, sides: int) ->
 @pytest.mark.parametrize("sides", [2, 5])
 def test_letters_of_points_that_meet_stand_together(tmp_path: Path, sides: int) -> None:
     given = [sweep(tmp_path / f"side {k}", {700 + k: (40,), 2000: (9 + k,)}) for k in range(sides)]
-    rows = "far,90000,0.4,x\none,660,0.02,x\nnear,650,0.0201,x\nlow,650,0.3,x\nnext,670,0.02,x\n"
+    rows = "far,90000,0.4,x\none,660,0.02,x\nnear,650,0.0201,x\nlow,650,0.3,x\nnext,710,0.02,x\n"
     figure = draw_comparison(compare(given, points=read_points(file(tmp_path, HEAD + rows))))
     for axes in figure.axes:
         if axes.get_label().startswith(("compare", "panel")):
