@@ -74,7 +74,7 @@ class AdamMasks:
     weighted neural network?", arXiv:1911.13299; Adam is that of Kingma and Ba, arXiv:1412.6980. With `distillation`,
     both parts learn from the reference's outputs too. Chosen here: scores begin at |w| / mean|w|; a group's is the sum
     over its weights; nothing else trains in the first part, and the second is `Retrain`. Quantization steps are not
-    learned here: `QuantizationAware` learns those of weights, and every method trains `ActivationSteps`.
+    learned here: `QuantizationAware` learns those of weights, and `ActivationSteps` train with the biases.
 
     Attributes:
         price: lambda, in units of the loss.

@@ -12,10 +12,10 @@ BITS = range(2, 17)
 class ActivationSteps(nn.Module):
     """A layer that puts each activation x on a uniform grid, s round(clip((x - b) / s, first, last)) + b.
 
-    The step s is a parameter, and with `asymmetric` the offset b is too: they are trained and stored as biases are, by
-    every method, and a model's score is that of its quantized activations. Symmetric, b = 0 and steps go from
-    -(2^(bits-1) - 1) to 2^(bits-1) - 1, or from 0 to 2^bits - 1 where the range starts at 0, as behind a rectifier.
-    Asymmetric, they go from 0 to 2^bits - 1.
+    The step s is a parameter, and with `asymmetric` the offset b is too: every method that trains
+    biases trains them, files store them, and a model's score is that of its quantized activations. Symmetric, b = 0 and
+    steps go from -(2^(bits-1) - 1) to 2^(bits-1) - 1, or from 0 to 2^bits - 1 where the range starts at 0, as behind a
+    rectifier. Asymmetric, they go from 0 to 2^bits - 1.
 
     Esser et al., "Learned step size quantization", arXiv:1902.08153, equations 1 to 3 for s and the gradient's scale
     1 / sqrt(N Q_P), N the activations of an example; Bhalgat et al., "LSQ+", arXiv:2004.09576, equations 1 to 4 for b.
