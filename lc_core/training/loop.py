@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from lc_core.training.activation_steps import eval_with_gradients
 from lc_core.training.data import Batches, Forward, Source, Split, batches_per_epoch, call
 from lc_core.training.nest import Nest, joined, leaves
 from lc_core.training.optimizers import (
@@ -186,7 +187,7 @@ def probe_gradient(
     """
     batches = data.batches(batch_size=batch_size, seed=0)
     kept = [parameter.detach().clone() for parameter in parameters]
-    model.eval()
+    eval_with_gradients(model)
     with torch.no_grad():
         torch._foreach_mul_(list(parameters), NEAR)
     total = 0.0

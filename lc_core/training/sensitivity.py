@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from lc_core.training.activation_steps import eval_with_gradients
 from lc_core.training.data import Forward, Source, call
 from lc_core.training.loop import Loss
 
@@ -30,7 +31,7 @@ def fisher(
     parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
     sums = dict.fromkeys(parameters, 0.0)
     training = model.training
-    model.eval()
+    eval_with_gradients(model)
     for inputs, targets in data.batches(batch_size=batch_size, seed=seed).take(batches):
         found = torch.autograd.grad(loss(forward(model, inputs), targets), list(parameters.values()), allow_unused=True)
         for name, gradient in zip(parameters, found, strict=True):

@@ -9,6 +9,9 @@ from lc_core import SMALL, ActivationSteps, Cast, GroupPruning, Joint, Recipe, S
 from lc_core.file.artifact import decode, encode, fill
 from lc_core.structure.restructure import restructured
 from lc_core.structure.tidy import tidied
+from lc_core.training.loop import probe_gradient
+from lc_core.training.optimizers import Optimizer
+from lc_core.training.sensitivity import fisher
 from tests.lc_core.models import compressed, randn, seeded
 
 
@@ -115,6 +118,21 @@ def test_training_finds_a_better_step() -> None:
 def test_bits_and_ranges_that_are_none_are_refused(given: dict[str, float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ActivationSteps(**given)  # type: ignore[arg-type]
+
+
+def test_the_gradients_that_lc_and_budgets_measure_are_those_of_the_network_without_it() -> None:
+    """Of 16 bits: mu's unit with Adam, and how sensitive the loss is to each layer."""
+    data = Split(randn(200, 6), torch.arange(200) % 3)
+    model = net(16)
+    plain = nn.Sequential(*(each for each in net(16) if not isinstance(each, ActivationSteps)))
+    found = []
+    for each in (model, plain):
+        weights = [parameter for parameter in each.parameters() if parameter.ndim > 1]
+        optimizer = Optimizer(each, name="adam", momentum=0.9)
+        rms = probe_gradient(each, weights, data, loss=F.cross_entropy, optimizer=optimizer, batch_size=50)
+        of = fisher(each, data, loss=F.cross_entropy)
+        found.append([rms, *(of[name] / of[f"{len(each) - 1}.weight"] for name in of if name.endswith("weight"))])
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
 
 
 @pytest.mark.parametrize("asymmetric", [False, True])
