@@ -90,7 +90,7 @@ class Grouped(OrDense):
         return dense if use.groups > 1 else min(sum(values.macs(use) for values in self.values), dense)
 
     def own_arrays(self) -> dict[str, Tensor]:
-        arrays = pack_support(self.kept, universe=_count_groups(self.parts))
+        arrays = pack_support(self.kept, universe=count_groups(self.parts))
         for number, values in enumerate(self.values):
             arrays |= prefixed(str(number), values.pack())
         return arrays
@@ -123,7 +123,7 @@ class Grouped(OrDense):
         return Grouped(shape, parts, kept, tuple(values))
 
     def own_bits(self) -> int:
-        index = support_bits(self.kept.numel(), _count_groups(self.parts))
+        index = support_bits(self.kept.numel(), count_groups(self.parts))
         return index + sum(values.storage_bits() for values in self.values)
 
 
@@ -161,11 +161,11 @@ class GroupPruning:
 
     def count(self, shape: tuple[int, ...]) -> int:
         """The number of groups that stay."""
-        return round(self.keep * _count_groups(self.parts_of(shape)))
+        return round(self.keep * count_groups(self.parts_of(shape)))
 
     def check(self, shape: tuple[int, ...]) -> None:
         if self.count(shape) < 1:
-            groups = _count_groups(self.parts_of(shape))
+            groups = count_groups(self.parts_of(shape))
             raise ValueError(f"keep: expected above 0, so that a group of {groups} stays, got {self.keep}")
 
     def compress(self, w: Tensor, *, mu: float, previous: Compressed | None = None) -> Grouped:
@@ -201,7 +201,7 @@ class GroupPruning:
         """The groups with the largest sum of `scores`, as ascending numbers (k,). `scores` has a tensor for each
         part."""
         parts = self.parts_of(shape)
-        totals = torch.zeros(_count_groups(parts), dtype=torch.float64, device=scores[0].device)
+        totals = torch.zeros(count_groups(parts), dtype=torch.float64, device=scores[0].device)
         for part, score in zip(parts, scores, strict=True):
             sums = score.double().movedim(part.axis, 0).reshape(part.groups, -1).sum(dim=1)
             totals[part.first : part.first + part.groups] += sums
@@ -220,5 +220,6 @@ def split(w: Tensor, parts: Sequence[Part]) -> list[Tensor]:
     return [piece.reshape(part.shape) for piece, part in zip(pieces, parts, strict=True)]
 
 
-def _count_groups(parts: Sequence[Part]) -> int:
+def count_groups(parts: Sequence[Part]) -> int:
+    """How many groups the parts have together; parts may share groups."""
     return max((part.first + part.groups for part in parts), default=0)

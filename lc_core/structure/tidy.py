@@ -17,7 +17,7 @@ from lc_core.compressions.cast import Rounded
 from lc_core.compressions.pairs import Encoding
 from lc_core.compressions.pruning import Sparse
 from lc_core.compressions.quantization import Quantized
-from lc_core.compressions.structured import Grouped, split
+from lc_core.compressions.structured import Grouped, count_groups, split
 from lc_core.compressions.uniform import Uniform
 from lc_core.file.artifact import Artifact, decode, encode_again, fill
 from lc_core.graph import trace
@@ -228,7 +228,7 @@ def _storing(theta: Compressed, w: Tensor) -> Compressed:
 
 def _storing_groups(theta: Grouped, pieces: Sequence[Tensor]) -> Grouped:
     """Theta of the parts `pieces` with the groups that are not zero; with one where all are."""
-    groups = torch.zeros(max(part.first + part.groups for part in theta.parts), dtype=torch.bool)
+    groups = torch.zeros(count_groups(theta.parts), dtype=torch.bool)
     for part, piece in zip(theta.parts, pieces, strict=True):
         groups[part.first : part.first + part.groups] |= piece.movedim(part.axis, 0).reshape(part.groups, -1).any(dim=1)
     kept = groups.nonzero().reshape(-1) if groups.any() else theta.kept[:1]

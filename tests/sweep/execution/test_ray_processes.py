@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.execution.ray_processes import LAST_LINES, RayProcesses, end_orphans, node_lives
+from sweep.execution.ray_processes import LAST_LINES, RayProcesses, end_orphans, node_lives, tree
 
 MARK = "LCSWEEP_TEST_MARK"
 LEAVES = """
@@ -67,15 +67,8 @@ def test_what_a_job_left_is_ended_and_nothing_else(orphans: dict[str, int]) -> N
         child.communicate(b"\n")
     assert child.returncode == 0
     end = time.monotonic() + 60
-    while lives(orphans["ours"]) and time.monotonic() < end:  # the system is about to end it
+    while tree(orphans["ours"]) and time.monotonic() < end:  # the system is about to end it
         time.sleep(0.01)
-    assert not lives(orphans["ours"])
-    assert lives(orphans["ours too"])
-    assert lives(orphans["another"])
-
-
-def lives(pid: int) -> bool:
-    """Whether the process has not ended; one that its new parent has not seen yet has."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
+    assert not tree(orphans["ours"])
+    assert tree(orphans["ours too"])
+    assert tree(orphans["another"])
