@@ -16,6 +16,7 @@ import typer.main
 from sweep.cli.app import CommandLineError, app
 from sweep.store.metric import ACCURACY
 from sweep.target import BOUNDS, Target
+from tests.docs.test_pages import blocks
 from tests.sweep.tiny import help_examples, lcsweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +24,6 @@ PROGRAM: Any = typer.main.get_command(app)
 HELP = ("-h", "--help")
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")]
 PAGES += sorted(path for path in ROOT.glob("docs/*.md") if path.name != "LOG.md")  # which tells of old ones too
-SHELL = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INDENTED = re.compile(r"^ {4}lcsweep .*$", re.MULTILINE)
 LINE = re.compile(r"^ *(lcsweep .+?)(?: {2,}.*)?$", re.MULTILINE)
 """A command on a line of its own, up to the words behind it that explain it."""
@@ -32,7 +32,8 @@ SPAN = re.compile(r"`(lcsweep [^`]+)`")
 
 
 def lines(text: str) -> list[str]:
-    return LINE.findall("\n".join((*SHELL.findall(text), *INDENTED.findall(text))))
+    shown = [content for _, content in blocks(text, "sh")]
+    return LINE.findall("\n".join((*shown, *INDENTED.findall(text))))
 
 
 def check(line: str, *, whole: bool) -> None:
