@@ -4,7 +4,10 @@ Hypothesis asks for no speed, which a busy machine does not have, and draws the 
 ten times as many: `make test ARGS='-m hypothesis --hypothesis-profile=new'`.
 """
 
+from collections.abc import Iterator
+
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 from lc_core.file.artifact import Artifact
@@ -13,6 +16,13 @@ from sweep.prepare.check_onnx import OnnxTrial
 settings.register_profile("same", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.register_profile("new", settings.get_profile("same"), derandomize=False, max_examples=1000)
 settings.load_profile("same")
+
+
+@pytest.fixture(autouse=True)
+def _denormals() -> Iterator[None]:
+    """Commands run in this process flush denormal numbers, which hypothesis draws from."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture

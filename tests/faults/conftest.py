@@ -1,5 +1,5 @@
 """The sweep that is there before it is broken."""
 
-from tests.sweep.conftest import _denormals, _finished, finished
+from tests.sweep.conftest import _finished, finished
 
-__all__ = ["_denormals", "_finished", "finished"]
+__all__ = ["_finished", "finished"]

@@ -1,20 +1,11 @@
 """Sweeps that tests share."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.sweep.tiny import edit, prepared, run_all, write_study
-
-
-@pytest.fixture(autouse=True)
-def _denormals() -> Iterator[None]:
-    """Commands run in this process flush denormal numbers, which hypothesis draws from."""
-    yield
-    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")
