@@ -87,6 +87,11 @@ class JobContext:
         model.load_state_dict(self.reference)
         return evidence(model, self.data.val, study=self.study)[self.study.metric.name].points
 
+    @functools.cached_property
+    def layer_errors(self) -> dict[bytes, float | None]:
+        """What `sweep.job.layer_errors` has measured in this process: digest of the changed weights -> error."""
+        return {}
+
     def build_model(self) -> nn.Module:
         """An untrained model on the context's device."""
         return self.study.new_model().to(self.device)

@@ -1,7 +1,11 @@
 """Which layers hurt: what the reference measures when only one of its layers is compressed, without training."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from lc_core.compression import Compressed
 from lc_core.parameters import load_weights
@@ -38,16 +42,34 @@ def layer_errors(
         for name, values in task.governed.scatter(theta.decompress()).items()
     }
     largest = sorted(replaced, key=lambda name: -replaced[name].numel())[:LAYERS]
-    examples, model = _some(context.data.val), context.build_model()
-    found: dict[str, float] = {}
-    for name in ("", *largest):
-        load_weights(model, context.reference | ({name: replaced[name]} if name else {}))
+    examples = _some(context.data.val)
+    whole = _error({}, examples, context)
+    found = {name: _error({name: replaced[name]}, examples, context) for name in largest}
+    return {
+        name: {"error": error, "reference": whole, "n": len(examples)}
+        for name, error in found.items()
+        if error is not None
+    }
+
+
+def _error(changed: dict[str, Tensor], examples: Source, context: JobContext) -> float | None:
+    """The reference's error with these weights changed; None where it is not finite.
+
+    Measured once in a process: seeds and methods of a configuration have the same direct compression.
+    """
+    digest = hashlib.sha256()
+    for name, values in changed.items():
+        digest.update(name.encode())
+        digest.update(values.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    key = digest.digest()
+    if key not in context.layer_errors:
+        model = context.build_model()
+        load_weights(model, context.reference | changed)
         try:
-            found[name] = measure(model, examples, study=context.study, interval=False).error
+            context.layer_errors[key] = measure(model, examples, study=context.study, interval=False).error
         except (DivergedError, MetricError):
-            continue
-    whole = found.pop("", None)
-    return {name: {"error": error, "reference": whole, "n": len(examples)} for name, error in found.items()}
+            context.layer_errors[key] = None
+    return context.layer_errors[key]
 
 
 def _some(val: Source) -> Source:
