@@ -104,6 +104,7 @@ def run_lc(
     seed: int,
     resume: LCState | None = None,
     forward: Forward = call,
+    plan: Sequence[LStep] | None = None,
 ) -> Iterator[LCState]:
     """Yields the state after direct compression, then after each LC step. Trains `model` in place from the reference.
 
@@ -119,6 +120,7 @@ def run_lc(
         seed: for the order of the batches.
         resume: a state that the same call yielded before.
         forward: how the model runs on the inputs of a batch.
+        plan: the LC steps; None for those of the schedule.
 
     Raises:
         DivergedError: the training loss became NaN or infinite, or the weights too large to be squared.
@@ -127,7 +129,7 @@ def run_lc(
     lay_out(model)
     optimizer = schedule.recipe.build_optimizer(model)
     batches = data.batches(batch_size=schedule.batch_size, seed=seed)
-    plan, governed, state = schedule.plan(len(data)), _governed(model, tasks), resume
+    plan, governed, state = plan or schedule.plan(len(data)), _governed(model, tasks), resume
     if state is None:
         probe = functools.partial(probe_gradient, loss=loss, optimizer=optimizer, batch_size=schedule.batch_size)
         unit = probe(model, governed, data, forward=forward) if schedule.optimizer == "adam" else 1.0
@@ -139,7 +141,7 @@ def run_lc(
         batches.restore(state.batches)
     l_step = functools.partial(train, model, batches, loss=loss, optimizer=optimizer, forward=forward)
     for step in plan[state.step :]:
-        boost = schedule.boost(state.boost, step=step.number, gaps=state.gaps)
+        boost = schedule.boost(state.boost, step=step.number, steps=len(plan), gaps=state.gaps)
         mu = schedule.mu(step, boost=boost, unit=state.mu_unit, previous=state.mu)
         mean_loss = l_step(lrs=step.lrs, penalty=_penalty(governed, tasks, state, mu))
         state = replace(

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from lc_core.training.data import batches_per_epoch
 from lc_core.training.loop import Decay, Recipe, expect
@@ -95,20 +96,32 @@ class Schedule:
         """The LC steps for a training split of `examples`."""
         per_epoch = batches_per_epoch(examples, self.batch_size)
         iterations = max(round(self.epochs * per_epoch), self.steps)
-        lrs = self.recipe.lrs(iterations)
-        damping = 1 - self.momentum if self.optimizer == "sgd" else 1.0
-        mu_0 = MU_SCALE[self.optimizer] * damping * self.steps / (self.lr * iterations)
-        growth = MU_GROWTH[self.optimizer] if self.mu_growth is None else self.mu_growth
+        lrs, mus = self.recipe.lrs(iterations), self._mus(self.steps, iterations)
         ends = [round(number * iterations / self.steps) for number in range(self.steps + 1)]
         return tuple(
             LStep(
                 number=number,
-                mu=mu_0 * growth ** ((number - 1) / (self.steps - 1)),
+                mu=mus[number - 1],
                 lrs=tuple(lrs[ends[number - 1] : ends[number]]),
                 epochs=ends[number] / per_epoch,
             )
             for number in range(1, self.steps + 1)
         )
+
+    def anew(self, steps: Sequence[LStep]) -> tuple[LStep, ...]:
+        """Some steps of a plan, with a learning rate and a mu that run over these as they do over a whole plan."""
+        iterations = sum(len(step.lrs) for step in steps)
+        lrs, mus = iter(self.recipe.lrs(iterations)), self._mus(len(steps), iterations)
+        return tuple(
+            replace(step, mu=mu, lrs=tuple(islice(lrs, len(step.lrs)))) for step, mu in zip(steps, mus, strict=True)
+        )
+
+    def _mus(self, steps: int, iterations: int) -> list[float]:
+        """The mu of each of `steps` steps that have `iterations` in all."""
+        damping = 1 - self.momentum if self.optimizer == "sgd" else 1.0
+        mu_0 = MU_SCALE[self.optimizer] * damping * steps / (self.lr * iterations)
+        growth = MU_GROWTH[self.optimizer] if self.mu_growth is None else self.mu_growth
+        return [mu_0 * growth ** (number / max(steps - 1, 1)) for number in range(steps)]
 
     def mu(self, step: LStep, *, boost: float, unit: float, previous: float) -> float:
         """The mu of `step`, from the boost, the optimizer's unit and the previous mu.
@@ -119,8 +132,8 @@ class Schedule:
         mu = step.mu * boost * unit
         return min(mu, 1 / step.lrs[0]) if self.optimizer == "sgd" else max(mu, previous)
 
-    def boost(self, boost: float, *, step: int, gaps: Sequence[float]) -> float:
-        """The factor on the plan's mu at LC step `step`, from the previous `boost` and the gaps so far.
+    def boost(self, boost: float, *, step: int, steps: int, gaps: Sequence[float]) -> float:
+        """The factor on the plan's mu at LC step `step` of `steps`, from the previous `boost` and the gaps so far.
 
         A run fails when mu ends too small. In the second half of the run the factor grows by half whenever the gap did
         not fall. In the last tenth it doubles at each step until the gap has closed.
@@ -128,8 +141,8 @@ class Schedule:
         gap = gaps[-1]
         if gap <= CLOSED_GAP:
             return boost
-        if step > self.steps - self.steps // 10:
+        if step > steps - steps // 10:
             return boost * 2
-        if step > self.steps // 2 and len(gaps) > 1 and gap >= gaps[-2]:
+        if step > steps // 2 and len(gaps) > 1 and gap >= gaps[-2]:
             return boost * 1.5
         return boost

@@ -102,7 +102,7 @@ class AdamMasks:
         if state.step < last:
             masks = [_scored(task, task.governed.gather(reference), self.price) for task in tasks]
             schedule = replace(training.schedule, optimizer="adam", lr=self.rate, lr_decay="constant", momentum=0.9)
-            phase = Phase(schedule, last=last, others=False)
+            phase = Phase(schedule, schedule.plan(len(training.data))[:last], others=False)
             for each in trained(model, tasks, masks, training, state=state, phase=phase):
                 state = each
                 yield state

@@ -91,5 +91,5 @@ class Gradual:
                 kept = self.keep(task.compression.keep, step=step.number, steps=state.steps)
                 each.prune(replace(task.compression, keep=kept))
 
-        phase = Phase(training.schedule, begin=begin)
+        phase = Phase(training.schedule, training.schedule.plan(len(training.data)), begin=begin)
         yield from trained(model, tasks, masked, training, state=state, phase=phase)

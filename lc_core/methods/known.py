@@ -5,6 +5,7 @@ from lc_core.methods.direct import FromScratch
 from lc_core.methods.gradual import Gradual
 from lc_core.methods.idc import IteratedDirectCompression
 from lc_core.methods.lc import LC, DirectCompression
+from lc_core.methods.lc_retrain import LCThenRetrain
 from lc_core.methods.method import Method
 from lc_core.methods.ptq import PostTraining
 from lc_core.methods.qat import QuantizationAware
@@ -30,4 +31,5 @@ METHODS: dict[str, Method] = {
     "adam_masks": AdamMasks(distillation=SOFT),
     "lc_distill": LC(SOFT),
     "lc_label_free": LC(LABEL_FREE),
+    "lc_retrain": LCThenRetrain(),
 }

@@ -55,14 +55,14 @@ class Phase:
     """Steps that are trained in one way.
 
     Attributes:
-        schedule: of the learning rates and the optimizer; its steps are those of the job's.
-        last: the last step; None for that of the schedule.
+        schedule: of the optimizer.
+        plan: the steps.
         others: whether the parameters that are not compressed train too.
         begin: called before each step; it may change the weights.
     """
 
     schedule: Schedule
-    last: int | None = None
+    plan: Sequence[LStep]
     others: bool = True
     begin: Callable[[LStep], None] = _nothing
 
@@ -138,18 +138,18 @@ def begun(
     return state
 
 
-def started(direct: LCState) -> TrainedState:
-    """Direct compression as the state of a method without multipliers."""
+def started(state: LCState) -> TrainedState:
+    """A state of LC as that of a method without multipliers."""
     return TrainedState(
-        step=0,
-        steps=direct.steps,
-        loss=None,
-        gap=direct.gap,
-        epochs=0.0,
-        thetas=direct.thetas,
-        weights=direct.weights,
+        step=state.step,
+        steps=state.steps,
+        loss=state.loss,
+        gap=state.gap,
+        epochs=state.epochs,
+        thetas=state.thetas,
+        weights=state.weights,
         optimizer={},
-        batches=direct.batches,
+        batches=state.batches,
     )
 
 
@@ -163,14 +163,16 @@ def trained(
     phase: Phase | None = None,
 ) -> Iterator[TrainedState]:
     """Yields the state after each step from `state` on. Without a `phase`, all parameters train by the schedule."""
-    phase = phase or Phase(training.schedule)
+    phase = phase or Phase(training.schedule, training.schedule.plan(len(training.data)))
     load_weights(model, state.weights)
     optimizer = Reparametrized(model, tasks, weights, phase)
     batches = training.data.batches(batch_size=training.schedule.batch_size, seed=training.seed)
     if state.step:
         optimizer.restore(state)
         batches.restore(state.batches)
-    for step in phase.schedule.plan(len(training.data))[state.step : phase.last]:
+    for step in phase.plan:
+        if step.number <= state.step:
+            continue
         phase.begin(step)
         optimizer.write()
         loss = train(model, batches, loss=training.loss, optimizer=optimizer, lrs=step.lrs, forward=training.forward)

@@ -80,6 +80,7 @@ class MethodName(StrEnum):
     adam_masks = "adam_masks"
     lc_distill = "lc_distill"
     lc_label_free = "lc_label_free"
+    lc_retrain = "lc_retrain"
 
 
 class TrackerName(StrEnum):

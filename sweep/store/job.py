@@ -26,6 +26,7 @@ Method = Literal[
     "adam_masks",
     "lc_distill",
     "lc_label_free",
+    "lc_retrain",
 ]
 METHODS: dict[Method, str] = {
     "lc": "the learning-compression algorithm",
@@ -41,6 +42,7 @@ METHODS: dict[Method, str] = {
     "adam_masks": "masks by Adam, then distill",
     "lc_distill": "lc with the reference's outputs beside the labels",
     "lc_label_free": "lc with the reference's outputs and no labels",
+    "lc_retrain": "lc, then training with support, assignments and ranks fixed",
 }
 """Every method, and what it is in words; `lc_core.methods` has them."""
 

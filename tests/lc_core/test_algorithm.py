@@ -68,7 +68,7 @@ def naive_lc(model, inputs, targets, *, keep, schedule, seed) -> list[tuple[floa
     gaps = [float((flat() - delta).norm() / delta.norm())]
     rows, boost = [], 1.0
     for step in schedule.plan(len(inputs)):
-        boost = schedule.boost(boost, step=step.number, gaps=gaps)
+        boost = schedule.boost(boost, step=step.number, steps=schedule.steps, gaps=gaps)
         mu, total = min(step.mu * boost, 1 / step.lrs[0]), 0.0
         for lr in step.lrs:
             optimizer.param_groups[0]["lr"] = lr
@@ -118,7 +118,7 @@ def naive_adam_lc(model, inputs, targets, *, keep, schedule, seed, unit) -> list
     gaps = [float((flat()[governed] - delta).norm() / delta.norm())]
     rows, boost, mu, t = [], 1.0, 0.0, 0
     for step in schedule.plan(len(inputs)):
-        boost = schedule.boost(boost, step=step.number, gaps=gaps)
+        boost = schedule.boost(boost, step=step.number, steps=schedule.steps, gaps=gaps)
         mu, total = max(step.mu * boost * unit, mu), 0.0
         for lr in step.lrs:
             batch = batches.draw()

@@ -96,13 +96,18 @@ def test_a_plan_is_the_same_every_time_and_reads_nothing_but_the_budget():
     ],
 )
 def test_mu_is_raised_only_late_and_only_where_the_gap_does_not_close(step, gaps, factor):
-    assert SCHEDULE.boost(1.0, step=step, gaps=gaps) == factor
-    assert SCHEDULE.boost(3.0, step=step, gaps=gaps) == 3 * factor
+    assert SCHEDULE.boost(1.0, step=step, steps=SCHEDULE.steps, gaps=gaps) == factor
+    assert SCHEDULE.boost(3.0, step=step, steps=SCHEDULE.steps, gaps=gaps) == 3 * factor
 
 
 def test_in_a_short_run_the_last_two_steps_are_the_last_tenth():
     short = dataclasses.replace(SCHEDULE, epochs=5)
-    assert [short.boost(1.0, step=step, gaps=(0.5, 0.4)) for step in (10, 18, 19, 20)] == [1.0, 1.0, 2.0, 2.0]
+    assert [short.boost(1.0, step=step, steps=short.steps, gaps=(0.5, 0.4)) for step in (10, 18, 19, 20)] == [
+        1.0,
+        1.0,
+        2.0,
+        2.0,
+    ]
 
 
 # Adam, and what both share.
@@ -163,3 +168,15 @@ def test_a_schedules_recipe_says_what_the_schedule_says():
 def test_a_schedule_that_cannot_be_followed_is_refused_in_a_line(value, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         dataclasses.replace(SCHEDULE, **value)
+
+
+def test_steps_that_begin_anew_have_the_rates_and_the_mu_of_a_whole_run():
+    whole = SCHEDULE.plan(1000)
+    assert SCHEDULE.anew(whole) == whole
+    last = SCHEDULE.anew(whole[-8:])
+    assert [(step.number, step.epochs, len(step.lrs)) for step in last] == [
+        (step.number, step.epochs, len(step.lrs)) for step in whole[-8:]
+    ]
+    assert (last[0].lrs[0], last[-1].lrs[-1]) == (whole[0].lrs[0], whole[-1].lrs[-1])
+    assert last[-1].mu == pytest.approx(100 * last[0].mu)
+    assert last[0].mu == pytest.approx(whole[0].mu)

@@ -13,7 +13,7 @@ from tests.lc_core.models import mlp, randn, three_classes
 SHORT = Schedule(epochs=5, lr=0.05, batch_size=16)
 """20 steps of one batch."""
 FULL = Schedule(epochs=20, lr=0.1, batch_size=64)
-"""20 steps of all examples, so that the loss falls at each."""
+"""40 steps of all examples, so that the loss falls at each."""
 INPUTS = randn(64, 6)
 TARGETS = three_classes(INPUTS)
 
