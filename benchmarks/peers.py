@@ -17,6 +17,7 @@ import argparse
 import copy
 import csv
 import importlib.metadata
+import io
 import os
 import statistics
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,7 @@ from sweep.job.context import JobContext, settle_process
 from sweep.job.measure import measure
 from sweep.prepare.options import Options
 from sweep.prepare.prepared import prepare
+from sweep.store.files import write_whole
 from sweep.study.loading import load_study
 
 Row = tuple[str, int, float, str]
@@ -59,8 +61,9 @@ def main(arguments: argparse.Namespace) -> None:
     for name, size, error, source in found(sweep.context, seeds=arguments.seeds):
         rows.append((name, size, error, source))
         print(f"| {name} | {size:,} | {100 * error:.2f} % | {source} |", flush=True)
-    with (out / "peers.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([COLUMNS, *rows])
+    write_whole(out / "peers.csv", text.getvalue())
     print(f"lcsweep compare {out} --points {out / 'peers.csv'}")
 
 

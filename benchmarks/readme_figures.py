@@ -18,6 +18,7 @@ from typing import Any
 
 from sweep.pick.choice import Candidate, candidates
 from sweep.pick.picked import read_picked
+from sweep.store.files import write_json
 from sweep.store.folder import SweepFolder
 from sweep.store.job import label
 from sweep.store.manifest import read_manifest
@@ -112,7 +113,7 @@ def main(arguments: Iterable[str]) -> None:
     """Keeps the facts of the sweep whose folder is given, and prints the lines."""
     (root,) = arguments
     facts = facts_of(Path(root))
-    KEPT.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_json(KEPT, facts)
     for file, wanted in lines(facts).items():
         print("\n".join([f"{file}:", *wanted]))
 

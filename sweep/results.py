@@ -28,7 +28,7 @@ from sweep.target import Asked, Target
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SHOWN = ("family", "label", "artifact_bytes", "compression_ratio", "mean_{metric}", "seeds", "macs")
+SHOWN = ("family", "label", "method", "artifact_bytes", "compression_ratio", "mean_{metric}", "seeds", "macs")
 """The columns of the front that a notebook shows of a sweep."""
 
 

@@ -69,6 +69,7 @@ def test_a_sweep_that_is_loaded_says_what_the_commands_say(finished: Path, witho
         found.front(by="latency")
     html = found._repr_html_()
     assert "<table" in html
+    assert "<th>method</th>" in html
     assert all(str(size) in html for size in shown["artifact_bytes"])
     assert tree(Path(RUN)) == before, "looking writes nothing"
 
