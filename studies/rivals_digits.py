@@ -79,6 +79,7 @@ study = Study(
     loss=nn.functional.cross_entropy,
     reference=Recipe(epochs=60, lr=0.1, batch_size=64),
     schedule=Schedule(epochs=30, lr=0.1, batch_size=64),
+    tidy=True,
     families=(
         Family("prune", {"keep": (0.1, 0.05, 0.02)}, prune),
         Family("quantize", {"size": (4, 3, 2)}, quantize),
