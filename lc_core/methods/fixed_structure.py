@@ -9,9 +9,15 @@ from torch import Tensor, nn
 
 from lc_core.compression import Compressed
 from lc_core.compressions.cast import in_dtype
+from lc_core.compressions.circulant import Circulated
+from lc_core.compressions.cp import Kruskal
 from lc_core.compressions.fixed_codebooks import ScaledBinary, ScaledTernary
+from lc_core.compressions.lowrank import Factored
 from lc_core.compressions.quantization import Quantized
+from lc_core.compressions.separable import Separated
+from lc_core.compressions.tucker import Tucker
 from lc_core.compressions.uniform import Uniform
+from lc_core.methods.method import parts
 from lc_core.methods.reparametrized import Weights
 from lc_core.schedule import Schedule
 from lc_core.task import CompressionTask
@@ -26,10 +32,13 @@ class FixedStructure:
     Delta is differentiated by autograd. So the gradient of a value of a codebook is the sum over the weights that are
     assigned to it, as in Han, Mao and Dally (arXiv:1510.00149, equation 3).
 
-    With `isometric`, a number that n weights share is held times sqrt(n), and the scale of a grid times the norm of its
-    codes. A step of gradient descent is then that of w itself, projected on the weights that have this structure: the
-    step of a codebook's value is the mean over its weights, not their sum, and the learning rate of w serves. (The
-    literature leaves the rate to the user. At the rate of w, the sum over thousands of weights diverges.)
+    With `isometric`, each number is held times the norm of what a unit of it adds to the weights: sqrt(n) for one that
+    n weights share, the norm of its codes for the scale of a grid, and for factors that of what they are multiplied by
+    at the start. A step of gradient descent is then that of w itself, projected on the weights that have this
+    structure: the step of a codebook's value is the mean over its weights, not their sum, and the learning rate of w
+    serves. The steps of factors of low rank are those of ScaledGD (Tong, Ma and Chi, arXiv:2005.08898), with the start
+    in the preconditioner. (The literature leaves the rate to the user. At the rate of w, the sum over thousands of
+    weights diverges, and so do factors of a layer with large singular values.)
     """
 
     def __init__(self, theta: Compressed, *, isometric: bool) -> None:
@@ -48,11 +57,11 @@ class FixedStructure:
         return self._with(self._parameters).decompress()
 
     def theta(self) -> Compressed:
-        settled: Compressed = in_order(self.structure())
+        settled: Compressed = in_order(self._with([parameter.detach().clone() for parameter in self._parameters]))
         return settled
 
     def structure(self) -> Compressed:
-        return self._with([parameter.detach().clone() for parameter in self._parameters])
+        return self._theta  # at the start, of which the norms are; the parameters have the values
 
     def _with(self, held: list[Any]) -> Compressed:
         pairs = zip(held, self._lengths, strict=True)
@@ -145,9 +154,10 @@ def _mirrored(theta: Uniform) -> Uniform:
 
 
 def _lengths(part: Any) -> Iterator[Tensor]:
-    """For each tensor of `values_of`: the norm of what a unit of each number adds to the weights; 1 where shared by
-    none, and for factors, whose effect depends on one another."""
+    """For each tensor of `values_of`: the norm of what a unit of each number adds to the weights."""
     match part:
+        case Factored() | Separated() | Kruskal() | Tucker() | Circulated() if Uniform not in map(type, parts(part)):
+            yield from _lengths_of_factors(part)
         case Quantized():
             counts = part.codes.long().bincount(minlength=part.codebook.numel())
             yield counts.clamp(min=1).sqrt().to(part.codebook)
@@ -163,3 +173,17 @@ def _lengths(part: Any) -> Iterator[Tensor]:
         case _ if is_dataclass(part) and not isinstance(part, type):
             for field in fields(part):
                 yield from _lengths(getattr(part, field.name))
+
+
+def _lengths_of_factors(theta: Compressed) -> list[Tensor]:
+    """`_lengths` where a weight is a sum of products, with a number of each factor in each product.
+
+    The square of such a norm is a sum of products of the other factors' squares: the gradient of sum(Delta) in a
+    factor's squares, at the squares of all. It is exact for products of two factors and for CP, and for Tucker where
+    the factors' columns are orthonormal, as C steps leave them. 1 for a number that is multiplied by 0.
+    """
+    squares = [values.detach().square().requires_grad_() for values in values_of(theta)]
+    with torch.enable_grad():
+        total = with_values(theta, iter(squares)).decompress().sum()
+    found = torch.autograd.grad(total, squares)
+    return [torch.where(each > 0, each, 1.0).sqrt() for each in found]

@@ -76,7 +76,7 @@ def test_a_step_of_a_codebook_is_the_brute_force_one(isometric: bool) -> None:
         held -= 0.1 * held.grad
     slopes = [[float(g) for g, code in zip(gradient, codes, strict=True) if code == j] for j in range(3)]
     steps = torch.tensor([sum(each) / (len(each) if isometric else 1) for each in slopes])
-    torch.testing.assert_close(weights.structure().codebook, torch.tensor([-1.0, 0.5, 2.0]) - 0.1 * steps)
+    torch.testing.assert_close(weights.theta().codebook, torch.tensor([-1.0, 0.5, 2.0]) - 0.1 * steps)
 
 
 KINDS: dict[str, tuple[Any, tuple[int, ...]]] = {
@@ -143,6 +143,20 @@ def test_one_isometric_step_is_the_projected_step_of_the_weights(kind: str) -> N
             held -= 0.1 * held.grad
     projected = basis @ torch.linalg.lstsq(basis, gradient.reshape(-1, 1)).solution
     torch.testing.assert_close(weights.delta().detach(), before - 0.1 * projected.reshape(shape))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "quantized factors"])
+def test_a_unit_of_each_isometric_number_adds_a_unit_to_the_weights(kind: str) -> None:
+    compression, shape = KINDS[kind]
+    weights = FixedStructure(compression.compress(randn(*shape).double(), mu=1.0), isometric=True)
+    before = weights.delta().detach()
+    for held in weights.parameters.values():
+        for place in range(held.numel()):
+            with torch.no_grad():
+                held.reshape(-1)[place] += 1.0
+            assert float((weights.delta().detach() - before).norm()) == pytest.approx(1.0)
+            with torch.no_grad():
+                held.reshape(-1)[place] -= 1.0
 
 
 def _grid(scale: Tensor, zero: Tensor | None, bits: int) -> Uniform:
