@@ -129,7 +129,8 @@ def run_lc(
     lay_out(model)
     optimizer = schedule.recipe.build_optimizer(model)
     batches = data.batches(batch_size=schedule.batch_size, seed=seed)
-    plan, governed, state = plan or schedule.plan(len(data)), _governed(model, tasks), resume
+    plan = schedule.plan(len(data)) if plan is None else plan
+    governed, state = _governed(model, tasks), resume
     if state is None:
         probe = functools.partial(probe_gradient, loss=loss, optimizer=optimizer, batch_size=schedule.batch_size)
         unit = probe(model, governed, data, forward=forward) if schedule.optimizer == "adam" else 1.0

@@ -96,12 +96,14 @@ class Schedule:
         """The LC steps for a training split of `examples`."""
         per_epoch = batches_per_epoch(examples, self.batch_size)
         iterations = max(round(self.epochs * per_epoch), self.steps)
-        lrs, mus = self.recipe.lrs(iterations), self._mus(self.steps, iterations)
+        lrs = self.recipe.lrs(iterations)
+        damping = 1 - self.momentum if self.optimizer == "sgd" else 1.0
+        mu_0 = MU_SCALE[self.optimizer] * damping * self.steps / (self.lr * iterations)
         ends = [round(number * iterations / self.steps) for number in range(self.steps + 1)]
         return tuple(
             LStep(
                 number=number,
-                mu=mus[number - 1],
+                mu=mu_0 * self._growth ** ((number - 1) / (self.steps - 1)),
                 lrs=tuple(lrs[ends[number - 1] : ends[number]]),
                 epochs=ends[number] / per_epoch,
             )
@@ -109,19 +111,18 @@ class Schedule:
         )
 
     def anew(self, steps: Sequence[LStep]) -> tuple[LStep, ...]:
-        """Some steps of a plan, with a learning rate and a mu that run over these as they do over a whole plan."""
-        iterations = sum(len(step.lrs) for step in steps)
-        lrs, mus = iter(self.recipe.lrs(iterations)), self._mus(len(steps), iterations)
+        """Some steps of a plan: the learning rate runs over these as over a whole plan, and mu from their first."""
+        lrs = iter(self.recipe.lrs(sum(len(step.lrs) for step in steps)))
+        last = max(len(steps) - 1, 1)
         return tuple(
-            replace(step, mu=mu, lrs=tuple(islice(lrs, len(step.lrs)))) for step, mu in zip(steps, mus, strict=True)
+            replace(step, mu=steps[0].mu * self._growth ** (number / last), lrs=tuple(islice(lrs, len(step.lrs))))
+            for number, step in enumerate(steps)
         )
 
-    def _mus(self, steps: int, iterations: int) -> list[float]:
-        """The mu of each of `steps` steps that have `iterations` in all."""
-        damping = 1 - self.momentum if self.optimizer == "sgd" else 1.0
-        mu_0 = MU_SCALE[self.optimizer] * damping * steps / (self.lr * iterations)
-        growth = MU_GROWTH[self.optimizer] if self.mu_growth is None else self.mu_growth
-        return [mu_0 * growth ** (number / max(steps - 1, 1)) for number in range(steps)]
+    @property
+    def _growth(self) -> float:
+        """mu of the last step over mu of the first."""
+        return MU_GROWTH[self.optimizer] if self.mu_growth is None else self.mu_growth
 
     def mu(self, step: LStep, *, boost: float, unit: float, previous: float) -> float:
         """The mu of `step`, from the boost, the optimizer's unit and the previous mu.

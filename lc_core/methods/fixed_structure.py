@@ -32,13 +32,14 @@ class FixedStructure:
     Delta is differentiated by autograd. So the gradient of a value of a codebook is the sum over the weights that are
     assigned to it, as in Han, Mao and Dally (arXiv:1510.00149, equation 3).
 
-    With `isometric`, each number is held times the norm of what a unit of it adds to the weights: sqrt(n) for one that
-    n weights share, the norm of its codes for the scale of a grid, and for factors that of what they are multiplied by
-    at the start. A step of gradient descent is then that of w itself, projected on the weights that have this
-    structure: the step of a codebook's value is the mean over its weights, not their sum, and the learning rate of w
-    serves. The steps of factors of low rank are those of ScaledGD (Tong, Ma and Chi, arXiv:2005.08898), with the start
-    in the preconditioner. (The literature leaves the rate to the user. At the rate of w, the sum over thousands of
-    weights diverges, and so do factors of a layer with large singular values.)
+    With `isometric`, each number is held times the norm of what a unit of it adds to the weights, where that is above
+    1: sqrt(n) for one that n weights share, the norm of its codes for the scale of a grid, and for a factor the norm of
+    what it is multiplied by at the start. A step of gradient descent is then that of w itself, projected on the weights
+    that have this structure: the step of a codebook's value is the mean over its weights, not their sum, and the
+    learning rate of w serves. The steps of several factors add up. For low rank they are those of ScaledGD (Tong, Ma
+    and Chi, arXiv:2005.08898) with the norms of the start. A factor's scale in uniform steps counts alone. (The
+    literature leaves the rate to the user. At the rate of w, the sum over thousands of weights diverges, and factors of
+    a layer with large singular values can.)
     """
 
     def __init__(self, theta: Compressed, *, isometric: bool) -> None:
@@ -154,10 +155,13 @@ def _mirrored(theta: Uniform) -> Uniform:
 
 
 def _lengths(part: Any) -> Iterator[Tensor]:
-    """For each tensor of `values_of`: the norm of what a unit of each number adds to the weights."""
+    """For each tensor of `values_of`: the norm of what a unit of each number adds to the weights, at least 1.
+
+    Without that least, a factor that is almost 0 would take steps without bound.
+    """
     match part:
         case Factored() | Separated() | Kruskal() | Tucker() | Circulated() if Uniform not in map(type, parts(part)):
-            yield from _lengths_of_factors(part)
+            yield from _lengths_of_factors(part)  # squares of a grid's scale are not those of its weights
         case Quantized():
             counts = part.codes.long().bincount(minlength=part.codebook.numel())
             yield counts.clamp(min=1).sqrt().to(part.codebook)
@@ -179,11 +183,11 @@ def _lengths_of_factors(theta: Compressed) -> list[Tensor]:
     """`_lengths` where a weight is a sum of products, with a number of each factor in each product.
 
     The square of such a norm is a sum of products of the other factors' squares: the gradient of sum(Delta) in a
-    factor's squares, at the squares of all. It is exact for products of two factors and for CP, and for Tucker where
-    the factors' columns are orthonormal, as C steps leave them. 1 for a number that is multiplied by 0.
+    factor's squares, at the squares of all. It is exact for products of two dense factors and for CP, and for Tucker
+    where the factors' columns are orthonormal, as C steps leave them.
     """
     squares = [values.detach().square().requires_grad_() for values in values_of(theta)]
     with torch.enable_grad():
         total = with_values(theta, iter(squares)).decompress().sum()
     found = torch.autograd.grad(total, squares)
-    return [torch.where(each > 0, each, 1.0).sqrt() for each in found]
+    return [each.clamp(min=1).sqrt() for each in found]

@@ -12,16 +12,16 @@ from lc_core.methods.reparametrized import Phase, started, trained
 from lc_core.methods.retrain import Retrain
 from lc_core.schedule import Schedule
 from lc_core.training.distillation import Distillation
-from lc_core.training.loop import lay_out
+from lc_core.training.loop import expect, lay_out
 
 
 @dataclass(frozen=True)
 class LCThenRetrain:
     """LC finds the structure of Theta (support, assignments, ranks), then L(Delta(Theta)) is minimised over its values.
 
-    LC ends where w = Delta(Theta). A short budget stops it before, with weights trained for a w that Delta(Theta) has
-    not reached; the last steps then close what is left. Learning rate and mu run over LC's steps as over a whole plan,
-    and the learning rate starts anew after them (`Schedule.anew`). Training is that of `Retrain`.
+    LC ends where w = Delta(Theta). A short budget stops it before: the other parameters then fit w, not Delta(Theta).
+    The last steps mend that. Learning rate and mu run over LC's steps as over a whole plan, and the learning rate
+    starts anew after them (`Schedule.anew`). Training is that of `Retrain`.
 
     Attributes:
         share: the part of the steps that train Theta, in (0, 1).
@@ -30,6 +30,9 @@ class LCThenRetrain:
 
     share: float = 0.2
     distillation: Distillation | None = None
+
+    def __post_init__(self) -> None:
+        expect(0 < self.share < 1, "share", self.share, "a part of the steps, above 0 and below 1")
 
     def steps(self, schedule: Schedule) -> int:
         return schedule.steps
@@ -42,7 +45,7 @@ class LCThenRetrain:
     ) -> Iterator[State]:
         schedule, state = training.schedule, resume
         plan = schedule.plan(len(training.data))
-        last = round((1 - self.share) * len(plan))
+        last = min(max(round((1 - self.share) * len(plan)), 1), len(plan) - 1)
         if isinstance(state, TrainedState):
             lay_out(model)
         else:

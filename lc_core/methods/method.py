@@ -82,7 +82,7 @@ class TrainedState:
         optimizer: parameter -> the optimizer's buffers.
         batches: the position in the stream of batches.
         held: what is trained in place of the compressed weights, and what else the method goes on from, by name.
-        structure: Theta of each task as it is held, where training keeps its structure.
+        structure: a Theta of each task whose structure training keeps; `held` has the values.
         facts: what else is to be told of the step.
         mu: 0: there is no penalty.
     """

@@ -42,7 +42,7 @@ class Weights(Protocol):
         ...
 
     def structure(self) -> Compressed | None:
-        """Theta as it is held, to go on from; None where `parameters` and the last Theta are enough."""
+        """A Theta with the structure to go on from; None where `parameters` and the last Theta are enough."""
         ...
 
 
@@ -55,7 +55,7 @@ class Phase:
     """Steps that are trained in one way.
 
     Attributes:
-        schedule: of the optimizer.
+        schedule: gives the optimizer.
         plan: the steps.
         others: whether the parameters that are not compressed train too.
         begin: called before each step; it may change the weights.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lc_core.compression import Compressed
 from lc_core.parameters import load_weights
@@ -42,9 +42,9 @@ def layer_errors(
         for name, values in task.governed.scatter(theta.decompress()).items()
     }
     largest = sorted(replaced, key=lambda name: -replaced[name].numel())[:LAYERS]
-    examples = _some(context.data.val)
-    whole = _error({}, examples, context)
-    found = {name: _error({name: replaced[name]}, examples, context) for name in largest}
+    examples, model = _some(context.data.val), context.build_model()
+    whole = _error({}, examples, context, model=model)
+    found = {name: _error({name: replaced[name]}, examples, context, model=model) for name in largest}
     return {
         name: {"error": error, "reference": whole, "n": len(examples)}
         for name, error in found.items()
@@ -52,10 +52,10 @@ def layer_errors(
     }
 
 
-def _error(changed: dict[str, Tensor], examples: Source, context: JobContext) -> float | None:
-    """The reference's error with these weights changed; None where it is not finite.
+def _error(changed: dict[str, Tensor], examples: Source, context: JobContext, *, model: nn.Module) -> float | None:
+    """The reference's error with these weights changed, written into `model`; None where it is not finite.
 
-    Measured once in a process: seeds and methods of a configuration have the same direct compression.
+    Measured once in a process: most seeds and methods of a configuration have the same direct compression.
     """
     digest = hashlib.sha256()
     for name, values in changed.items():
@@ -63,7 +63,6 @@ def _error(changed: dict[str, Tensor], examples: Source, context: JobContext) ->
         digest.update(values.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     key = digest.digest()
     if key not in context.layer_errors:
-        model = context.build_model()
         load_weights(model, context.reference | changed)
         try:
             context.layer_errors[key] = measure(model, examples, study=context.study, interval=False).error

@@ -173,10 +173,9 @@ def test_a_schedule_that_cannot_be_followed_is_refused_in_a_line(value, message)
 def test_steps_that_begin_anew_have_the_rates_and_the_mu_of_a_whole_run():
     whole = SCHEDULE.plan(1000)
     assert SCHEDULE.anew(whole) == whole
-    last = SCHEDULE.anew(whole[-8:])
-    assert [(step.number, step.epochs, len(step.lrs)) for step in last] == [
-        (step.number, step.epochs, len(step.lrs)) for step in whole[-8:]
-    ]
-    assert (last[0].lrs[0], last[-1].lrs[-1]) == (whole[0].lrs[0], whole[-1].lrs[-1])
-    assert last[-1].mu == pytest.approx(100 * last[0].mu)
-    assert last[0].mu == pytest.approx(whole[0].mu)
+    part = SCHEDULE.anew(whole[:8])
+    assert [step.number for step in part] == list(range(1, 9))
+    assert [len(step.lrs) for step in part] == [16] * 8
+    assert (part[0].lrs[0], part[-1].lrs[-1]) == (whole[0].lrs[0], whole[-1].lrs[-1])
+    assert part[0].mu == whole[0].mu
+    assert part[-1].mu == pytest.approx(100 * whole[0].mu)

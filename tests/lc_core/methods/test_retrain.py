@@ -148,7 +148,8 @@ def test_one_isometric_step_is_the_projected_step_of_the_weights(kind: str) -> N
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "quantized factors"])
 def test_a_unit_of_each_isometric_number_adds_a_unit_to_the_weights(kind: str) -> None:
     compression, shape = KINDS[kind]
-    weights = FixedStructure(compression.compress(randn(*shape).double(), mu=1.0), isometric=True)
+    large = 100 * randn(*shape).double()  # no norm is below 1
+    weights = FixedStructure(compression.compress(large, mu=1.0), isometric=True)
     before = weights.delta().detach()
     for held in weights.parameters.values():
         for place in range(held.numel()):
@@ -157,6 +158,19 @@ def test_a_unit_of_each_isometric_number_adds_a_unit_to_the_weights(kind: str) -
             assert float((weights.delta().detach() - before).norm()) == pytest.approx(1.0)
             with torch.no_grad():
                 held.reshape(-1)[place] -= 1.0
+
+
+def test_a_factor_that_is_almost_zero_takes_no_long_step() -> None:
+    """Weights of rank 1 at rank 3: two columns of each factor are rounding."""
+    w = torch.outer(randn(6), randn(8))
+    weights = FixedStructure(LowRank(3).compress(w, mu=1.0), isometric=True)
+    before = weights.delta().detach()
+    gradient = randn(6, 8, seed=1)
+    weights.delta().backward(gradient)
+    with torch.no_grad():
+        for held in weights.parameters.values():
+            held -= 0.1 * held.grad
+    assert float((weights.delta().detach() - before).norm()) <= 0.1 * 2 * float(gradient.norm())
 
 
 def _grid(scale: Tensor, zero: Tensor | None, bits: int) -> Uniform:
