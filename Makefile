@@ -41,7 +41,7 @@ types: setup  ## Check the types
 	mypy
 
 docs: setup  ## Build the documentation in build/site; its links hold, or this fails
-	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 test: setup  ## Run the fast tests
 	OMP_NUM_THREADS=1 pytest $(TWO) -m "not slow and not cluster" $(ARGS)

@@ -27,7 +27,8 @@ class ActivationSteps(nn.Module):
 
     Args:
         bits: of an activation, from 2 to 16.
-        low, high: the range of the activations to start from, low < high and low <= 0 <= high.
+        low: the least activation of the range to start from, 0 or less.
+        high: the largest, 0 or more, and above `low`.
         asymmetric: whether b is learned.
 
     Raises:

@@ -81,9 +81,9 @@ def _draw_points(axes: Axes, points: Sequence[Point]) -> None:
 
 def name_points(axes: Axes, points: Sequence[Point]) -> None:
     """Writes each point's letter beside it, in a plot that has its place and size. Letters of diamonds that meet stand
-    together."""
+    together; where they would leave the plot, below the diamonds."""
     for group in _meeting(axes, points):
-        axes.annotate(
+        text = axes.annotate(
             " ".join(sorted(point.letter for point in group)),
             (group[-1].bytes, group[-1].error),
             xytext=(5, 2),
@@ -93,6 +93,8 @@ def name_points(axes: Axes, points: Sequence[Point]) -> None:
             zorder=5.6,
             annotation_clip=True,
         )
+        if text.get_window_extent().x1 > axes.bbox.x1:
+            text.set(horizontalalignment="right", verticalalignment="top", position=(5, -4))
 
 
 def _meeting(axes: Axes, points: Sequence[Point]) -> list[list[Point]]:

@@ -108,7 +108,8 @@ def budget(
         model: a model of the study.
         of: what a layer can choose from, besides dense weights.
         name: of the family.
-        choose, importance: see `Budget`.
+        choose: as in `Budget`.
+        importance: as in `Budget`.
         sensitivity: name of each weight -> the factor of its squared error, as `lc_core.fisher` measures it.
         small: what biases, norms and tables become, as in `standard`.
 

@@ -213,7 +213,7 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_site_asks_nothing_of_the_network(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path)]
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     pages = list(tmp_path.rglob("*.html"))

@@ -96,8 +96,9 @@ def test_letters_of_points_that_meet_stand_together(tmp_path: Path, sides: int) 
     figure = draw_comparison(compare(given, points=read_points(file(tmp_path, HEAD + rows))))
     for axes in figure.axes:
         if axes.get_label().startswith(("compare", "panel")):
-            letters = {text.get_text() for text in axes.texts if set(text.get_text()) <= set("abcde ")}
-            assert letters == {"a", "b c e", "d"}
+            letters = [text for text in axes.texts if set(text.get_text()) <= set("abcde ")]
+            assert {text.get_text() for text in letters} == {"a", "b c e", "d"}
+            assert all(text.get_window_extent().x1 <= axes.bbox.x1 for text in letters)
 
 
 def test_points_change_no_number(tmp_path: Path) -> None:
