@@ -1,14 +1,14 @@
 """LC, and direct compression, which is its first state."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from lc_core.algorithm import LCState, run_lc
 from lc_core.methods.method import Tasks, Training
-from lc_core.schedule import Schedule
+from lc_core.schedule import LStep, Schedule
 from lc_core.training.distillation import Distillation
 
 
@@ -27,16 +27,7 @@ class LC:
     def states(
         self, model: nn.Module, tasks: Tasks, training: Training, *, resume: LCState | None = None
     ) -> Iterator[LCState]:
-        return run_lc(
-            model,
-            tasks,
-            training.data,
-            loss=training.loss,
-            schedule=training.schedule,
-            seed=training.seed,
-            resume=resume,
-            forward=training.forward,
-        )
+        return lc_states(model, tasks, training, resume=resume)
 
 
 @dataclass(frozen=True)
@@ -55,6 +46,28 @@ class DirectCompression:
         self, model: nn.Module, tasks: Tasks, training: Training, *, resume: LCState | None = None
     ) -> Iterator[LCState]:
         return itertools.islice(LC().states(model, tasks, training, resume=resume), 1)
+
+
+def lc_states(
+    model: nn.Module,
+    tasks: Tasks,
+    training: Training,
+    *,
+    resume: LCState | None = None,
+    plan: Sequence[LStep] | None = None,
+) -> Iterator[LCState]:
+    """The states of `run_lc` with `training`; its LC steps are those of `plan`, or of the schedule."""
+    return run_lc(
+        model,
+        tasks,
+        training.data,
+        loss=training.loss,
+        schedule=training.schedule,
+        seed=training.seed,
+        resume=resume,
+        forward=training.forward,
+        plan=plan,
+    )
 
 
 def direct_compression(model: nn.Module, tasks: Tasks, training: Training) -> LCState:

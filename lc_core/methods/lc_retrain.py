@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from lc_core.algorithm import LCState, State, run_lc
+from lc_core.algorithm import LCState, State
 from lc_core.methods.fixed_structure import fixed
+from lc_core.methods.lc import lc_states
 from lc_core.methods.method import Tasks, TrainedState, Training
 from lc_core.methods.reparametrized import Phase, started, trained
 from lc_core.methods.retrain import Retrain
@@ -49,17 +50,7 @@ class LCThenRetrain:
         if isinstance(state, TrainedState):
             lay_out(model)
         else:
-            for each in run_lc(
-                model,
-                tasks,
-                training.data,
-                loss=training.loss,
-                schedule=schedule,
-                seed=training.seed,
-                resume=state,
-                forward=training.forward,
-                plan=schedule.anew(plan[:last]),
-            ):
+            for each in lc_states(model, tasks, training, resume=state, plan=schedule.anew(plan[:last])):
                 state = replace(each, steps=len(plan))
                 yield state
             assert isinstance(state, LCState), "LC yields direct compression at least"

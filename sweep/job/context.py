@@ -88,8 +88,8 @@ class JobContext:
         return evidence(model, self.data.val, study=self.study)[self.study.metric.name].points
 
     @functools.cached_property
-    def layer_errors(self) -> dict[bytes, float | None]:
-        """What `sweep.job.layer_errors` has measured in this process: digest of the changed weights -> error."""
+    def layer_errors(self) -> dict[str, float | None]:
+        """What `sweep.job.layer_errors` has measured in this process: hash of the changed weights -> error."""
         return {}
 
     def build_model(self) -> nn.Module:

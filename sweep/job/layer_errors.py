@@ -1,10 +1,8 @@
 """Which layers hurt: what the reference measures when only one of its layers is compressed, without training."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lc_core.compression import Compressed
@@ -16,6 +14,7 @@ from lc_core.training.nest import joined
 from sweep.job.context import JobContext
 from sweep.job.evidence import MetricError
 from sweep.job.measure import measure
+from sweep.study.checkpoint import tensors_hash
 
 EXAMPLES = 1000
 """The most examples of the validation split, evenly spaced: a layer costs one pass over them."""
@@ -57,11 +56,7 @@ def _error(changed: dict[str, Tensor], examples: Source, context: JobContext, *,
 
     Measured once in a process: most seeds and methods of a configuration have the same direct compression.
     """
-    digest = hashlib.sha256()
-    for name, values in changed.items():
-        digest.update(name.encode())
-        digest.update(values.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    key = digest.digest()
+    key = tensors_hash(changed)
     if key not in context.layer_errors:
         load_weights(model, context.reference | changed)
         try:

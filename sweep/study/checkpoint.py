@@ -101,11 +101,15 @@ class Checkpoint:
 
 def weights_hash(model: nn.Module) -> str:
     """The hash of the parameters and buffers of `model`, by name; batch norm's counters do not count."""
+    return tensors_hash({name: each for name, each in model.state_dict().items() if not name.endswith(OPTIONAL)})
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """The hash of tensors with their names, types and shapes, in any order and on any device."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        if not name.endswith(OPTIONAL):
-            content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode() + content.tobytes())
+    for name, tensor in sorted(tensors.items()):
+        content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode() + content.tobytes())
     return digest.hexdigest()
 
 
