@@ -5,7 +5,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,14 +50,6 @@ def check_file(file: Path, *, expected: str) -> None:
     if not file.is_file():
         found = "not a regular file" if file.exists() else "no such file"
         raise UsageError(f"{file}: {found}; expected {expected}")
-
-
-class ByName(StrEnum):
-    """What a pick minimises. Latency is known only for models that `lcsweep bench` measured."""
-
-    bytes = "bytes"
-    macs = "macs"
-    latency = "latency"
 
 
 def use_data(folder: Path | None) -> Path | None:

@@ -1,9 +1,8 @@
 """`lcsweep export`: copies a model out of a sweep."""
 
 import os
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -20,21 +19,6 @@ from sweep.store.record import Done
 from sweep.store.records import find_job, read_records
 
 
-class FileFormatName(StrEnum):
-    """What file a model is written as."""
-
-    lcz = "lcz"
-    onnx = "onnx"
-    safetensors = "safetensors"
-
-
-class Int8Name(StrEnum):
-    """How the ranges of eight-bit activations are found."""
-
-    static = "static"
-    dynamic = "dynamic"
-
-
 def export(
     folder: Folder,
     out: Annotated[
@@ -45,15 +29,15 @@ def export(
     ] = None,
     trial: Annotated[str | None, typer.Option(hidden=True)] = None,
     form: Annotated[
-        FileFormatName,
+        Literal["lcz", "onnx", "safetensors"],
         typer.Option(
             "--format",
             help="lcz: the packed file; onnx: an ONNX file that stands alone; safetensors: dense weights and a model "
             "card, as Hugging Face keeps them.",
         ),
-    ] = FileFormatName.lcz,
+    ] = "lcz",
     int8: Annotated[
-        Int8Name | None,
+        Literal["static", "dynamic"] | None,
         typer.Option(help="ONNX with eight-bit arithmetic; ranges from training data, or anew in each run."),
     ] = None,
     tidy: Annotated[
@@ -82,23 +66,23 @@ def export(
     wanted = job if job is not None else trial
     record = _record_of(root, wanted)
     use_data(data)
-    if tidy and form != FileFormatName.lcz:
-        raise UsageError(f"--tidy: expected --format lcz, got {form.value}")
-    if form == FileFormatName.onnx:
+    if tidy and form != "lcz":
+        raise UsageError(f"--tidy: expected --format lcz, got {form}")
+    if form == "onnx":
         from sweep.pick import export
 
         facts = export.export_onnx(
             root,
             record,
             out=out,
-            int8=None if int8 is None else int8.value,
+            int8=int8,
             study_reference=study,
             user_folder=os.getcwd(),
         )
         words = file_text.onnx_file(facts)
     elif int8:
         raise UsageError("--int8: expected --format onnx beside it")
-    elif form == FileFormatName.safetensors:
+    elif form == "safetensors":
         from sweep.pick.safetensors_export import export_safetensors
 
         if study is not None:

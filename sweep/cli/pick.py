@@ -9,7 +9,6 @@ import typer
 from sweep.cli.console import (
     DONE,
     NO_MODEL,
-    ByName,
     DataFolder,
     Folder,
     Json,
@@ -36,8 +35,8 @@ def pick(
     folder: Folder,
     target: Target | None = None,
     by: Annotated[
-        ByName, typer.Option(help="What to minimise; latency only of models that lcsweep bench measured.")
-    ] = ByName.bytes,
+        By, typer.Option(help="What to minimise; latency only of models that lcsweep bench measured.")
+    ] = "bytes",
     confident: Annotated[
         bool, typer.Option("--confident", help="Every seed's 95 % bound must meet the target too.")
     ] = False,
@@ -73,7 +72,7 @@ def pick(
     picked = picking.pick_model(
         root,
         target=target,
-        by=by.value,
+        by=by,
         user_folder=os.getcwd(),
         study_reference=study,
         confident=confident,

@@ -1,46 +1,30 @@
 """`lcsweep report`: the front of a sweep as a page, as Markdown, or its records as a table."""
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from sweep.cli.console import (
-    DONE,
-    ByName,
-    Folder,
-    Json,
-    show,
-)
+from sweep.cli.console import DONE, Folder, Json, show
 from sweep.cli.target_options import with_target
 from sweep.cli.text import table
+from sweep.pick.choice import By
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
 from sweep.target import Target
 
 
-class FormatName(StrEnum):
-    """What a report is written as."""
-
-    html = "html"
-    md = "md"
-    csv = "csv"
-    parquet = "parquet"
-    json = "json"
-
-
 @with_target
 def report(
     folder: Folder,
     target: Target | None = None,
-    by: Annotated[ByName, typer.Option(help="What the pick in the report minimises.")] = ByName.bytes,
+    by: Annotated[By, typer.Option(help="What the pick in the report minimises.")] = "bytes",
     format: Annotated[
-        FormatName,
+        Literal["html", "md", "csv", "parquet", "json"],
         typer.Option(
             help="html: a page; md: Markdown and a figure for a pull request; the rest: one row for each job."
         ),
-    ] = FormatName.html,
+    ] = "html",
     as_json: Json = False,
 ) -> int:
     """Write a report with the Pareto front.
@@ -54,17 +38,17 @@ def report(
     if target is not None:
         target.check(manifest.metric)
     match format:
-        case FormatName.html:
+        case "html":
             from reports import write_report
 
-            summary = write_report(root, target=target, by=by.value)
+            summary = write_report(root, target=target, by=by)
             paths = summary["paths"]
             drawn = f"{paths['png']}, also .svg and .pdf" if "png" in paths else "none: no configuration is done"
             words = table([("page", paths["html"]), ("figure", drawn)], right=set())
-        case FormatName.md:
+        case "md":
             from reports.digest import write_digest
 
-            summary = write_digest(root, target=target, by=by.value)
+            summary = write_digest(root, target=target, by=by)
             paths = summary["paths"]
             beside = (
                 f"with {paths['png']} beside it" if "png" in paths else "without a figure: no configuration is done"
@@ -73,7 +57,7 @@ def report(
         case _:
             from reports.exports import export_records
 
-            summary = export_records(root, format=format.value)
+            summary = export_records(root, format=format)
             words = f"records: {summary['path']}, {summary['rows']:,} rows of {len(summary['columns'])} columns"
     show(summary, words, as_json=as_json)
     remote.put_back(folder, SweepFolder(root).report)

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -25,9 +24,11 @@ from sweep.cli.console import (
 from sweep.cli.target_options import with_target
 from sweep.cli.text import reference, search_summary
 from sweep.criteria import CONFIRMED
+from sweep.prepare.options import Tracker
+from sweep.search.protocol import SearchBy, SearchName
 from sweep.store import remote
 from sweep.store.coverage import shares
-from sweep.store.job import METHODS
+from sweep.store.job import METHODS, Method
 from sweep.target import Target
 
 if TYPE_CHECKING:
@@ -45,49 +46,7 @@ SEARCH, SEEDS, MACHINES, RESULTS = "What to run", "Seeds", "Where it runs", "Whe
 """The groups of the options in the help."""
 
 
-class SearchName(StrEnum):
-    """How the next job is chosen."""
-
-    grid = "grid"
-    smallest = "smallest"
-    tpe = "tpe"
-    pareto = "pareto"
-
-
-class SearchByName(StrEnum):
-    """What a search for a target minimises."""
-
-    bytes = "bytes"
-    macs = "macs"
-
-
 HOW = f"How to compress: {'; '.join(f'{name}, {words}' for name, words in METHODS.items())}."
-
-
-class MethodName(StrEnum):
-    """How a job compresses."""
-
-    lc = "lc"
-    dc = "dc"
-    ptq = "ptq"
-    retrain = "retrain"
-    idc = "idc"
-    gradual = "gradual"
-    qat = "qat"
-    direct = "direct"
-    distill = "distill"
-    label_free = "label_free"
-    adam_masks = "adam_masks"
-    lc_distill = "lc_distill"
-    lc_label_free = "lc_label_free"
-    lc_retrain = "lc_retrain"
-
-
-class TrackerName(StrEnum):
-    """An experiment tracker."""
-
-    mlflow = "mlflow"
-    wandb = "wandb"
 
 
 @with_target
@@ -103,7 +62,7 @@ def run(
             help="grid: run the study's whole grid; smallest: find the smallest model that meets the target; tpe: the "
             "same with Optuna's TPE sampler; pareto: trade error against bytes.",
         ),
-    ] = SearchName.grid,
+    ] = "grid",
     target: Target | None = None,
     trials: Annotated[
         int | None, typer.Option(rich_help_panel=SEARCH, min=1, metavar="N", help="Start at most N jobs.")
@@ -134,9 +93,9 @@ def run(
         ),
     ] = False,
     by: Annotated[
-        SearchByName,
+        SearchBy,
         typer.Option(rich_help_panel=SEARCH, help="What a search for a target minimises; ties go to fewer bytes."),
-    ] = SearchByName.bytes,
+    ] = "bytes",
     job: Annotated[
         str | None,
         typer.Option(
@@ -146,9 +105,9 @@ def run(
         ),
     ] = None,
     method: Annotated[
-        MethodName,
+        Method,
         typer.Option(rich_help_panel=SEARCH, help=HOW),
-    ] = MethodName.lc,
+    ] = "lc",
     out: Annotated[
         str | None,
         typer.Option(
@@ -181,7 +140,7 @@ def run(
         ),
     ] = None,
     track: Annotated[
-        TrackerName | None, typer.Option(rich_help_panel=RESULTS, help="Log every LC step to this tracker too.")
+        Tracker | None, typer.Option(rich_help_panel=RESULTS, help="Log every LC step to this tracker too.")
     ] = None,
     data: DataFolder = None,
     dry_run: Annotated[
@@ -204,20 +163,20 @@ def run(
         os.getcwd(),
         out=out,
         workers=workers,
-        search=search.value,
+        search=search,
         target=target,
         trials=trials,
         repeats=repeats,
         seed=seed,
         storage=storage,
         address=address,
-        method=method.value,
+        method=method,
         confirm=confirm,
         macs=macs,
-        by=by.value,
+        by=by,
         job=job,
         gpus_per_job=gpus_per_job,
-        track=track.value if track else None,
+        track=track,
         job_timeout=job_timeout,
     )
     if dry_run:

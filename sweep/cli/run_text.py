@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sweep.cli.text import count_jobs, describe_target, fresh_seeds, table
-from sweep.criteria import MISSED, meaning
+from sweep.criteria import MISSED, TOO_CLOSE, meaning
 from sweep.execution.progress import duration
 from sweep.pick.choice import By, Candidate, Choice
 from sweep.pick.size_and_speed import speed, times
@@ -48,7 +48,9 @@ def chosen(choice: Choice, manifest: Manifest) -> str:
     line = f"{least} that meets the target ({state}): {what}; speed: {speed(known)}"
     if choice.better is None:
         return line
-    return f"{line}\nbetter, but unconfirmed: {_told(choice.better, choice.by, manifest)}; pick says how to confirm it"
+    close = choice.criteria.seeds_to_confirm(choice.better) is None
+    how = f"it {TOO_CLOSE}" if close else "pick says how to confirm it"
+    return f"{line}\nbetter, but unconfirmed: {_told(choice.better, choice.by, manifest)}; {how}"
 
 
 def asked(found: Candidate, choice: Choice | None, manifest: Manifest) -> str:

@@ -23,7 +23,7 @@ class Candidate:
 
     Attributes:
         configuration: knob -> level.
-        method: "lc" or "dc".
+        method: of `sweep.store.job.METHODS`.
         ids: of the jobs, in the order of their seeds, like all tuples here.
         scores: on validation, unrounded: higher is better (`sweep.store.metric`).
         lows: the lower 95 % bounds of the scores.

@@ -3,13 +3,15 @@
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from sweep.criteria import CONFIRM, UNTRAINED
 from sweep.search.protocol import FOR_A_TARGET, SearchBy, SearchName
 from sweep.store.job import Method
-from sweep.study.loading import StudySource
 from sweep.target import Target
+
+if TYPE_CHECKING:
+    from sweep.study.loading import StudySource
 
 Tracker = Literal["mlflow", "wandb"]
 
@@ -76,7 +78,7 @@ class Options:
         url: of the cloud folder that `out` mirrors; None where there is none.
     """
 
-    study: StudySource
+    study: "StudySource"
     user_folder: str
     workers: int = 1
     out: Path | None = None

@@ -40,7 +40,7 @@ class SearchSummary:
         failed: jobs that failed in this run.
         skipped: reason -> how many configurations did not have to run for it.
         left: configurations that may still have to run.
-        method: "lc" or "dc".
+        method: of `sweep.store.job.METHODS`.
         target: the target's values by name; None for a search without one.
         seconds: of the run.
         ties: what it could not tell from the target; None where it told all.

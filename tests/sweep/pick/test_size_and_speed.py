@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweep.cli import file_text, pick, run_text, status
+from sweep.criteria import TOO_CLOSE
 from sweep.pick.choice import Candidate, Choice, choose
 from sweep.pick.picked import OnTest, Picked
 from sweep.pick.size_and_speed import times, told
@@ -104,3 +105,15 @@ def test_a_run_says_what_is_better_than_its_choice_but_unconfirmed() -> None:
     first, second = run_text.chosen(choice, MANIFEST).splitlines()
     assert "(confirmed, every seed gives the same model): quantize (dc): size 16, 900 bytes" in first
     assert second.startswith("better, but unconfirmed: quantize: size 2, 300 bytes (3.3 times smaller)")
+    assert second.endswith("pick says how to confirm it")
+
+
+def test_a_run_promises_no_confirmation_of_what_lies_at_the_target() -> None:
+    direct = Candidate("quantize", {"size": 16}, "dc", ("abc",), (0,), (0.9,), (0.9,), (None,), "abc", 900, 7, None)
+    scores = (0.86, 0.851, 0.849, 0.852, 0.8485)
+    seeds, ids, drops = tuple(range(5)), tuple("defgh"), (None,) * 5
+    at_target = Candidate("quantize", {"size": 2}, "lc", ids, seeds, scores, scores, drops, "d", 300, 7, None)
+    choice = choose([at_target, direct], target=Target(at_least=0.85), reference_score=0.93)
+    _, second = run_text.chosen(choice, MANIFEST).splitlines()
+    assert second.startswith("better, but unconfirmed: quantize: size 2")
+    assert second.endswith(TOO_CLOSE)
