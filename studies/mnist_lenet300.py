@@ -1,7 +1,7 @@
 """MNIST and the tanh network LeNet300 (784-300-100-10), a standard benchmark of compression: 266,610 parameters.
 
 LC and the reference train on images moved by up to one pixel, LC at three times the reference's learning rate. Both
-were chosen on held-out training images (docs/LOG.md). An LC job of 20 epochs takes about a minute.
+were chosen on held-out training images (docs/LOG.md). An LC job of 20 epochs takes about 25 seconds of a core.
 The quick form trains on 10,000 images. The long one has 60 epochs a job, for the smallest files.
 
     lcsweep run studies.mnist_lenet300:quick

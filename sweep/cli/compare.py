@@ -1,4 +1,4 @@
-"""`lcsweep compare`: the fronts of several sweeps side by side."""
+"""`lcsweep compare`: the fronts of several sweeps, or methods, side by side."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +17,8 @@ def compare(
         list[str],
         typer.Argument(
             metavar="DIR[:PART]...",
-            help="Two or more sweeps' folders. PART is a method (lc, dc, ...) or a family as reports name it. A sweep "
-            "has the methods with which lcsweep run STUDY --method ran. One folder alone, or one family: its methods.",
+            help="Sweeps' folders. PART is a method (lc, dc, ...) or a family as reports name it. A sweep has the "
+            "methods with which lcsweep run STUDY --method ran. One folder alone, or one family of it: its methods.",
         ),
     ],
     target: Target | None = None,
@@ -35,7 +35,7 @@ def compare(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Compare the fronts of two or more sweeps.
+    """Compare the fronts of several sweeps, or of the methods of one.
 
     Prints each front's hypervolume, and each sweep's smallest model at several validation errors: that of the first
     sweep's reference, some points more, and the target. The sweeps must have the same data; all else may differ. For
