@@ -2,8 +2,8 @@
 
 The weights are resnet20_cifar10.safetensors in LCSWEEP_DATA, from github.com/akamaster/pytorch_resnet_cifar10: 91.7 %
 on the original test images. An epoch of an LC job on 8,000 images takes about a minute on a core. The quick form takes
-1,000 images to train, and 500 each to validate and to test. `hour` has a front of six epochs a job, about an hour on
-two cores.
+1,000 images to train, and 500 each to validate and to test. `hour` has a front of six epochs a job: with one of
+CIFAR-10's five training files (8,000 images to train) about an hour on two cores.
 
     lcsweep run studies.cifar10_resnet20:quick
     lcsweep report runs/cifar10_resnet20_quick
