@@ -26,7 +26,8 @@ def init(
 ) -> int:
     """Write a study to begin with into FILE.
 
-    It runs as it stands. Its comments say what to change. On a terminal, asks for what the options do not say.
+    It runs as it stands, with a checkpoint once `build_model` builds its network. Its comments say what to change. On a
+    terminal, asks for what the options do not say.
     """
     if file.suffix != ".py" or not re.fullmatch(r"[A-Za-z_]\w*", file.stem):
         raise UsageError(f"{file}: expected a name of letters, digits and _ that ends in .py, such as my_study.py")
