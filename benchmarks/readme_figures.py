@@ -100,7 +100,11 @@ def lines(facts: Facts) -> dict[str, list[str]]:
         f"a drop of {100 * test['drop']:.2f} points (paired interval {100 * test['drop_low']:.2f} to "
         f"{100 * test['drop_high']:.2f})",
     ]
-    return {"README.md": [*shared, f"**{size}, {mean}"], "docs/results.md": [*shared, *results]}
+    readme = [
+        f"**{size}, {mean}",
+        f"on test {100 * test['accuracy']:.2f} %, the reference {100 * test['reference']:.2f} %",
+    ]
+    return {"README.md": [*shared, *readme], "docs/results.md": [*shared, *results]}
 
 
 def _line(row: Facts) -> str:
