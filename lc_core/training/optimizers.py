@@ -188,6 +188,12 @@ def _sgd(
     momentum: float,
 ) -> None:
     """Nesterov's step in place; without momentum the velocities do not change."""
+    if parameters[0].device.type == "cpu" and parameters[0].dtype.itemsize < 4:
+        # torch's fused kernel leaves them as they are (pytorch/pytorch issue 191763)
+        wide = [[each.float() for each in group] for group in (parameters, gradients, velocities)]
+        _sgd(*wide, lr=lr, weight_decay=weight_decay, momentum=momentum)
+        torch._foreach_copy_([*parameters, *velocities], [*wide[0], *wide[2]])
+        return
     given: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "nesterov": momentum > 0}
     given |= {"dampening": 0.0, "maximize": False}
     if FUSED:

@@ -296,6 +296,27 @@ def test_the_same_steps_twice_give_the_same_bits(name):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+# Half precision.
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_step_of_halves_is_float32s_rounded(dtype, name, momentum):
+    """Of the same halves. 67 of them: torch's kernels have a loop over vectors and one over the rest."""
+    halves = nn.ParameterList([randn(67, seed=1).to(dtype)])
+    wide = nn.ParameterList([halves[0].detach().float()])
+    ours, theirs = (Optimizer(each, name=name, momentum=momentum, weight_decay=0.1) for each in (halves, wide))
+    for step in range(3):
+        halves[0].grad = randn(67, seed=2 + step).to(dtype)
+        wide[0].grad = halves[0].grad.float()
+        theirs.restore(ours.state())
+        wide[0].data.copy_(halves[0].data)
+        ours.step(lr=0.1)
+        theirs.step(lr=0.1)
+        assert torch.equal(halves[0].detach(), wide[0].detach().to(dtype))
+
+
 # What mu is in units of.
 
 
