@@ -77,8 +77,11 @@ def _projected(model: nn.Module, tasks: Tasks, state: TrainedState) -> TrainedSt
     w = [task.governed.gather(weights) for task in tasks]
     pairs = zip(tasks, w, state.thetas, strict=True)
     thetas = tuple(task.compress(each, mu=mu, previous=theta) for task, each, theta in pairs)
-    deltas = [theta.decompress() for theta in thetas]
-    moved = distance([theta.decompress() for theta in state.thetas], deltas)
+    before, deltas = (
+        [theta.decompress().to(each.dtype) for theta, each in zip(some, w, strict=True)]  # halves cannot be squared
+        for some in (state.thetas, thetas)
+    )
+    moved = distance(before, deltas)
     marks, mark = state.held["marks"], _mark(thetas)
     equal = (marks == mark).all(dim=1).nonzero().reshape(-1).tolist()
     return replace(

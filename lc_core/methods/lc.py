@@ -45,7 +45,7 @@ class DirectCompression:
     def states(
         self, model: nn.Module, tasks: Tasks, training: Training, *, resume: LCState | None = None
     ) -> Iterator[LCState]:
-        return itertools.islice(LC().states(model, tasks, training, resume=resume), 1)
+        return itertools.islice(LC().states(model, tasks, training, resume=resume), 1 if resume is None else 0)
 
 
 def lc_states(

@@ -1,7 +1,7 @@
 """Quantization-aware training: the forward pass sees quantized weights, the backward pass goes straight through."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +69,7 @@ class LearnedStep:
         rows = self._w.reshape(self._scale.numel(), -1)
         highest = torch.maximum(self._last - self._zero, self._zero).clamp(min=1)
         scale = scaled(self._scale[:, None], (rows.shape[1] * highest).rsqrt())
-        scale = torch.where(scale.abs() < LEAST_SCALE, LEAST_SCALE, scale)
+        scale = _away_from_zero(scale)
         return scale, torch.clamp(rows / scale, -self._zero, self._last - self._zero)
 
 
@@ -158,9 +158,22 @@ class QuantizationAware:
     ) -> Iterator[TrainedState]:
         state = yield from begun(model, tasks, training, resume=resume)
         mean = training.schedule.optimizer == "sgd"
-        pairs = zip(tasks, state.thetas, strict=True)
+        starts = [_start(theta, state.held.get(f"{number}:scale")) for number, theta in enumerate(state.thetas)]
+        pairs = zip(tasks, starts, strict=True)
         weights = [_weights(task, theta, task.governed.gather(state.weights), mean=mean) for task, theta in pairs]
         yield from trained(model, tasks, weights, training, state=state)
+
+
+def _start(theta: Compressed, scale: Tensor | None) -> Compressed:
+    """`theta` as training began with it. Where the trained `scale` is negative, `theta` counts from the other end."""
+    if scale is None or not isinstance(theta, Uniform):
+        return theta
+    start: Compressed = in_order(replace(theta, scale=_away_from_zero(scale)))
+    return start
+
+
+def _away_from_zero(scale: Tensor) -> Tensor:
+    return torch.where(scale.abs() < LEAST_SCALE, LEAST_SCALE, scale)
 
 
 def _weights(task: CompressionTask, theta: Compressed, w: Tensor, *, mean: bool) -> Weights:

@@ -1,5 +1,6 @@
 """Iterated direct compression, and the cycles that it reports."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -53,3 +54,25 @@ def test_a_cycle_names_the_last_step_of_the_same_structure() -> None:
         earlier = [place for place in range(number) if supports[place] == supports[number]]
         assert state.facts["returned_to"] == (earlier[-1] if earlier else None)
     assert supports[:4] == [[0], [1], [0], [1]]
+
+
+def test_the_gap_of_half_precision_weights_is_that_of_float32() -> None:
+    """Squares of these weights are beyond float16."""
+    model = nn.Linear(2, 1, bias=False).half()
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[300.0, 400.0]]))
+    schedule = Schedule(epochs=1, lr=1e-3, batch_size=2)
+    data = Split(torch.eye(2).half(), torch.tensor([300.0, 500.0]).half())
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return (outputs.reshape(-1) - targets).float().square().mean()
+
+    training = Training(data, loss, schedule, 0, lambda: model)
+    direct, state, *_ = IDC.states(model, plan_tasks(model, {"*": L0Pruning(0.5)}), training)
+    w, before, delta = (
+        tensor.double()
+        for tensor in (state.weights["weight"], direct.thetas[0].decompress(), state.thetas[0].decompress())
+    )
+    assert state.gap == pytest.approx(float((w - delta).norm() / delta.norm()), rel=1e-6)
+    assert state.facts["moved"] == pytest.approx(float((delta - before).norm() / delta.norm()), rel=1e-6)
+    assert min(state.gap, state.facts["moved"]) > 0

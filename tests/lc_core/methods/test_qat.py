@@ -10,7 +10,7 @@ from torch import Tensor
 from lc_core import Binary, Codebook, L0Pruning, ScaledTernary, UniformQuantization, plan_tasks
 from lc_core.methods.known import METHODS
 from lc_core.methods.qat import LearnedCodebook, LearnedStep
-from tests.lc_core.methods.runs import states_of
+from tests.lc_core.methods.runs import SHORT, same, states_of
 from tests.lc_core.models import mlp, randn
 
 QAT = METHODS["qat"]
@@ -75,3 +75,11 @@ def test_theta_is_what_the_model_computed_with(compression: Any) -> None:
 def test_pruning_is_not_quantization() -> None:
     with pytest.raises(ValueError, match=r"^applies to UniformQuantization, Codebook, .*, got L0Pruning$"):
         QAT.check(plan_tasks(mlp(), {"*": L0Pruning(0.5)}))
+
+
+def test_a_run_whose_step_became_negative_goes_on_from_a_state_bit_for_bit() -> None:
+    """Theta then counts from the other end, since its scale is positive."""
+    plan, schedule = {"*": UniformQuantization(3, granularity="channel")}, replace(SHORT, lr=1.0)
+    states = list(states_of(QAT, plan, schedule=schedule))
+    assert float(states[5].held["0:scale"].min()) < 0
+    assert same(states[6:], list(states_of(QAT, plan, schedule=schedule, resume=states[5])))
