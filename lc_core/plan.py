@@ -105,10 +105,21 @@ def _small_tasks(
         groups, compression = [names], compression.compression
     else:
         groups = [[name] for name in names]
+    if isinstance(compression, Budget):
+        return [_budgeted(parameters, names, compression, SMALL)]
     tasks = []
     for group in groups:
         tasks.append(CompressionTask(Governed.of(parameters, group), compression, SMALL, _stored(parameters, group)))
     return tasks
+
+
+def _budgeted(
+    parameters: Mapping[str, nn.Parameter], names: Sequence[str], budget: Budget, pattern: str
+) -> CompressionTask:
+    """The task of one budget over these parameters."""
+    governed, dtype = Governed.of(parameters, names), _stored(parameters, names)
+    budget = budget.governing(governed.names, governed.shapes, dtype=dtype or torch.float32)
+    return CompressionTask(governed, budget, pattern, dtype)
 
 
 def _stored(parameters: Mapping[str, nn.Parameter], names: Sequence[str]) -> torch.dtype | None:
@@ -159,8 +170,7 @@ def _task(
             governed, parts = _groups(model, weights, pruning.axis, norms)
             compression = replace(compression, first=replace(pruning, parts=parts))
         case Budget():
-            governed = Governed.of(parameters, [weight.name for weight in weights])
-            compression = compression.governing(governed.names, governed.shapes)
+            return _budgeted(parameters, [weight.name for weight in weights], compression, pattern)
         case _:
             governed = Governed.of(parameters, [weight.name for weight in weights])
     return CompressionTask(governed, compression, pattern, _stored(parameters, governed.names))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from lc_core.compression import Compressed, Compression, Use, numel
@@ -27,12 +28,14 @@ class Layer:
         shape: of its weight.
         uses: the sizes of its runs on one example, for a budget of MACs.
         sensitivity: s_l, the factor of its squared error.
+        dtype: in which its values are stored.
     """
 
     name: str
     shape: tuple[int, ...]
     uses: tuple[Use, ...] = (Use(),)
     sensitivity: float = 1.0
+    dtype: torch.dtype = torch.float32
 
 
 @dataclass(frozen=True)
@@ -97,14 +100,17 @@ class Budget:
         assert limit is not None
         return limit
 
-    def governing(self, names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> "Budget":
-        """This budget over the layers of these weights. ValueError where `sensitivity` lacks one of them."""
+    def governing(
+        self, names: Sequence[str], shapes: Sequence[tuple[int, ...]], *, dtype: torch.dtype = torch.float32
+    ) -> "Budget":
+        """This budget over the layers of these weights, whose values are stored in `dtype`. ValueError where
+        `sensitivity` lacks one of them."""
         if self.sensitivity and (lacking := [name for name in names if name not in self.sensitivity]):
             raise ValueError(f"sensitivity: expected a number for each weight, got none for {', '.join(lacking)}")
         layers = []
         for name, shape in zip(names, shapes, strict=True):
             uses = tuple(self.uses.get(name, ())) if self.uses else (Use(),)
-            layers.append(Layer(name, shape, uses, float(self.sensitivity.get(name, 1.0))))
+            layers.append(Layer(name, shape, uses, float(self.sensitivity.get(name, 1.0)), dtype))
         return replace(self, layers=tuple(layers))
 
     def check(self, shape: tuple[int, ...]) -> None:
@@ -162,8 +168,11 @@ class Budget:
         return self.layers or (Layer("", shape),)
 
     def _ladders(self, shape: tuple[int, ...]) -> list[Ladder]:
-        layers = self._layers(shape)
-        return [ladder_of(self.of, layer.shape, uses=layer.uses if self.bytes is None else None) for layer in layers]
+        uses_count = self.bytes is None
+        return [
+            ladder_of(self.of, layer.shape, dtype=layer.dtype, uses=layer.uses if uses_count else None)
+            for layer in self._layers(shape)
+        ]
 
     def _choice_of(self, previous: Compressed | None, shape: tuple[int, ...]) -> list[int] | None:
         """The places of the compressions of `previous`, where this budget could choose them for weights of `shape`."""

@@ -9,9 +9,11 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from lc_core.compression import Compressed, Compression, Dense, Penalized, Use, outline_tensor
+from lc_core.compressions.cast import in_dtype
 from lc_core.compressions.chain import Chain
 from lc_core.compressions.lowrank import LowRank, Scheme, as_matrix
 from lc_core.compressions.pruning import L0Pruning
@@ -59,10 +61,13 @@ class Ladder:
 
 
 @functools.lru_cache(maxsize=1024)
-def ladder_of(compressions: tuple[Compression, ...], shape: tuple[int, ...], *, uses: tuple[Use, ...] | None) -> Ladder:
-    """The ladder of a layer: those of `compressions` that can take `shape`, by their bytes, or by MACs in `uses`."""
+def ladder_of(
+    compressions: tuple[Compression, ...], shape: tuple[int, ...], *, dtype: torch.dtype, uses: tuple[Use, ...] | None
+) -> Ladder:
+    """The ladder of a layer: those of `compressions` that can take `shape`, by their bytes with values in `dtype`, or
+    by MACs in `uses`."""
     fit: list[Compression] = []
-    thetas: list[Compressed] = [Dense(outline_tensor(*shape))]
+    thetas: list[Compressed] = [Dense(outline_tensor(*shape, dtype=dtype))]
     for each in compressions:
         try:
             each.check(shape)
@@ -72,7 +77,7 @@ def ladder_of(compressions: tuple[Compression, ...], shape: tuple[int, ...], *, 
         if outline is None:
             raise ValueError(f"of: expected compressions whose size the shape tells, got {label(each)}")
         fit.append(each)
-        thetas.append(outline)
+        thetas.append(in_dtype(outline, dtype))
     costs = [theta.storage_bits() // 8 if uses is None else sum(theta.macs(use) for use in uses) for theta in thetas]
     return Ladder(shape, tuple(fit), (DENSE, *map(label, fit)), tuple(thetas), np.array(costs, np.int64))
 

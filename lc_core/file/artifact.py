@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import zstandard
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -116,7 +117,7 @@ def nominal_bytes(tasks: Sequence[CompressionTask], weights: Mapping[str, Tensor
     for task in tasks:
         shape, budget = task.governed.shape, task.compression
         if isinstance(budget, Budget):
-            longest, most = budget.longest(shape), 4 * numel(shape)
+            longest, most = budget.longest(shape), numel(shape) * (task.dtype or torch.float32).itemsize
             outlines.append(longest)
             allowance += OFFSETS_ALLOWANCE * len(longest.pack()) - longest.storage_bits() // 8
             allowance += most if budget.bytes is None else min(most, budget.bytes)

@@ -8,11 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lc_core import (
+    SMALL,
     Budget,
+    Cast,
     Chain,
     Codebook,
     Governed,
     GroupPruning,
+    Joint,
     L0Pruning,
     L1Penalty,
     LowRank,
@@ -25,6 +28,7 @@ from lc_core import (
 from lc_core.compression import Dense, Use, objective
 from lc_core.compressions.budget import Layer
 from lc_core.compressions.ladder import label, ladder_errors
+from lc_core.file.artifact import decode
 from lc_core.structure.accounting import count_macs, layer_uses, model_macs
 from lc_core.structure.restructure import load_structured
 from lc_core.structure.surgery import cut_weights
@@ -271,3 +275,23 @@ def test_half_precision_models_stay_half():
     again = tasks[0].compress(tasks[0].governed.gather(dict(mlp().half().state_dict())), mu=1.0, previous=thetas[0])
     assert again.chosen == thetas[0].chosen
     assert all(theta.macs(Use()) > 0 for theta in thetas[0].thetas)
+
+
+@pytest.mark.parametrize("dtype, least", [(torch.float64, 80), (torch.float16, 120)])
+def test_a_budget_counts_the_bytes_of_the_weights_type(dtype, least):
+    model, of = mlp().to(dtype), (L0Pruning(0.1), L0Pruning(0.4), L0Pruning(0.7))
+    tasks, thetas = compressed(model, {"*": Budget(bytes=160, of=of)})
+    assert thetas[0].dtype == dtype
+    assert least < thetas[0].storage_bits() // 8 <= 160
+    size = decode(encode(tasks, thetas, model.state_dict(), info={})).payload_bytes
+    assert size <= nominal_bytes(tasks, model.state_dict(), info={})
+
+
+@pytest.mark.parametrize("wrapped", [Joint, lambda budget: budget])
+def test_small_parameters_share_a_budget(wrapped):
+    model, budget = conv_net(), Budget(bytes=70, of=(Cast("float16"), UniformQuantization(4)))
+    (task,), (theta,) = compressed(model, {SMALL: wrapped(budget)})
+    assert theta.storage_bits() <= 8 * 70
+    assert len(task.governed.names) == len(theta.chosen) == 6
+    artifact = decode(encode([task], [theta], model.state_dict(), info={}))
+    assert torch.equal(artifact.weights()["head.bias"], task.governed.scatter(theta.decompress())["head.bias"])
