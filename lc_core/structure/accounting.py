@@ -20,6 +20,7 @@ from lc_core.compressions.structured import Grouped
 from lc_core.compressions.tucker import Tucker
 from lc_core.graph import LAYERS
 from lc_core.parameters import first_names, parameter_name
+from lc_core.structure.channels import Conv
 from lc_core.structure.products import counting
 from lc_core.task import CompressionTask, Governed, by_layer
 
@@ -106,6 +107,8 @@ def _watched(model: nn.Module) -> Iterator[dict[str, list[Use]]]:
 
 def _uses(module: nn.Module, given: tuple[int, ...], output: Sequence[int]) -> list[Use]:
     """The runs of a layer: one for each slice along the first dimension, where a model folds others into that."""
+    if isinstance(module, Conv) and len(given) < module.weight.ndim:  # one example without a batch
+        given, output = (1, *given), (1, *output)
     spatial = slice(1, -1) if isinstance(module, nn.Linear) else slice(2, None)
     use = Use(tuple(given[spatial]), tuple(output[spatial]), getattr(module, "groups", 1))
     return [use] * (given[0] if len(given) > 1 else 1)

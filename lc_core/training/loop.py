@@ -256,7 +256,7 @@ def reestimate_batch_norm(
         layer.reset_running_stats()
         layer.momentum = None
         layer.train()
-    for inputs, _ in data.spread(batch_size, most=len(data) if most is None else most):
+    for inputs, _ in data.spread(max(batch_size, 2), most=len(data) if most is None else most):
         if next(leaves(inputs)).shape[0] > 1:
             forward(model, inputs)
     for layer, momentum in zip(layers, momenta, strict=True):

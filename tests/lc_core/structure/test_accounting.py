@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank, plan_tasks
+from lc_core.compression import Use
 from lc_core.structure.accounting import count_macs, layer_uses, model_macs
 from tests.lc_core.models import compressed, conv_net, mlp, randn
 
@@ -233,6 +234,14 @@ def test_a_layer_over_other_dimensions_in_the_place_of_the_batch_counts_at_each(
     example = randn(1, 7, 6)
     assert macs(model, example) == counted_by_torch(model, example) == 7 * 24 + 7 * 3 * 2 * 3
     assert macs(model, example, {"layer": LowRank(rank=1)}) == 7 * 10 + 7 * 18
+
+
+def test_a_convolution_of_one_example_without_a_batch_runs_at_all_its_positions():
+    model = Run(lambda m, x: m.conv(x[0])[None], conv=nn.Conv2d(3, 4, 3, stride=2))
+    example = randn(1, 3, 9, 7)
+    assert layer_uses(model, example) == {"conv.weight": [Use((9, 7), (4, 3))]}
+    assert macs(model, example) == counted_by_torch(model, example) == 108 * 12
+    assert macs(model, example, {"conv": LowRank(rank=1)}) == (27 + 4) * 12
 
 
 def test_what_nothing_counts_is_named():

@@ -241,6 +241,17 @@ def test_batch_norm_statistics_over_batches_are_the_mean_of_theirs():
     torch.testing.assert_close(model[0].running_var, torch.stack([part.var(dim=0) for part in parts]).mean(dim=0))
 
 
+def test_batches_of_one_example_have_batch_norm_statistics_too():
+    """They are estimated on batches of two."""
+    inputs = 3 + 2 * randn(9, 2)
+    ones, twos = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    reestimate_batch_norm(ones, Split(inputs, None), batch_size=1)
+    reestimate_batch_norm(twos, Split(inputs, None), batch_size=2)
+    assert torch.equal(ones.running_mean, twos.running_mean)
+    torch.testing.assert_close(ones.running_mean, inputs[:8].mean(dim=0))
+    assert torch.equal(ones.running_var, twos.running_var)
+
+
 def test_batch_norm_statistics_are_of_a_bounded_number_of_inputs_evenly_spaced():
     inputs = torch.arange(103.0)[:, None] * torch.tensor([1.0, -2.0])
     model = nn.Sequential(nn.BatchNorm1d(2))
