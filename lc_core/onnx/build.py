@@ -15,10 +15,11 @@ from lc_core.file.artifact import Artifact, ArtifactError, fill
 from lc_core.onnx.decoders import Decoder
 from lc_core.onnx.file import Runtime, folded
 from lc_core.onnx.functions import DOMAIN, OPSET, needed
-from lc_core.onnx.graph import INPUT, IR_VERSION, open_graph
+from lc_core.onnx.graph import INPUT, IR_VERSION, ExportError, open_graph
 from lc_core.structure.restructure import restructured
 from lc_core.structure.weights import Weight
 from lc_core.training.loop import predict
+from lc_core.training.nest import told_of
 
 TOLERANCE = 1e-5
 
@@ -69,6 +70,7 @@ def parity(data: bytes, artifact: Artifact, model: nn.Module, inputs: Tensor) ->
     Raises:
         ArtifactError: the difference is above TOLERANCE (in half precision: above two steps of its numbers near 1), or
             the model has other parameters than the packed file.
+        ExportError: the model has other outputs than one tensor.
     """
     difference, types = _apart(data, artifact, model, inputs)
     half = [2 * torch.finfo(dtype).eps for dtype in types if dtype.itemsize < 4]
@@ -93,6 +95,8 @@ def _apart(data: bytes, artifact: Artifact, model: nn.Module, inputs: Tensor) ->
     whole = copy.deepcopy(model).eval()
     fill(whole, artifact)
     expected, got = predict(whole, inputs), predict(Runtime(data), inputs)
+    if not isinstance(expected, Tensor):
+        raise ExportError(f"{type(model).__name__}: expected one output tensor for ONNX, got {told_of(expected)}")
     if got.shape != expected.shape:
         raise ArtifactError(f"ONNX: expected outputs of shape {tuple(expected.shape)}, got {tuple(got.shape)}")
     types = {tensor.dtype for tensor in (expected, *whole.parameters()) if tensor.is_floating_point()}

@@ -16,7 +16,7 @@ from reports.figures.axes import bend_words, error_range, error_title, size_rang
 from reports.figures.scales import Window, round_values
 from reports.figures.style import marks
 from reports.page.bounds import bounds
-from sweep.criteria import CONFIRM, MOST_SEEDS, TOO_CLOSE
+from sweep.criteria import CONFIRM, MOST_SEEDS, TOO_CLOSE, UNTRAINED
 from sweep.intervals import CONFIDENCE, Z95, student
 from sweep.store.metric import ACCURACY, Metric
 
@@ -48,6 +48,7 @@ def page_data(findings: Findings, *, curves: Iterable[str]) -> str:
         "rule": {
             "confirm": findings.manifest.confirm or CONFIRM,
             "most": MOST_SEEDS,
+            "untrained": sorted(UNTRAINED),
             "student": _student(findings),
         }
         | {"words": rule_words(findings), "close": TOO_CLOSE, "z": Z95, "square": Z95**2},
@@ -220,7 +221,7 @@ def _level(level: object) -> int | float | str:
 
 def _student(findings: Findings) -> float | None:
     """The quantile that sweep.intervals.least_mean takes. It is the same for every target."""
-    dof = _degrees(row.candidate.scores for row in findings.rows if row.candidate.method == "lc")
+    dof = _degrees(row.candidate.scores for row in findings.rows if row.candidate.method not in UNTRAINED)
     return student(CONFIDENCE, dof=dof) if dof else None
 
 

@@ -42,12 +42,12 @@ function thresholdOf(target, { metric, referenceScore }) {
 
 // The standard deviation of one result about its candidate's mean, pooled over the trained candidates; null where no
 // candidate has two results: sweep.intervals.pooled.
-function pooledNoise(rows, threshold) {
+function pooledNoise(rows, threshold, { untrained }) {
   const squares = [];
   let dof = 0;
   for (const row of rows) {
     const n = row.scores.length;
-    if (row.method !== "lc" || n < 2) continue;
+    if (untrained.includes(row.method) || n < 2) continue;
     const margins = row.scores.map((score) => score - threshold);
     const mean = fsum(margins) / n;
     for (const margin of margins) squares.push((margin - mean) * (margin - mean));
@@ -99,7 +99,7 @@ function marginOf(row, criteria) {
 // "confirmed", "unconfirmed" or "missed": Criteria.state_of.
 function stateOf(row, criteria) {
   if (!(marginOf(row, criteria) >= 0)) return "missed";
-  if (row.method === "dc") return "confirmed";
+  if (criteria.untrained.includes(row.method)) return "confirmed";
   const margins = row.scores.map((score) => score - criteria.threshold).slice(1);
   if (margins.length < criteria.confirm || criteria.noise === null) return "unconfirmed";
   const least = fsum(margins) / margins.length - (criteria.student * criteria.noise) / Math.sqrt(margins.length);
@@ -132,7 +132,7 @@ function toConfirm({ row, state, better, criteria }) {
 // The scores at which the state of a row changes: up to one it meets the target so far, up to a lesser one it is confirmed.
 function scoresMet(rows, { rule, metric, reference }) {
   const threshold = metric.score(reference.value);
-  const noise = pooledNoise(rows, threshold);
+  const noise = pooledNoise(rows, threshold, rule);
   const criteria = { ...rule, threshold, noise, confident: false };
   const found = rows.flatMap((row) => {
     const mean = threshold + marginOf(row, criteria);
@@ -157,7 +157,7 @@ function kneeChoice(row) {
 // `rows` that can be chosen, the cheapest first.
 function choose(order, { rows, target, by, rule, metric, referenceScore, confident }) {
   const threshold = thresholdOf(target, { metric, referenceScore });
-  const criteria = { ...rule, threshold, noise: pooledNoise(rows, threshold), target, referenceScore, confident };
+  const criteria = { ...rule, threshold, noise: pooledNoise(rows, threshold, rule), target, referenceScore, confident };
   const margins = new Map(rows.map((row) => [row, marginOf(row, criteria)]));
   const states = new Map(rows.map((row) => [row, stateOf(row, criteria)]));
   const meeting = STATES.slice(0, 2).flatMap((state) => order.filter((row) => states.get(row) === state));

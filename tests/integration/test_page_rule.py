@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 
 import reports.page
 from reports.page.data import bound_kind
-from sweep.criteria import MOST_SEEDS, fresh
+from sweep.criteria import MOST_SEEDS, UNTRAINED, fresh
 from sweep.intervals import CONFIDENCE, Z95, least_mean, paired_drop, pooled, student, wilson
 from sweep.pick.choice import By, Candidate, Choice, among, choose
 from sweep.pick.confirming import seeds_from_first
@@ -90,7 +90,7 @@ class Sweep:
         candidate = Candidate(
             family="prune",
             configuration={"keep": name},
-            method=draw.choice(("lc", "lc", "dc")),
+            method=draw.choice(("lc", "lc", "retrain", "dc", "ptq")),
             ids=tuple(f"{name}-{seed}" for seed in range(len(accuracies))),
             seeds=tuple(draw.choice((range(len(accuracies)), range(1, 2 * len(accuracies), 2)))),
             scores=scores,
@@ -124,7 +124,7 @@ class Sweep:
     def _edge(self) -> float:
         """An accuracy, or a bound of one, at which the verdict on a candidate turns, or the number beside it."""
         candidate = self.draw.choice(self.found)
-        noise = pooled(each.scores for each in self.found if each.method == "lc")
+        noise = pooled(each.scores for each in self.found if each.method not in UNTRAINED)
         kept = fresh(candidate.scores)
         edges = [*candidate.scores, *candidate.lows, least_mean(kept, noise), math.fsum(kept) / len(kept)]
         edge = self.draw.choice([edge for edge in edges if math.isfinite(edge)])
@@ -153,11 +153,12 @@ class Sweep:
             )
             for each in first
         ]
-        dof = sum(len(each.seeds) - 1 for each in self.found if each.method == "lc")
+        dof = sum(len(each.seeds) - 1 for each in self.found if each.method not in UNTRAINED)
         quantile = student(CONFIDENCE, dof=dof) if dof else None
         return {
             "rows": rows,
-            "rule": self.rule | {"most": MOST_SEEDS, "student": quantile, "z": Z95, "square": Z95**2},
+            "rule": self.rule
+            | {"most": MOST_SEEDS, "untrained": sorted(UNTRAINED), "student": quantile, "z": Z95, "square": Z95**2},
             "metric": {"higher": self.metric.higher_is_better},
             "referenceScore": self.reference,
             "asks": [ask | {"target": self._target(ask["target"])} for ask in self.asks],

@@ -34,7 +34,7 @@ from lc_core.onnx.build import build, decoded_at_run, parity
 from lc_core.onnx.decoders import Decoder
 from lc_core.onnx.file import Runtime, folded, read, seal
 from lc_core.onnx.functions import DOMAIN, OPSET, needed
-from lc_core.onnx.graph import open_graph
+from lc_core.onnx.graph import ExportError, open_graph
 from lc_core.onnx.int8 import quantized
 from lc_core.plan import Plan
 from lc_core.structure.restructure import restructured
@@ -498,3 +498,24 @@ def test_examples_are_of_the_type_that_a_file_takes(pack, tmp_path):
     runtime = Runtime(seal(build(pack(words, {"2": Codebook(4)}), words, inputs), {}))
     assert torch.equal(runtime.example(2, 3), torch.zeros(2, 3, dtype=torch.int64))
     assert runtime(runtime.example(2, 3)).shape == (2, 3)
+
+
+class TwoOutputs(nn.Module):
+    """Two layers side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classes, self.sizes = nn.Linear(12, 3), nn.Linear(12, 1)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        return self.classes(inputs), self.sizes(inputs)
+
+
+def test_outputs_of_several_tensors_are_not_compared(pack, tmp_path):
+    model, inputs = seeded(TwoOutputs, seed=2), randn(6, 12)
+    artifact = pack(model, {"*": Codebook(4)})
+    sealed = seal(build(artifact, model, inputs), {})
+    with pytest.raises(
+        ExportError, match=r"^TwoOutputs: expected one output tensor for ONNX, got \(float32 \(6, 3\), "
+    ):
+        parity(sealed, artifact, model, inputs)

@@ -16,8 +16,10 @@ from sweep.store.records import read_records
 from tests.reports import synthetic
 
 
-def write_tied(folder: Path, *, confirm: int = 0) -> Findings:
+def write_tied(folder: Path, *, confirm: int = 0, method: str = "lc") -> Findings:
+    """The sweep; `method` is that of its trained jobs."""
     records = synthetic.tied(seeds=(1, 2, 4), draw=random.Random(3))
+    records = [each | {"method": method if each["method"] == "lc" else each["method"]} for each in records]
     synthetic.write_sweep(folder, records, target={"min_accuracy": 0.95}, confirm=confirm)
     return read_findings(folder, target=None, by="bytes")
 
@@ -48,10 +50,12 @@ def test_the_data_have_every_candidate_in_the_order_of_a_pick_exactly(tmp_path: 
         assert front == {job for job, row in shown.items() if cost["key"] in row.fronts}
 
 
-def test_the_data_have_what_the_rule_needs(tmp_path: Path) -> None:
-    content = json.loads(page_data(write_tied(tmp_path, confirm=3), curves=()))
-    trained = [c for c in candidates(read_records(tmp_path)) if c.method == "lc"]
+@pytest.mark.parametrize("method", ["lc", "retrain"])
+def test_the_data_have_what_the_rule_needs(method: str, tmp_path: Path) -> None:
+    content = json.loads(page_data(write_tied(tmp_path, confirm=3, method=method), curves=()))
+    trained = [c for c in candidates(read_records(tmp_path)) if c.method == method]
     dof = sum(len(c.seeds) - 1 for c in trained)
+    assert content["rule"]["untrained"] == ["dc", "ptq"]
     assert content["rule"]["student"] == student(CONFIDENCE, dof=dof)
     assert "98.5\u00a0% confidence" in content["rule"]["words"]
     assert content["target"] == {"kind": "min_accuracy", "value": 0.95}

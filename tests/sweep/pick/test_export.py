@@ -14,12 +14,23 @@ import torch
 import lc_core
 from lc_core.file.artifact import load
 from lc_core.onnx.file import Runtime, read, seal
+from sweep.job.compress import run_job
 from sweep.store.fields import to_json
 from sweep.store.folder import SweepFolder
 from sweep.store.records import read_records
-from tests.sweep.tiny import STUDY, changed, edit, lcsweep, tree, write_study
+from tests.sweep.tiny import STUDY, changed, edit, lcsweep, prepared, tree, write_study
 
 RUN = "runs/tiny"
+TWO_OUTPUTS = """
+class TwoOutputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.classes, self.sizes = nn.Linear(8, 64), nn.Linear(64, 3), nn.Linear(64, 1)
+
+    def forward(self, inputs):
+        hidden = self.hidden(inputs).tanh()
+        return self.classes(hidden), self.sizes(hidden)
+"""
 
 
 @pytest.fixture
@@ -214,3 +225,29 @@ def test_a_missing_extra_is_a_line(missing: str, job: dict[str, Any], monkeypatc
     said = lcsweep("export", RUN, "--job", job.id, "--format", "onnx", "--out", "m.onnx")
     assert (said.code, said.out) == (1, "")
     assert said.err == f"lcsweep: {missing} is not installed; run pip install 'lcsweep[onnx]'\n"
+
+
+def test_a_network_of_several_outputs_is_picked_and_verified_without_an_onnx_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = changed("return nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 3))", "return TwoOutputs()")
+    text = changed("def build_model", f"{TWO_OUTPUTS}\n\ndef build_model", text=text)
+    text = changed(
+        "(outputs, targets)\n\n\ndef prune",
+        "(outputs[0], targets) + outputs[1].square().mean()\n\n\ndef prune",
+        text=text,
+    )
+    text = changed('{"0": LowRank', '{"hidden": LowRank', text=text)
+    monkeypatch.chdir(tmp_path)
+    sweep = prepared(write_study(tmp_path, text=text, name="two_outputs.py"), Path(RUN))
+    assert run_job(sweep.entries[0].jobs[0], sweep.context, report=lambda _: None).status == "done"
+    picked = lcsweep("pick", RUN, "--min-accuracy", "0", "--study", "two_outputs.py", "--json")
+    assert picked.code == 0, picked.err
+    assert picked.json["parity"] is None
+    why = "TwoOutputs: expected one output tensor for ONNX, got (float32 (90, 3), float32 (90, 1))"
+    assert picked.json["no_parity"] == why
+    verified = lcsweep("verify", picked.json["artifact"], "--study", "two_outputs.py")
+    assert verified.code == 0, verified.err
+    assert f"not compared: {why}" in verified.out
+    refused = lcsweep("export", RUN, "--format", "onnx", "--out", "two.onnx", "--study", "two_outputs.py")
+    assert (refused.code, refused.err) == (1, f"lcsweep: {why}\n")
