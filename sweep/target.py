@@ -95,6 +95,8 @@ class Target:
         if len(given) != 1:
             raise TargetError(f"target: expected one of {', '.join(BOUNDS)}, got {given or 'none'}")
         [(name, value)] = given.items()
+        if isinstance(value, str):
+            raise TargetError(f"{name}: expected a number, such as 0.01 for 1%, got {value!r}")
         if not math.isfinite(value) or (name == "max_drop" and value < 0):
             raise TargetError(f"{name}: expected a number{' from 0 up' * (name == 'max_drop')}, got {value}")
         if self.relative and self.max_drop is None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lc_core.training.data import Split
+from lc_core.training.data import Source, Split
 from lc_core.training.nest import Nest, leaves, map_nest, told_of
 from sweep.prepare.check_metrics import check_metric, wanted_examples
 from sweep.store.coverage import LISTED
@@ -49,8 +49,9 @@ def check_batch(study: Study, data: Data, model: nn.Module, governed: Collection
         StudyError: something that the user's code returned is not what was expected.
     """
     _check_finite(study, data.train, model)
+    train = _augmented(study, data.train)
     with _calls(study, "load_data", "reading a training batch"):
-        batch = next(data.train.batches(batch_size=study.schedule.batch_size, seed=0).take(1))
+        batch = next(train.batches(batch_size=study.schedule.batch_size, seed=0).take(1))
     inputs, targets = _separated(study, batch)
     given = map_nest(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, inputs)
     with _forward(study, model.train(), inputs, "the model"):
@@ -72,6 +73,22 @@ def some(names: list[str]) -> str:
     """The first of the names, and how many more there are."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(names[:LISTED]) + more
+
+
+def _augmented(study: Study, train: Source) -> Source:
+    """What is trained on. StudyError where `augment` fails, or gives another number of examples."""
+    if study.augment is None:
+        return train
+    inputs = study.in_memory(train).inputs
+    with _calls(study, "augment", f"training inputs {told_of(inputs)}"):
+        augmented = study.augmented(train)
+        count = len(augmented)
+    if count != len(train):
+        raise StudyError(
+            f"study {study.name}: augment: expected as many examples as there are training inputs, {len(train):,}, got "
+            f"{count:,}"
+        )
+    return augmented
 
 
 def _separated(study: Study, batch: Any) -> tuple[Nest, Nest]:

@@ -30,8 +30,14 @@ from sweep.study.measure import Measure, Metric, accuracy, described, measure_of
 from sweep.study.seeds import seed_all
 from sweep.target import Target
 
-RESERVED = frozenset(("value", "metrics", "n", "low", "high", "metric"))
-"""Names that a score has for something else than a further metric."""
+RESERVED = frozenset(
+    (
+        *("value", "metrics", "n", "low", "high", "metric"),
+        *("id", "artifact_sha256", "finished", "scores", "resampled", "asked"),
+        *("drop", "drop_low", "drop_high", "looks"),
+    )
+)
+"""Names that a score, a look at the test split or a pick has for something else than a metric."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +87,8 @@ class Family:
     grid: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_knobs(self.name, self.knobs)
+        for knobs in (self.knobs, self.grid):
+            check_knobs(self.name, knobs)
         check_names("families", [self.name, *self.knobs, *self.knobs.values()])
 
     def configurations(self) -> Iterator[Configuration]:

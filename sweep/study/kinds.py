@@ -7,10 +7,12 @@ from torch import nn
 
 from lc_core.plan import Joint
 from lc_core.schedule import Schedule
+from lc_core.training.distillation import Distillation
 from lc_core.training.loop import Recipe
 from sweep.study import metrics
 from sweep.study.checkpoint import Checkpoint
 from sweep.study.measure import Measure
+from sweep.target import Target
 
 FUNCTIONS = ("build_model", "load_data", "loss", "separate", "forward")
 
@@ -25,6 +27,16 @@ def check_kinds(study: Any) -> None:
         raise ValueError(f"reference: expected a Recipe or a Checkpoint, got {kind(study.reference)}")
     if not isinstance(study.schedule, Schedule):
         raise ValueError(f"schedule: expected a Schedule, got {kind(study.schedule)}")
+    if not isinstance(study.name, str):
+        raise ValueError(f"name: expected a text, got {kind(study.name)}")
+    if not (study.augment is None or callable(study.augment)):
+        raise ValueError(f"augment: expected a function or None, got {kind(study.augment)}")
+    for name, expected in (("target", Target), ("distillation", Distillation)):
+        value = getattr(study, name)
+        if not isinstance(value, expected | None):
+            raise ValueError(f"{name}: expected a {expected.__name__} or None, got {kind(value)}")
+    if not isinstance(study.tidy, bool):
+        raise ValueError(f"tidy: expected True or False, got {kind(study.tidy)}")
     if not isinstance(study.metrics, Mapping):
         raise ValueError(f"metrics: expected a mapping, name -> metric, got {kind(study.metrics)}")
     for name, metric in study.metrics.items():
@@ -43,8 +55,12 @@ def check_families(families: Any, of: type) -> None:
         raise ValueError(f"families: expected a Family, got {wrong[0]}")
 
 
-def check_knobs(family: str, knobs: Mapping[str, Any]) -> None:
-    """ValueError where the levels of a knob stand in no tuple or list."""
+def check_knobs(family: Any, knobs: Any) -> None:
+    """ValueError where the name of a family is no text, or its knobs are no mapping to tuples or lists of levels."""
+    if not isinstance(family, str):
+        raise ValueError(f"family: expected a text as its name, got {kind(family)}")
+    if not isinstance(knobs, Mapping):
+        raise ValueError(f"family {family}: expected a mapping, knob -> levels, got {kind(knobs)}")
     for knob, levels in knobs.items():
         if not isinstance(levels, Sequence) or isinstance(levels, str):
             raise ValueError(f"family {family}: expected a tuple of levels for {knob}, got {kind(levels)}")

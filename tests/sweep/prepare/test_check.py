@@ -157,6 +157,22 @@ WRONG: dict[str, tuple[str, str]] = {
         ),
         "load_data failed on reading a training batch: OSError: no such image",
     ),
+    "an augmentation that fails": (
+        changed(NAME, f"{NAME}    augment=lambda inputs: inputs.reshape(-1, 28, 28),\n"),
+        "augment failed on training inputs float32 (120, 8): RuntimeError: shape '[-1, 28, 28]' is invalid",
+    ),
+    "an augmentation that is none": (
+        changed(NAME, f"{NAME}    augment=lambda inputs: inputs[:50],\n"),
+        "augment: expected as many examples as there are training inputs, 120, got 50",
+    ),
+    "an augmentation of a dataset": (
+        changed(
+            DATA,
+            "    dataset = torch.utils.data.TensorDataset(inputs, targets)\n    return Data(*[dataset] * 3)",
+            text=changed(NAME, f"{NAME}    augment=lambda inputs: inputs,\n"),
+        ),
+        "augment and distillation need the training split in memory",
+    ),
     "files that cannot be tidied": (
         with_forward("return model(inputs)").replace(NAME, f"{NAME}    tidy=True,\n"),
         "tidy: expected a model of one input tensor, without a forward of the study's own",

@@ -123,6 +123,12 @@ def test_configurations_come_loosest_first_and_a_grid_takes_the_levels_it_names(
             "target: expected at_most or max_drop, since a lower MSE is better",
         ),
         ({"name": ""}, ["prune"], "name: expected letters"),
+        ({"metrics": {"drop": accuracy}}, ["prune"], "metrics: expected another name than 'drop', which records use"),
+        ({"name": 3}, ["prune"], "name: expected a text, got an int"),
+        ({"target": 0.01}, ["prune"], "target: expected a Target or None, got a float"),
+        ({"distillation": 0.5}, ["prune"], "distillation: expected a Distillation or None, got a float"),
+        ({"augment": 2}, ["prune"], "augment: expected a function or None, got an int"),
+        ({"tidy": "no"}, ["prune"], "tidy: expected True or False, got a str"),
         ({"build_model": nn.Linear(2, 2)}, ["prune"], "build_model: expected a function, got a Linear"),
         ({"loss": "cross_entropy"}, ["prune"], "loss: expected a function, got a str"),
         ({"reference": None}, ["prune"], "reference: expected a Recipe or a Checkpoint, got None"),
@@ -151,6 +157,14 @@ def test_families_are_families_and_levels_stand_in_a_tuple() -> None:
     for levels in (0.5, "0.5"):
         with pytest.raises(ValueError, match="family prune: expected a tuple of levels for keep, got a "):
             family("prune", {"keep": levels}, {})  # type: ignore[dict-item]
+        with pytest.raises(ValueError, match="family prune: expected a tuple of levels for keep, got a "):
+            Family("prune", {"keep": (0.5,)}, lambda _: {}, grid={"keep": levels})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="family prune: expected a mapping, knob -> levels, got a tuple"):
+        Family("prune", ("keep", (0.5,)), lambda _: {})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="family: expected a text as its name, got an int"):
+        Family(7, {"keep": (0.5,)}, lambda _: {})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"max_drop: expected a number, such as 0.01 for 1%, got '1%'"):
+        Target(max_drop="1%")  # type: ignore[arg-type]
 
 
 def test_a_seeded_model_is_the_same_each_time() -> None:
