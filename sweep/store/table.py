@@ -28,7 +28,8 @@ def table(root: str | Path) -> "pd.DataFrame":
     columns |= {name: _open_column([row.get(name) for row in rows]) for name in opened}
     measured = {record.val.metric.name for record in records if record.val is not None} or {"accuracy"}
     named = {f"{part}_accuracy": f"{part}_{name}" for part in ("val", "direct") for name in measured}
-    return pd.DataFrame(columns).rename(columns=named)
+    found = pd.DataFrame(columns).rename(columns=named)
+    return found.loc[:, ~found.columns.duplicated()]  # of a metric called "error" there is one `val_error`: its value
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Studies of other metrics than the accuracy, from the grid to the exported file, in this process."""
 
+import csv
 import functools
 import json
 from pathlib import Path
@@ -9,12 +10,13 @@ import pytest
 
 import sweep
 from sweep.execution import driver
+from sweep.job.compress import run_job
 from sweep.store.manifest import read_manifest
 from sweep.store.metric import Metric
 from sweep.store.record import Done
 from sweep.store.records import finished, read_records
 from tests.sweep.metric_studies import regression, with_metric
-from tests.sweep.tiny import STUDY, changed, lcsweep, run_here, write_study
+from tests.sweep.tiny import STUDY, changed, lcsweep, prepared, run_here, write_study
 
 RUN = "runs/tiny"
 MSE = Metric("mse", higher_is_better=False, unit="mm2", best=0.0)
@@ -63,6 +65,22 @@ def test_a_regression_from_the_grid_to_a_verified_file() -> None:
     assert f"MSE {picked['test']['mse']:.4g} mm2 on 90 examples, as measured before" in verified.out
     assert lcsweep("export", RUN, "--out", "dense", "--format", "safetensors").code == 0
     assert f"validation | MSE {picked['val']['mse']:.4g} mm2 (95 % interval " in Path("dense", "README.md").read_text()
+
+
+def test_a_metric_called_error_has_one_column() -> None:
+    measure = 'Measure(lambda o, t: (o.argmax(dim=1) != t).float(), higher_is_better=False, unit="%")'
+    text = changed("    target=Target", f'    metrics={{"error": {measure}}},\n    target=Target')
+    text = changed(
+        "from sweep.study import", "from sweep.study.measure import Measure\nfrom sweep.study import", text=text
+    )
+    sweep = prepared(write_study(Path(), text=text), Path(RUN))
+    record = run_job(sweep.entries[0].jobs[0], sweep.context, report=lambda _: None)
+    assert isinstance(record, Done)
+    said = lcsweep("report", RUN, "--format", "csv", "--json")
+    assert said.code == 0, said.err
+    (row,) = csv.DictReader(Path(said.json["path"]).read_text().splitlines())
+    assert float(row["val_error"]) == record.val.value
+    assert said.json["columns"].count("val_error") == said.json["columns"].count("direct_error") == 1
 
 
 def test_the_smallest_model_with_at_most_an_error_is_found() -> None:
