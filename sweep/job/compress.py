@@ -23,7 +23,7 @@ from lc_core.methods.known import METHODS
 from lc_core.methods.method import TrainedState, Training
 from lc_core.schedule import Schedule
 from lc_core.structure.contents import layer_contents
-from lc_core.task import CompressionTask, by_layer
+from lc_core.task import CompressionTask
 from lc_core.training.data import Split
 from lc_core.training.loop import predict
 from sweep.job.checkpoint import Checkpoint, Checkpoints
@@ -157,7 +157,7 @@ def _compress(job: Job, context: JobContext, staged: Path, report: Progress) -> 
     write_whole(staged / "model.lcz", packed)
     artifact = _verified(staged / "model.lcz", context, compact=compact, claimed=measured[-1])
     direct = _direct(job, tasks, context) if direct is None else direct
-    layers = _layers(tasks, state, direct, context)
+    layers = _layers(artifact, tasks, state, direct, context)
     write_json(staged / "diagnostics.json", {"steps": steps, "layers": layers})
     sizes = job_sizes(job, context)
     expected, size = sizes.nominal_bytes, (artifact if packed is plain else decode(plain)).payload_bytes
@@ -193,11 +193,15 @@ def _choice(tasks: Sequence[CompressionTask], state: State) -> dict[str, Any]:
 
 
 def _layers(
-    tasks: Sequence[CompressionTask], state: State, direct: Sequence[Compressed], context: JobContext
+    artifact: Artifact,
+    tasks: Sequence[CompressionTask],
+    state: State,
+    direct: Sequence[Compressed],
+    context: JobContext,
 ) -> list[dict[str, Any]]:
-    """What each layer consists of, how much it hurts alone, by its Theta in `direct`, and what it chose of a budget."""
-    single, thetas = by_layer(tasks, state.thetas)
-    contents = layer_contents([task.governed for task in single], thetas, context.reference)
+    """What each layer of the job's file consists of, how much it hurts alone, by its Theta in `direct`, and what it
+    chose of a budget."""
+    contents = layer_contents(artifact.governed, artifact.thetas, context.reference)
     chosen = _choice(tasks, state).get("chosen", {})
     alone = layer_errors(tasks, direct, context)
     parts = (("chosen", chosen), ("alone", alone))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lc_core import Distillation
-from lc_core.file.artifact import load
+from lc_core.file.artifact import load, read
 from lc_core.training.loop import predict
 from sweep.job.compress import run_job
 from sweep.job.context import JobContext
@@ -184,6 +184,11 @@ def test_a_job_tidies_its_file_where_the_study_asks(tmp_path: Path, family: str)
     data = study.load_data()
     assert path.read_bytes() == tidied_file(packed, study.new_model(), study=study, data=data)
     verify_record(record, other.folder, study, data)
+    weights = read(path).weights()
+    layers = json.loads(other.folder.diagnostics(record.id).read_text())["layers"]
+    assert {each["name"]: each["kept"] for each in layers} == {
+        each["name"]: int(weights[each["name"]].count_nonzero()) for each in layers
+    }
     parts, others = (study_parts(each, data) for each in (study, sweep.context.study))
     assert {name for name in parts if parts[name] != others[name]} == {"loss"}
 
