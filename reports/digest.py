@@ -6,7 +6,7 @@ from typing import Any
 from reports.facts.columns import NONE
 from reports.facts.costs import COSTS, amount
 from reports.facts.findings import Findings, read_findings
-from reports.facts.numbers import count, counted, ratio
+from reports.facts.numbers import count, counted, ratio, smaller
 from reports.facts.rows import Row
 from reports.facts.target import target_words
 from reports.facts.units import capital
@@ -93,7 +93,7 @@ def _pick(findings: Findings) -> str:
         return f"**Target:** {words}. No model has enough seeds yet to meet or to miss it."
     verdict = f"missed by {units.change(-choice.margin)}" if choice.state == MISSED else f"{choice.state}"
     name = f"**{escape(name_of(row.candidate))}**"
-    size = f"{count(row.candidate.artifact_bytes)} bytes, {ratio(row.compression_ratio)} smaller"
+    size = f"{count(row.candidate.artifact_bytes)} bytes, {smaller(row.compression_ratio)}"
     cost = "" if choice.by == "bytes" else f", {amount(COSTS[choice.by], row.candidate.cost(choice.by))}"
     cost += f", {row.speed}" if row.speed else ""
     several = len(row.candidate.seeds) > 1

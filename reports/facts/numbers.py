@@ -58,6 +58,13 @@ def ratio(value: float) -> str:
     return f"{value:,.{digits}f}{TIMES}"
 
 
+def smaller(value: float) -> str:
+    """A compression ratio in words: 4.07x smaller, 1.15x larger, no smaller, with a multiplication sign."""
+    if value == 1:
+        return "no smaller"
+    return f"{ratio(value)} smaller" if value > 1 else f"{ratio(1 / value)} larger"
+
+
 def round_ratio(value: float) -> str:
     """A compression ratio that is round already, as an axis tick: 5x, with a multiplication sign."""
     return f"{value:,.4g}{TIMES}" if value < 10_000 else f"{value:,.0f}{TIMES}"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from reports.facts.costs import Cost, amount
 from reports.facts.findings import Findings
-from reports.facts.numbers import count, ratio
+from reports.facts.numbers import count, smaller
 from reports.facts.rows import Row
 from reports.figures.axes import error_range
 from reports.figures.placement import Box, Points, along, lattice, place
@@ -155,12 +155,12 @@ def _said_of(pick: Row, findings: Findings, *, cost: Cost) -> list[str]:
     error = f"{units.noun} {units.error(candidate.mean_error)}"
     if len(candidate.seeds) > 1:
         error += f" ({units.error_range(min(candidate.errors), candidate.worst_error)}, {len(candidate.seeds)} seeds)"
-    smaller = f"{ratio(pick.compression_ratio)} smaller"
+    size = smaller(pick.compression_ratio)
     if cost.key != "bytes":
-        smaller += f", {amount(cost, cost.of(pick))}"
+        size += f", {amount(cost, cost.of(pick))}"
     measured = candidate.latency is not None
-    smaller += f", {pick.speed}" if pick.speed and not measured else ""
-    lines = [f"{count(candidate.artifact_bytes)} bytes, {smaller}", error, *([pick.speed] if measured else [])]
+    size += f", {pick.speed}" if pick.speed and not measured else ""
+    lines = [f"{count(candidate.artifact_bytes)} bytes, {size}", error, *([pick.speed] if measured else [])]
     if findings.knees.get(cost.key) is pick:
         lines.append("at the knee of the front")
     if choice.state is not None:

@@ -133,7 +133,7 @@ function makeDetails({ data }) {
     panel.dataset.row = row.index;
     part("name").replaceChildren(glyphOf(row, data), row.name);
     const facts = [
-      `${count(row.bytes)} bytes, ${ratio(row.ratio)} smaller than the reference's ${count(data.reference.bytes)}`,
+      `${count(row.bytes)} bytes, ${smaller(row.ratio)} than the reference's ${count(data.reference.bytes)}`,
       `${count(row.macs)} MACs${row.speed}`,
       `validation ${data.metric.noun} ${data.metric.ofRow(row)}, n = ${count(row.n)}`,
     ];

@@ -73,7 +73,7 @@ function makeFigure({ data, rows, open, turned }) {
     const range = row.seeds.length > 1 ? `, ${seedsOf(row)} seeds` : `, seed ${row.seeds[0]}`;
     const lines = [
       row.name,
-      `${count(row.bytes)} bytes, ${ratio(row.ratio)} smaller; ${count(row.macs)} MACs${row.speed}`,
+      `${count(row.bytes)} bytes, ${smaller(row.ratio)}; ${count(row.macs)} MACs${row.speed}`,
       `validation ${data.metric.noun} ${data.metric.ofRow(row)}${range}, n = ${count(row.n)}`,
     ];
     if (states?.has(row)) lines.push(`target: ${states.get(row)}`);

@@ -33,6 +33,11 @@ function ratio(value) {
   return `${value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })}\u00d7`;
 }
 
+function smaller(value) {
+  if (value === 1) return "no smaller";
+  return value > 1 ? `${ratio(value)} smaller` : `${ratio(1 / value)} larger`;
+}
+
 function duration(seconds) {
   if (seconds < 10) return `${seconds.toFixed(1)}\u00a0s`;
   if (seconds < 120) return `${seconds.toFixed(0)}\u00a0s`;
