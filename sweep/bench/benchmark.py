@@ -48,7 +48,7 @@ def bench_sweep(
     folder, manifest = SweepFolder(root), read_manifest(root)
     chosen = list(_chosen(root, jobs))
     study, data = open_study(root, study_reference=study_reference, user_folder=user_folder)
-    inputs = _batch(one_tensor(study, data.val, max(BATCHES)))
+    inputs = _batch(one_tensor(study, data.val, max(BATCHES), use="lcsweep bench"))
     models = [_made(REFERENCE, folder.reference, study, inputs, say)]
     models += [_made(record.id, folder.artifact(record.id), study, inputs, say) for record in chosen]
     named, beside = study_reference or manifest.reference_study, folder_beside(study_reference, user_folder=user_folder)
@@ -82,7 +82,7 @@ def bench_files(
         info = _claims(path) if path.suffix == ".onnx" else _known(path, user_folder)
         study, data = same_study(info, path=path, study_reference=study_reference, user_folder=user_folder)
     assert study is not None and data is not None
-    inputs = _batch(one_tensor(study, data.val, max(BATCHES)))
+    inputs = _batch(one_tensor(study, data.val, max(BATCHES), use="lcsweep bench"))
     with tempfile.TemporaryDirectory() as scratch:
         dense = Path(scratch, "dense.lcz")  # untrained: the time does not depend on the weights
         dense.write_bytes(encode([], [], study.seeded_model().state_dict(), info={}))

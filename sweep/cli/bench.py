@@ -9,7 +9,7 @@ import typer
 
 from sweep.cli.console import DONE, DataFolder, Json, UsageError, check_file, progress, show, use_data
 from sweep.cli.text import table
-from sweep.pick.size_and_speed import speedup
+from sweep.pick.size_and_speed import LEAST_ROUNDS, enough_rounds, speedup
 from sweep.store import remote
 from sweep.store.folder import SweepFolder
 
@@ -92,8 +92,9 @@ def describe(facts: Facts) -> str:
 def _machine(facts: Facts) -> str:
     machine = facts["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    rounds = "1 round" if facts["rounds"] == 1 else f"{facts['rounds']} rounds"
     return (
-        f"{machine['cpu']}, {machine['cores']} cores, {versions}; {facts['rounds']} rounds, every model in each. "
+        f"{machine['cpu']}, {machine['cores']} cores, {versions}; {rounds}, every model in each. "
         'Seconds depend on what else the machine does; trust "of dense": the time over that of the dense reference in '
         "the same runtime and the same rounds. P95 and P99 need at least 100 and 500 samples: --rounds gives more."
     )
@@ -106,7 +107,8 @@ def _rows(facts: Facts, *, threads: int, batch: int) -> Iterator[tuple[str, ...]
                 continue
             ratio = ("", "")
             if "ratio" in row:
-                ratio = (f"{row['ratio']:.2f}", f"{row['ratio_low']:.2f} to {row['ratio_high']:.2f}")
+                interval = f"{row['ratio_low']:.2f} to {row['ratio_high']:.2f}" if enough_rounds(facts) else "–"
+                ratio = (f"{row['ratio']:.2f}", interval)
             times = ("–" if row[name] is None else _seconds(row[name]) for name in ("p50_s", "p95_s", "p99_s"))
             samples = f"{row['n']}, {row['calls']} calls each" if row["calls"] > 1 else str(row["n"])
             yield (model.get("label", name), row["runs"], *times, *ratio, f"{row['throughput']:,.0f}", samples)
@@ -130,13 +132,14 @@ def _above(used: Facts) -> str:
 def _denormals(facts: Facts) -> Iterator[str]:
     """A line for each model that denormal numbers slow down, or that has some among its weights."""
     for name, model in facts["models"].items():
-        kept = [row for row in model["rows"] if row["denormals"] == "kept"]
+        kept = [row for row in model["rows"] if row["denormals"] == "kept" and enough_rounds(facts)]
         costs = {row["runs"]: row["denormals_cost"] for row in kept if row["denormals_cost_low"] >= COSTLY}
         count = model["denormal_weights"]
         if count or costs:
             slower = ", ".join(f"takes {cost:.2f} times as long in {runs}" for runs, cost in costs.items())
             held = f"{count:,} weights are denormal numbers; " if count else ""
             words = f"{held}if denormal numbers are not flushed to zero, it {slower or 'is no slower'}"
+            words = words if enough_rounds(facts) else f"{held}what they cost shows in {LEAST_ROUNDS} rounds or more"
             yield f"{model.get('label', name)}: {words}"
 
 

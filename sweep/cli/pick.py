@@ -97,7 +97,7 @@ def describe(picked: Picked, page: Path) -> str:
         ("file", picked.artifact),
         ("size", f"{size:,} bytes, {times(size, whole)} than the reference's {whole:,}"),
         ("MACs", f"{speeds['macs']:,} of the reference's {speeds['reference_macs']:,}{not_counted(picked.uncounted)}"),
-        ("speed", speed(speeds)),
+        ("speed", speed(speeds | picked.parity)),
         *parity(picked.parity),
         *_on_validation(picked),
         *([("test", picked.no_test or "not looked at")] if picked.test is None else _on_test(picked.test)),

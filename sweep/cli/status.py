@@ -109,7 +109,9 @@ def describe(found: SweepStatus) -> str:
     if picked := found.picked:
         size = f"{picked.artifact_bytes:,} bytes ({times(picked.artifact_bytes, picked.speed['reference_bytes'])})"
         what = f"{name_of(picked)}, {size}"
-        lines.append(f"picked: {what}, {picked.artifact}; {verdict(picked)}; speed: {speed(picked.speed)}")
+        lines.append(
+            f"picked: {what}, {picked.artifact}; {verdict(picked)}; speed: {speed(picked.speed | picked.parity)}"
+        )
     looks = len(found.looks)
     models = f"{looks} models have been" if looks != 1 else "1 model has been"
     lines.append(f"test split: {models} measured on it" + (", the reference included" if looks else ""))

@@ -247,7 +247,7 @@ def check_known(found: Sequence[Candidate], by: By) -> list[Candidate]:
     if found and not known:
         raise ValueError(
             f"by {by}: expected models of which the {by} was measured, found none; first run lcsweep bench DIR, "
-            "which needs the extra lcsweep[onnx]"
+            "which needs the extra lcsweep[onnx], and a network that has ONNX files (lcsweep check says so)"
         )
     return known
 

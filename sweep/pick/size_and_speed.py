@@ -36,15 +36,17 @@ def faster(facts: Mapping[str, Any]) -> bool | None:
     """Whether a job's model is faster than the reference, from its `speed_facts`; None where that is not known."""
     latency = facts.get("latency") or {}
     if "ratio" in latency:
-        return bool(latency["ratio"] <= FASTER and latency["ratio_high"] < 1 and _enough_rounds(latency))
+        return bool(latency["ratio"] <= FASTER and latency["ratio_high"] < 1 and enough_rounds(latency))
     return None if facts["macs"] < facts["reference_macs"] else False
 
 
 def speed(facts: Mapping[str, Any]) -> str:
-    """How fast a job's model is, and how that is known, from its `speed_facts`."""
+    """How fast a job's model is, and how that is known, from its `speed_facts`, and "no_parity" where it has that."""
     latency, found = facts.get("latency") or {}, faster(facts)
     if "ratio" in latency:
         return speedup(latency)
+    if found is None and facts.get("no_parity"):
+        return "not measured, since it has no ONNX file"
     if found is None:
         return "not measured; lcsweep bench does"
     return "NOT FASTER, as many multiply-accumulates as the reference"
@@ -57,7 +59,7 @@ def speedup(latency: Mapping[str, Any], *, of: str = "the reference") -> str:
     """
     low, high = latency["ratio_low"], latency["ratio_high"]
     measured = f"{latency['ratio']:.2f} ({low:.2f} to {high:.2f}) of the latency of {of}"
-    if not _enough_rounds(latency):
+    if not enough_rounds(latency):
         return f"speed-up not proven: {measured}, in fewer than {LEAST_ROUNDS} rounds"
     if faster({"latency": latency}):
         return f"faster: {measured}"
@@ -66,7 +68,8 @@ def speedup(latency: Mapping[str, Any], *, of: str = "the reference") -> str:
     return f"{'speed-up not proven' if high >= 1 else 'hardly faster'}: {measured}"
 
 
-def _enough_rounds(latency: Mapping[str, Any]) -> bool:
+def enough_rounds(latency: Mapping[str, Any]) -> bool:
+    """Whether ratios that were measured have a 95 % interval."""
     return bool(latency.get("rounds", LEAST_ROUNDS) >= LEAST_ROUNDS)
 
 

@@ -30,8 +30,8 @@ def splits_of(data: Any, study: Study) -> Data:
     return Data(train, _source("val", data.val, study), test)
 
 
-def one_tensor(study: Study, split: Source, n: int) -> Tensor:
-    """The inputs of the first `n` examples, for an ONNX file, which takes one tensor.
+def one_tensor(study: Study, split: Source, n: int, *, use: str = "ONNX") -> Tensor:
+    """The inputs of the first `n` examples, for a `use` that takes one tensor, as an ONNX file does.
 
     ExportError where the model takes several, or the study has a `forward` of its own.
     """
@@ -40,7 +40,7 @@ def one_tensor(study: Study, split: Source, n: int) -> Tensor:
     inputs = first_inputs(split, n)
     if not isinstance(inputs, Tensor) or study.forward is not call:
         raise ExportError(
-            f"study {study.name}: expected a model of one input tensor, without a forward of the study's own, for ONNX"
+            f"study {study.name}: expected a model of one input tensor, without a forward of the study's own, for {use}"
         )
     return inputs
 

@@ -1,6 +1,7 @@
 """`lcsweep bench` and what goes by it: files in the store, records, picks, and the words for what is not faster."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import sys
@@ -30,6 +31,7 @@ from sweep.store.manifest import read_manifest
 from sweep.store.record import Done
 from sweep.store.records import finished, read_records
 from sweep.study.loading import load_study
+from sweep.study.splits import one_tensor
 from tests.sweep.tiny import changed, edit, lcsweep, tree, write_study
 
 RUN = Path("runs", "tiny")
@@ -277,6 +279,12 @@ def test_what_denormal_numbers_cost_is_found(
     assert f"262,144 weights are denormal numbers; if denormal numbers are not flushed to zero, {said}" in describe(
         facts
     )
+    assert "1.00 to 1.00" in describe(facts)
+    few = describe(facts | {"rounds": 5})  # as few have no 95 % interval, they show no cost
+    assert "262,144 weights are denormal numbers; what they cost shows in 6 rounds or more" in few
+    assert "1.00 to 1.00" not in few
+    assert "it takes" not in few
+    assert "; 1 round, every model in each" in describe(facts | {"rounds": 1})
 
 
 def setup(folder: Path) -> Setup:
@@ -305,6 +313,13 @@ def test_memory_is_that_of_the_work_and_not_of_the_parent() -> None:
         peak(["-c", "{}['no such thing']"])
 
 
+def test_a_network_of_several_inputs_is_refused_by_the_name_of_the_command(finished: Path) -> None:
+    study = load_study("tiny.py", user_folder=str(Path.cwd()))
+    own = dataclasses.replace(study, forward=lambda model, inputs: model(inputs))
+    with pytest.raises(ExportError, match=r"without a forward of the study.s own, for lcsweep bench$"):
+        one_tensor(own, study.load_data().val, 2, use="lcsweep bench")
+
+
 # What goes by it
 
 
@@ -314,7 +329,7 @@ def test_a_pick_by_latency_is_the_fastest_that_was_measured(finished: Path, with
     assert (
         said.err
         == "lcsweep: by latency: expected models of which the latency was measured, found none; first run lcsweep "
-        "bench DIR, which needs the extra lcsweep[onnx]\n"
+        "bench DIR, which needs the extra lcsweep[onnx], and a network that has ONNX files (lcsweep check says so)\n"
     )
     small, fast = job("both"), job("low rank")
     put_latency(small, 1.01)
@@ -374,6 +389,8 @@ def test_what_was_not_measured_is_not_faster_unless_it_computes_less() -> None:
     assert speed({"macs": 7, "reference_macs": 7}) == "NOT FASTER, as many multiply-accumulates as the reference"
     assert faster({"macs": 5, "reference_macs": 7, "latency": None}) is None
     assert speed({"macs": 5, "reference_macs": 7}) == "not measured; lcsweep bench does"
+    without = {"macs": 5, "reference_macs": 7, "parity": None, "no_parity": "cannot be exported"}
+    assert speed(without) == "not measured, since it has no ONNX file"  # bench would not tell either
 
 
 def test_wherever_a_model_is_shown_it_is_said_to_be_no_faster(finished: Path, without_onnx: None) -> None:
