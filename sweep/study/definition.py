@@ -270,7 +270,7 @@ def check_levels(study: Study, model: nn.Module) -> None:
         if parameter.dtype not in DTYPES:
             raise ValueError(f"study {study.name}: {name}: expected real numbers, got {parameter.dtype}")
     for family in study.families:
-        for knob, levels in family.knobs.items():
+        for knob, levels in (*family.knobs.items(), *family.grid.items()):
             plain = all(type(level) in (int, float, str) for level in levels)
             if not levels or not plain or len(set(levels)) < len(levels):
                 raise ValueError(

@@ -72,10 +72,15 @@ def test_a_level_outside_its_range_is_named(kind: str, levels: dict[str, tuple[L
     ("grid", "message"),
     [
         ({"keep": (0.5, 0.3)}, r"family prune: the grid's keep 0.3 is not one of the knob's levels \[0.5, 0.2\]"),
+        (
+            {"keep": (0.5, 0.5)},
+            r"family prune: expected distinct numbers or strings as levels of keep, got \[0.5, 0.5\]",
+        ),
+        ({"keep": ()}, r"family prune: expected distinct numbers or strings as levels of keep, got \[\]"),
         ({"size": (2,)}, r"family prune: the grid names no knob 'size'; the knobs are \['keep'\]"),
     ],
 )
-def test_a_grids_level_that_is_none_of_the_knobs_is_named(grid: dict[str, tuple[Level, ...]], message: str) -> None:
+def test_a_wrong_grid_is_named(grid: dict[str, tuple[Level, ...]], message: str) -> None:
     study = make_study(family("prune", {"keep": (0.5, 0.2)}, grid))
     with pytest.raises(ValueError, match=message):
         check_levels(study, study.seeded_model())
