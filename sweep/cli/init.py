@@ -37,14 +37,15 @@ def init(
     if asked and checkpoint is None:
         answer = typer.prompt(NO_CHECKPOINT, default="", show_default=False).strip()
         checkpoint = Path(answer) if answer else None
-    if asked:
-        dataset = typer.prompt("the data", default=DatasetName.digits, type=DatasetName)
     if asked and metric is None:
         metric = typer.prompt("the metric", default=MetricName.accuracy, type=MetricName)
     metric = metric or MetricName.accuracy
-    made_up = checkpoint is not None or KINDS[metric] is not Kind.classes
-    dataset = dataset or (DatasetName.none if made_up else DatasetName.digits)
-    if dataset is not DatasetName.none and KINDS[metric] is not Kind.classes:
+    classes = KINDS[metric] is Kind.classes
+    likely = DatasetName.digits if classes and checkpoint is None else DatasetName.none
+    if asked and classes:  # else only made-up numbers fit
+        dataset = typer.prompt("the data", default=likely, type=DatasetName)
+    dataset = dataset or likely
+    if dataset is not DatasetName.none and not classes:
         raise UsageError(
             f"--metric {metric.value}: measures {KINDS[metric].value}, and {dataset.value} has classes; name "
             "--dataset none, and load your own data in the study"

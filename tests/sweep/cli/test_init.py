@@ -98,13 +98,16 @@ class Terminal(io.StringIO):
 
 def test_on_a_terminal_it_asks_for_what_the_options_do_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({}, "best.pt")
-    monkeypatch.setattr(sys, "stdin", Terminal("best.pt\nelsewhere\nnone\nr2\n"))
+    monkeypatch.setattr(sys, "stdin", Terminal("best.pt\nf1\nelsewhere\n\n"))
     said = lcsweep("init", "mine.py")
     assert said.code == 0, said.err
     assert "'elsewhere' is not one of 'digits', 'mnist', 'cifar10', 'none'" in said.out + said.err
     assert "Checkpoint('best.pt')" in Path("mine.py").read_text()
     assert "made-up numbers" in Path("mine.py").read_text()
-    assert 'metrics={"r2": r2()}' in Path("mine.py").read_text()
+    assert 'metrics={"f1": f1()}' in Path("mine.py").read_text()
+    monkeypatch.setattr(sys, "stdin", Terminal("\nr2\n"))
+    assert lcsweep("init", "numbers.py").code == 0  # no data but made-up ones fit, so nobody is asked which
+    assert 'metrics={"r2": r2()}' in Path("numbers.py").read_text()
     monkeypatch.setattr(sys, "stdin", Terminal(""))  # an answer would be the end of the file
     assert lcsweep("init", "other.py", "--dataset", "digits").code == 0
 
