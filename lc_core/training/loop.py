@@ -256,8 +256,11 @@ def reestimate_batch_norm(
         layer.reset_running_stats()
         layer.momentum = None
         layer.train()
+    first = None
     for inputs, _ in data.spread(max(batch_size, 2), most=len(data) if most is None else most):
-        if next(leaves(inputs)).shape[0] > 1:
+        size = next(leaves(inputs)).shape[0]
+        first = size if first is None else first
+        if size > 1 or first == 1:  # not a last batch of one, which may have no variance
             forward(model, inputs)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

@@ -24,6 +24,7 @@ from lc_core.training.loop import (
     reestimate_batch_norm,
     train,
 )
+from lc_core.training.reading import Streamed
 from tests.lc_core.models import conv_net, mlp, randn, three_classes
 
 
@@ -250,6 +251,15 @@ def test_batches_of_one_example_have_batch_norm_statistics_too():
     assert torch.equal(ones.running_mean, twos.running_mean)
     torch.testing.assert_close(ones.running_mean, inputs[:8].mean(dim=0))
     assert torch.equal(ones.running_var, twos.running_var)
+
+
+def test_a_stream_of_single_examples_gives_statistics_and_a_last_single_one_does_not():
+    inputs = 3 + 2 * randn(5, 2, 4)
+    for size, used in ((1, 5), (2, 4)):
+        model = nn.BatchNorm1d(2)
+        parts = [(part, None) for part in inputs.split(size)]
+        reestimate_batch_norm(model, Streamed(parts, len(inputs)), batch_size=2)
+        torch.testing.assert_close(model.running_mean, inputs[:used].mean(dim=(0, 2)))
 
 
 def test_batch_norm_statistics_are_of_a_bounded_number_of_inputs_evenly_spaced():
