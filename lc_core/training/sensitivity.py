@@ -30,13 +30,14 @@ def fisher(
     """
     parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
     sums = dict.fromkeys(parameters, 0.0)
-    training = model.training
+    modes = {module: module.training for module in model.modules()}
     eval_with_gradients(model)
     for inputs, targets in data.batches(batch_size=batch_size, seed=seed).take(batches):
         found = torch.autograd.grad(loss(forward(model, inputs), targets), list(parameters.values()), allow_unused=True)
         for name, gradient in zip(parameters, found, strict=True):
             if gradient is not None:
                 sums[name] += float(gradient.double().square().mean())
-    model.train(training)
+    for module, training in modes.items():
+        module.training = training
     mean = sum(sums.values()) / len(sums)
     return {name: max(total / mean, LEAST) if mean else 1.0 for name, total in sums.items()}

@@ -79,11 +79,13 @@ def test_a_search_for_the_smallest_takes_budgets(tmp_path: Path) -> None:
 def test_the_sensitivities_of_a_network_s_layers_differ_and_have_a_mean_of_one() -> None:
     torch.manual_seed(0)
     model, train = build_model().train(), load_data().train
+    model[2].eval()
+    modes = [module.training for module in model.modules()]
     found = fisher(model, train, loss=nn.functional.cross_entropy, batches=4)
     assert set(found) == {name for name, _ in model.named_parameters()}
     assert sum(found.values()) / len(found) == pytest.approx(1)
     assert found["4.weight"] > 3 * found["0.weight"] > 0
-    assert model.training
+    assert [module.training for module in model.modules()] == modes
     assert all(parameter.grad is None for parameter in model.parameters())
     (task,) = plan_tasks(model, budget(model, sensitivity=found, small=None).plan({"bytes": 4000}))
     assert [layer.sensitivity for layer in task.compression.layers] == [found[name] for name in task.governed.names]
