@@ -270,7 +270,8 @@ def check_levels(study: Study, model: nn.Module) -> None:
         if parameter.dtype not in DTYPES:
             raise ValueError(f"study {study.name}: {name}: expected real numbers, got {parameter.dtype}")
     for family in study.families:
-        for knob, levels in (*family.knobs.items(), *family.grid.items()):
+        shown = ((knob, levels) for knob, levels in family.grid.items() if levels)  # a grid may leave the family out
+        for knob, levels in (*family.knobs.items(), *shown):
             plain = all(type(level) in (int, float, str) for level in levels)
             if not levels or not plain or len(set(levels)) < len(levels):
                 raise ValueError(

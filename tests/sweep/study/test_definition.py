@@ -76,7 +76,6 @@ def test_a_level_outside_its_range_is_named(kind: str, levels: dict[str, tuple[L
             {"keep": (0.5, 0.5)},
             r"family prune: expected distinct numbers or strings as levels of keep, got \[0.5, 0.5\]",
         ),
-        ({"keep": ()}, r"family prune: expected distinct numbers or strings as levels of keep, got \[\]"),
         ({"size": (2,)}, r"family prune: the grid names no knob 'size'; the knobs are \['keep'\]"),
     ],
 )
