@@ -205,7 +205,7 @@ def _direct_compression(
         mu_unit=unit,
         boost=1.0,
         loss=None,
-        gaps=(distance(gathered, [_delta(theta, w) for theta, w in zip(thetas, gathered, strict=True)]),),
+        gaps=(distance(gathered, [delta_like(theta, w) for theta, w in zip(thetas, gathered, strict=True)]),),
         epochs=0.0,
         thetas=thetas,
         weights=weights,
@@ -223,7 +223,7 @@ def _governed(model: nn.Module, tasks: Sequence[CompressionTask]) -> list[nn.Par
 def _penalty(governed: Sequence[nn.Parameter], tasks: Sequence[CompressionTask], state: LCState, mu: float) -> Penalty:
     pulls: list[Tensor] = []
     for task, theta, multipliers in zip(tasks, state.thetas, state.multipliers, strict=True):
-        pulls += task.governed.scatter(mu * _delta(theta, multipliers) + multipliers).values()
+        pulls += task.governed.scatter(mu * delta_like(theta, multipliers) + multipliers).values()
     laid = [torch.empty_like(w, requires_grad=False).copy_(pull) for w, pull in zip(governed, pulls, strict=True)]
     return Penalty(governed, mu, laid)  # with the memory layout of w
 
@@ -236,7 +236,7 @@ def _c_step(model: nn.Module, tasks: Sequence[CompressionTask], state: LCState, 
     for task, previous, lambda_ in zip(tasks, state.thetas, state.multipliers, strict=True):
         w = task.governed.gather(parameters)
         theta = task.compress(w - lambda_ / mu, mu=mu, previous=previous)
-        delta = _delta(theta, w)
+        delta = delta_like(theta, w)
         thetas.append(theta)
         deltas.append(delta)
         multipliers.append(lambda_ - mu * (w - delta))
@@ -246,7 +246,7 @@ def _c_step(model: nn.Module, tasks: Sequence[CompressionTask], state: LCState, 
     return replace(state, mu=mu, gaps=gaps, thetas=tuple(thetas), multipliers=tuple(multipliers), weights=weights)
 
 
-def _delta(theta: Compressed, like: Tensor) -> Tensor:
+def delta_like(theta: Compressed, like: Tensor) -> Tensor:
     """Delta(Theta) in the type of `like`: half-precision weights have multipliers and gaps in float32."""
     return theta.decompress().to(like.dtype)
 

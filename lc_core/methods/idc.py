@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from lc_core.algorithm import compressed_weights, distance
+from lc_core.algorithm import compressed_weights, delta_like, distance
 from lc_core.compression import Compressed
 from lc_core.methods.lc import direct_compression
 from lc_core.methods.method import Tasks, TrainedState, Training
@@ -78,8 +78,7 @@ def _projected(model: nn.Module, tasks: Tasks, state: TrainedState) -> TrainedSt
     pairs = zip(tasks, w, state.thetas, strict=True)
     thetas = tuple(task.compress(each, mu=mu, previous=theta) for task, each, theta in pairs)
     before, deltas = (
-        [theta.decompress().to(each.dtype) for theta, each in zip(some, w, strict=True)]  # halves cannot be squared
-        for some in (state.thetas, thetas)
+        [delta_like(theta, each) for theta, each in zip(some, w, strict=True)] for some in (state.thetas, thetas)
     )
     moved = distance(before, deltas)
     marks, mark = state.held["marks"], _mark(thetas)

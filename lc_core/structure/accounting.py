@@ -23,6 +23,7 @@ from lc_core.parameters import first_names, parameter_name
 from lc_core.structure.channels import Conv
 from lc_core.structure.products import counting
 from lc_core.task import CompressionTask, Governed, by_layer
+from lc_core.training.modes import modes_kept
 
 Uses = Mapping[str, Sequence[Use]]
 """Name of a layer's weight -> the sizes of each of its runs on one example."""
@@ -69,16 +70,12 @@ def model_macs(model: nn.Module, example: Example) -> ModelMacs:
 
 
 def _run(model: nn.Module, example: Example) -> None:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with modes_kept(model):
+        model.eval()
         if isinstance(example, Tensor):
             model(example)
         else:
             example(model)
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDict
 from torch.nn.utils.weight_norm import WeightNorm
 
 from lc_core.parameters import parameter_name
+from lc_core.training.modes import modes_kept
 
 NAMES = {"_WeightNorm": "weight_norm", "_SpectralNorm": "spectral_norm", "_Orthogonal": "orthogonal"}
 """The classes of torch's parametrizations, and the functions that a user knows them by."""
@@ -32,14 +33,13 @@ def fold(model: nn.Module) -> dict[str, str]:
     The outputs in evaluation mode do not change. A weight trains if it trained before.
     """
     found = computed_weights(model)
-    modes = {module: module.training for module in model.modules()} if found else {}
-    for module in modes:
-        module.training = False  # in training mode spectral_norm moves with every read
-    for module in modes:
-        _fold_new(module)
-        _fold_old(module)
-    for module, training in modes.items():
-        module.training = training
+    modules = list(model.modules()) if found else []
+    with modes_kept(model):
+        for module in modules:
+            module.training = False  # in training mode spectral_norm moves with every read
+        for module in modules:
+            _fold_new(module)
+            _fold_old(module)
     return found
 
 

@@ -6,6 +6,7 @@ from torch import nn
 from lc_core.training.activation_steps import eval_with_gradients
 from lc_core.training.data import Forward, Source, call
 from lc_core.training.loop import Loss
+from lc_core.training.modes import modes_kept
 
 LEAST = 1e-6
 """The number of a parameter that the loss does not depend on."""
@@ -30,14 +31,13 @@ def fisher(
     """
     parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
     sums = dict.fromkeys(parameters, 0.0)
-    modes = {module: module.training for module in model.modules()}
-    eval_with_gradients(model)
-    for inputs, targets in data.batches(batch_size=batch_size, seed=seed).take(batches):
-        found = torch.autograd.grad(loss(forward(model, inputs), targets), list(parameters.values()), allow_unused=True)
-        for name, gradient in zip(parameters, found, strict=True):
-            if gradient is not None:
-                sums[name] += float(gradient.double().square().mean())
-    for module, training in modes.items():
-        module.training = training
+    with modes_kept(model):
+        eval_with_gradients(model)
+        for inputs, targets in data.batches(batch_size=batch_size, seed=seed).take(batches):
+            value = loss(forward(model, inputs), targets)
+            found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
+            for name, gradient in zip(parameters, found, strict=True):
+                if gradient is not None:
+                    sums[name] += float(gradient.double().square().mean())
     mean = sum(sums.values()) / len(sums)
     return {name: max(total / mean, LEAST) if mean else 1.0 for name, total in sums.items()}
