@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
+from typing import Any
 
 from lc_core.training.data import batches_per_epoch
 from lc_core.training.loop import Decay, Recipe, expect
@@ -57,6 +58,7 @@ class Schedule:
         optimizer: "sgd" or "adam".
         clip_norm: largest norm of the loss's gradient over all parameters; None for no clipping.
         lr_decay: "linear" or "cosine", both down to 2 % of `lr`, or "constant".
+        weight_decay: coefficient of ||w||^2 / 2 over all parameters, as part of L(w); take the reference's.
     """
 
     epochs: float
@@ -67,6 +69,7 @@ class Schedule:
     optimizer: OptimizerName = "sgd"
     clip_norm: float | None = None
     lr_decay: Decay = "linear"
+    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         expect(0 < self.epochs < math.inf, "epochs", self.epochs, "a positive number")
@@ -85,7 +88,12 @@ class Schedule:
             optimizer=self.optimizer,
             clip_norm=self.clip_norm,
             lr_decay=self.lr_decay,
+            weight_decay=self.weight_decay,
         )
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON data that `Schedule(**data)` reads. A job has its id from it, so a weight decay of 0 is left out."""
+        return {name: value for name, value in asdict(self).items() if name != "weight_decay" or value}
 
     @property
     def steps(self) -> int:

@@ -82,7 +82,7 @@ study = Study(
     load_data=load_data,
     loss=nn.functional.cross_entropy,
     reference=Recipe(epochs=20, lr=0.05, batch_size=64, weight_decay=5e-4),
-    schedule=Schedule(epochs=20, lr=0.05, batch_size=64),
+    schedule=Schedule(epochs=20, lr=0.05, batch_size=64, weight_decay=5e-4),
     families=(
         Family("prune", {"keep": (0.5, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03)}, prune),
         Family("quantize", {"size": (32, 16, 8, 4, 3, 2)}, quantize),
@@ -96,7 +96,7 @@ study = Study(
 quick = replace(
     study,
     name="digits_depthwise_quick",
-    schedule=Schedule(epochs=8, lr=0.05, batch_size=64),
+    schedule=Schedule(epochs=8, lr=0.05, batch_size=64, weight_decay=5e-4),
     families=(
         Family("prune", {"keep": (0.3, 0.1)}, prune),
         Family("quantize", {"size": (16, 4)}, quantize),

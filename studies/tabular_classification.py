@@ -48,7 +48,7 @@ study = Study(
     load_data=load_data,
     loss=nn.functional.cross_entropy,
     reference=Recipe(epochs=40, lr=0.02, batch_size=32, weight_decay=1e-3),
-    schedule=Schedule(epochs=40, lr=0.02, batch_size=32),
+    schedule=Schedule(epochs=40, lr=0.02, batch_size=32, weight_decay=1e-3),
     families=(
         Family("prune", {"keep": (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.003, 0.002, 0.0015)}, prune),
         Family("quantize", {"size": (16, 8, 4, 3, 2)}, quantize),

@@ -55,7 +55,7 @@ study = Study(
     loss=loss,
     metrics={"r2": r2(), "mse": mse()},
     reference=Recipe(epochs=20, lr=0.01, batch_size=32, weight_decay=1e-2),
-    schedule=Schedule(epochs=30, lr=0.01, batch_size=32),
+    schedule=Schedule(epochs=30, lr=0.01, batch_size=32, weight_decay=1e-2),
     families=(
         Family("prune", {"keep": (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002)}, prune),
         Family("quantize", {"size": (16, 8, 4, 3, 2)}, quantize),

@@ -77,7 +77,9 @@ class Reparametrized:
         others = {name: each for name, each in named.items() if name not in self._governed}
         self._others = others if phase.others else {}
         self._weights = weights
-        self._optimizer = phase.schedule.recipe.build_optimizer(self)
+        recipe = phase.schedule.recipe
+        self._weight_decay = recipe.weight_decay
+        self._optimizer = replace(recipe, weight_decay=0.0).build_optimizer(self)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         for number, each in enumerate(self._weights):
@@ -99,12 +101,20 @@ class Reparametrized:
         """One step of all parameters; then the model has the new weights."""
         assert penalty is None, "only LC has a penalty"
         gradients_of(list(self._governed.values()))  # an error where there is none
+        if self._weight_decay:
+            self._decay()
         gradients = {name: parameter.grad for name, parameter in self._governed.items() if parameter.grad is not None}
         for governed, each in self._pairs:
             delta = each.delta()
             delta.backward(governed.gather(gradients).to(delta.dtype))
         self._optimizer.step(lr=lr)
         self.write()
+
+    @torch.no_grad()
+    def _decay(self) -> None:
+        """Adds the gradient of weight_decay ||w||^2 / 2, for w as the model has it, and not what w is made of."""
+        trained: list[Tensor] = [each for each in (self._governed | self._others).values() if each.grad is not None]
+        torch._foreach_add_(gradients_of(trained), trained, alpha=self._weight_decay)
 
     @torch.no_grad()
     def write(self) -> None:

@@ -1,7 +1,7 @@
 """The configurations that a run asks for, checked before any of them is trained."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from lc_core.methods.known import METHODS
 from lc_core.training.loop import predict
@@ -35,7 +35,7 @@ def entries_of(options: Options, context: JobContext, *, study_hash: str) -> tup
     if options.job is not None:
         first = _of_job(options.job, options, context, study_hash=study_hash)
         return (_entry(first, job_sizes(first, context), options),)
-    schedule = dataclasses.asdict(study.schedule)
+    schedule = study.schedule.as_dict()
     entries = []
     for family in study.families:
         for configuration in _configurations(family, options):
@@ -100,7 +100,7 @@ def _configurations(family: Family, options: Options) -> Iterator[Configuration]
 
 def _entry(first: Job, sizes: Sizes, options: Options) -> Entry:
     """The configuration of a job, with one job for each seed from that of `first`."""
-    jobs = tuple(dataclasses.replace(first, seed=first.seed + place) for place in range(options.seeds[0]))
+    jobs = tuple(replace(first, seed=first.seed + place) for place in range(options.seeds[0]))
     facts = (sizes.nominal_bytes, sizes.macs, sizes.fixed, sizes.plan)
     return Entry(first.family, first.configuration, *facts, jobs)
 
@@ -113,14 +113,7 @@ def _of_job(start: str, options: Options, context: JobContext, *, study_hash: st
     """
     folder, study = context.folder, context.study
     record = find_job(read_records(folder.root), start, root=folder.root)
-    job = Job(
-        study_hash,
-        record.family,
-        record.configuration,
-        record.method,
-        options.seed,
-        dataclasses.asdict(study.schedule),
-    )
+    job = Job(study_hash, record.family, record.configuration, record.method, options.seed, study.schedule.as_dict())
     known = any(family.name == record.family for family in study.families)
     if not known or job.key != record.key:
         raise StoreError(

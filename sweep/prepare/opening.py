@@ -18,7 +18,7 @@ from sweep.store.manifest import Manifest, Reference, read_manifest
 from sweep.store.record import Score
 from sweep.study import Checkpoint, Data, Study
 from sweep.study.errors import users_code
-from sweep.study.fingerprint import plainly_trained, unequal_rates
+from sweep.study.fingerprint import plainly_trained, unequal
 from sweep.study.loading import lasting_reference
 
 Say = Callable[[str], None]
@@ -152,7 +152,8 @@ def _new_manifest(folder: SweepFolder, study: Study, data: Data, options: Option
             folded=folded,
             uncounted=list(context.counted.uncounted),
             plainly_trained=plainly_trained(study, parts),
-            rates=unequal_rates(study),
+            rates=unequal(study, "lr"),
+            decays=unequal(study, "weight_decay"),
         ),
         versions=versions(),
     )

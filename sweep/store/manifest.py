@@ -46,15 +46,20 @@ class Reference:
             "The learning rate that it was trained at, and that of the LC jobs; empty where it is the same", older=True
         ),
     ] = field(default_factory=list)
+    decays: Annotated[
+        list[float],
+        Says("The weight decay that it was trained with, and that of the LC jobs, in the same way", older=True),
+    ] = field(default_factory=list)
 
     @property
     def footing(self) -> str:
         """Words that follow its score where it was trained otherwise than the LC jobs; else empty."""
-        plain = "; trained without the augmentation that the LC jobs have" if self.plainly_trained else ""
-        if len(self.rates) != 2:
-            return plain
-        own, jobs = self.rates
-        return f"{plain}; trained at a learning rate of {own:g}, the LC jobs at {jobs:g}"
+        words = "; trained without the augmentation that the LC jobs have" if self.plainly_trained else ""
+        if len(self.rates) == 2:
+            words += "; trained at a learning rate of {:g}, the LC jobs at {:g}".format(*self.rates)
+        if len(self.decays) == 2:
+            words += "; trained with a weight decay of {:g}, the LC jobs with {:g}".format(*self.decays)
+        return words
 
     @property
     def not_counted(self) -> str:

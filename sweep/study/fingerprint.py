@@ -8,7 +8,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -96,10 +96,12 @@ def plainly_trained(study: Study, parts: Mapping[str, str]) -> bool:
     return study.augment is not None and isinstance(study.reference, Recipe) and parts["reference"] == _plain(study)
 
 
-def unequal_rates(study: Study) -> list[float]:
-    """The learning rates of the reference's training and of the LC jobs, where they differ; else empty."""
-    known = study.reference
-    return [known.lr, study.schedule.lr] if isinstance(known, Recipe) and known.lr != study.schedule.lr else []
+def unequal(study: Study, setting: Literal["lr", "weight_decay"]) -> list[float]:
+    """The setting of the reference's training and of the LC jobs, where they differ; else empty."""
+    if not isinstance(study.reference, Recipe):
+        return []
+    own, jobs = (getattr(each, setting) for each in (study.reference, study.schedule))
+    return [own, jobs] if own != jobs else []
 
 
 def _reference(study: Study, model: nn.Module) -> str:

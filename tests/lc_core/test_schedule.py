@@ -146,11 +146,21 @@ def test_the_learning_rates_are_those_of_the_recipe():
 
 
 def test_a_schedules_recipe_says_what_the_schedule_says():
-    schedule = Schedule(3, 0.2, 7, 0.8, 50.0, optimizer="adam", clip_norm=2.0, lr_decay="cosine")
+    schedule = Schedule(3, 0.2, 7, 0.8, 50.0, optimizer="adam", clip_norm=2.0, lr_decay="cosine", weight_decay=0.01)
     recipe = dataclasses.asdict(schedule.recipe)
     shared = {name: value for name, value in dataclasses.asdict(schedule).items() if name != "mu_growth"}
     assert {name: recipe.pop(name) for name in shared} == shared
-    assert recipe == {"weight_decay": 0.0, "seed": 0}
+    assert recipe == {"seed": 0}
+
+
+def test_a_schedule_is_read_back_and_without_decay_says_what_earlier_releases_said():
+    decayed = dataclasses.replace(SCHEDULE, weight_decay=0.01)
+    for schedule in (SCHEDULE, decayed):
+        assert Schedule(**schedule.as_dict()) == schedule
+    assert decayed.as_dict() == SCHEDULE.as_dict() | {"weight_decay": 0.01}
+    assert SCHEDULE.as_dict().keys() == {
+        "epochs", "lr", "batch_size", "momentum", "mu_growth", "optimizer", "clip_norm", "lr_decay"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

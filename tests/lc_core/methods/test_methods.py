@@ -1,14 +1,16 @@
 """What every method keeps: it begins with direct compression, ends with the plan's sizes, and goes on bit for bit."""
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
+from torch import nn
 
 from lc_core import Chain, Codebook, Joint, L0Pruning, LowRank, UniformQuantization, plan_tasks
 from lc_core.methods.known import METHODS
 from sweep.store.job import METHODS as WORDS
 from sweep.store.job import Method
-from tests.lc_core.methods.runs import FULL, SHORT, same, states_of
+from tests.lc_core.methods.runs import FULL, SHORT, same, states_of, training
 from tests.lc_core.models import mlp
 
 PLANS: dict[str, Any] = {
@@ -59,3 +61,23 @@ def test_training_lowers_the_loss_and_the_order_of_batches_is_that_of_lc(method:
     lc = list(states_of(METHODS["lc"], plan, schedule=FULL))
     assert [state.epochs for state in states] == [state.epochs for state in lc]
     assert same(states[-1].batches, lc[-1].batches)
+
+
+@pytest.mark.parametrize(("method", "plan"), [(method, plan) for method, plan in CASES if method != "dc"])
+def test_weight_decay_is_part_of_the_loss_of_the_weights_that_the_model_has(method: str, plan: str) -> None:
+    """Not of what they are made of, such as factors, which have another norm."""
+    decay, losses = 0.1, []
+    for inside in (False, True):
+        model = mlp()
+
+        def loss(outputs: Any, targets: Any, model: nn.Module = model, inside: bool = inside) -> Any:
+            norm = sum(parameter.square().sum() for parameter in model.parameters())
+            return nn.functional.cross_entropy(outputs, targets) + inside * decay / 2 * norm
+
+        given = replace(training(replace(SHORT, weight_decay=0.0 if inside else decay)), loss=loss)
+        states = list(METHODS[method].states(model, plan_tasks(model, PLANS[plan]), given, resume=None))
+        losses.append([each.double() for each in states[-1].weights.values()])
+    plain = list(states_of(METHODS[method], PLANS[plan]))[-1].weights.values()
+    for one, other, without in zip(*losses, plain, strict=True):
+        assert one.allclose(other, rtol=1e-4, atol=1e-5)
+        assert not one.allclose(without.double(), rtol=1e-2, atol=1e-2)

@@ -6,7 +6,7 @@ import pytest
 
 from sweep.cli.text import reference
 from sweep.prepare.prepared import prepare
-from tests.sweep.tiny import STUDY, changed, options
+from tests.sweep.tiny import changed, options
 
 SHOWN = changed("    target=Target(max_drop=0.05),\n", "    augment=lambda inputs: 0.5 * inputs,\n")
 """A study that trains on dimmed inputs."""
@@ -41,11 +41,17 @@ def test_the_reference_trains_on_what_the_jobs_train_on_unless_the_study_says_ot
     assert [reference(sweep.manifest).endswith(words) for sweep in found.values()] == [False, True]
 
 
-def test_a_reference_trained_at_another_rate_is_said_to_be(tmp_path: Path) -> None:
+def test_a_reference_trained_at_another_rate_or_decay_is_said_to_be(tmp_path: Path) -> None:
     study = tmp_path / "tiny.py"
-    other = changed("epochs=20, lr=0.1", "epochs=20, lr=0.05")
-    words = "; trained at a learning rate of 0.05, the LC jobs at 0.1"
-    for text, said in ((STUDY, ""), (other, words)):
+    rate = "; trained at a learning rate of 0.05, the LC jobs at 0.1"
+    decay = "; trained with a weight decay of 0.001, the LC jobs with 0"
+    for change, said in (
+        ("epochs=20, lr=0.1", ""),
+        ("epochs=20, lr=0.05", rate),
+        ("weight_decay=0.001, epochs=20, lr=0.1", decay),
+        ("weight_decay=0.001, epochs=20, lr=0.05", rate + decay),
+    ):
+        text = changed("epochs=20, lr=0.1", change)
         study.write_text(text)
         sweep = prepare(options(study, tmp_path / f"sweep {len(said)}"), say=lambda _: None)
         assert sweep.manifest.reference.footing == said

@@ -156,6 +156,7 @@ def manifest(**others: Any) -> dict[str, Any]:
             "uncounted": ["aten::fft_fft"],
             "plainly_trained": True,
             "rates": [0.1, 0.3],
+            "decays": [0.001, 0.0],
         },
         "versions": {"python": "3.11.7"},
         "coverage": {"prune": {"share": 0.7, "dense": [{"name": "a", "share": 0.3, "why": "norm"}], "others": 0}},
