@@ -5,7 +5,7 @@ The error is that of Delta(Theta), trained on all 60,000 images. A row is measur
 reference trains on the same images as LC:
 
 - plain: images as they are, LC at the reference's learning rate, as the toolkit trains. The row's name ends in -plain.
-  The rate is that of `RECIPE`, unless held-out images prefer another for reference and LC.
+  Rate and weight decay are those of `RECIPE`, unless held-out images prefer others for reference and LC.
 - moved images: the settings of `studies.mnist_lenet300`, with images moved by up to one pixel.
 
 Settings are chosen on held-out training images: --validate holds out the last 5,000 and does not read the test images.
@@ -34,7 +34,7 @@ from lc_core.compressions.quantization import Codebook
 from lc_core.compressions.rank_selection import RankSelection
 from lc_core.compressions.sums import Sum
 from lc_core.plan import Joint, Plan, plan_tasks
-from lc_core.training.loop import predict, train_reference
+from lc_core.training.loop import Recipe, predict, train_reference
 from rows import Row, options, speak
 from studies.mnist import VAL, centred, load_mnist
 from studies.mnist_lenet300 import RECIPE, study
@@ -58,6 +58,7 @@ class Task:
         moved: whether the reference and LC train on moved images.
         batch_size: of LC; the reference's is the recipe's.
         rate: the reference's learning rate; without moved images, LC's too.
+        weight_decay: of reference and LC.
     """
 
     plan: Plan
@@ -68,6 +69,12 @@ class Task:
     moved: bool = True
     batch_size: int = RECIPE.batch_size
     rate: float = RECIPE.lr
+    weight_decay: float = RECIPE.weight_decay
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of the reference."""
+        return replace(RECIPE, lr=self.rate, weight_decay=self.weight_decay)
 
 
 MIXED: Plan = {"0": L0Pruning(keep=5000 / (784 * 300)), "2": LowRank(rank=10), "4": Codebook(size=2)}
@@ -95,7 +102,11 @@ TASKS = {
 } | MOVED
 TASKS["quantize-1-3-plain"] = replace(TASKS["quantize-1-3-plain"], batch_size=128)
 TASKS["rank-selection-plain"] = replace(
-    TASKS["rank-selection-plain"], batch_size=128, rate=0.2, plan={"*": RankSelection(alpha=7.5e-7)}
+    TASKS["rank-selection-plain"],
+    batch_size=128,
+    rate=0.2,
+    weight_decay=2e-4,
+    plan={"*": RankSelection(alpha=7.5e-7)},
 )  # chosen on held-out images, as the settings of `MOVED` were
 
 
@@ -118,9 +129,9 @@ class Settings:
     validate: bool
     folder: str
 
-    def reference(self, seed: int, *, moved: bool, rate: float) -> Path:
+    def reference(self, seed: int, task: Task) -> Path:
         """The file of a seed's reference."""
-        return Path(self.folder, f"{seed}-{'moved' if moved else 'plain'}-{rate:g}.pt")
+        return Path(self.folder, f"{seed}-{'moved' if task.moved else 'plain'}-{task.rate:g}-{task.weight_decay:g}.pt")
 
 
 @functools.cache
@@ -139,15 +150,15 @@ def trained_on(train: Split, *, moved: bool) -> Split:
     return Split(study.augment(train.inputs), train.targets) if moved else train
 
 
-def train_one(seed: int, *, moved: bool, rate: float, settings: Settings) -> None:
-    """Trains the reference of `seed` and writes it into the settings' folder."""
+def train_one(seed: int, *, task: Task, settings: Settings) -> None:
+    """Trains the reference of `seed` for `task`, and writes it into the settings' folder."""
     settle_process()
     train, _ = splits(validate=settings.validate)
     torch.manual_seed(seed)
     model = study.build_model()
-    recipe = replace(RECIPE, seed=seed, lr=rate)
-    train_reference(model, trained_on(train, moved=moved), loss=study.loss, recipe=recipe)
-    torch.save(model.state_dict(), settings.reference(seed, moved=moved, rate=rate))
+    data = trained_on(train, moved=task.moved)
+    train_reference(model, data, loss=study.loss, recipe=replace(task.recipe, seed=seed))
+    torch.save(model.state_dict(), settings.reference(seed, task))
 
 
 def run_one(name: str, seed: int, settings: Settings) -> Run:
@@ -156,7 +167,7 @@ def run_one(name: str, seed: int, settings: Settings) -> Run:
     task, start = TASKS[name], time.monotonic()
     train, measured = splits(validate=settings.validate)
     model, deployed = study.build_model(), study.build_model()
-    weights = torch.load(settings.reference(seed, moved=task.moved, rate=task.rate), weights_only=True)
+    weights = torch.load(settings.reference(seed, task), weights_only=True)
     model.load_state_dict(weights)
     deployed.load_state_dict(weights)
 
@@ -164,7 +175,9 @@ def run_one(name: str, seed: int, settings: Settings) -> Run:
         return 100 * (1 - float(accuracy(predict(deployed, measured.inputs), measured.targets).double().mean()))
 
     lr = study.schedule.lr if task.moved else task.rate
-    schedule = replace(study.schedule, epochs=task.epochs, lr=lr, batch_size=task.batch_size)
+    schedule = replace(
+        study.schedule, epochs=task.epochs, lr=lr, batch_size=task.batch_size, weight_decay=task.weight_decay
+    )
     data = trained_on(train, moved=task.moved)
     tasks = plan_tasks(model, task.plan)
     errors = [error()]
@@ -189,8 +202,8 @@ def rows(only: Sequence[str], *, seeds: int, workers: int, settings: Settings) -
     """Measures the rows of `only`; prints each seed to standard error when it ends."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for moved, rate in sorted({(TASKS[name].moved, TASKS[name].rate) for name in only}):
-            list(pool.map(functools.partial(train_one, moved=moved, rate=rate, settings=settings), range(seeds)))
+        for task in {settings.reference(0, TASKS[name]): TASKS[name] for name in only}.values():
+            list(pool.map(functools.partial(train_one, task=task, settings=settings), range(seeds)))
         started = {name: [pool.submit(run_one, name, seed, settings) for seed in range(seeds)] for name in only}
         for name, futures in started.items():
             runs = []

@@ -103,34 +103,38 @@ def test_a_row_of_the_table_holds_by_the_mean_of_its_seeds_and_by_the_largest_of
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("prune-5", [0.1, 0.3]), ("prune-5-plain", [0.1, 0.1]), ("rank-selection-plain", [0.2, 0.2])],
+    [
+        ("prune-5", [(0.1, 0.0), (0.3, 0.0)]),
+        ("prune-5-plain", [(0.1, 0.0), (0.1, 0.0)]),
+        ("rank-selection-plain", [(0.2, 2e-4), (0.2, 2e-4)]),
+    ],
 )
-def test_the_reference_of_a_row_trains_on_the_images_that_lc_trains_on(name, expected, monkeypatch, tmp_path):
+def test_the_reference_of_a_row_trains_as_lc_trains(name, expected, monkeypatch, tmp_path):
     import lenet300_table as table
 
     images, classes = randn(40, 784), torch.arange(40) % 10
-    trained, rates = [], []
+    trained, found = [], []
     monkeypatch.setattr(table, "settle_process", lambda: None)
     monkeypatch.setattr(table, "splits", lambda *, validate: (Split(images, classes), Split(images, classes)))
 
     def reference(model, data, *, recipe, **_):
         trained.append(data)
-        rates.append(recipe.lr)
+        found.append((recipe.lr, recipe.weight_decay))
 
     monkeypatch.setattr(table, "train_reference", reference)
 
     def lc(model, tasks, data, *, schedule, **_):
         trained.append(data)
-        rates.append(schedule.lr)
+        found.append((schedule.lr, schedule.weight_decay))
         return iter([SimpleNamespace(step=step, steps=1, gap=0.0, thetas=()) for step in (0, 1)])
 
     monkeypatch.setattr(table, "run_lc", lc)
     monkeypatch.setattr(table, "deploy", lambda *_, **__: None)
     settings, moved = table.Settings(validate=True, folder=str(tmp_path)), not name.endswith("plain")
-    table.train_one(0, moved=moved, rate=table.TASKS[name].rate, settings=settings)
+    table.train_one(0, task=table.TASKS[name], settings=settings)
     table.run_one(name, 0, settings)
     assert [isinstance(data.inputs, PixelShifts) for data in trained] == [moved, moved]
-    assert rates == expected
+    assert found == expected
 
 
 def test_parameters_that_factors_save_are_counted_against_all():
