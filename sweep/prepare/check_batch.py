@@ -10,11 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from lc_core.training.data import Source, Split
+from lc_core.training.loop import DivergedError
 from lc_core.training.nest import Nest, leaves, map_nest, told_of
+from sweep.job.evidence import MetricError
+from sweep.job.measure import evidence
 from sweep.prepare.check_metrics import check_metric, wanted_examples
 from sweep.store.coverage import LISTED
 from sweep.study import Data, Study
 from sweep.study.errors import StudyError, users_code
+
+CALLED = {"train": "training", "val": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ def check_batch(study: Study, data: Data, model: nn.Module, governed: Collection
     Raises:
         StudyError: something that the user's code returned is not what was expected.
     """
-    _check_finite(study, data.train, model)
+    _check_finite(study, data, model)
     train = _augmented(study, data.train)
     with _calls(study, "load_data", "reading a training batch"):
         batch = next(train.batches(batch_size=study.schedule.batch_size, seed=0).take(1))
@@ -153,28 +158,41 @@ def _check_outputs(study: Study, model: nn.Module, given: Nest, inputs: Nest) ->
 
 
 @torch.no_grad()
-def _check_finite(study: Study, train: Any, model: nn.Module) -> None:
-    """StudyError where training examples in memory hold NaN or infinity, and so has the loss of the first of them.
+def _check_finite(study: Study, data: Data, model: nn.Module) -> None:
+    """StudyError where a split in memory holds NaN or infinity, and so has what the first such example gives.
 
-    A model or a loss may leave out what is NaN, such as missing values.
+    A model, a loss or a metric may leave out what is NaN, such as missing values.
     """
-    if not isinstance(train, Split):
-        return
-    good = torch.ones(len(train), dtype=torch.bool)
-    for leaf in leaves((train.inputs, train.targets)):
+    for name, split in data.items():
+        bad = _not_finite(split) if isinstance(split, Split) else []
+        if bad and not _gives_finite(study, split, bad[0], model, trains=name == "train"):
+            raise StudyError(
+                f"study {study.name}: load_data: expected finite numbers, got NaN or infinity in {len(bad):,} of "
+                f"{len(split):,} {CALLED[name]} examples, the first of which is number {bad[0]}"
+            )
+
+
+def _not_finite(split: Split) -> list[int]:
+    """The numbers of the examples that hold NaN or infinity."""
+    good = torch.ones(len(split), dtype=torch.bool)
+    for leaf in leaves((split.inputs, split.targets)):
         if leaf.is_floating_point() and not bool(leaf.sum().isfinite()):
             good &= leaf.isfinite().reshape(len(leaf), -1).all(dim=1).cpu()
-    if bool(good.all()):
-        return
-    first = int((~good).nonzero()[0])
-    inputs, targets = map_nest(lambda leaf: leaf[first : first + 1], (train.inputs, train.targets))
-    with _calls(study, "loss", "one training example"):
-        loss = study.loss(study.forward(model.eval(), inputs), targets)
-    if not bool(loss.isfinite().all()):
-        raise StudyError(
-            f"study {study.name}: load_data: expected finite numbers, got NaN or infinity in {int((~good).sum()):,} of "
-            f"{len(train):,} training examples, the first of which is number {first}"
-        )
+    return [int(number) for number in (~good).nonzero()]
+
+
+def _gives_finite(study: Study, split: Split, number: int, model: nn.Module, *, trains: bool) -> bool:
+    """Whether one example has a finite loss; of a split that does not train, finite outputs and scores."""
+    inputs, targets = map_nest(lambda leaf: leaf[number : number + 1], (split.inputs, split.targets))
+    if trains:
+        with _calls(study, "loss", "one training example"):
+            return bool(study.loss(study.forward(model.eval(), inputs), targets).isfinite().all())
+    with _calls(study, "a metric", "one example"):
+        try:
+            evidence(model, Split(inputs, targets), study=study)
+        except (DivergedError, MetricError):
+            return False
+    return True
 
 
 @torch.no_grad()

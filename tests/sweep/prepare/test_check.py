@@ -78,6 +78,16 @@ WRONG: dict[str, tuple[str, str]] = {
         "load_data: expected finite numbers, got NaN or infinity in 2 of 120 training examples, the first of which is "
         "number 1",
     ),
+    "a validation example that is NaN": (
+        changed("    parts =", "    inputs[125] = float('nan')\n    parts ="),
+        "load_data: expected finite numbers, got NaN or infinity in 1 of 90 validation examples, the first of which is "
+        "number 5",
+    ),
+    "a test example that is infinite": (
+        changed("    parts =", "    inputs[-1] = float('inf')\n    parts ="),
+        "load_data: expected finite numbers, got NaN or infinity in 1 of 90 test examples, the first of which is "
+        "number 89",
+    ),
     "three parts of a batch": (
         changed(NAME, f"{NAME}    separate=lambda batch: (*batch, None),\n").replace(
             "Split(", "torch.utils.data.TensorDataset("
