@@ -125,7 +125,7 @@ def _families(checked: "Checked", index: int) -> list[str]:
 
 def _macs(checked: "Checked") -> list[int | None]:
     """Of each parameter, the multiply-accumulates of the modules that hold it; None but for the largest of a module."""
-    parameters, found = _parameters(checked), {"": checked.macs.total} | dict(checked.macs.modules)
+    parameters, found = _parameters(checked), _without_children(checked)
     holders = [dict.fromkeys(name.rpartition(".")[0] for name in (each.name, *each.also)) for each in parameters]
     largest: dict[str, int] = {}
     for index in sorted(range(len(parameters)), key=lambda index: -parameters[index].count):
@@ -133,6 +133,18 @@ def _macs(checked: "Checked") -> list[int | None]:
             largest.setdefault(holder, index)
     counts = [[found.get(name, 0) for name in names if largest[name] == index] for index, names in enumerate(holders)]
     return [sum(each) if each else None for each in counts]
+
+
+def _without_children(checked: "Checked") -> dict[str, int]:
+    """Name of a module -> the multiply-accumulates of its runs, less those of the modules in it."""
+    whole = {"": checked.macs.total} | dict(checked.macs.modules)
+    own = dict(whole)
+    for name in checked.macs.modules:
+        holder = name.rpartition(".")[0]
+        while holder not in whole:  # a list of modules does not run itself
+            holder = holder.rpartition(".")[0]
+        own[holder] -= whole[name]
+    return {name: max(count, 0) for name, count in own.items()}
 
 
 def _layers(checked: "Checked") -> str:

@@ -44,6 +44,30 @@ def test_many_biases_and_norms_are_a_row_each(tmp_path: Path) -> None:
     assert len(lcsweep("check", "tiny.py", "--json").json["parameters"]) == 20
 
 
+SHIFTED = """class Shifted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(8, 8))
+        self.layers = nn.ModuleList([nn.Linear(8, 64), nn.Linear(64, 3)])
+
+    def forward(self, inputs):
+        first, last = self.layers
+        return last(first(inputs @ self.shift).tanh())
+
+
+def build_model():"""
+
+
+def test_a_parameter_beside_layers_has_only_its_own_multiply_accumulates(tmp_path: Path) -> None:
+    text = changed("nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 3))", "Shifted()")
+    text = changed('"0":', '"layers.0":', text=changed("def build_model():", SHIFTED, text=text))
+    write_study(tmp_path, text=text)
+    facts = lcsweep("check", "tiny.py", "--json").json
+    counts = {each["name"]: each["macs"] for each in facts["parameters"] if each["macs"] is not None}
+    assert counts == {"shift": 64, "layers.0.weight": 512, "layers.1.weight": 192}
+    assert sum(counts.values()) == facts["macs"]["one example"]
+
+
 def test_a_family_that_leaves_much_dense_is_told_with_what_it_leaves(tmp_path: Path) -> None:
     write_study(tmp_path)
     found = [line for line in lcsweep("check", "tiny.py").out.splitlines() if "the rest stays dense" in line]
