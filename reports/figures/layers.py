@@ -17,8 +17,9 @@ from reports.figures.style import CARD, GRID, INK, MUTED, Mark, settings
 from sweep.store.printable import printable
 
 MOST = 24  # layers that are drawn
-WIDTH, TALL, TOP, FOOT = 9.6, 0.62, 0.85, 0.86  # inches; TALL a layer
-LEFT, WIDE, GAP = 1.75, 1.3, 0.4  # of the three columns of bars
+WIDTH, TALL, TOP, FOOT = 9.6, 0.62, 0.85, 0.86  # inches; TALL a layer, WIDTH at least
+LEFT, WIDE, GAP = 1.75, 1.3, 0.4  # of the columns of bars
+VALUES = 2.6  # inches of the values, at least
 FULL_BITS = 32
 NAME = 24  # characters
 
@@ -26,16 +27,18 @@ NAME = 24  # characters
 def draw_layers(row: Row, layers: Sequence[Layer], *, look: Mark, units: Units) -> Figure:
     """The figure of one model's layers. `units` writes the error with one layer compressed, where that was measured."""
     drawn = _largest(layers)
+    columns = _columns(drawn, units)
+    width = max(WIDTH, LEFT + len(columns) * (WIDE + GAP) + VALUES + 0.15)
     height = TOP + TALL * len(drawn) + FOOT
     with settings():
-        figure = Figure(figsize=(WIDTH, height), dpi=100, facecolor=CARD)
+        figure = Figure(figsize=(width, height), dpi=100, facecolor=CARD)
         FigureCanvasAgg(figure)
 
         def panel(left: float, wide: float, bottom: float, tall: float, name: str) -> Axes:
-            return figure.add_axes((left / WIDTH, bottom / height, wide / WIDTH, tall / height), label=name)
+            return figure.add_axes((left / width, bottom / height, wide / width, tall / height), label=name)
 
         left = LEFT
-        for title, share, words in _columns(drawn, units):
+        for title, share, words in columns:
             axes = panel(left, WIDE, FOOT, TALL * len(drawn), title)
             _draw_bars(axes, drawn, title=title, share=share, words=words, colour=look.colour)
             if left == LEFT:
@@ -43,14 +46,14 @@ def draw_layers(row: Row, layers: Sequence[Layer], *, look: Mark, units: Units) 
             left += WIDE + GAP
         for place, layer in enumerate(drawn):
             bottom = FOOT + TALL * (len(drawn) - 1 - place)
-            axes = panel(left, WIDTH - left - 0.15, bottom + 0.17, TALL - 0.2, f"values of {layer.name}")
+            axes = panel(left, width - left - 0.15, bottom + 0.17, TALL - 0.2, f"values of {layer.name}")
             _draw_values(axes, layer, colour=look.colour)
         words = "values, over the reference's weights"
-        figure.text(left / WIDTH, 1 - (TOP - 0.12) / height, words, fontsize=9.2, va="baseline")
+        figure.text(left / width, 1 - (TOP - 0.12) / height, words, fontsize=9.2, va="baseline")
         title = f"{row.series}: {printable(row.candidate.label, most=60)}"
-        figure.text(0.15 / WIDTH, 1 - 0.35 / height, title, fontsize=12, fontweight="bold", va="baseline")
+        figure.text(0.15 / width, 1 - 0.35 / height, title, fontsize=12, fontweight="bold", va="baseline")
         figure.text(
-            0.15 / WIDTH,
+            0.15 / width,
             0.1 / height,
             _footer(drawn, layers, units),
             fontsize=7.6,

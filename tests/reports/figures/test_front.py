@@ -257,6 +257,22 @@ def test_layers_are_drawn_as_they_are(make_sweep: MakeSweep) -> None:
     assert [path.vertices[0][0] for path in stems.get_paths()] == pytest.approx([v for v, _ in layers[0].values])
 
 
+@pytest.mark.parametrize("ranks", [(), (5,)])
+def test_words_about_layers_stay_within_the_figure(make_sweep: MakeSweep, ranks: tuple[int, ...]) -> None:
+    found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.05})
+    assert found.pick is not None
+    drawn = layer("first.weight", [30, 20], kept=150, ranks=ranks, codes=3)
+    drawn = replace(drawn, alone=0.04, alone_reference=0.03, alone_n=359)
+    figure = draw_layers(found.pick, [drawn], look=look_of(found), units=found.units)
+    figure.draw_without_rendering()
+    words = [text for text in figure.findobj(Text) if any(map(str.isalpha, text.get_text()))]  # ticks may be hidden
+    assert "values, over the reference's weights" in {text.get_text() for text in words}
+    for text in words:
+        box = text.get_window_extent()
+        assert figure.bbox.x0 <= box.x0, text.get_text()
+        assert box.x1 <= figure.bbox.x1, text.get_text()
+
+
 def test_long_names_are_told_apart_by_their_ends(make_sweep: MakeSweep) -> None:
     found = findings_of(make_sweep, synthetic.grid(), target={"max_drop": 0.05})
     assert found.pick is not None
