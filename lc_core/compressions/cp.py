@@ -14,6 +14,7 @@ from lc_core.compression import (
     FormError,
     OrDense,
     Use,
+    check_whole,
     dense_macs,
     numel,
     outline_tensor,
@@ -98,8 +99,7 @@ class CP:
     rank: int
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ValueError(f"rank: expected at least 1, got {self.rank}")
+        check_whole("rank", self.rank)
 
     def check(self, shape: tuple[int, ...]) -> None:
         self._capped(shape)

@@ -14,6 +14,7 @@ from lc_core.compression import (
     FormError,
     OrDense,
     Use,
+    check_whole,
     dense_macs,
     numel,
     outline_tensor,
@@ -99,8 +100,7 @@ class Codebook:
     size: int
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"size: expected a codebook of at least 1 value, got {self.size}")
+        check_whole("size", self.size)
 
     def check(self, shape: tuple[int, ...]) -> None:
         if self.size > numel(shape):

@@ -12,6 +12,7 @@ from lc_core.compression import (
     FormError,
     OrDense,
     Use,
+    check_whole,
     dense_macs,
     numel,
     outline_tensor,
@@ -91,8 +92,7 @@ class Separable:
     multiplier: int = 1
 
     def __post_init__(self) -> None:
-        if self.multiplier < 1:
-            raise ValueError(f"multiplier: expected at least 1, got {self.multiplier}")
+        check_whole("multiplier", self.multiplier)
 
     def check(self, shape: tuple[int, ...]) -> None:
         self._capped(shape)
