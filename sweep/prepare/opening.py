@@ -8,6 +8,7 @@ from pathlib import Path
 from lc_core.file.artifact import encode, read
 from lc_core.structure.folding import fold
 from lc_core.training.loop import Recipe, train_reference
+from sweep.criteria import ROUNDING
 from sweep.job.context import JobContext, settle_process
 from sweep.job.measure import measure
 from sweep.prepare.options import Options
@@ -116,7 +117,8 @@ def _what_is_done(name: str, recipe: Recipe) -> str:
 def _compare(found: Score, expected: float, *, say: Say) -> None:
     """Says so where the reference's score is not the one that the user knows."""
     metric = found.metric
-    if abs(found.value - expected) > EXPECTED_WITHIN * (1.0 if metric.higher_is_better else abs(expected)):
+    within = EXPECTED_WITHIN * (1.0 if metric.higher_is_better else abs(expected))
+    if abs(found.value - expected) > within + ROUNDING * max(1.0, abs(expected)):
         value, low, high, wanted = (
             metric.told(each, gap="") for each in (found.value, found.low, found.high, expected)
         )
