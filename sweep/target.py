@@ -146,7 +146,8 @@ class Target:
         [(name, value)] = [(name, value) for name in BOUNDS if (value := getattr(self, name)) is not None]
         fraction, percent = metric.fraction or self.relative, written.endswith("%")
         if percent and not fraction:
-            raise TargetError(f"{name}: expected a number in the units of {metric.label}, got {written}")
+            part = "; relative makes it a part of the reference's value" if name == "max_drop" else ""
+            raise TargetError(f"{name}: expected a number in the units of {metric.label}, got {written}{part}")
         if fraction and not percent and name == "max_drop" and value > PLAIN:
             raise TargetError(
                 f"max_drop: {written} may mean {written}% or {100 * value:g}%; write one of these with its percent sign"

@@ -108,6 +108,10 @@ def test_the_smallest_model_with_at_most_an_error_is_found() -> None:
         ),
         (("--min-accuracy", "0.9"), "target: expected --at-most or --max-drop"),
         (("--max-drop", "-1"), "--max-drop: expected a number from 0 up, got -1.0"),
+        (
+            ("--max-drop", "10%"),
+            "--max-drop: expected a number in the units of MSE, got 10%; --relative makes it a part of the reference's",
+        ),
         (("--max-drop", "2", "--relative"), "--max-drop: expected a fraction in [0, 1]"),
         (
             ("--at-most", "2", "--max-drop", "1"),
