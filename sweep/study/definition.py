@@ -116,8 +116,8 @@ class Study:
         schedule: of each LC job.
         metrics: name -> metric (`sweep.study.measure`). Targets, fronts and picks use the first.
         target: what a model must meet, unless the command names a target.
-        augment: the training inputs -> the augmented examples that the reference and LC jobs train on; None for no
-            augmentation.
+        augment: the training inputs -> the augmented examples that the reference and LC jobs train on: `Examples`, or
+            a tensor that stays the same in every epoch. None for no augmentation.
         augment_reference: False to train the reference without `augment`. Part of what LC gains is then the
             augmentation's, and every table says so.
         separate: a batch -> its inputs and its targets. By default (x, y) is x and y, and a mapping is the inputs, with
