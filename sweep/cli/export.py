@@ -9,7 +9,7 @@ import typer
 from sweep.cli import file_text
 from sweep.cli.console import DONE, NO_MODEL, DataFolder, Folder, Json, UsageError, fail, show, use_data
 from sweep.cli.text import verdict
-from sweep.pick.picked import read_picked
+from sweep.pick.picked import known_now, read_picked
 from sweep.pick.size_and_speed import speed_facts
 from sweep.store import remote
 from sweep.store.files import StoreError, write_new
@@ -99,8 +99,10 @@ def export(
         words = file_text.packed_file(facts)
     show(facts, words, as_json=as_json)
     picked = read_picked(SweepFolder(root)) if wanted is None else None
-    if picked is not None and not picked.meets_target:
-        return fail(f"the exported model is the nearest miss: {verdict(picked)}", NO_MODEL)
+    if picked is not None:
+        picked = known_now(picked, read_records(root), read_manifest(root))
+        if not picked.meets_target:
+            return fail(f"the exported model misses the target of the pick: {verdict(picked)}", NO_MODEL)
     return DONE
 
 

@@ -5,9 +5,7 @@ from typing import Any
 
 from sweep.cli.console import DONE, Folder, Json, show
 from sweep.cli.text import count_jobs, reference, search_summary, verdict
-from sweep.criteria import MISSED
-from sweep.pick.choice import candidates, state_now
-from sweep.pick.picked import Picked, read_looks, read_picked
+from sweep.pick.picked import Picked, known_now, read_looks, read_picked
 from sweep.pick.size_and_speed import speed, times
 from sweep.search.summary import SearchSummary
 from sweep.store import remote
@@ -18,7 +16,7 @@ from sweep.store.job import name_of
 from sweep.store.manifest import Manifest, read_manifest
 from sweep.store.printable import on_a_line
 from sweep.store.record import Record
-from sweep.store.records import finished, read_records
+from sweep.store.records import read_records
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class SweepStatus:
         manifest: its sweep.json.
         records: of all its jobs that have ended.
         searches: the last of each kind.
-        picked: with what is known by now of its speed and its state; None if nothing was picked.
+        picked: with what is known of it by now; None if nothing was picked.
         looks: at the test split, the reference's among them.
     """
 
@@ -84,12 +82,7 @@ def status(folder: Folder, as_json: Json = False) -> int:
     picked = read_picked(files)
     if picked and remote.is_url(folder):  # the local mirror has no large files
         picked = replace(picked, artifact=f"{folder.rstrip('/')}/{files.name_of(picked.artifact)}")
-    own = [record for record in finished(records) if picked and record.id == picked.id]
-    if picked and own:
-        known = candidates(records)
-        state = state_now(picked.id, known, manifest, target=picked.target, confident=picked.confident)
-        failed = next(each.failed for each in known if picked.id in each.ids)
-        picked = replace(picked.with_speed_of(own[0]), state=state, meets_target=state != MISSED, failed=failed)
+    picked = None if picked is None else known_now(picked, records, manifest)
     name = folder if remote.is_url(folder) else str(root)
     found = SweepStatus(name, files, manifest, records, searches, picked, read_looks(files))
     show(found.to_json(), describe(found), as_json=as_json)

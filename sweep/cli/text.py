@@ -70,7 +70,7 @@ def verdict(picked: Picked) -> str:
         return f"no target: the knee of the front, on validation, {seeds}"
     metric = picked.val.metric
     state = MISSED if not picked.meets_target else picked.state or UNCONFIRMED
-    missed = f"MISSED by {metric.told_change(-picked.margin)}" if picked.margin < 0 else "MISSED, as further seeds show"
+    missed = f"MISSED by {metric.told_change(-picked.margin)}"
     met = missed if state == MISSED else f"{state}, {meaning(state, method=picked.method)}"
     bound = ", with the 95 % bound of every seed" if picked.confident else ""
     return f"{met}{bound}: {describe_target(picked.target, metric)}, on validation, {seeds}"

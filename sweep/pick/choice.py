@@ -226,16 +226,6 @@ def chosen(
     return Choice(bend, by)
 
 
-def state_now(
-    job: str, found: Sequence[Candidate], manifest: Manifest, *, target: Target | None, confident: bool
-) -> State | None:
-    """What is known by now of the candidate that a job is a seed of; None without a target, or such a candidate."""
-    if target is None:
-        return None
-    states = chosen(found, manifest, target=target, confident=confident).states
-    return next((states[candidate.best_id] for candidate in found if job in candidate.ids), None)
-
-
 def among(found: Sequence[Candidate], by: By) -> list[Candidate]:
     """The candidates of which the bytes, MACs or latency is known."""
     return [candidate for candidate in found if candidate.cost(by) < math.inf]

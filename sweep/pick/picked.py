@@ -1,17 +1,19 @@
 """What a pick found: pick.json, as typed objects."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sweep.criteria import State
-from sweep.pick.choice import By, Candidate, shortfall
+from sweep.criteria import MISSED, UNCONFIRMED, State
+from sweep.pick.choice import By, Candidate, candidates, chosen, shortfall
 from sweep.pick.size_and_speed import speed_facts
 from sweep.store.fields import Unfit, from_json, to_json
 from sweep.store.files import StoreError, read_optional
 from sweep.store.folder import SweepFolder
+from sweep.store.manifest import Manifest
 from sweep.store.metric import ACCURACY, Metric
-from sweep.store.record import Done, Score
+from sweep.store.record import Record, Score
+from sweep.store.records import finished
 from sweep.target import Target
 
 REFERENCE = "reference"
@@ -147,10 +149,6 @@ class Picked:
     parity: dict[str, Any]
     uncounted: tuple[str, ...] = ()
 
-    def with_speed_of(self, record: Done) -> "Picked":
-        """The same, with what is known by now of the speed of the job with this record."""
-        return replace(self, speed=speed_facts(record))
-
     def to_json(self) -> dict[str, Any]:
         """What pick.json holds."""
         data: dict[str, Any] = {}
@@ -216,6 +214,31 @@ def read_picked(folder: SweepFolder) -> Picked | None:
         return replace(picked, artifact=str(folder.artifact(picked.id)))
     except Unfit as error:
         raise StoreError(f"{folder.pick}: {error}; run lcsweep pick again") from None
+
+
+def known_now(picked: Picked, records: Sequence[Record], manifest: Manifest) -> Picked:
+    """The same pick with what is known of it by now: its configuration's seeds, what they show, its file's speed."""
+    own = next((record for record in finished(records) if record.id == picked.id), None)
+    if own is None:
+        return picked
+    found = candidates(records)
+    by_job = {job: candidate for candidate in found for job in candidate.ids}
+    now = by_job[picked.id]
+    picked = replace(picked, seeds=now.seeds, failed=now.failed, values=now.values, mean=now.mean_value)
+    picked = replace(picked, speed=speed_facts(own))
+    if picked.target is None:
+        return picked
+    choice = chosen(found, manifest, target=picked.target, confident=picked.confident)
+    assert choice.criteria is not None
+    state, to_confirm = choice.states[now.best_id], by_job.get((picked.better or picked).id)
+    unconfirmed = to_confirm is not None and choice.states[to_confirm.best_id] == UNCONFIRMED
+    return replace(
+        picked,
+        meets_target=state != MISSED,
+        state=state,
+        margin=choice.criteria.margin_of(now),
+        confirm=picked.confirm if unconfirmed else None,
+    )
 
 
 def read_looks(folder: SweepFolder) -> list[dict[str, Any]]:

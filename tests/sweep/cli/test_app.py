@@ -690,13 +690,19 @@ def test_the_command_that_a_pick_prints_confirms_the_model(
         (first["configuration"], seed) for seed in (1, 2, 3)
     ]
     assert FOLDER.manifest.read_text() == manifest
+    assert (
+        "confirmed, enough fresh seeds clear the bound: an accuracy of at least 50.00%, on validation, in 4 seeds"
+        in (lcsweep("status", RUN).out)
+    )
+    known = lcsweep("status", RUN, "--json").json["pick"]
     again = lcsweep("pick", RUN, "--at-least", "50%", "--json").json
+    names = ("seeds", "accuracies", "mean_accuracy", "state", "confirm")
+    assert known == first | {name: again[name] for name in names}
     assert again["configuration"] == first["configuration"]
     assert (again["state"], again["confirm"]) == ("confirmed", None)
     told = lcsweep("pick", RUN, "--at-least", "50%").out
     assert "mean of 3 fresh seeds (all seeds: " in told
     assert "; best of 4 on validation, which flatters" in told
-    assert "confirmed, enough fresh seeds clear the bound" in lcsweep("status", RUN).out
     wrong = lcsweep("run", "tiny.py", "--job", "nothing")
     assert "expected one finished job whose id starts with 'nothing', found 0" in wrong.err
 
@@ -744,6 +750,24 @@ def test_a_better_one_that_is_unconfirmed_comes_first_beside_the_picks_cost(fini
     costs = f"{macs:,} MACs (the pick: {dearer.macs:,} MACs): meets the target so far, in 1 seed"
     assert f"{costs}; picked once it is confirmed" in said[found]
     assert said[found + 1].split(maxsplit=2)[2] == after["confirm"] == before["confirm"]
+
+
+def test_a_pick_that_further_seeds_refute_is_missed_everywhere(finished: Path) -> None:
+    """What status and export say of a pick is what its seeds show by now."""
+    first = lcsweep("pick", RUN, "--at-least", "50%", "--json").json
+    record = next(record for record in read_records(RUN) if record.id == first["id"]).to_json()
+    for seed in (1, 2, 3):
+        target = FOLDER.record(f"{seed:016x}")
+        target.parent.mkdir()
+        score = record["val"] | {"accuracy": 0.4}
+        target.write_text(json.dumps(record | {"id": target.parent.name, "seed": seed, "val": score}))
+    missed = "MISSED by 10.00 points: an accuracy of at least 50.00%, on validation, in 4 seeds"
+    assert missed in lcsweep("status", RUN).out
+    known = lcsweep("status", RUN, "--json").json["pick"]
+    assert (known["state"], known["meets_target"], known["confirm"]) == ("missed", False, None)
+    assert (known["shortfall"], known["mean_accuracy"]) == (pytest.approx(0.1), pytest.approx(0.4))
+    said = lcsweep("export", RUN, "--out", "model.lcz")
+    assert (said.code, missed in said.err) == (4, True)
 
 
 def test_a_pick_at_the_target_itself_is_not_to_be_confirmed(finished: Path) -> None:
