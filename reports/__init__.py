@@ -25,7 +25,9 @@ from sweep.target import Target
 __all__ = ["write_report"]
 
 
-def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes") -> dict[str, Any]:
+def write_report(
+    folder: Path, *, target: Target | None = None, by: By = "bytes", place: str | None = None
+) -> dict[str, Any]:
     """Writes a sweep's report into its folder `report/`, and returns a summary for JSON.
 
     It writes index.html, `curves/` with scripts that the page loads, and, where there is a candidate, figures, each as
@@ -41,6 +43,7 @@ def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes"
         folder: of the sweep.
         target: of the choice; None takes the study's own, if it has one.
         by: the cost that the choice minimises.
+        place: the sweep's URL, where `folder` mirrors it: the page's commands name it.
 
     Raises:
         ValueError: the folder is no sweep, or cannot be written, or no latency was measured to choose by.
@@ -48,7 +51,7 @@ def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes"
     if by not in get_args(By):
         raise ValueError(f"expected by to be one of {', '.join(get_args(By))}, got {by!r}")
     files = SweepFolder(folder)
-    findings = read_findings(folder, target=target, by=by)
+    findings = read_findings(folder, target=target, by=by, place=place)
     curves, layers = read_diagnostics(files, findings.job_ids, exported=findings.exported)
     scripts = curve_scripts(curves, layers)
     figures = _figures(findings, curves, layers)
@@ -58,7 +61,7 @@ def write_report(folder: Path, *, target: Target | None = None, by: By = "bytes"
         _publish(files.report / "curves" / f"{start}.js", script)
     for name, content in contents.items():
         _publish(files.report / name, content)
-    return _summary(findings, sizes={name: len(content) for name, content in contents.items()})
+    return _summary(findings, files.report, sizes={name: len(content) for name, content in contents.items()})
 
 
 def _figures(
@@ -92,8 +95,7 @@ def _publish(path: Path, content: bytes) -> None:
         ) from error
 
 
-def _summary(findings: Findings, *, sizes: dict[str, int]) -> dict[str, Any]:
-    report = SweepFolder(Path(findings.folder)).report
+def _summary(findings: Findings, report: Path, *, sizes: dict[str, int]) -> dict[str, Any]:
     return {
         "study": findings.manifest.study,
         "paths": {_kind(name): str(report / name) for name in sizes},

@@ -23,13 +23,15 @@ from sweep.store.printable import on_a_line
 from sweep.target import Target
 
 
-def write_digest(folder: Path, *, target: Target | None = None, by: By = "bytes") -> dict[str, Any]:
+def write_digest(
+    folder: Path, *, target: Target | None = None, by: By = "bytes", place: str | None = None
+) -> dict[str, Any]:
     """Writes `report/report.md` and `report/front.png` into a sweep's folder, and returns a summary for JSON.
 
-    Where no configuration is done there is no figure. `target` and `by` are those of `write_report`. ValueError where
-    the folder is no sweep or cannot be written.
+    Where no configuration is done there is no figure. The arguments are those of `write_report`. ValueError
+    where the folder is no sweep or cannot be written.
     """
-    findings = read_findings(folder, target=target, by=by)
+    findings = read_findings(folder, target=target, by=by, place=place)
     report = SweepFolder(folder).report
     contents = {"md": ("report.md", digest(findings).encode("utf-8", "replace"))}
     if findings.rows:

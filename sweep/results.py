@@ -146,7 +146,7 @@ class Sweep:
         from reports import write_report
 
         folder = SweepFolder(self.folder)
-        summary = write_report(folder.root, target=self._aim(target), by=by)
+        summary = write_report(folder.root, target=self._aim(target), by=by, place=self.location)
         remote.put_back(self.location, folder.report)
         return Path(summary["paths"]["html"])
 

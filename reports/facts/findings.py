@@ -57,7 +57,7 @@ class Findings:
     """Everything that a report says.
 
     Attributes:
-        folder: of the sweep, as it was given.
+        place: how the user names the sweep: by its folder, or by its URL.
         manifest: of the sweep.
         by: the cost that the choice minimises.
         target: that of the choice; None without one.
@@ -72,7 +72,7 @@ class Findings:
         finished: when the last job ended; None before that.
     """
 
-    folder: str
+    place: str
     manifest: Manifest
     by: By
     target: Target | None
@@ -118,12 +118,12 @@ class Findings:
         found = None if self.choice is None else self.choice.to_confirm
         if self.choice is None or self.choice.criteria is None or found is None or self.target is None:
             return None
-        return confirming(found, self.choice.criteria, self.manifest, target=self.target, place=self.folder)
+        return confirming(found, self.choice.criteria, self.manifest, target=self.target, place=self.place)
 
     @property
     def confirm_parts(self) -> tuple[str, str, str, str, str]:
         """The texts of such a command around its job, its seeds and its target."""
-        return parts(self.manifest, place=self.folder)
+        return parts(self.manifest, place=self.place)
 
     @property
     def job_ids(self) -> list[str]:
@@ -167,8 +167,10 @@ class Findings:
         return min(counts), max(counts)
 
 
-def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
+def read_findings(folder: Path, *, target: Target | None, by: By, place: str | None = None) -> Findings:
     """What the sweep in `folder` found. Where `target` is None, its study's own counts.
+
+    `place` is the sweep's URL, where `folder` mirrors it.
 
     Raises:
         ValueError: a file is damaged, or the cost `by` was not measured.
@@ -180,7 +182,7 @@ def read_findings(folder: Path, *, target: Target | None, by: By) -> Findings:
     check_known(found, by)
     choice = chosen(found, manifest, target=target, by=by) if target is not None and found else None
     return Findings(
-        folder=str(folder),
+        place=place or str(folder),
         manifest=manifest,
         by=by,
         target=target,

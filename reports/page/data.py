@@ -71,8 +71,8 @@ def command_starts(findings: Findings) -> dict[str, str]:
     """The commands, quoted for a shell, without the target and the job, which the page's script adds."""
     name = re.sub(r"[^\w.-]+", "_", findings.manifest.study).strip("._-") or "model"
     return {
-        "pick": shlex.join(["lcsweep", "pick", findings.folder]),
-        "export": shlex.join(["lcsweep", "export", findings.folder]),
+        "pick": shlex.join(["lcsweep", "pick", findings.place]),
+        "export": shlex.join(["lcsweep", "export", findings.place]),
         "out": shlex.join(["--out", f"{name}.lcz"]),
         "default": f"--max-drop 0.01{'' if findings.manifest.metric.fraction else ' --relative'}",
     }

@@ -41,14 +41,14 @@ def report(
         case "html":
             from reports import write_report
 
-            summary = write_report(root, target=target, by=by)
+            summary = write_report(root, target=target, by=by, place=folder)
             paths = summary["paths"]
             drawn = f"{paths['png']}, also .svg and .pdf" if "png" in paths else "none: no configuration is done"
             words = table([("page", paths["html"]), ("figure", drawn)], right=set())
         case "md":
             from reports.digest import write_digest
 
-            summary = write_digest(root, target=target, by=by)
+            summary = write_digest(root, target=target, by=by, place=folder)
             paths = summary["paths"]
             beside = (
                 f"with {paths['png']} beside it" if "png" in paths else "without a figure: no configuration is done"

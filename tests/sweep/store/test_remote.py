@@ -36,7 +36,11 @@ def test_reading_commands_take_a_url(cloud: Path) -> None:
     assert lcsweep("export", url, "--out", "model.lcz").code == 0
     assert Path("model.lcz").read_bytes() == SweepFolder(cloud).artifact(picked.json["id"]).read_bytes()
     assert lcsweep("report", url).code == 0
-    assert (cloud / "report" / "index.html").is_file()
+    assert lcsweep("report", url, "--format", "md").code == 0
+    for name in ("index.html", "report.md"):  # their commands name the sweep, and not its mirror
+        written = (cloud / "report" / name).read_text()
+        assert f"--out {url} --job {picked.json['id']}" in written, name
+        assert str(remote.mirror(url)) not in written, name
 
 
 class Refusing(BaseHTTPRequestHandler):
