@@ -126,6 +126,8 @@ def _choice(findings: Findings) -> dict[str, Any] | None:
         "artifact_bytes": row.candidate.artifact_bytes,
         "compression_ratio": row.compression_ratio,
         "macs": row.candidate.macs,
+        "seeds": len(row.candidate.seeds),
+        f"mean_{findings.manifest.metric.name}": row.candidate.mean_value,
         "val": {
             findings.manifest.metric.name: row.best.val.value,
             "low": row.best.val.low,

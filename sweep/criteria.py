@@ -41,6 +41,11 @@ def meaning(state: State, *, method: str) -> str:
     return MEANINGS[state]
 
 
+def best_of(seeds: int) -> str:
+    """What is said of the score of a file that was chosen by it among several seeds."""
+    return f"best of {seeds} on validation, which flatters"
+
+
 class Results(Protocol):
     """What the seeds of one candidate gave, each tuple in the order of the seeds.
 

@@ -20,6 +20,7 @@ from reports.facts.units import Units, capital
 from reports.figures.front import definitions
 from reports.figures.style import marks
 from reports.page.data import bound_kind, command_starts, page_data
+from sweep.criteria import best_of
 from sweep.store.coverage import shares
 from sweep.store.job import name_of
 from sweep.store.record import Record
@@ -129,8 +130,7 @@ def own_words(row: Row, units: Units) -> str:
     interval = f"95{NO_BREAK}% interval {units.value_range(score.low, score.high)}, n{NO_BREAK}={NO_BREAK}{score.n:,}"
     if count == 1:
         return interval
-    best = f"best of {count} on validation, which flatters"
-    return f"the file's own: {units.value(score.value)} (seed {row.best.seed}, {best}); {interval}"
+    return f"the file's own: {units.value(score.value)} (seed {row.best.seed}, {best_of(count)}); {interval}"
 
 
 def page_script() -> str:

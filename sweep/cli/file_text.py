@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sweep.cli.text import outputs_apart, parity, table
+from sweep.criteria import best_of
 from sweep.pick.size_and_speed import speed, times
 from sweep.store.claims import Claim, read_claim
 from sweep.store.job import label
@@ -33,7 +34,7 @@ def packed_file(facts: Facts) -> str:
     if "configuration" in info:
         rows.append(("made by", _made_by(info)))
     if (claimed := read_claim(info)) is not None:
-        rows.append(("validation", _validation(claimed, facts) + _before(claimed, facts)))
+        rows.append(("validation", _validation(claimed, facts, before=_before(claimed, facts))))
     elif "val" in facts:
         rows.append(("validation", _measured(facts)))
     rows += parity(facts)
@@ -46,11 +47,12 @@ def packed_file(facts: Facts) -> str:
 
 def dense_folder(found: "DenseExport") -> str:
     """What a folder with dense weights is."""
+    score = found.val
     rows = [
         ("folder", f"{found.folder}: model.safetensors, README.md"),
         ("weights", f"{found.bytes:,} bytes, {found.parameters:,} numbers; packed they take {found.packed_bytes:,}"),
         ("sha256", found.sha256),
-        ("validation", f"{_told(found.val.metric, found.val.value)} on {found.val.n} examples, as its record says"),
+        ("validation", f"{_told(score.metric, score.value)} on {score.n} examples, as its record says{found.chosen}"),
     ]
     return table(rows, right=set())
 
@@ -80,7 +82,7 @@ def onnx_file(facts: Facts) -> str:
         before, claimed_before = _before(claimed, facts), read_claim(said)
         if not before and claimed_before is not None:
             before = f"; packed model {claimed.metric.told(claimed_before.value, gap='')}, as claimed"
-        rows.append(("validation", _validation(claimed, facts) + before))
+        rows.append(("validation", _validation(claimed, facts, before=before)))
     if "test" in facts:
         rows.append(("test", f"{_on_test(facts['test'], claims)}, the same as the packed model's"))
     if "macs" in facts and packed_as:
@@ -120,11 +122,12 @@ def _made_by(claims: Facts) -> str:
     return f"{claims['study']}, {claims['family']}: {words} (job {claims['job']})"
 
 
-def _validation(claimed: Claim, facts: Facts) -> str:
-    """What a file claims of validation, and whether it was measured again."""
+def _validation(claimed: Claim, facts: Facts, *, before: str) -> str:
+    """What a file claims of validation, whether it was measured again, and whether the file was chosen by it."""
     known = "verified" if "outputs" in facts else "as claimed; --study STUDY verifies it"
     n = "?" if claimed.n is None else claimed.n
-    return f"{_told(claimed.metric, claimed.value)} on {n} examples, {known}"
+    chosen = f"; {best_of(claimed.best_of)}" if claimed.best_of > 1 else ""
+    return f"{_told(claimed.metric, claimed.value)} on {n} examples, {known}{before}{chosen}"
 
 
 def _measured(facts: Facts) -> str:

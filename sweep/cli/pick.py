@@ -19,7 +19,7 @@ from sweep.cli.console import (
 )
 from sweep.cli.target_options import with_target
 from sweep.cli.text import fresh_seeds, in_seeds, measured, parity, table, verdict
-from sweep.criteria import CONFIRMED, MEANINGS, TOO_CLOSE, UNCONFIRMED
+from sweep.criteria import CONFIRMED, MEANINGS, TOO_CLOSE, UNCONFIRMED, best_of
 from sweep.pick.choice import By
 from sweep.pick.picked import Alternative, OnTest, Picked
 from sweep.pick.size_and_speed import speed, times
@@ -170,7 +170,7 @@ def _on_validation(picked: Picked) -> list[tuple[str, str]]:
     mean = f"{metric.label} {metric.told(picked.mean, gap='')}, mean of {fresh_seeds(count)} (all seeds: {spread})"
     return [
         ("validation", mean),
-        ("the file's own", f"{measured(picked.val)}; best of {count} on validation, which flatters"),
+        ("the file's own", f"{measured(picked.val)}; {best_of(count)}"),
     ]
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sweep.criteria import CONFIRM, CONFIRMED, MISSED, UNCONFIRMED, Criteria, State, fresh
+from sweep.criteria import CONFIRM, CONFIRMED, MISSED, UNCONFIRMED, UNTRAINED, Criteria, State, fresh
 from sweep.store.job import label
 from sweep.store.manifest import Manifest
 from sweep.store.metric import ACCURACY, Metric
-from sweep.store.record import Record
+from sweep.store.record import Done, Record
 from sweep.store.records import finished
 from sweep.target import Target
 
@@ -141,6 +141,13 @@ def candidates(records: Iterable[Record]) -> list[Candidate]:
         groups.setdefault(record.key, []).append(record)
     found = [_candidate(group) for group in groups.values() if finished(group)]
     return sorted(found, key=lambda c: (c.artifact_bytes, c.mean_error, c.family, c.label))
+
+
+def seeds_chosen_from(record: Done, records: Iterable[Record]) -> int:
+    """Among how many seeds of its configuration a job's file was chosen by its score; 1 where it was not."""
+    [candidate] = candidates(each for each in records if each.key == record.key)
+    chosen_by_score = candidate.best_id == record.id and candidate.method not in UNTRAINED
+    return len(candidate.seeds) if chosen_by_score else 1
 
 
 def choose(

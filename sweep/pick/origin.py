@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sweep.pick.choice import seeds_chosen_from
 from sweep.store.claims import claim
 from sweep.store.folder import SweepFolder
 from sweep.store.manifest import read_manifest
@@ -38,12 +39,16 @@ def _candidates(path: Path, info: Mapping[str, Any], runs: Path) -> Iterator[tup
 
 
 def info_of(info: Mapping[str, Any], known: Origin | None) -> dict[str, Any]:
-    """What is known of a packed file: its own `info`, or what its job's record says."""
-    return dict(info) if info or known is None else recorded(*known)
+    """What is known of a packed file: its own `info`, and what its job's record says."""
+    return ({} if known is None else recorded(*known)) | dict(info)
 
 
 def recorded(folder: SweepFolder, record: Done) -> dict[str, Any]:
-    """What the record of a job says of its file: the study, the job, and what it measures on validation."""
+    """What the records say of a job's file: the study, the job, and what it measures on validation.
+
+    "best_of" is among how many seeds it was chosen by that; it is missing where it was not.
+    """
+    seeds = seeds_chosen_from(record, read_records(folder.root))
     return {
         "study": read_manifest(folder.root).study,
         "study_hash": record.study_hash,
@@ -51,4 +56,5 @@ def recorded(folder: SweepFolder, record: Done) -> dict[str, Any]:
         "family": record.family,
         "configuration": record.configuration,
         "val": claim(record.val.metric, record.val.value, n=record.val.n),
+        **({"best_of": seeds} if seeds > 1 else {}),
     }

@@ -12,6 +12,8 @@ from typing import Any
 import safetensors.torch
 
 from lc_core.file.artifact import ArtifactError, read
+from sweep.criteria import best_of
+from sweep.pick.choice import seeds_chosen_from
 from sweep.pick.size_and_speed import times
 from sweep.store.fields import to_json
 from sweep.store.files import StoreError, read_optional, sha256_of, write_whole
@@ -20,6 +22,7 @@ from sweep.store.job import METHODS, name_of
 from sweep.store.manifest import Manifest, Reference, read_manifest
 from sweep.store.metric import Metric
 from sweep.store.record import Done, Score
+from sweep.store.records import read_records
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
 
@@ -34,6 +37,7 @@ class DenseExport:
         packed_bytes: of the packed file that it was made from.
         parameters: numbers in it, those of buffers too.
         val: on the validation split, as the record has it.
+        best_of: among how many seeds the file was chosen by that score; 1 where it was not.
         tested: whether the card states the test split's too.
     """
 
@@ -43,13 +47,19 @@ class DenseExport:
     packed_bytes: int
     parameters: int
     val: Score
+    best_of: int
     tested: bool
+
+    @property
+    def chosen(self) -> str:
+        """What follows the score on validation where the file was chosen by it."""
+        return f"; {best_of(self.best_of)}" if self.best_of > 1 else ""
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name, those of `val` among them."""
         names = ("folder", "bytes", "sha256", "packed_bytes", "parameters")
         facts = {name: getattr(self, name) for name in names}
-        return facts | to_json(replace(self.val, metrics={})) | {"tested": self.tested}
+        return facts | to_json(replace(self.val, metrics={})) | {"best_of": self.best_of, "tested": self.tested}
 
 
 def export_safetensors(root: Path, record: Done, *, out: Path) -> DenseExport:
@@ -78,6 +88,7 @@ def export_safetensors(root: Path, record: Done, *, out: Path) -> DenseExport:
         packed_bytes=record.artifact_bytes,
         parameters=sum(tensor.numel() for tensor in weights.values()),
         val=record.val,
+        best_of=seeds_chosen_from(record, read_records(root)),
         tested=test is not None,
     )
     metric = record.val.metric
@@ -119,7 +130,7 @@ validation {val.metric.label} {val.metric.told(reference.val.value, gap="")} |
 | packed file | {record.artifact_bytes:,} bytes, {times(record.artifact_bytes, record.reference_bytes)} than the \
 reference's {record.reference_bytes:,} (SHA-256 `{record.artifact_sha256}`) |
 | this file | {exported.bytes:,} bytes |
-| validation | {validation} |
+| validation | {validation}{exported.chosen} |
 | test | {tested or "not measured"} |
 
 ## How to load it

@@ -14,7 +14,7 @@ from lc_core.onnx import has_onnx
 from lc_core.structure.surgery import StructureError
 from sweep.job.context import settle_process
 from sweep.job.measure import evidence, measure
-from sweep.pick.origin import info_of, origin, recorded
+from sweep.pick.origin import info_of, origin
 from sweep.pick.size_and_speed import speed_facts
 from sweep.store.claims import claim, read_claim
 from sweep.store.files import read_optional, sha256_of
@@ -147,7 +147,11 @@ def verify_record(record: Done, folder: SweepFolder, study: Study, data: Data) -
             f"{path}: expected {record.artifact_bytes} bytes with SHA-256 {record.artifact_sha256[:12]}..., "
             f"as its record says, got {artifact.file_bytes} with {digest[:12]}..."
         )
-    verify_outputs(path, study, data, info=artifact.info or recorded(folder, record))
+    verify_outputs(path, study, data, info=artifact.info or _claimed(record))
+
+
+def _claimed(record: Done) -> dict[str, Any]:
+    return {"val": claim(record.val.metric, record.val.value, n=record.val.n)}
 
 
 def open_study(root: Path, *, study_reference: StudySource | None, user_folder: str) -> tuple[Study, Data]:

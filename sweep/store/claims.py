@@ -16,11 +16,13 @@ class Claim:
         metric: what was measured; the accuracy where the file does not say.
         exact: its value as text.
         n: on how many examples; None where the file does not say.
+        best_of: among how many seeds the file was chosen by it; 1 where the file does not say.
     """
 
     metric: Metric
     exact: str
     n: int | None
+    best_of: int = 1
 
     @property
     def value(self) -> float:
@@ -34,7 +36,7 @@ def claim(metric: Metric, value: float, *, n: int) -> dict[str, Any]:
 
 
 def read_claim(info: Mapping[str, Any]) -> Claim | None:
-    """What a file's JSON claims under "val"; None where it claims nothing. ValueError where it is damaged."""
+    """What a file's JSON claims at "val" and "best_of"; None where it claims nothing. ValueError where it is wrong."""
     said = info.get("val")
     if not isinstance(said, Mapping):
         return None
@@ -46,4 +48,5 @@ def read_claim(info: Mapping[str, Any]) -> Claim | None:
         float(exact)
     except ValueError:
         raise ValueError(f"expected a number as the claimed {metric.label[:40]}, got {exact[:40]!r}") from None
-    return Claim(metric, exact, said.get("n"))
+    best_of = info.get("best_of")
+    return Claim(metric, exact, said.get("n"), best_of=best_of if type(best_of) is int else 1)

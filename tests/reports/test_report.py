@@ -81,6 +81,7 @@ def test_report_has_its_files_and_a_summary_fit_for_json(written: tuple[Path, di
     picked = read_findings(folder, target=None, by="bytes").pick
     assert picked is not None
     assert summary["choice"]["id"] == picked.candidate.best_id
+    assert summary["choice"]["mean_accuracy"] == picked.candidate.mean_value
     assert (report / "front.png").read_bytes().startswith(b"\x89PNG")
     assert (report / "front.pdf").read_bytes().startswith(b"%PDF")
     assert (report / "front.png").stat().st_size < 500_000

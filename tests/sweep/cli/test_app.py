@@ -634,6 +634,30 @@ def test_the_texts_say_what_matters(finished: Path) -> None:
     assert "examples, verified\n" in lcsweep("verify", "new/model.lcz", "--study", "tiny.py").out
 
 
+def test_a_file_that_was_chosen_by_its_score_says_so_beside_it(finished: Path) -> None:
+    """Everything that shows the score: the best of several seeds is no estimate."""
+    record = next(record for record in read_records(RUN) if record.id == some_record()).to_json()
+    own, path = ("--job", record["id"]), FOLDER.artifact(record["id"])
+    words = "; best of 4 on validation, which flatters"
+    assert words not in lcsweep("verify", path).out
+    for seed in (1, 2, 3):
+        target = FOLDER.record(f"{seed:016x}")
+        target.parent.mkdir()
+        score = record["val"] | {"accuracy": record["val"]["accuracy"] - 0.01 * seed}
+        target.write_text(json.dumps(record | {"id": target.parent.name, "seed": seed, "val": score}))
+    shown = [
+        lcsweep("export", RUN, *own, "--out", "model.lcz"),
+        lcsweep("export", RUN, *own, "--out", "tidied.lcz", "--tidy"),
+        lcsweep("export", RUN, *own, "--out", "model.onnx", "--format", "onnx"),
+        lcsweep("verify", "model.onnx"),
+        lcsweep("verify", path, "--study", "tiny.py"),
+        lcsweep("export", RUN, *own, "--out", "dense", "--format", "safetensors"),
+    ]
+    for said in shown:
+        assert (said.code, words in said.out) == (0, True), said
+    assert f"n = 90){words} |" in Path("dense/README.md").read_text()
+
+
 def test_an_export_names_a_job_by_the_start_of_its_id_and_may_be_repeated(finished: Path) -> None:
     """`--trial` is the option's old name, which still works and which no help shows."""
     job = some_record()
