@@ -14,7 +14,7 @@ from reports.facts.units import Units
 from sweep.criteria import ROUNDING, UNTRAINED, fresh
 from sweep.pick.choice import Candidate, candidates
 from sweep.pick.pareto import Costs, front, hypervolume
-from sweep.store.job import series_of
+from sweep.store.job import METHODS, series_of
 from sweep.store.manifest import Reference, read_manifest
 from sweep.store.metric import Metric
 from sweep.store.record import Done, Record
@@ -195,7 +195,7 @@ def read_side(given: str) -> Side:
         records = [record for record in records if part in _names(record)]
         if not records:
             have = "; ".join(known) or "it has no results"
-            how = "; lcsweep run STUDY --method dc adds dc, direct compression" if part == "dc" else ""
+            how = f"; lcsweep run STUDY --method {part} adds {part}" if part in METHODS else ""
             raise ValueError(f"{given}: expected a method or a family of the sweep ({have}), got {part!r}{how}")
     found = candidates(records)
     return Side(

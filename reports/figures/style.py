@@ -25,7 +25,7 @@ GLYPHS = {
     "o": "\u25cf", "s": "\u25a0", "^": "\u25b2", "D": "\u25c6", "v": "\u25bc", "P": "\u271a", "X": "\u2716",
     "p": "\u2b1f", "<": "\u25c0", "h": "\u2b22", ">": "\u25b6",
 }  # fmt: skip
-_OTHER_METHOD = 5  # how many shapes further that of a family's direct compression is
+_NEXT_METHOD = 5  # how many shapes further that of a family's next method is
 # At one nominal size, squares and crosses look larger than circles, and triangles smaller.
 _SHAPE_SCALE = {"o": 1.0, "s": 0.9, "^": 1.08, "D": 0.84, "v": 1.08, "P": 1.08, "X": 1.06, "p": 1.1, "h": 1.06}
 
@@ -76,12 +76,14 @@ def marks(series: Mapping[str, str], *, families: Sequence[str], size: float) ->
     """A mark for each series, given the family of each, which is one of `families`.
 
     A family has one colour, by its place among `families`. Colours and shapes are used in turn: the marks of 49
-    families differ, and so do those of a family's methods.
+    families differ, and so do those of a family's first eleven methods.
     """
     found = {}
     for name, family in series.items():
         place = families.index(family)
-        shape = SHAPES[(place + (_OTHER_METHOD if name != family else 0)) % len(SHAPES)]
+        others = [other for other in series if series[other] == family and other != family]
+        methods = 0 if name == family else 1 + others.index(name)
+        shape = SHAPES[(place + _NEXT_METHOD * methods) % len(SHAPES)]
         colour = place % len(SERIES)
         found[name] = Mark(SERIES[colour], f"series-{colour}", shape, size * _SHAPE_SCALE.get(shape, 1.0))
     return found

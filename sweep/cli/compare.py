@@ -51,7 +51,8 @@ def compare(
     sweeps = sides_of_methods(alone) if len(sweeps) == 1 else sweeps
     if len(sweeps) < 2:
         raise UsageError(
-            f"compare: expected two sweeps or more, got {alone} alone, with one method; to name a part: DIR:PART"
+            f"compare: expected two sweeps or more, got {alone} alone, with one method; lcsweep run STUDY --method dc "
+            "adds dc, direct compression; to name a part: DIR:PART"
         )
     others = () if points is None else read_points(points)
     comparison = compare_sweeps(sweeps, target=target, points=others)

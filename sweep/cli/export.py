@@ -1,6 +1,7 @@
 """`lcsweep export`: copies a model out of a sweep."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -64,7 +65,7 @@ def export(
     """
     root = remote.local(folder)
     wanted = job if job is not None else trial
-    record = _record_of(root, wanted)
+    record = _record_of(root, wanted, place=folder)
     use_data(data)
     if tidy and form != "lcz":
         raise UsageError(f"--tidy: expected --format lcz, got {form}")
@@ -121,12 +122,13 @@ def _export_packed(root: Path, record: Done, out: Path, study: str | None) -> di
     return facts | {"file": str(out)} | speed_facts(record)
 
 
-def _record_of(folder: Path, job: str | None) -> Done:
-    """The record of the job whose id starts with `job`; of the pick if that is None."""
-    read_manifest(folder)
+def _record_of(root: Path, job: str | None, *, place: str) -> Done:
+    """The record of the job whose id starts with `job`; of the pick if that is None. `place` is DIR as it was typed."""
+    read_manifest(root)
     if job is None:
-        picked = read_picked(SweepFolder(folder))
+        picked = read_picked(SweepFolder(root))
         if picked is None:
-            raise StoreError(f"{folder}: nothing was picked yet; run lcsweep pick {folder}, or name a job with --job")
+            command = shlex.join(["lcsweep", "pick", place])
+            raise StoreError(f"{place}: nothing was picked yet; run {command}, or name a job with --job")
         job = picked.id
-    return find_job(read_records(folder), job, root=folder)
+    return find_job(read_records(root), job, root=root)

@@ -1,6 +1,7 @@
 """`lcsweep init`: writes a study to begin with."""
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -56,5 +57,6 @@ def init(
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("x", encoding="utf-8") as new:
         new.write(text)
-    say(f"{file}: a study to begin with. Read it, change what is yours, then: lcsweep run {file} --dry-run")
+    command = shlex.join(["lcsweep", "run", str(file), "--dry-run"])
+    say(f"{file}: a study to begin with. Read it, change what is yours, then: {command}")
     return DONE

@@ -1,6 +1,7 @@
 """The text of the study that `lcsweep init` writes."""
 
 import os
+import shlex
 from enum import StrEnum
 from pathlib import Path
 
@@ -183,7 +184,7 @@ def written(file: Path, *, checkpoint: Path | None, dataset: DatasetName, metric
     else:
         reference = f"Checkpoint({os.path.relpath(checkpoint, file.parent)!r}),  # relative to this file's folder"
     return STUDY.format(
-        file=file,
+        file=shlex.quote(str(file)),
         name=file.stem,
         torch="import torch\n" * own,
         core="Schedule" if checkpoint else "Recipe, Schedule",

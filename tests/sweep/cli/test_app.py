@@ -94,7 +94,7 @@ def some_record(family: str = "both") -> str:
         ("report runs/tiny --max-drop 0.1 --min-accuracy 0.9", ["expected one of"]),
         ("report runs/tiny --format xml", ["--format", "'xml'", "'html', 'md', 'csv', 'parquet', 'json'"]),
         ("compare", ["Missing argument"]),
-        ("compare runs/tiny", ["expected two sweeps or more, got runs/tiny alone"]),
+        ("compare runs/tiny", ["expected two sweeps or more, got runs/tiny alone", "STUDY --method dc adds dc"]),
         ("export runs/tiny", ["--out"]),
         ("verify", ["Missing argument"]),
         ("verify nowhere.lcz", ["nowhere.lcz: no such file; expected a packed model"]),
@@ -227,6 +227,7 @@ BAD = {
         for command in ("status runs/tiny", "report runs/tiny", "pick runs/tiny", "run tiny.py")
     },
     "a part that a sweep has not": (nothing, "compare runs/tiny runs/tiny:x", 1, ["expected a method or", "'x'"]),
+    "a method that did not run": (nothing, "compare runs/tiny runs/tiny:qat", 1, ["run STUDY --method qat adds qat"]),
     "a later record": (lambda: edit(FOLDER.record(some_record()), format=9), "status runs/tiny", 1, ["got 9"]),
     "a pick without a target": (no_target, "pick runs/tiny", 2, ["expected a target, --max-drop, --at-least"]),
     "a pick of a file that was cut": (cut(picked), "pick runs/tiny", 5, ["model.lcz: expected a whole packed model"]),
@@ -632,6 +633,14 @@ def test_the_texts_say_what_matters(finished: Path) -> None:
     assert Path("new/model.lcz").read_bytes() == FOLDER.artifact(facts["id"]).read_bytes()
     assert "as claimed; --study STUDY verifies it" in lcsweep("verify", "new/model.lcz").out
     assert "examples, verified\n" in lcsweep("verify", "new/model.lcz", "--study", "tiny.py").out
+
+
+def test_a_command_in_a_message_is_quoted_for_a_shell(finished: Path) -> None:
+    RUN.rename("runs/my sweep")
+    assert "run lcsweep pick 'runs/my sweep', or" in lcsweep("export", "runs/my sweep", "--out", "model.lcz").err
+    said = lcsweep("init", "my studies/first.py", "--dataset", "digits")
+    assert "then: lcsweep run 'my studies/first.py' --dry-run\n" in said.out
+    assert "    lcsweep run 'my studies/first.py' --search smallest " in Path("my studies/first.py").read_text()
 
 
 def test_a_file_that_was_chosen_by_its_score_says_so_beside_it(finished: Path) -> None:
