@@ -6,7 +6,6 @@ and Idelbayev, "Model compression as constrained optimization", arXiv:1707.01209
 """
 
 import math
-import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -244,12 +243,6 @@ def unprefixed(name: str, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def numel(shape: tuple[int, ...]) -> int:
     """Number of elements of a tensor of `shape`."""
     return math.prod(shape)
-
-
-def check_whole(name: str, value: object) -> None:
-    """ValueError unless `value`, of a compression's field of this name, is a whole number of at least 1."""
-    if not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
 
 
 def outline_tensor(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

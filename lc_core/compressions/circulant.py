@@ -12,7 +12,6 @@ from lc_core.compression import (
     FormError,
     OrDense,
     Use,
-    check_whole,
     dense_macs,
     numel,
     outline_tensor,
@@ -103,7 +102,8 @@ class Circulant:
     block: int
 
     def __post_init__(self) -> None:
-        check_whole("block", self.block)
+        if self.block < 1:
+            raise ValueError(f"block: expected at least 1, got {self.block}")
 
     def check(self, shape: tuple[int, ...]) -> None:
         _vectors_shape(shape, self.block)

@@ -14,7 +14,6 @@ from lc_core.compression import (
     FormError,
     OrDense,
     Use,
-    check_whole,
     dense_macs,
     numel,
     outline_tensor,
@@ -99,7 +98,8 @@ class CP:
     rank: int
 
     def __post_init__(self) -> None:
-        check_whole("rank", self.rank)
+        if self.rank < 1:
+            raise ValueError(f"rank: expected at least 1, got {self.rank}")
 
     def check(self, shape: tuple[int, ...]) -> None:
         self._capped(shape)

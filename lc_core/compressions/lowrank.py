@@ -14,7 +14,6 @@ from lc_core.compression import (
     FormError,
     OrDense,
     Use,
-    check_whole,
     dense_macs,
     numel,
     outline_tensor,
@@ -104,7 +103,8 @@ class LowRank:
     scheme: Scheme = "channel"
 
     def __post_init__(self) -> None:
-        check_whole("rank", self.rank)
+        if self.rank < 1:
+            raise ValueError(f"rank: expected at least 1, got {self.rank}")
         check_scheme(self.scheme)
 
     def check(self, shape: tuple[int, ...]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lc_core.compression import check_whole, numel, stored
+from lc_core.compression import numel, stored
 from lc_core.numerics.packing import LARGEST_GROUP, byte_count, code_width, pack_combinations, unpack_combinations
 from lc_core.numerics.support import support_bits
 
@@ -40,10 +40,10 @@ class Pattern:
     m: int
 
     def __post_init__(self) -> None:
-        check_whole("m", self.m)
-        check_whole("n", self.n)
-        if self.n > self.m:
-            raise ValueError(f"n: expected at most m = {self.m} weights of a group, got {self.n}")
+        if self.m < 1:
+            raise ValueError(f"m: expected groups of at least 1 weight, got {self.m}")
+        if not 1 <= self.n <= self.m:
+            raise ValueError(f"n: expected from 1 to m = {self.m} weights of a group, got {self.n}")
 
     def count(self, shape: tuple[int, ...]) -> int:
         """How many weights of a layer of `shape` stay. ValueError where it has no inputs."""

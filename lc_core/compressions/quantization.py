@@ -14,7 +14,6 @@ from lc_core.compression import (
     FormError,
     OrDense,
     Use,
-    check_whole,
     dense_macs,
     numel,
     outline_tensor,
@@ -100,7 +99,8 @@ class Codebook:
     size: int
 
     def __post_init__(self) -> None:
-        check_whole("size", self.size)
+        if self.size < 1:
+            raise ValueError(f"size: expected a codebook of at least 1 value, got {self.size}")
 
     def check(self, shape: tuple[int, ...]) -> None:
         if self.size > numel(shape):

@@ -12,7 +12,6 @@ from lc_core.compression import (
     FormError,
     OrDense,
     Use,
-    check_whole,
     dense_macs,
     numel,
     outline_tensor,
@@ -92,7 +91,8 @@ class Separable:
     multiplier: int = 1
 
     def __post_init__(self) -> None:
-        check_whole("multiplier", self.multiplier)
+        if self.multiplier < 1:
+            raise ValueError(f"multiplier: expected at least 1, got {self.multiplier}")
 
     def check(self, shape: tuple[int, ...]) -> None:
         self._capped(shape)

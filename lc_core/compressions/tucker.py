@@ -12,7 +12,6 @@ from lc_core.compression import (
     FormError,
     OrDense,
     Use,
-    check_whole,
     dense_macs,
     numel,
     outline_tensor,
@@ -102,10 +101,8 @@ class Tucker2:
     ranks: tuple[int, int]
 
     def __post_init__(self) -> None:
-        if len(tuple(self.ranks)) != 2:
-            raise ValueError(f"ranks: expected two (outputs, inputs), got {self.ranks}")
-        for rank in self.ranks:
-            check_whole("ranks", rank)
+        if len(tuple(self.ranks)) != 2 or min(self.ranks) < 1:
+            raise ValueError(f"ranks: expected two of at least 1 (outputs, inputs), got {self.ranks}")
 
     def check(self, shape: tuple[int, ...]) -> None:
         self._capped(shape)

@@ -104,11 +104,11 @@ def test_a_fraction_outside_its_range_is_refused(keep):
         L0Pruning(keep=keep)
 
 
-@pytest.mark.parametrize("size", [0, -1, 4.0, "4"])
-def test_a_codebook_or_rank_that_is_no_count_is_refused(size):
-    with pytest.raises(ValueError, match=f"size: expected a whole number of at least 1, got {size!r}"):
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_codebook_or_rank_below_one_is_refused(size):
+    with pytest.raises(ValueError, match=f"size: expected a codebook of at least 1 value, got {size}"):
         Codebook(size=size)
-    with pytest.raises(ValueError, match=f"rank: expected a whole number of at least 1, got {size!r}"):
+    with pytest.raises(ValueError, match=f"rank: expected at least 1, got {size}"):
         LowRank(rank=size)
 
 

@@ -374,20 +374,19 @@ def test_a_linear_layer_or_a_vector_is_no_kernel(name, compression, shape):
             call(shape)
 
 
-@pytest.mark.parametrize("ranks", [(0, 1), (1, 0), (1,), (1, 2, 3), (2, 2.0)])
-def test_ranks_that_are_not_two_counts_are_refused(ranks):
-    with pytest.raises(ValueError, match=r"ranks: expected (a whole number of at least 1, got (0|2\.0)|two)"):
+@pytest.mark.parametrize("ranks", [(0, 1), (1, 0), (1,), (1, 2, 3)])
+def test_ranks_below_one_or_not_two_are_refused(ranks):
+    with pytest.raises(ValueError, match="ranks: expected two of at least 1"):
         Tucker2(ranks)
 
 
-@pytest.mark.parametrize("number", [0, 2.0])
-def test_a_rank_or_block_that_is_no_count_is_refused(number):
-    with pytest.raises(ValueError, match=f"rank: expected a whole number of at least 1, got {number}"):
-        CP(number)
-    with pytest.raises(ValueError, match=f"multiplier: expected a whole number of at least 1, got {number}"):
-        Separable(number)
-    with pytest.raises(ValueError, match=f"block: expected a whole number of at least 1, got {number}"):
-        Circulant(number)
+def test_a_rank_or_block_below_one_is_refused():
+    with pytest.raises(ValueError, match="rank: expected at least 1, got 0"):
+        CP(0)
+    with pytest.raises(ValueError, match="multiplier: expected at least 1, got 0"):
+        Separable(0)
+    with pytest.raises(ValueError, match="block: expected at least 1, got 0"):
+        Circulant(0)
 
 
 # Circulant blocks.

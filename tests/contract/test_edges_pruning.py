@@ -360,10 +360,9 @@ def test_a_price_or_radius_outside_its_range_is_refused(value):
 @pytest.mark.parametrize(
     "n, m, said",
     [
-        (2.0, 4, "n: expected a whole number of at least 1, got 2.0"),
-        (0, 4, "n: expected a whole number of at least 1, got 0"),
-        (5, 4, "n: expected at most m = 4 weights of a group, got 5"),
-        (1, 0, "m: expected a whole number of at least 1, got 0"),
+        (0, 4, "n: expected from 1 to m = 4 weights of a group, got 0"),
+        (5, 4, "n: expected from 1 to m = 4 weights of a group, got 5"),
+        (1, 0, "m: expected groups of at least 1 weight, got 0"),
     ],
 )
 def test_a_pattern_outside_its_range_is_refused(n, m, said):
