@@ -1,6 +1,9 @@
 """The order of the layers of a model, traced by torch.fx."""
 
+import warnings
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import torch.fx
 from torch import nn
@@ -14,10 +17,15 @@ class TraceError(ValueError):
     """A model that torch.fx cannot trace."""
 
 
-def trace(model: nn.Module) -> torch.fx.GraphModule:
-    """The model's graph. TraceError with the tracer's reason where it depends on the numbers that run through it."""
+def trace(model: nn.Module, fixed: Mapping[str, Any] | None = None) -> torch.fx.GraphModule:
+    """The model's graph, for `fixed` values of some of its arguments.
+
+    TraceError with the tracer's reason where it depends on the numbers that run through it.
+    """
     try:
-        return torch.fx.symbolic_trace(model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of fixed values that the graph does not check
+            return torch.fx.symbolic_trace(model, concrete_args=dict(fixed) if fixed else None)
     except Exception as error:  # a tracer runs the user's code, which may raise anything
         reason = " ".join(str(error).split())
         raise TraceError(f"{type(model).__name__}: expected a model that torch.fx can trace, got: {reason}") from error

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from lc_core.graph import LAYERS, NORMS
 from lc_core.structure.channels import Channels, Follower, Mixer, layer_constants, norm_constants
+from lc_core.structure.tracing import Traced
+from lc_core.training.nest import cloned
 
 SAME = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 """In evaluation mode these return their input."""
@@ -46,16 +48,16 @@ class Flow(torch.fx.Interpreter):
         pinned: slots that must stay.
     """
 
-    def __init__(self, traced: torch.fx.GraphModule, example: Tensor) -> None:
-        super().__init__(traced)
+    def __init__(self, traced: Traced) -> None:
+        super().__init__(traced.graph)
         self.mixers: list[Mixer] = []
         self.followers: list[Follower] = []
         self.pinned: list[int] = []
         self._channels: dict[Node, Channels] = {}
         self._parents: list[int] = []
-        self._uses = _count_uses(traced)
+        self._uses = _count_uses(traced.graph)
         with torch.no_grad():
-            self.run(example.clone())  # a model may write into its input
+            self.run(*cloned(traced.given), enable_io_processing=False)  # a model may write into its inputs
 
     def classes(self) -> Tensor:
         """(slots,) int64: slots with the same number are removed together. The number is one of these slots."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lc_core.compression import Dense, dense_macs
 from lc_core.compressions.structured import Grouped
@@ -20,6 +20,8 @@ from lc_core.structure.accounting import layer_macs, layer_uses
 from lc_core.structure.layers import as_layers
 from lc_core.structure.surgery import StructureError, check_outputs, cut_channels
 from lc_core.structure.weights import Weight, stored_weights
+from lc_core.training.data import Forward, call
+from lc_core.training.nest import Nest, map_nest
 
 SPECTRAL_FROM = 1 << 19
 """Layers with at least this many weights run their circulant blocks by FFT. On a CPU smaller layers take up to twelve
@@ -41,7 +43,12 @@ class Restructured:
 
 
 def load_structured(
-    path: str | Path, model: nn.Module, example: Tensor, *, spectral_from: int | None = SPECTRAL_FROM
+    path: str | Path,
+    model: nn.Module,
+    example: Nest,
+    *,
+    spectral_from: int | None = SPECTRAL_FROM,
+    forward: Forward = call,
 ) -> nn.Module:
     """A copy of `model` with the weights in `path`, in their structure where that takes fewer multiply-accumulates.
 
@@ -51,30 +58,39 @@ def load_structured(
     Args:
         path: a packed file.
         model: built by the caller; not changed.
-        example: inputs, (n, ...).
+        example: inputs, (n, ...): a tensor, or a tuple or mapping of several.
         spectral_from: layers with at least this many weights run their circulant blocks by FFT, smaller ones dense;
             None for never.
+        forward: how the model runs on the inputs.
 
     Raises:
         ArtifactError: as `lc_core.load`.
         StructureError: the outputs differ.
     """
     artifact = load(path, whole := copy.deepcopy(model))
-    return _restructured(artifact, whole, example, spectral_from=spectral_from).model
+    return _restructured(artifact, whole, example, spectral_from=spectral_from, forward=forward).model
 
 
 def restructured(
-    artifact: Artifact, model: nn.Module, example: Tensor, *, spectral_from: int | None = SPECTRAL_FROM
+    artifact: Artifact,
+    model: nn.Module,
+    example: Nest,
+    *,
+    spectral_from: int | None = SPECTRAL_FROM,
+    forward: Forward = call,
 ) -> Restructured:
     """As `load_structured`, for a file that was read; also says how each tensor is stored."""
     fill(whole := copy.deepcopy(model), artifact)
-    return _restructured(artifact, whole, example, spectral_from=spectral_from)
+    return _restructured(artifact, whole, example, spectral_from=spectral_from, forward=forward)
 
 
-def _restructured(artifact: Artifact, whole: nn.Module, example: Tensor, *, spectral_from: int | None) -> Restructured:
+def _restructured(
+    artifact: Artifact, whole: nn.Module, example: Nest, *, spectral_from: int | None, forward: Forward
+) -> Restructured:
     stored = stored_weights(artifact)
-    small = _without_groups(whole, artifact, example, stored)
-    uses, first = layer_uses(small, example[:1]), first_names(small)
+    small = _without_groups(whole, artifact, example, stored, forward)
+    one = map_nest(lambda leaf: leaf[:1], example)
+    uses, first = layer_uses(small, lambda model: forward(model, one)), first_names(small)
     for name, layer in list(small.named_modules(remove_duplicate=False)):
         weight = parameter_name(name, "weight")
         if type(layer) not in LAYERS or weight not in stored or first[weight] not in uses:
@@ -90,18 +106,20 @@ def _restructured(artifact: Artifact, whole: nn.Module, example: Tensor, *, spec
             small = _replaced(small, name, made.module.train(layer.training))
             del stored[weight]
             stored |= {parameter_name(name, inner): each for inner, each in made.weights.items()}
-    check_outputs(copy.deepcopy(whole).eval(), copy.deepcopy(small).eval(), example)
+    check_outputs(copy.deepcopy(whole).eval(), copy.deepcopy(small).eval(), example, forward=forward)
     tied = tied_names(small)
     floats = {name: w for name, w in small.state_dict().items() if w.is_floating_point() and name not in tied}
     return Restructured(small, {name: stored.get(name) or Weight.of(Dense(floats[name])) for name in floats})
 
 
-def _without_groups(whole: nn.Module, artifact: Artifact, example: Tensor, stored: dict[str, Weight]) -> nn.Module:
+def _without_groups(
+    whole: nn.Module, artifact: Artifact, example: Nest, stored: dict[str, Weight], forward: Forward
+) -> nn.Module:
     """A copy of `whole` without its pruned groups. Cuts the entries of `stored` likewise."""
     if not any(isinstance(theta, Grouped) for theta in artifact.thetas):
         return copy.deepcopy(whole)
     try:
-        small, stays = cut_channels(whole, example)
+        small, stays = cut_channels(whole, example, forward=forward)
     except (TraceError, StructureError):
         return copy.deepcopy(whole)
     for name, tensor in small.state_dict().items():

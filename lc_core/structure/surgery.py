@@ -4,18 +4,21 @@ import contextlib
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lc_core.compression import Compressed
 from lc_core.compressions.structured import Grouped
-from lc_core.graph import TraceError, trace
+from lc_core.graph import TraceError
 from lc_core.parameters import parameter_name
 from lc_core.structure.channels import Channels, Conv, Follower, Mixer, kernels
 from lc_core.structure.flow import Flow
+from lc_core.structure.tracing import traced
 from lc_core.task import CompressionTask, by_layer
-from lc_core.training.nest import Nest, leaves
+from lc_core.training.data import Forward, call
+from lc_core.training.nest import Nest, cloned, leaves, map_nest
 
 TOLERANCE = 1e-4
 
@@ -24,7 +27,7 @@ class StructureError(ValueError):
     """A model made smaller that does not run, or whose outputs are not those of the whole model."""
 
 
-def cut(model: nn.Module, example: Tensor) -> nn.Module:
+def cut(model: nn.Module, example: Nest, *, forward: Forward = call) -> nn.Module:
     """A copy of `model` without the channels that its outputs do not need in evaluation mode: the same outputs.
 
     Removes channels that every reading layer multiplies by zero, and channels that are always zero (zero weights, bias
@@ -36,20 +39,23 @@ def cut(model: nn.Module, example: Tensor) -> nn.Module:
     Args:
         model: its weights are Delta(Theta); not changed.
         example: inputs, (n, ...).
+        forward: how the model runs on them.
 
     Raises:
         TraceError: torch.fx cannot trace the model.
         StructureError: the copy does not run, or its outputs differ.
     """
-    return cut_channels(model, example)[0]
+    return cut_channels(model, example, forward=forward)[0]
 
 
-def cut_channels(model: nn.Module, example: Tensor) -> tuple[nn.Module, dict[str, tuple[Tensor, ...]]]:
+def cut_channels(
+    model: nn.Module, example: Nest, *, forward: Forward = call
+) -> tuple[nn.Module, dict[str, tuple[Tensor, ...]]]:
     """As `cut`; also name of a weight -> the outputs and inputs that stay, ascending, for all known layers."""
     whole, small = copy.deepcopy(model).eval(), copy.deepcopy(model).eval()
-    flow = Flow(trace(small), example)
+    flow = Flow(traced(small, example, forward=forward))
     needed = _operate(flow)
-    check_outputs(whole, small, example)
+    check_outputs(whole, small, example, forward=forward)
     for given, made in zip(model.modules(), small.modules(), strict=True):
         made.training = given.training
     names = {id(module): name for name, module in small.named_modules()}
@@ -63,7 +69,12 @@ def cut_channels(model: nn.Module, example: Tensor) -> tuple[nn.Module, dict[str
 
 
 def cut_weights(
-    model: nn.Module, example: Tensor, *, tasks: Sequence[CompressionTask], thetas: Sequence[Compressed]
+    model: nn.Module,
+    example: Nest,
+    *,
+    tasks: Sequence[CompressionTask],
+    thetas: Sequence[Compressed],
+    forward: Forward = call,
 ) -> dict[str, Tensor]:
     """The parameters of `model`, by name, in the shapes that `cut` gives them; their values mean nothing.
 
@@ -77,6 +88,7 @@ def cut_weights(
         example: inputs, (n, ...).
         tasks: the compressions and their parameters.
         thetas: Theta of each task, or its outline.
+        forward: how the model runs on the inputs.
     """
     pairs = zip(*by_layer(tasks, thetas), strict=True)
     grouped = [(task, theta) for task, theta in pairs if isinstance(theta, Grouped)]
@@ -84,13 +96,13 @@ def cut_weights(
         return dict(model.state_dict())
     pattern = copy.deepcopy(model).eval()
     try:
-        traced = trace(pattern)
+        graph = traced(pattern, example, forward=forward)
     except TraceError:
         return dict(model.state_dict())
     weights = {name: tensor for name, tensor in pattern.state_dict().items() if tensor.is_floating_point()}
     for tensor in weights.values():
         tensor.fill_(torch.nan)  # an unknown value
-    whole = Flow(traced, example)
+    whole = Flow(graph)
     for task, theta in grouped:
         if theta.kept.is_meta:
             if not _alike(whole, task.governed.names[0], axis=theta.parts[0].axis):
@@ -99,7 +111,7 @@ def cut_weights(
         for name, part in zip(task.governed.names, theta.parts, strict=True):
             kept = part.own(theta.kept).to(weights[name].device)
             weights[name].zero_().index_fill_(part.axis, kept, torch.nan)
-    _operate(Flow(traced, example))
+    _operate(Flow(graph))
     return dict(pattern.state_dict())
 
 
@@ -191,20 +203,20 @@ def _parameter(values: Tensor, *, like: Tensor) -> nn.Parameter:
 
 
 @torch.no_grad()
-def check_outputs(whole: nn.Module, small: nn.Module, example: Tensor) -> None:
+def check_outputs(whole: nn.Module, small: nn.Module, example: Nest, *, forward: Forward = call) -> None:
     """StructureError where the two models, in evaluation mode, differ by more than TOLERANCE of the largest output, on
     `example` or, where the whole model gives finite outputs for them, on random inputs like it. Of several outputs each
     is compared."""
-    batches = [(example, whole(example.clone()))]
-    if example.is_floating_point():
-        noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0), dtype=example.dtype)
-        noise = noise.to(example.device)
+    batches = [(example, forward(whole, cloned(example)))]
+    if _floats(example):
+        generator = torch.Generator().manual_seed(0)
+        noise = map_nest(lambda leaf: _noise(leaf, generator), example)
         with contextlib.suppress(Exception):  # the user's code may check the range of its inputs
-            given = whole(noise.clone())
+            given = forward(whole, cloned(noise))
             batches += [(noise, given)] if all(output.isfinite().all() for output in _floats(given)) else []
     for inputs, expected in batches:
         try:
-            got = small(inputs.clone())
+            got = forward(small, cloned(inputs))
         except Exception as error:  # the user's code may read a removed attribute of a layer
             reason = " ".join(str(error).split())
             raise StructureError(
@@ -218,6 +230,13 @@ def check_outputs(whole: nn.Module, small: nn.Module, example: Tensor) -> None:
                     f"surgery: expected outputs of {type(whole).__name__} within {allowed:.3g} of the whole model's, "
                     f"got {difference:.3g} apart, where the largest is {largest:.3g}"
                 )
+
+
+def _noise(leaf: Any, generator: torch.Generator) -> Any:
+    """Random numbers of the shape and type of a tensor of real numbers; other values as they are."""
+    if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
+        return leaf
+    return torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype).to(leaf.device)
 
 
 def _floats(outputs: Nest) -> list[Tensor]:

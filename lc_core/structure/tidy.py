@@ -20,17 +20,19 @@ from lc_core.compressions.quantization import Quantized
 from lc_core.compressions.structured import Grouped, count_groups, split
 from lc_core.compressions.uniform import Uniform
 from lc_core.file.artifact import Artifact, decode, encode_again, fill
-from lc_core.graph import trace
 from lc_core.parameters import parameter_name
 from lc_core.structure.channels import Channels, Mixer, kernels
 from lc_core.structure.flow import Flow
 from lc_core.structure.surgery import check_outputs, needed_slots
+from lc_core.structure.tracing import traced
+from lc_core.training.data import Forward, call
+from lc_core.training.nest import Nest, map_nest, moved
 
 FOLLOWED = 2
 """The examples with which a model's channels are followed."""
 
 
-def tidied(data: bytes, model: nn.Module, example: Tensor) -> bytes:
+def tidied(data: bytes, model: nn.Module, example: Nest, *, forward: Forward = call) -> bytes:
     """A packed file of the same function as the packed file `data`; `data` itself where no other is smaller.
 
     In evaluation mode its outputs are those of `data` within `surgery.TOLERANCE` of the largest, which is checked on
@@ -39,21 +41,23 @@ def tidied(data: bytes, model: nn.Module, example: Tensor) -> bytes:
     Args:
         data: the bytes of a packed file.
         model: built by the caller; not changed. A copy of it runs on the CPU.
-        example: inputs, (n, ...).
+        example: inputs, (n, ...): a tensor, or a tuple or mapping of several.
+        forward: how the model runs on them.
 
     Raises:
         ArtifactError: `data` does not fit the model.
         TraceError: torch.fx cannot trace the model.
         StructureError: the outputs differ.
     """
-    smallest, model, example = data, copy.deepcopy(model).cpu(), example.cpu()
+    smallest, model, example = data, copy.deepcopy(model).cpu(), moved(example, "cpu")
+    few = map_nest(lambda leaf: leaf[:FOLLOWED], example)
     for step in (without_idle, with_units_sorted):
-        smallest = min(smallest, step(decode(smallest), model, example[:FOLLOWED]), key=len)
-    check_outputs(_filled(decode(data), model), _filled(decode(smallest), model), example)
+        smallest = min(smallest, step(decode(smallest), model, few, forward=forward), key=len)
+    check_outputs(_filled(decode(data), model), _filled(decode(smallest), model), example, forward=forward)
     return smallest
 
 
-def without_idle(artifact: Artifact, model: nn.Module, example: Tensor) -> bytes:
+def without_idle(artifact: Artifact, model: nn.Module, example: Nest, *, forward: Forward = call) -> bytes:
     """The file of `artifact` with the weights at zero that cannot act.
 
     These are the weights and biases of units that nothing reads, and weights that read zeros: the outputs stay the same
@@ -62,7 +66,7 @@ def without_idle(artifact: Artifact, model: nn.Module, example: Tensor) -> bytes
     of a whole layer, or ties weights together, as factors do.
     """
     whole, weights = _filled(artifact, model), artifact.weights()
-    flow = Flow(trace(whole), example)
+    flow = Flow(traced(whole, example, forward=forward))
     layers = [
         (each, _stored(artifact, each.name, "weight"), _stored(artifact, each.name, "bias")) for each in flow.mixers
     ]
@@ -93,7 +97,7 @@ def without_idle(artifact: Artifact, model: nn.Module, example: Tensor) -> bytes
     return _written(artifact, weights)
 
 
-def with_units_sorted(artifact: Artifact, model: nn.Module, example: Tensor) -> bytes:
+def with_units_sorted(artifact: Artifact, model: nn.Module, example: Nest, *, forward: Forward = call) -> bytes:
     """The file of `artifact` with the units of each layer in another order, which the coder writes in fewer bytes.
 
     First come the units with most inputs, by the number of bits of that count, which the coder knows of a column; units
@@ -102,7 +106,7 @@ def with_units_sorted(artifact: Artifact, model: nn.Module, example: Tensor) -> 
     weight counts: factors, n:m patterns, scales for channels.
     """
     whole, weights = _filled(artifact, model), artifact.weights()
-    flow = Flow(trace(whole), example)
+    flow = Flow(traced(whole, example, forward=forward))
     free = _tensors(artifact, _is_free)
     axes = list(_axes(flow, artifact, _names(whole)))
     fixed = [slot for name, _, channels in axes if name not in free for slot in channels.slots.tolist()]

@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import torch
@@ -38,22 +38,28 @@ def map_nest(function: Callable[..., Any], nest: Nest, *others: Nest) -> Nest:
 
 def leaves(nest: Nest) -> Iterator[Any]:
     """The leaves of a nest, in order."""
+    return (leaf for _, leaf in named_leaves(nest, ""))
+
+
+def named_leaves(nest: Nest, name: str) -> Iterator[tuple[str, Any]]:
+    """The same, each with its place in a nest called `name`: "x" for a tensor, "x.0" and "x.1" for a tuple, "x.key"."""
     match nest:
         case None:
             return
         case Tensor():
-            yield nest
+            yield name, nest
+            return
         case Mapping():
-            for key in nest:
-                yield from leaves(nest[key])
+            parts: Iterable[tuple[Any, Nest]] = ((key, nest[key]) for key in nest)
         case tuple() | list():
-            for each in nest:
-                yield from leaves(each)
+            parts = enumerate(nest)
         case _ if dataclasses.is_dataclass(nest) and not isinstance(nest, type):
-            for field in dataclasses.fields(nest):
-                yield from leaves(getattr(nest, field.name))
+            parts = ((field.name, getattr(nest, field.name)) for field in dataclasses.fields(nest))
         case _:
-            yield nest
+            yield name, nest
+            return
+    for key, part in parts:
+        yield from named_leaves(part, f"{name}.{key}")
 
 
 def joined(nests: list[Nest]) -> Nest:
@@ -61,6 +67,11 @@ def joined(nests: list[Nest]) -> Nest:
     if len(nests) == 1:
         return nests[0]
     return map_nest(lambda *parts: torch.cat(parts), *nests)
+
+
+def cloned(nest: Nest) -> Nest:
+    """The nest with copies of its tensors."""
+    return map_nest(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, nest)
 
 
 def moved(nest: Nest, device: torch.device | str) -> Nest:

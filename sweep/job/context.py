@@ -64,10 +64,7 @@ class JobContext:
 
     def macs(self, tasks: Sequence[CompressionTask], thetas: Sequence[Compressed]) -> int:
         """Multiply-accumulates for one example of the compressed model, without the groups that were removed."""
-        if isinstance(self.example, Tensor):
-            weights = cut_weights(self.template, self.example, tasks=tasks, thetas=thetas)
-        else:  # surgery takes models of one input
-            weights = self.template.state_dict()
+        weights = cut_weights(self.template, self.example, tasks=tasks, thetas=thetas, forward=self.study.forward)
         return count_macs(self.counted, weights, tasks=tasks, thetas=thetas)
 
     @functools.cached_property

@@ -1,9 +1,9 @@
 """Jobs' files tidied: smaller ones of the same function."""
 
-from torch import Tensor, nn
+from torch import nn
 
 from lc_core.structure.tidy import tidied
-from lc_core.training.data import call, first_inputs
+from lc_core.training.data import first_inputs
 from sweep.study import Data, Study
 
 EXAMPLES = 100
@@ -17,11 +17,5 @@ def tidied_file(packed: bytes, model: nn.Module, *, study: Study, data: Data, ex
 
     Raises:
         ArtifactError, StructureError, TraceError: as `tidied`.
-        ValueError: the model does not take one input tensor.
     """
-    inputs = first_inputs(data.val, examples)
-    if not isinstance(inputs, Tensor) or study.forward is not call:
-        raise ValueError(
-            "expected a model of one input tensor, without a forward of the study's own, for a tidied file"
-        )
-    return tidied(packed, model, inputs)
+    return tidied(packed, model, first_inputs(data.val, examples), forward=study.forward)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lc_core.training.data import Source, Split
 from lc_core.training.loop import DivergedError
-from lc_core.training.nest import Nest, leaves, map_nest, told_of
+from lc_core.training.nest import Nest, cloned, leaves, map_nest, told_of
 from sweep.job.evidence import MetricError
 from sweep.job.measure import evidence
 from sweep.prepare.check_metrics import check_metric, wanted_examples
@@ -58,7 +58,7 @@ def check_batch(study: Study, data: Data, model: nn.Module, governed: Collection
     with _calls(study, "load_data", "reading a training batch"):
         batch = next(train.batches(batch_size=study.schedule.batch_size, seed=0).take(1))
     inputs, targets = _separated(study, batch)
-    given = map_nest(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, inputs)
+    given = cloned(inputs)
     with _forward(study, model.train(), inputs, "the model"):
         outputs = study.training_forward(model, inputs)
     if not _tensors(outputs):

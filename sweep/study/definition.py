@@ -129,7 +129,7 @@ class Study:
         distillation: makes LC jobs learn from the reference's outputs, in place of the labels or beside them; None for
             labels alone.
         tidy: True to write each job's file as `lcsweep export --tidy` does: smaller, and of the same function, with
-            other weights in it. For models of one input tensor that torch.fx can trace.
+            other weights in it. For models that torch.fx can trace.
     """
 
     name: str

@@ -15,11 +15,13 @@ from lc_core.compressions.circulant import Circulant
 from lc_core.compressions.cp import CP
 from lc_core.compressions.separable import Separable
 from lc_core.compressions.tucker import Tucker2
+from lc_core.graph import TraceError
 from lc_core.schedule import Schedule
 from lc_core.structure.accounting import count_macs, layer_uses, model_macs
 from lc_core.structure.flow import ACTIVATIONS, ELEMENTWISE_FUNCTIONS
 from lc_core.structure.surgery import cut, cut_weights
-from lc_core.training.data import Split
+from lc_core.training.data import Forward, Split, call
+from lc_core.training.nest import Nest
 from tests.ids import plain
 from tests.lc_core.models import conv_net, mlp, randn, seeded, three_classes
 from tests.lc_core.structure.test_accounting import counted_by_torch
@@ -80,6 +82,66 @@ def close(model: nn.Module, small: nn.Module, *shape: int) -> bool:
     inputs = randn(5, *shape, seed=7)
     with torch.no_grad():
         return torch.allclose(model.eval()(inputs), small.eval()(inputs), rtol=1e-5, atol=1e-6)
+
+
+class Summed(nn.Module):
+    """Two inputs, summed behind a layer each; a third and a choice may be left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(6, 5), nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor, y: Tensor, scale: Tensor | None = None, *, double: bool = False) -> Nest:
+        hidden = torch.relu(self.first(x) + self.second(y))
+        if scale is not None:
+            hidden = hidden * scale
+        return {"logits": self.head(2 * hidden if double else hidden), "none": None}
+
+
+X, Y, SCALE = randn(4, 6), randn(4, 4, seed=1), randn(4, 5, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("example", "kept", "forward"),
+    [
+        ((X, Y), 3, call),
+        ({"y": Y, "x": X}, 3, call),
+        ({"scale": SCALE, "x": X, "y": Y}, 5, call),
+        ([X, {"y": Y}], 3, lambda model, inputs: model(inputs[0], double=True, **inputs[1])["logits"].exp()),
+    ],
+    ids=["a tuple", "a mapping", "an input that keeps channels", "a forward of the user's own"],
+)
+def test_several_inputs_are_followed(example: Nest, kept: int, forward: Forward):
+    model = seeded(Summed, seed=0)
+    kill(model.first, rows=[0, 3])
+    kill(model.second, rows=[0, 3])
+    small = cut(model, example, forward=forward)
+    assert sizes(small) == {"first": (kept, 6), "second": (kept, 4), "head": (3, kept)}
+    with torch.no_grad():
+        torch.testing.assert_close(forward(small.eval(), example), forward(model.eval(), example))
+
+
+def test_groups_of_a_network_of_several_inputs_count_as_cut():
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head = nn.Linear(6, 5), nn.Linear(5, 3)
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return self.head(torch.relu(self.first(x))) + y
+
+    model = seeded(Shifted, seed=0)
+    tasks = plan_tasks(model, {"first": GroupPruning(0.6)})
+    thetas = [task.outline_or_dense() for task in tasks]
+    weights = cut_weights(model, {"y": randn(1, 3), "x": randn(1, 6)}, tasks=tasks, thetas=thetas)
+    assert (weights["first.weight"].shape, weights["head.weight"].shape) == ((3, 6), (3, 3))
+
+
+def test_a_forward_that_does_not_call_the_model_is_refused():
+    model = seeded(Summed, seed=0)
+    with pytest.raises(TraceError, match=r"^Summed: expected a forward that calls the model, got one that does not$"):
+        cut(model, (X, Y), forward=lambda model, inputs: model.forward(*inputs))
+    assert not model._forward_pre_hooks
 
 
 def test_dead_neurons_go_with_the_columns_that_read_them():

@@ -332,6 +332,30 @@ def test_units_of_several_outputs_of_a_layer_move_as_one() -> None:
     assert torch.equal(after["many.bias"], before["many.bias"][order + [6 + place for place in order]])
 
 
+def test_networks_of_several_inputs_are_tidied() -> None:
+    """Words and numbers, summed; the numbers' layer has units that nothing reads."""
+
+    class Summed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.numbers = nn.Embedding(9, 40), nn.Linear(6, 40)
+            self.hidden, self.head = nn.Linear(40, 30), nn.Linear(30, 3)
+
+        def forward(self, words: Tensor, numbers: Tensor) -> dict[str, Tensor]:
+            both = torch.relu(self.words(words)) + torch.relu(self.numbers(numbers))
+            return {"logits": self.head(torch.relu(self.hidden(both)))}
+
+    model = seeded(Summed, seed=0)
+    with torch.no_grad():
+        model.head.weight[:, ::2] = 0
+    data = packed(model, {"hidden": chain(keep=0.4, size=3), "head": chain(keep=0.5, size=3)})
+    inputs = {"words": torch.arange(20) % 9, "numbers": randn(20, 6)}
+    whole, small = tidied(data, model, inputs), tidied(data, model, [inputs], forward=lambda m, each: m(**each[0]))
+    assert whole == small
+    assert len(whole) < len(data)
+    assert (decode(whole).weights()["hidden.weight"] != 0).sum() < (decode(data).weights()["hidden.weight"] != 0).sum()
+
+
 def test_a_layer_that_runs_twice_and_tied_weights_stay() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:

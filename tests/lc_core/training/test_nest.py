@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from lc_core.training.nest import joined, leaves, map_nest, moved
+from lc_core.training.nest import joined, leaves, map_nest, moved, named_leaves
 
 Pair = namedtuple("Pair", ["left", "right"])
 
@@ -46,3 +46,10 @@ def test_none_stays_none_and_leaves_that_are_no_tensors_do_not_move() -> None:
     found = moved({"x": X, "names": ["a", "b"]}, "meta")
     assert found["x"].is_meta
     assert found["names"] == ["a", "b"]
+
+
+def test_each_leaf_has_a_name_of_its_place() -> None:
+    leaf = torch.ones(1)
+    assert [*named_leaves(leaf, "x")] == [("x", leaf)]
+    nest = {"ids": leaf, "more": (leaf, None, [leaf])}
+    assert [name for name, _ in named_leaves(nest, "input")] == ["input.ids", "input.more.0", "input.more.2.0"]

@@ -184,8 +184,8 @@ WRONG: dict[str, tuple[str, str]] = {
         "augment and distillation need the training split in memory",
     ),
     "files that cannot be tidied": (
-        with_forward("return model(inputs)").replace(NAME, f"{NAME}    tidy=True,\n"),
-        "tidy: expected a model of one input tensor, without a forward of the study's own",
+        with_forward("return model[2](model[1](model[0](inputs)))").replace(NAME, f"{NAME}    tidy=True,\n"),
+        "tidy: Sequential: expected a forward that calls the model, got one that does not",
     ),
 }
 
