@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
+from lc_core.fields import check_numbers, expect
 from lc_core.training.data import batches_per_epoch
-from lc_core.training.loop import Decay, Recipe, expect
+from lc_core.training.loop import Decay, Recipe
 from lc_core.training.optimizers import OptimizerName
 
 SHORT_BUDGET = 10
@@ -72,6 +73,7 @@ class Schedule:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         expect(0 < self.epochs < math.inf, "epochs", self.epochs, "a positive number")
         growth = self.mu_growth
         expect(growth is None or 1 <= growth < math.inf, "mu_growth", growth, "a number, 1 or more, or None")

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from numbers import Real
 from typing import Literal, Protocol, TypedDict, Unpack
 
 from sweep.criteria import CONFIRM, ROUNDING, Criteria
@@ -54,6 +55,10 @@ class TargetError(ValueError):
     """A target makes no sense, in itself or for the metric."""
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 class NoTargetError(ValueError):
     """A command needs a target, and neither the user nor the study gives one."""
 
@@ -95,7 +100,7 @@ class Target:
         if len(given) != 1:
             raise TargetError(f"target: expected one of {', '.join(BOUNDS)}, got {given or 'none'}")
         [(name, value)] = given.items()
-        if isinstance(value, str):
+        if not _is_number(value):
             raise TargetError(f"{name}: expected a number, such as 0.01 for 1%, got {value!r}")
         if not math.isfinite(value) or (name == "max_drop" and value < 0):
             raise TargetError(f"{name}: expected a number{' from 0 up' * (name == 'max_drop')}, got {value}")

@@ -26,11 +26,12 @@ CORE = {
     "lc_core.graph": (),
     "lc_core.parameters": (),
     "lc_core.compiled": (),
+    "lc_core.fields": (),
     "lc_core.numerics": ("lc_core.compiled",),
     "lc_core.coding": ("lc_core.compiled",),
-    "lc_core.compressions": ("lc_core.compression", "lc_core.numerics"),
-    "lc_core.training": ("lc_core.numerics",),
-    "lc_core.schedule": ("lc_core.training",),
+    "lc_core.compressions": ("lc_core.compression", "lc_core.fields", "lc_core.numerics"),
+    "lc_core.training": ("lc_core.fields", "lc_core.numerics"),
+    "lc_core.schedule": ("lc_core.fields", "lc_core.training"),
     "lc_core.task": ("lc_core.compression", "lc_core.compressions"),
     "lc_core.plan": (
         *("lc_core.compression", "lc_core.compressions", "lc_core.graph", "lc_core.parameters", "lc_core.task"),
@@ -40,7 +41,7 @@ CORE = {
     ),
     "lc_core.methods": (
         *("lc_core.algorithm", "lc_core.compression", "lc_core.compressions", "lc_core.parameters", "lc_core.task"),
-        *("lc_core.schedule", "lc_core.training"),
+        *("lc_core.fields", "lc_core.schedule", "lc_core.training"),
     ),
     "lc_core.file": (
         *("lc_core.coding", "lc_core.compression", "lc_core.compressions", "lc_core.numerics", "lc_core.parameters"),

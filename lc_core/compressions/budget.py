@@ -10,6 +10,7 @@ from torch import Tensor
 from lc_core.compression import Compressed, Compression, Use, numel
 from lc_core.compressions.allotted import Allotted
 from lc_core.compressions.ladder import Ladder, check_choice, ladder_of, squared_error
+from lc_core.fields import check_numbers
 from lc_core.numerics.kernels import Floats
 from lc_core.numerics.knapsack import allocate
 
@@ -79,6 +80,7 @@ class Budget:
     layers: tuple[Layer, ...] = ()
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if (self.bytes is None) == (self.macs is None):
             raise ValueError(f"budget: expected bytes or macs, got bytes={self.bytes}, macs={self.macs}")
         if not self.of:

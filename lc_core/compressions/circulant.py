@@ -17,6 +17,7 @@ from lc_core.compression import (
     outline_tensor,
     prefixed,
 )
+from lc_core.fields import check_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +103,7 @@ class Circulant:
     block: int
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.block < 1:
             raise ValueError(f"block: expected at least 1, got {self.block}")
 

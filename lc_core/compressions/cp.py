@@ -20,6 +20,7 @@ from lc_core.compression import (
     prefixed,
 )
 from lc_core.compressions.tucker import FALL, ROUNDS, check_kernel, leading_vectors, normalized
+from lc_core.fields import check_numbers
 
 RIDGE = 1e-10
 """Weight of the ridge towards the previous factor, relative to the mean of the Gram matrix's diagonal."""
@@ -98,6 +99,7 @@ class CP:
     rank: int
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.rank < 1:
             raise ValueError(f"rank: expected at least 1, got {self.rank}")
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lc_core.compression import Compressed, numel, outline_tensor
 from lc_core.compressions.quantization import Quantized, encode
+from lc_core.fields import check_numbers
 from lc_core.numerics.sorted_values import ascending
 
 EXPONENTS = range(-126, 128)
@@ -29,6 +30,7 @@ class FixedCodebook:
     values: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         given = self.values
         if not given or len(set(given)) < len(given) or not all(abs(value) <= LARGEST for value in given):
             raise ValueError(f"values: expected distinct finite numbers, at least one, got {given}")
@@ -131,6 +133,7 @@ class PowersOfTwo:
     exponents: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         given = self.exponents
         if not given or len(set(given)) < len(given) or any(type(e) is not int or e not in EXPONENTS for e in given):
             raise ValueError(

@@ -19,6 +19,7 @@ from lc_core.compression import (
     outline_tensor,
     prefixed,
 )
+from lc_core.fields import check_numbers
 from lc_core.numerics.svd import leading, refined
 
 Scheme = Literal["channel", "spatial"]
@@ -103,6 +104,7 @@ class LowRank:
     scheme: Scheme = "channel"
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.rank < 1:
             raise ValueError(f"rank: expected at least 1, got {self.rank}")
         check_scheme(self.scheme)

@@ -22,6 +22,7 @@ from lc_core.compression import (
     prefixed,
 )
 from lc_core.compressions.nm import Pattern
+from lc_core.fields import check_numbers
 from lc_core.numerics.support import pack_support, support_bits, unpack_support
 
 SAMPLE = 2**16
@@ -114,6 +115,7 @@ class L0Pruning:
     keep: float
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if not 0 <= self.keep <= 1:
             raise ValueError(f"keep: expected a fraction of weights in [0, 1], got {self.keep}")
 
@@ -161,6 +163,7 @@ class NMPruning:
     m: int
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         Pattern(self.n, self.m)  # checks n and m
 
     @property

@@ -19,6 +19,7 @@ from lc_core.compression import (
     outline_tensor,
     stored,
 )
+from lc_core.fields import check_numbers
 from lc_core.numerics.kmeans import centres_of_sorted, optimal_centres
 from lc_core.numerics.lookup import borders_below
 from lc_core.numerics.packing import byte_count, code_width, pack_codes, unpack_codes
@@ -99,6 +100,7 @@ class Codebook:
     size: int
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.size < 1:
             raise ValueError(f"size: expected a codebook of at least 1 value, got {self.size}")
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lc_core.compression import Compressed, Dense, Use, dense_macs, numel
 from lc_core.compressions.lowrank import Factored, Scheme, as_matrix, check_scheme, macs_per_rank, matrix_shape
+from lc_core.fields import check_numbers
 from lc_core.numerics.svd import leading
 
 Criterion = Literal["storage", "macs"]
@@ -37,6 +38,7 @@ class RankSelection:
     use: Use = field(default_factory=Use)
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if not (self.alpha >= 0 and math.isfinite(self.alpha)):
             raise ValueError(f"alpha: expected a price of at least 0, got {self.alpha}")
         if self.criterion not in get_args(Criterion):

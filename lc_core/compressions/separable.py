@@ -18,6 +18,7 @@ from lc_core.compression import (
     prefixed,
 )
 from lc_core.compressions.tucker import check_kernel
+from lc_core.fields import check_numbers
 from lc_core.numerics.svd import leading
 
 
@@ -91,6 +92,7 @@ class Separable:
     multiplier: int = 1
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.multiplier < 1:
             raise ValueError(f"multiplier: expected at least 1, got {self.multiplier}")
 

@@ -20,6 +20,7 @@ from lc_core.compression import (
     prefixed,
 )
 from lc_core.compressions.pruning import largest
+from lc_core.fields import check_numbers
 from lc_core.numerics.support import pack_support, support_bits, unpack_support
 
 AXES = {"output": 0, "input": 1}
@@ -148,6 +149,7 @@ class GroupPruning:
     parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if not 0 <= self.keep <= 1:
             raise ValueError(f"keep: expected a fraction of groups in [0, 1], got {self.keep}")
         if self.axis not in AXES:

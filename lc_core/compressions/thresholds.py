@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lc_core.compression import Compressed, Dense
 from lc_core.compressions.pruning import Sparse
+from lc_core.fields import check_numbers
 from lc_core.numerics.sorted_values import ascending
 
 
@@ -29,6 +30,7 @@ class L1Pruning:
     radius: float
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if not 0 <= self.radius < math.inf:
             raise ValueError(f"radius: expected a finite number of at least 0, got {self.radius}")
 
@@ -62,6 +64,7 @@ class L0Penalty:
     alpha: float
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         _check_price(self.alpha)
 
     def cost(self, theta: Compressed) -> float:
@@ -93,6 +96,7 @@ class L1Penalty:
     alpha: float
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         _check_price(self.alpha)
 
     def cost(self, theta: Compressed) -> float:

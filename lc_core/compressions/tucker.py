@@ -17,6 +17,7 @@ from lc_core.compression import (
     outline_tensor,
     prefixed,
 )
+from lc_core.fields import check_numbers
 
 ROUNDS = 100
 FALL = 1e-5
@@ -101,6 +102,7 @@ class Tucker2:
     ranks: tuple[int, int]
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if len(tuple(self.ranks)) != 2 or min(self.ranks) < 1:
             raise ValueError(f"ranks: expected two of at least 1 (outputs, inputs), got {self.ranks}")
 

@@ -1,5 +1,6 @@
 """Masks that Adam optimizes, then training of what they keep."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from lc_core.compression import Compressed, Dense
 from lc_core.compressions.pruning import L0Pruning, Sparse
 from lc_core.compressions.structured import GroupPruning
+from lc_core.fields import check_numbers, expect
 from lc_core.methods.fixed_structure import fixed
 from lc_core.methods.method import Tasks, TrainedState, Training, require
 from lc_core.methods.reparametrized import Phase, begun, copied, trained
@@ -86,6 +88,12 @@ class AdamMasks:
     rate: float = 0.01
     ramp: float = 0.5
     distillation: Distillation | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        expect(0 <= self.price < math.inf, "price", self.price, "a number, 0 or more")
+        expect(0 < self.rate < math.inf, "rate", self.rate, "a positive number")
+        expect(0 < self.ramp < 1, "ramp", self.ramp, "a part of the steps, above 0 and below 1")
 
     def steps(self, schedule: Schedule) -> int:
         return schedule.steps

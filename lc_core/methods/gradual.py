@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lc_core.compression import Compressed, Dense
 from lc_core.compressions.pruning import L0Pruning, Sparse
+from lc_core.fields import check_numbers, expect
 from lc_core.methods.method import Tasks, TrainedState, Training, require
 from lc_core.methods.reparametrized import Phase, begun, trained
 from lc_core.schedule import LStep, Schedule
@@ -60,6 +61,10 @@ class Gradual:
 
     ramp: float = 0.5
     distillation: Distillation | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        expect(0 < self.ramp <= 1, "ramp", self.ramp, "a part of the steps, above 0, at most 1")
 
     def steps(self, schedule: Schedule) -> int:
         return schedule.steps

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from lc_core.algorithm import LCState, State
+from lc_core.fields import check_numbers, expect
 from lc_core.methods.fixed_structure import fixed
 from lc_core.methods.lc import lc_states
 from lc_core.methods.method import Tasks, TrainedState, Training
@@ -13,7 +14,7 @@ from lc_core.methods.reparametrized import Phase, started, trained
 from lc_core.methods.retrain import Retrain
 from lc_core.schedule import Schedule
 from lc_core.training.distillation import Distillation
-from lc_core.training.loop import expect, lay_out
+from lc_core.training.loop import lay_out
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class LCThenRetrain:
     distillation: Distillation | None = None
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         expect(0 < self.share < 1, "share", self.share, "a part of the steps, above 0 and below 1")
 
     def steps(self, schedule: Schedule) -> int:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from lc_core.fields import check_number
 from lc_core.training.straight_through import at_least, rounded, scaled
 
 LEAST_STEP = 1e-12
@@ -37,6 +38,8 @@ class ActivationSteps(nn.Module):
 
     def __init__(self, bits: int, *, low: float, high: float, asymmetric: bool = False) -> None:
         super().__init__()
+        for name, value, kind in (("bits", bits, int), ("low", low, float), ("high", high, float)):
+            check_number(name, value, kind)
         if bits not in BITS:
             raise ValueError(f"bits: expected {BITS[0]} to {BITS[-1]}, got {bits}")
         if not -float("inf") < low <= 0 <= high < float("inf") or low == high:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from lc_core.fields import check_numbers, expect
 from lc_core.training.data import Forward
 from lc_core.training.features import attention, hint, with_layers
-from lc_core.training.loop import Loss, expect
+from lc_core.training.loop import Loss
 from lc_core.training.nest import Nest
 
 
@@ -38,6 +39,7 @@ class Distillation:
     attention: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         expect(0 < self.temperature < math.inf, "temperature", self.temperature, "a positive number")
         expect(0 <= self.labels <= 1, "labels", self.labels, "a number in [0, 1]")
         for name, weights in (("hints", self.hints), ("attention", self.attention)):

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from lc_core.fields import check_numbers, expect
 from lc_core.training.activation_steps import eval_with_gradients
 from lc_core.training.data import Batches, Forward, Source, Split, batches_per_epoch, call
 from lc_core.training.nest import Nest, joined, leaves
@@ -67,6 +68,7 @@ class Recipe:
     lr_decay: Decay = "linear"
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         clip = self.clip_norm
         expect(0 <= self.epochs < math.inf, "epochs", self.epochs, "a number, 0 or more")
         expect(0 < self.lr < math.inf, "lr", self.lr, "a positive number")
@@ -103,12 +105,6 @@ class Recipe:
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
         )
-
-
-def expect(holds: bool, name: str, value: object, what: str) -> None:  # noqa: FBT001 - a statement, not a switch
-    """Raises ValueError, "name: expected what, got value", where the condition does not hold."""
-    if not holds:
-        raise ValueError(f"{name}: expected {what}, got {value!r}")
 
 
 def train(

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from lc_core.fields import check_numbers
 from lc_core.structure.folding import computed_weights, fold
 from sweep.study.errors import users_code
 
@@ -50,6 +51,7 @@ class Checkpoint:
             raise ValueError(
                 f"source: expected a path, or a function that returns a state_dict, got a {type(self.source).__name__}"
             )
+        check_numbers(self)
         if self.expected is not None and not math.isfinite(self.expected):
             raise ValueError(f"expected: expected a number, got {self.expected!r}")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lc_core.fields import check_numbers
 from lc_core.training.nest import told_of
 from sweep.store.metric import Metric as Description
 
@@ -40,6 +41,7 @@ class Measure:
     of_weights: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.aggregate + (self.of_means is not None) + (self.of_weights is not None) > 1:
             raise ValueError("Measure: expected one of aggregate, of_means and of_weights, got several")
 
