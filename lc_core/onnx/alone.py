@@ -1,6 +1,6 @@
 """A process that loads an ONNX file and runs it with ONNX Runtime alone: `sweep.bench.memory` measures its memory.
 
-    python -P alone.py FILE DTYPE SIZE...
+    python -P alone.py FILE INPUTS
 
 It prints a line after the import and one after the runs, and waits for a line on standard input after each.
 """
@@ -13,13 +13,13 @@ import onnxruntime
 RUNS = 10
 
 
-def main(path: str, dtype: str, *sizes: str) -> None:
-    """Runs the file `path` on zeros of a NumPy type and a shape."""
+def main(path: str, inputs: str) -> None:
+    """Runs the file `path` on the arrays in the NumPy file `inputs`, which it has by name."""
     _told("imported")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    given = {session.get_inputs()[0].name: np.zeros([int(size) for size in sizes], dtype=dtype)}
+    given = dict(np.load(inputs))
     for _ in range(RUNS):
         session.run(None, given)
     _told("ran")

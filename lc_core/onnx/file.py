@@ -8,12 +8,13 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
@@ -27,9 +28,13 @@ from lc_core.file.limits import most
 from lc_core.file.metadata import json_of
 from lc_core.onnx.functions import DOMAIN, OPSET
 from lc_core.onnx.limits import check_work, messages
+from lc_core.training.nest import Nest, leaves, map_nest, named_leaves
 
 FORMAT = 1
 KEY = "lcsweep"
+INPUT, OUTPUT = "input", "output"
+MOST_INPUTS = 1 << 22
+"""The numbers of one example; `bench` makes up to 64 examples of a file's own shapes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,33 +82,82 @@ def read(path: str | Path) -> OnnxFile:
 class Runtime(nn.Module):
     """An ONNX file as a torch module: ONNX Runtime computes it, by default on one thread.
 
+    It takes inputs as the study has them, in one argument: a tensor, or a nest of them, of which it reads those that
+    the file names. It gives a tensor or a tuple of them; with `like`, a nest of that kind.
+
     Raises:
         ArtifactError: ONNX Runtime cannot load the file or, when called, cannot run it on these inputs.
     """
 
-    def __init__(self, data: bytes, *, threads: int = 1) -> None:
+    def __init__(self, data: bytes, *, threads: int = 1, like: Nest = None) -> None:
         super().__init__()
-        self._session = _session(data, _options(threads))
+        self._session, self._like = _session(data, _options(threads)), like
 
-    def example(self, *shape: int) -> Tensor:
-        """Inputs of `shape` and of the file's input type: normal numbers of seed 0, or zeros for integers."""
-        name = self._session.get_inputs()[0].type.removeprefix("tensor(").removesuffix(")")
-        dtype = {"float": torch.float32, "double": torch.float64}.get(name) or getattr(torch, name, None)
-        if not isinstance(dtype, torch.dtype):
-            raise ArtifactError(f"ONNX Runtime: expected a model of numbers, got one that takes {name[:40]!r}")
-        if not dtype.is_floating_point:
-            return torch.zeros(shape, dtype=dtype)
-        return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    def example(self, n: int) -> Nest:
+        """`n` inputs of the shapes and types that the file states: normal numbers of seed 0, or zeros for integers.
 
-    def forward(self, inputs: Tensor) -> Tensor:
+        ArtifactError where it states none, or an example has more than MOST_INPUTS numbers.
+        """
+        stated = {each.name: (_dtype(each.type), list(each.shape)[1:]) for each in self._session.get_inputs()}
+        shapes = [shape for _, shape in stated.values()]
+        sizes = [size for shape in shapes for size in shape]
+        if not all(type(size) is int and size > 0 for size in sizes) or sum(map(math.prod, shapes)) > MOST_INPUTS:
+            raise ArtifactError(
+                f"ONNX Runtime: expected an example of at most {MOST_INPUTS:,} numbers, got {str(shapes)[:80]}"
+            )
+        generator = torch.Generator().manual_seed(0)
+        made = {name: _numbers((n, *shape), dtype, generator) for name, (dtype, shape) in stated.items()}
+        if [*made] == [INPUT]:
+            return made[INPUT]
+        return {name.removeprefix(f"{INPUT}."): tensor for name, tensor in made.items()}
+
+    def forward(self, inputs: Nest) -> Nest:
         """The outputs (n, ...) of `inputs` (n, ...)."""
-        return torch.from_numpy(_attempt(self.bound(inputs))[0]).to(inputs.device)
+        device = next((leaf.device for leaf in leaves(inputs)), "cpu")
+        outputs = _attempt(lambda: tuple(torch.from_numpy(each).to(device) for each in self.bound(inputs)()))
+        if self._like is None:
+            return outputs if len(outputs) > 1 else outputs[0]
+        if (expected := len(list(leaves(self._like)))) != len(outputs):
+            raise ArtifactError(f"ONNX Runtime: expected a model of {expected} outputs, got {len(outputs)}")
+        each = iter(outputs)
+        return map_nest(lambda _: next(each), self._like)
 
-    def bound(self, inputs: Tensor) -> Callable[[], Any]:
+    def named(self, outputs: Nest) -> dict[str, Tensor]:
+        """The outputs by their names in the file."""
+        return dict(zip((each.name for each in self._session.get_outputs()), leaves(outputs), strict=True))
+
+    def bound(self, inputs: Nest) -> Callable[[], Any]:
         """A function without arguments that computes the outputs of `inputs`, with no overhead around it."""
-        return functools.partial(
-            self._session.run, None, {self._session.get_inputs()[0].name: inputs.detach().cpu().numpy()}
-        )
+        return functools.partial(self._session.run, None, self.arrays(inputs))
+
+    def arrays(self, inputs: Nest) -> dict[str, npt.NDArray[Any]]:
+        """Those of `inputs` that the file reads, by their names in it."""
+        return arrays(inputs, {each.name for each in self._session.get_inputs()})
+
+
+def run_file(runtime: nn.Module, inputs: Nest) -> Nest:
+    """How a `Runtime` runs in place of the model that its file was made from, whatever forward that one has."""
+    return runtime(inputs)
+
+
+def arrays(inputs: Nest, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
+    """Those of a file's inputs that have one of `names`, for ONNX Runtime."""
+    return {name: leaf.detach().cpu().numpy() for name, leaf in named_leaves(inputs, INPUT) if name in names}
+
+
+def _dtype(kind: str) -> torch.dtype:
+    """The torch type of an ONNX type such as "tensor(float)"."""
+    name = kind.removeprefix("tensor(").removesuffix(")")
+    dtype = {"float": torch.float32, "double": torch.float64}.get(name) or getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise ArtifactError(f"ONNX Runtime: expected a model of numbers, got one that takes {name[:40]!r}")
+    return dtype
+
+
+def _numbers(shape: Sequence[int], dtype: torch.dtype, generator: torch.Generator) -> Tensor:
+    if not dtype.is_floating_point:
+        return torch.zeros(shape, dtype=dtype)
+    return torch.randn(shape, generator=generator).to(dtype)
 
 
 class RuntimeLacksError(ArtifactError):

@@ -12,10 +12,13 @@ import torch
 from onnx import GraphProto, ModelProto, helper, inliner
 from torch import Tensor, nn
 
+from lc_core.onnx.file import INPUT, OUTPUT
 from lc_core.onnx.functions import OPSET
+from lc_core.training.data import Forward, call
+from lc_core.training.nest import Nest, cloned, leaves, map_nest, named_leaves, told_of
 
 IR_VERSION = 10
-INPUT, OUTPUT, BATCH = "input", "output", "n"
+BATCH = "n"
 
 
 class ExportError(ValueError):
@@ -23,59 +26,90 @@ class ExportError(ValueError):
 
 
 class _Opened(nn.Module):
-    """A model that takes its weights as inputs, so that the exporter cannot merge them with other constants."""
+    """A model that takes its weights as inputs, so that the exporter cannot merge them with other constants.
 
-    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+    What it takes and gives are the tensors of nests.
+    """
+
+    def __init__(self, model: nn.Module, names: Sequence[str], example: Nest, forward: Forward) -> None:
         super().__init__()
-        self._hidden = (model,)  # in a tuple: its parameters are not this module's
-        self._names = tuple(names)
+        self._hidden = (_Run(model, forward), example)  # in a tuple: its parameters are not this module's
+        self._names = tuple(f"model.{name}" for name in names)
 
-    def forward(self, inputs: Tensor, weights: list[Tensor]) -> Tensor:
-        outputs: Tensor = torch.func.functional_call(
-            self._hidden[0], dict(zip(self._names, weights, strict=True)), (inputs,)
-        )
-        return outputs
+    def forward(self, inputs: list[Tensor], weights: list[Tensor]) -> tuple[Tensor, ...]:
+        run, example = self._hidden
+        each = iter(inputs)
+        given = map_nest(lambda _: next(each), example)
+        outputs = torch.func.functional_call(run, dict(zip(self._names, weights, strict=True)), (given,))
+        return tuple(leaves(outputs))
 
 
-def open_graph(model: nn.Module, example: Tensor, *, names: Sequence[str]) -> GraphProto:
-    """The graph of `model` in evaluation mode, of opset 21, for batches of any size, which takes INPUT and `names`.
+class _Run(nn.Module):
+    """A model as `forward` runs it."""
 
-    It contains no paths, stack traces or source code.
+    def __init__(self, model: nn.Module, forward: Forward) -> None:
+        super().__init__()
+        self.model, self._forward = model, forward
+
+    def forward(self, inputs: Nest) -> Nest:
+        return self._forward(self.model, inputs)
+
+
+def open_graph(model: nn.Module, example: Nest, *, names: Sequence[str], forward: Forward = call) -> GraphProto:
+    """The graph of `model` in evaluation mode, of opset 21, for batches of any size, which takes inputs and `names`.
+
+    The inputs are INPUT, and the outputs OUTPUT; of several tensors each has its place in their nest: "input.0" and
+    "input.1" of a tuple, "output.logits" of a mapping. What the graph does not use is left out. It contains no paths,
+    stack traces or source code.
 
     Args:
         model: in evaluation mode.
-        example: inputs, (n, ...).
-        names: parameters and buffers that become inputs of the graph; unused ones are left out.
+        example: inputs, (n, ...), a tensor or a nest of tensors.
+        names: parameters and buffers that become inputs of the graph, after the model's own.
+        forward: how the model runs on the inputs.
 
     Raises:
-        ExportError: torch cannot export the model.
+        ExportError: torch cannot export the model, or it takes or gives something else than tensors.
     """
     weights = [model.state_dict()[name] for name in names]
-    batch = (example if len(example) > 1 else example.repeat(2, *[1] * (example.dim() - 1)))[:2]
-    shapes: Any = ({0: torch.export.Dim(BATCH)}, [{} for _ in weights])
+    inputs = _tensors(model, "inputs", example, INPUT)
+    batch = map_nest(lambda leaf: leaf[:2] if len(leaf) > 1 else leaf.repeat(2, *[1] * (leaf.dim() - 1)), example)
+    shapes: Any = ([{0: torch.export.Dim(BATCH)} for _ in inputs], [{} for _ in weights])
     with quiet():
         try:
+            with torch.no_grad():
+                outputs = _tensors(model, "outputs", forward(model, cloned(batch)), OUTPUT)
             program = torch.onnx.export(
-                _Opened(model, names).eval(),
-                (batch, weights),
+                _Opened(model, names, batch, forward).eval(),
+                (list(leaves(batch)), weights),
                 dynamo=True,
                 opset_version=OPSET,
                 dynamic_shapes=shapes,
                 verbose=False,
             )
+        except ExportError:
+            raise
         except Exception as error:  # the exporter runs the user's code, which may raise anything
             raise ExportError(
                 f"{type(model).__name__}: expected a model that torch.onnx can export, got: {_reason(error)}"
             ) from error
     assert program is not None
     graph = stripped(program.model_proto).graph
-    given = [each.name for each in graph.input]
-    _rename(graph, dict(zip(given, [INPUT, *names], strict=True)) | {graph.output[0].name: OUTPUT})
+    given, made = [each.name for each in graph.input], [each.name for each in graph.output]
+    _rename(graph, dict(zip((*given, *made), (*inputs, *names, *outputs), strict=True)))
     used = {name for node in graph.node for name in node.input}
-    kept = [each for each in graph.input if each.name == INPUT or each.name in used]
+    kept = [each for each in graph.input if each.name in used]
     del graph.input[:]
     graph.input.extend(kept)
     return graph
+
+
+def _tensors(model: nn.Module, what: str, nest: Nest, name: str) -> list[str]:
+    """The names of a nest's tensors. ExportError where it holds anything else."""
+    found = dict(named_leaves(nest, name))
+    if not found or not all(isinstance(leaf, Tensor) for leaf in found.values()):
+        raise ExportError(f"{type(model).__name__}: expected {what} of tensors alone for ONNX, got {told_of(nest)}")
+    return list(found)
 
 
 def _reason(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """ONNX models that compute in eight bits: ONNX Runtime's tools quantize weights and activations."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -10,11 +10,12 @@ import onnx
 import torch
 from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
-from torch import Tensor
 
 from lc_core.compressions.uniform import Granularity
-from lc_core.onnx.file import folded
-from lc_core.onnx.graph import INPUT, quiet, stripped
+from lc_core.onnx.file import arrays, folded
+from lc_core.onnx.graph import quiet, stripped
+from lc_core.training.data import Split
+from lc_core.training.nest import Nest, leaves, map_nest
 
 Int8 = Literal["static", "dynamic"]
 EXAMPLES = 512
@@ -23,7 +24,7 @@ BATCH = 64
 
 
 def quantized(
-    data: bytes, *, kind: Int8, inputs: Tensor, granularity: Granularity = "channel", symmetric: bool = False
+    data: bytes, *, kind: Int8, inputs: Nest, granularity: Granularity = "channel", symmetric: bool = False
 ) -> ModelProto:
     """The model of an ONNX file in eight bits. Weights are stored in eight bits, however they were stored before.
 
@@ -48,7 +49,7 @@ def quantized(
             quantize_static(
                 model,
                 made,
-                _Examples(inputs),
+                _Examples(inputs, read={each.name for each in model.graph.input}),
                 quant_format=QuantFormat.QDQ,
                 per_channel=per_channel,
                 reduce_range=True,
@@ -62,10 +63,12 @@ def quantized(
 class _Examples(CalibrationDataReader):  # type: ignore[misc] # ONNX Runtime has no type hints
     """Batches of a fixed sample of the inputs."""
 
-    def __init__(self, inputs: Tensor) -> None:
-        order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))[:EXAMPLES]
-        self._batches: Iterator[Tensor] = iter(inputs[order.to(inputs.device)].cpu().split(BATCH))
+    def __init__(self, inputs: Nest, *, read: Collection[str]) -> None:
+        n = len(next(leaves(inputs)))
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:EXAMPLES]
+        sample = map_nest(lambda leaf: leaf[order.to(leaf.device)], inputs)
+        self._read, self._batches = read, Split(sample, None).parts(BATCH)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {INPUT: batch.numpy()}
+        inputs, _ = next(self._batches, (None, None))
+        return None if inputs is None else arrays(inputs, self._read)

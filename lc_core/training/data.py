@@ -172,6 +172,16 @@ def call(model: nn.Module, inputs: Nest) -> Nest:
     return model(inputs)
 
 
+def without_targets(model: nn.Module, inputs: Nest) -> Nest:
+    """The inputs by which `call` runs a model in use: without a mapping's targets, unless its forward needs them."""
+    if not isinstance(inputs, Mapping):
+        return inputs
+    needs = {
+        name for name, each in inspect.signature(type(model).forward).parameters.items() if each.default is each.empty
+    }
+    return {key: inputs[key] for key in inputs if key not in TARGETS or key in needs}
+
+
 @functools.cache
 def _takes(function: Callable[..., Any], name: str) -> bool:
     """Whether a function takes an argument of this name."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lc_core.file.artifact import encode, read
+from lc_core.training.nest import Nest, leaves, map_nest, told_of
 from sweep.bench.runtimes import Model, packed_model
 from sweep.bench.timing import BATCHES, Say, Setup, measured
 from sweep.job.context import settle_process
@@ -24,8 +24,8 @@ from sweep.store.job import name_of
 from sweep.store.manifest import read_manifest
 from sweep.store.record import Done
 from sweep.store.records import find_job, finished, read_records
-from sweep.study import Study
-from sweep.study.splits import one_tensor
+from sweep.study import Data, Study
+from sweep.study.splits import inputs_in_use
 from sweep.study.trust import folder_beside
 
 REFERENCE = "reference"
@@ -48,7 +48,7 @@ def bench_sweep(
     folder, manifest = SweepFolder(root), read_manifest(root)
     chosen = list(_chosen(root, jobs))
     study, data = open_study(root, study_reference=study_reference, user_folder=user_folder)
-    inputs = _batch(one_tensor(study, data.val, max(BATCHES), use="lcsweep bench"))
+    inputs = _batch(study, data)
     models = [_made(REFERENCE, folder.reference, study, inputs, say)]
     models += [_made(record.id, folder.artifact(record.id), study, inputs, say) for record in chosen]
     named, beside = study_reference or manifest.reference_study, folder_beside(study_reference, user_folder=user_folder)
@@ -82,7 +82,7 @@ def bench_files(
         info = _claims(path) if path.suffix == ".onnx" else _known(path, user_folder)
         study, data = same_study(info, path=path, study_reference=study_reference, user_folder=user_folder)
     assert study is not None and data is not None
-    inputs = _batch(one_tensor(study, data.val, max(BATCHES), use="lcsweep bench"))
+    inputs = _batch(study, data)
     with tempfile.TemporaryDirectory() as scratch:
         dense = Path(scratch, "dense.lcz")  # untrained: the time does not depend on the weights
         dense.write_bytes(encode([], [], study.seeded_model().state_dict(), info={}))
@@ -104,16 +104,18 @@ def _bench_onnx_alone(paths: Sequence[Path], *, rounds: int, say: Say) -> dict[s
         )
     from lc_core.onnx.file import Runtime
     from lc_core.onnx.file import read as read_onnx
-    from sweep.pick.export import input_shape
 
     files = {path: read_onnx(path) for path in paths}
-    shapes = {tuple(input_shape(path, file)) for path, file in files.items()}
-    if len(shapes) != 1:
-        raise StoreError(f"expected files with inputs of one shape, got {sorted(shapes)}; measure them separately")
+    runtimes = {path: Runtime(file.data) for path, file in files.items()}
+    takes = {told_of(runtime.example(1)) for runtime in runtimes.values()}
+    if len(takes) != 1:
+        raise StoreError(
+            f"expected files of the same inputs, got {' and '.join(sorted(takes))}; measure them separately"
+        )
+    inputs = runtimes[paths[0]].example(max(BATCHES))
+    for runtime in runtimes.values():
+        runtime(inputs)  # fails with a one-line error if it cannot run
     models = [Model(str(path), path, {}, file.data) for path, file in files.items()]
-    inputs = Runtime(models[0].onnx or b"").example(max(BATCHES), *shapes.pop())
-    for model in models:
-        Runtime(model.onnx or b"")(inputs[:1])  # fails with a one-line error if it cannot run
     return measured(models, Setup(inputs, None, (), rounds, say))
 
 
@@ -128,9 +130,9 @@ def _claims(path: Path) -> dict[str, Any]:
     return read(path).claims
 
 
-def _made(name: str, path: Path, study: Study, inputs: Tensor, say: Say) -> Model:
+def _made(name: str, path: Path, study: Study, inputs: Nest, say: Say) -> Model:
     say(f"model: {name}")
-    return packed_model(name, path, study, inputs[:2])
+    return packed_model(name, path, study, map_nest(lambda leaf: leaf[:2], inputs))
 
 
 def _chosen(root: Path, jobs: Sequence[str]) -> Iterator[Done]:
@@ -148,6 +150,8 @@ def _chosen(root: Path, jobs: Sequence[str]) -> Iterator[Done]:
     yield from sorted((records[name] for name in ids), key=lambda record: (record.artifact_bytes, record.id))
 
 
-def _batch(inputs: Tensor) -> Tensor:
-    """As many examples as the largest batch has; they repeat if there are fewer."""
-    return inputs[torch.arange(max(BATCHES)) % len(inputs)]
+def _batch(study: Study, data: Data) -> Nest:
+    """As many validation examples as the largest batch has; they repeat if there are fewer."""
+    inputs = inputs_in_use(study, study.new_model(), data.val, max(BATCHES))
+    index = torch.arange(max(BATCHES)) % len(next(leaves(inputs)))
+    return map_nest(lambda leaf: leaf[index], inputs)

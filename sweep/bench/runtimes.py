@@ -5,18 +5,21 @@ Without the extra `onnx`, in torch alone.
 
 import contextlib
 import copy
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lc_core.file.artifact import fill, read
 from lc_core.onnx import has_onnx
 from lc_core.structure.restructure import restructured
 from lc_core.structure.surgery import StructureError
+from lc_core.training.data import Forward, call
+from lc_core.training.nest import Nest
 from sweep.bench.latency import Call
 from sweep.study import Study
 
@@ -35,6 +38,7 @@ class Model:
         modules: runtime -> the model in torch, in evaluation mode.
         onnx: the bytes of its ONNX file; None if there is none.
         denormals: how many of its weights are denormal numbers; None for an ONNX file.
+        forward: how its modules run on the inputs.
     """
 
     name: str
@@ -42,13 +46,14 @@ class Model:
     modules: Mapping[RuntimeName, nn.Module]
     onnx: bytes | None
     denormals: int | None = None
+    forward: Forward = call
 
     @property
     def runtimes(self) -> tuple[RuntimeName, ...]:
         """Those that it can run in."""
         return (*(("onnx",) if self.onnx is not None else ()), *self.modules)
 
-    def call(self, runtime: RuntimeName, inputs: Tensor, *, threads: int) -> Call:
+    def call(self, runtime: RuntimeName, inputs: Nest, *, threads: int) -> Call:
         """A function that computes the outputs of `inputs`, with a copy of the model of its own.
 
         `threads` is for ONNX Runtime; torch uses as many as the process has set.
@@ -59,20 +64,20 @@ class Model:
             assert self.onnx is not None
             return Runtime(self.onnx, threads=threads).bound(inputs)
         module = copy.deepcopy(self.modules[runtime])
-        return lambda: module(inputs)
+        return functools.partial(self.forward, module, inputs)
 
 
-def packed_model(name: str, path: Path, study: Study, example: Tensor) -> Model:
+def packed_model(name: str, path: Path, study: Study, example: Nest) -> Model:
     """The model in the packed file `path`.
 
     Raises:
         ArtifactError: the file is damaged, or of another model.
     """
-    artifact, model = read(path), study.new_model().eval()
+    artifact, model, forward = read(path), study.new_model().eval(), study.forward
     fill(model, artifact)
     small = model
     with contextlib.suppress(StructureError):  # it does not run in its structure: it is measured dense
-        small = restructured(artifact, model, example).model
+        small = restructured(artifact, model, example, forward=forward).model
     onnx = None
     if has_onnx():
         from lc_core.onnx.build import build
@@ -80,11 +85,11 @@ def packed_model(name: str, path: Path, study: Study, example: Tensor) -> Model:
         from lc_core.onnx.graph import ExportError
 
         with contextlib.suppress(ExportError, StructureError):  # no ONNX file of it: it is measured in torch alone
-            onnx = seal(build(artifact, model, example), {})
+            onnx = seal(build(artifact, model, example, forward=forward), {})
     modules: dict[RuntimeName, nn.Module] = {"torch": model}
     if _shapes(small) != _shapes(model):
         modules["torch, structured"] = small
-    return Model(name, path, modules, onnx, _denormals(model))
+    return Model(name, path, modules, onnx, _denormals(model), forward)
 
 
 def _shapes(model: nn.Module) -> dict[str, torch.Size]:

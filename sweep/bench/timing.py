@@ -12,10 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from lc_core.onnx import has_onnx
+from lc_core.training.nest import Nest, map_nest
 from sweep.bench.latency import Timings, timed
 from sweep.bench.memory import Peak, peak
 from sweep.bench.runtimes import Model, RuntimeName
@@ -52,7 +53,7 @@ class Setup:
         say: called with a line before each step.
     """
 
-    inputs: Tensor
+    inputs: Nest
     study: str | None
     user_folders: tuple[str, ...]
     rounds: int
@@ -99,7 +100,7 @@ def timed_rows(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(name, row) of each model in each runtime. On one thread in batches of one, also with denormal numbers kept."""
     torch.set_num_threads(threads)
-    inputs = setup.inputs[:batch].contiguous()
+    inputs = map_nest(lambda leaf: leaf[:batch].contiguous(), setup.inputs)
     states = ("flushed", "kept") if threads == batch == 1 else ("flushed",)
     with torch.inference_mode():
         functions = {
@@ -152,21 +153,26 @@ def _headline(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def _memory(model: Model, runtime: RuntimeName, setup: Setup) -> Peak | None:
     """The peak of a fresh process that loads the model and runs the largest batch; None on systems without /proc."""
     setup.say(f"memory: {model.name}, {runtime}")
-    sizes = [str(size) for size in (max(BATCHES), *setup.inputs.shape[1:])]
-    if runtime != "onnx":
+    with tempfile.TemporaryDirectory() as folder:
+        if runtime == "onnx":
+            return peak(_in_onnx_alone(model, setup, Path(folder)))
         assert setup.study is not None
-        form = "dense" if runtime == "torch" else "structured"
-        dtype = str(setup.inputs.dtype).removeprefix("torch.")
-        folders = json.dumps(setup.user_folders)
-        return peak(["-P", "-m", "sweep.bench.torch_alone", setup.study, folders, str(model.path), form, dtype, *sizes])
+        inputs, form = Path(folder, "inputs.pt"), "dense" if runtime == "torch" else "structured"
+        torch.save(setup.inputs, inputs)
+        ours = (setup.study, json.dumps(setup.user_folders), str(model.path), form, str(inputs))
+        return peak(["-P", "-m", "sweep.bench.torch_alone", *ours])
+
+
+def _in_onnx_alone(model: Model, setup: Setup, folder: Path) -> list[str]:
+    """The arguments of a process that runs the model's ONNX file, which is written into `folder` with its inputs."""
     import lc_core.onnx.file
 
-    script = Path(lc_core.onnx.file.__file__).with_name("alone.py")
     assert model.onnx is not None
-    with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
-        file.write(model.onnx)
-        file.flush()
-        return peak(["-P", str(script), file.name, str(setup.inputs.numpy().dtype), *sizes])
+    file, inputs = folder / "model.onnx", folder / "inputs.npz"
+    file.write_bytes(model.onnx)
+    arrays: dict[str, Any] = lc_core.onnx.file.Runtime(model.onnx).arrays(setup.inputs)
+    np.savez(inputs, **arrays)
+    return ["-P", str(Path(lc_core.onnx.file.__file__).with_name("alone.py")), str(file), str(inputs)]
 
 
 def _threads(count: int) -> str:

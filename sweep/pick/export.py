@@ -1,14 +1,16 @@
 """Makes, measures and verifies ONNX files of a sweep's models. Importing this file needs the extra `onnx`."""
 
+import dataclasses
 import hashlib
-import math
 from pathlib import Path
 from typing import Any
 
-from lc_core.file.artifact import ArtifactError, read
+import torch
+
+from lc_core.file.artifact import read
 from lc_core.onnx import file as onnx_file
 from lc_core.onnx.build import build, decoded_at_run, difference, parity
-from lc_core.onnx.file import OnnxFile, Runtime, seal
+from lc_core.onnx.file import OnnxFile, Runtime, run_file, seal
 from lc_core.onnx.int8 import Int8, quantized
 from sweep.job.context import settle_process
 from sweep.job.measure import measure
@@ -30,10 +32,8 @@ from sweep.store.folder import SweepFolder
 from sweep.store.record import Done
 from sweep.store.records import read_job
 from sweep.study import Data, Split, Study
-from sweep.study.splits import one_tensor
+from sweep.study.splits import inputs_in_use
 
-MOST_INPUTS = 1 << 22
-"""The numbers of one example; `bench` makes up to 64 examples of a file's own shape."""
 CALIBRATED = 1 << 14
 """Of a training split that is not in memory, the examples that the ranges of eight-bit activations are drawn from."""
 
@@ -65,20 +65,19 @@ def export_onnx(
     verify_record(record, folder, study, data)
     packed = folder.artifact(record.id)
     artifact, model = read(packed), study.new_model()
-    made = build(artifact, model, one_tensor(study, data.train, 2))
-    sealed = seal(made, {})
+    made = build(artifact, model, inputs_in_use(study, model, data.train, 2), forward=study.forward)
+    sealed, inputs = seal(made, {}), inputs_in_use(study, model, data.val, EXAMPLES)
     facts: dict[str, Any] = {
-        "parity": parity(sealed, artifact, model, one_tensor(study, data.val, EXAMPLES)),
+        "parity": parity(sealed, artifact, model, inputs, forward=study.forward),
         "decoded_at_run": decoded_at_run(sealed),
     }
     if int8 is not None:
         calibrated = len(data.train) if isinstance(data.train, Split) else CALIBRATED
-        made = quantized(sealed, kind=int8, inputs=one_tensor(study, data.train, calibrated))
+        made = quantized(sealed, kind=int8, inputs=inputs_in_use(study, model, data.train, calibrated))
         sealed = seal(made, {})
-        facts["int8_difference"] = difference(sealed, artifact, model, one_tensor(study, data.val, EXAMPLES))
-    found = measure(Runtime(sealed), data.val, study=study)
+        facts["int8_difference"] = difference(sealed, artifact, model, inputs, forward=study.forward)
+    found = measure(_runtime(sealed, study, data), data.val, study=_in_onnx(study))
     claims = recorded(folder, record) | {
-        "input_shape": list(one_tensor(study, data.train, 1).shape[1:]),
         "weights": "as packed" if int8 is None else f"int8, {int8}",
         "packed_sha256": record.artifact_sha256,
         "val": claim(found.metric, found.value, n=found.n),
@@ -109,25 +108,29 @@ def verify_onnx(path: Path, *, study_reference: str | None, user_folder: str) ->
     settle_process()
     file = onnx_file.read(path)
     facts = _described(path, file)
-    shape = input_shape(path, file)
-    runtime = Runtime(file.data)
     if study_reference is None:
-        return facts | {"output_shape": list(runtime(runtime.example(2, *shape)).shape[1:])}
+        runtime = Runtime(file.data)
+        outputs = runtime.named(runtime(runtime.example(2)))
+        return facts | {"output_shapes": {name: list(each.shape[1:]) for name, each in outputs.items()}}
     study, data = same_study(file.claims, path=path, study_reference=study_reference, user_folder=user_folder)
-    found = verify_claim(path, runtime, file.claims, study, data, who="ONNX Runtime ")
+    runtime = _runtime(file.data, study, data)
+    found = verify_claim(path, runtime, file.claims, _in_onnx(study), data, who="ONNX Runtime ")
     return (
         facts | {"val": to_json(found), "outputs": "as claimed"} | _against_packed(path, file, study, data, user_folder)
     )
 
 
-def input_shape(path: Path, file: OnnxFile) -> list[int]:
-    """The shape of one input, without the batch, as the file states it. ArtifactError where it states none."""
-    shape = file.claims.get("input_shape")
-    if not isinstance(shape, list) or not all(type(size) is int and 0 < size < 1 << 20 for size in shape):
-        raise ArtifactError(f"{path}: expected the sizes of an input among its claims, got {str(shape)[:80]}")
-    if math.prod(shape) > MOST_INPUTS:
-        raise ArtifactError(f"{path}: expected an input of at most {MOST_INPUTS:,} numbers, got {str(shape)[:80]}")
-    return shape
+def _runtime(data: bytes, study: Study, splits: Data) -> Runtime:
+    """An ONNX file that gives its outputs as the study's model does, whatever these are: a tuple, a ModelOutput."""
+    model = study.new_model().eval()
+    with torch.inference_mode():
+        like = study.forward(model, inputs_in_use(study, model, splits.val, 2))
+    return Runtime(data, like=like)
+
+
+def _in_onnx(study: Study) -> Study:
+    """The study with an ONNX file in place of its model: what its forward computes is in the file."""
+    return dataclasses.replace(study, forward=run_file)
 
 
 def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_folder: str) -> dict[str, Any]:
@@ -141,21 +144,22 @@ def _against_packed(path: Path, file: OnnxFile, study: Study, data: Data, user_f
     if found is None:
         return {"packed": None}
     packed, folder = found
-    artifact, model, inputs = read(packed), study.new_model(), one_tensor(study, data.val, EXAMPLES)
+    artifact, model = read(packed), study.new_model()
+    inputs = inputs_in_use(study, model, data.val, EXAMPLES)
     facts: dict[str, Any] = {"packed": str(packed), "packed_bytes": artifact.file_bytes}
     facts["payload_bytes"] = artifact.payload_bytes
     if file.claims.get("weights") != "as packed":  # eight-bit arithmetic has other outputs and another latency
-        facts["int8_difference"] = difference(file.data, artifact, model, inputs)
+        facts["int8_difference"] = difference(file.data, artifact, model, inputs, forward=study.forward)
         info = info_of(artifact.info, origin(packed, str(digest), artifact.info, user_folder=user_folder))
         return facts | {"packed_val": to_json(verify_outputs(packed, study, data, info=info))}
-    facts["parity"] = parity(file.data, artifact, model, inputs)
+    facts["parity"] = parity(file.data, artifact, model, inputs, forward=study.forward)
     record = read_job(folder, job)
     if isinstance(record, Done) and record.artifact_sha256 == digest:
         facts |= speed_facts(record)
     known = read_optional(folder.test / f"{digest}.json")
     if known is None:
         return facts
-    return facts | {"test": same_on_test(path, Runtime(file.data), known, study, data)}
+    return facts | {"test": same_on_test(path, _runtime(file.data, study, data), known, _in_onnx(study), data)}
 
 
 def _described(path: Path, file: OnnxFile) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from sweep.study import Data, Study
 from sweep.study.earlier import has_hash
 from sweep.study.errors import StudyError
 from sweep.study.loading import StudySource, load_splits, load_study
-from sweep.study.splits import one_tensor
+from sweep.study.splits import inputs_in_use
 from sweep.study.trust import check_trusted, folder_beside
 
 EXAMPLES = 1000
@@ -93,8 +93,9 @@ def verify_parity(artifact: Artifact, study: Study, data: Data) -> dict[str, Any
 
     model = study.new_model()
     try:
-        made = build(artifact, model, one_tensor(study, data.train, 2))
-        return {"parity": parity(seal(made, {}), artifact, model, one_tensor(study, data.val, EXAMPLES))}
+        made = build(artifact, model, inputs_in_use(study, model, data.train, 2), forward=study.forward)
+        inputs = inputs_in_use(study, model, data.val, EXAMPLES)
+        return {"parity": parity(seal(made, {}), artifact, model, inputs, forward=study.forward)}
     except (ExportError, StructureError, RuntimeLacksError) as error:
         return {"parity": None, "no_parity": " ".join(str(error).split())}
 

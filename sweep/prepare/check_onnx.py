@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from lc_core.file.artifact import Artifact, ArtifactError
 from lc_core.onnx import has_onnx
 from lc_core.structure.restructure import restructured
 from lc_core.structure.surgery import StructureError
+from lc_core.training.nest import Nest
 from sweep.study import Data, Study
-from sweep.study.splits import one_tensor
+from sweep.study.splits import inputs_in_use
 
 LARGE = 100
 """The layers of a model that takes long to trace. ResNet20 has 60, and takes two to three seconds."""
@@ -99,11 +100,12 @@ class OnnxTrial:
         from lc_core.onnx.graph import open_graph
 
         example, inputs = self._inputs
-        running = restructured(artifact, self._model, example, spectral_from=None)
+        forward = self._study.forward
+        running = restructured(artifact, self._model, example, spectral_from=None, forward=forward)
         shapes = {name: weight.shape for name, weight in running.weights.items()}
 
         def compare(graph: Any) -> None:
-            parity(seal(filled(graph, running.weights), {}), artifact, self._model, inputs)
+            parity(seal(filled(graph, running.weights), {}), artifact, self._model, inputs, forward=forward)
 
         for known, graph in self._traced:
             if known.keys() == shapes.keys():
@@ -116,7 +118,7 @@ class OnnxTrial:
         layers = sum(not list(module.children()) for module in self._model.modules())
         if layers > LARGE and not shapes.keys() <= self._model.state_dict().keys():
             return NOT_TRIED
-        graph = open_graph(running.model.eval(), example, names=list(shapes))
+        graph = open_graph(running.model.eval(), example, names=list(shapes), forward=forward)
         self._traced.append((shapes, graph))
         compare(graph)
         return SERVES
@@ -126,6 +128,7 @@ class OnnxTrial:
         return self._study.seeded_model()
 
     @cached_property
-    def _inputs(self) -> tuple[Tensor, Tensor]:
+    def _inputs(self) -> tuple[Nest, Nest]:
         """Two examples to trace a model with, and others to compare outputs on."""
-        return one_tensor(self._study, self._data.train, 2), one_tensor(self._study, self._data.val, EXAMPLES)
+        study, model, data = self._study, self._model, self._data
+        return inputs_in_use(study, model, data.train, 2), inputs_in_use(study, model, data.val, EXAMPLES)

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Subset
 
-from lc_core.training.data import Source, Split, call, first_inputs
+from lc_core.training.data import Source, Split, call, first_inputs, without_targets
 from lc_core.training.nest import Nest, leaves, map_nest, told_of
 from lc_core.training.reading import Indexed, Streamed, source_of
 from sweep.study.definition import Data, Study
@@ -30,19 +30,10 @@ def splits_of(data: Any, study: Study) -> Data:
     return Data(train, _source("val", data.val, study), test)
 
 
-def one_tensor(study: Study, split: Source, n: int, *, use: str = "ONNX") -> Tensor:
-    """The inputs of the first `n` examples, for a `use` that takes one tensor, as an ONNX file does.
-
-    ExportError where the model takes several, or the study has a `forward` of its own.
-    """
-    from lc_core.onnx.graph import ExportError
-
+def inputs_in_use(study: Study, model: nn.Module, split: Source, n: int) -> Nest:
+    """The inputs of the first `n` examples, as the model gets them in use: without targets, where it can."""
     inputs = first_inputs(split, n)
-    if not isinstance(inputs, Tensor) or study.forward is not call:
-        raise ExportError(
-            f"study {study.name}: expected a model of one input tensor, without a forward of the study's own, for {use}"
-        )
-    return inputs
+    return without_targets(model, inputs) if study.forward is call else inputs
 
 
 def _source(name: str, given: Any, study: Study) -> Source:

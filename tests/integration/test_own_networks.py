@@ -313,10 +313,10 @@ TARGETS = {
 """In place of a drop."""
 OF_A_PLAIN_GRAPH = {
     *("Dataset", "DataLoaders", "IterableDataset", "NumPy arrays", "one frozen layer", "frozen backbone"),
-    *("weight_norm, old", "own validation left out", "ModelOutput", "outputs in a dict", "dict batches"),
+    *("weight_norm, old", "own validation left out", "outputs in a dict", "dict batches"),
     *("regression", "one logit", "multi-label"),
 }
-"""Networks that tell nothing new about ONNX, or have no such file: making one takes seconds."""
+"""Networks that tell nothing new about ONNX: making a file takes seconds."""
 
 
 def write(code: str) -> None:

@@ -1,5 +1,6 @@
 """ONNX files: the packed model's outputs, its size, decoding at load; other files are refused in one line."""
 
+import copy
 import json
 import math
 from collections.abc import Callable
@@ -27,10 +28,10 @@ from lc_core import (
     UniformQuantization,
 )
 from lc_core.compression import Dense
-from lc_core.file.artifact import Artifact, ArtifactError, encode
+from lc_core.file.artifact import Artifact, ArtifactError, encode, fill
 from lc_core.file.artifact import read as read_packed
 from lc_core.numerics.packing import pack_codes
-from lc_core.onnx.build import build, decoded_at_run, parity
+from lc_core.onnx.build import build, decoded_at_run, difference, parity
 from lc_core.onnx.decoders import Decoder
 from lc_core.onnx.file import Runtime, folded, read, seal
 from lc_core.onnx.functions import DOMAIN, OPSET, needed
@@ -39,6 +40,8 @@ from lc_core.onnx.int8 import quantized
 from lc_core.plan import Plan
 from lc_core.structure.restructure import restructured
 from lc_core.structure.weights import Weight
+from lc_core.training.data import Forward, call
+from lc_core.training.nest import Nest, leaves, map_nest, told_of
 from studies.digits_zoo import ROWS, DigitsNet
 from tests.lc_core.models import compressed, mlp, randn, seeded
 
@@ -95,10 +98,10 @@ def graphs() -> dict[str, GraphProto]:
 
 @pytest.fixture(autouse=True)
 def _exported_once(graphs: dict[str, GraphProto], monkeypatch: pytest.MonkeyPatch) -> None:
-    def remembered(model: nn.Module, example: Tensor, *, names: list[str]) -> GraphProto:
-        key = f"{model} {names} {example.shape[1:]}"
+    def remembered(model: nn.Module, example: Nest, *, names: list[str], forward: Forward) -> GraphProto:
+        key = f"{model} {names} {told_of(map_nest(lambda leaf: leaf[:1], example))} {forward}"
         if key not in graphs:
-            graphs[key] = open_graph(model, example, names=names)
+            graphs[key] = open_graph(model, example, names=names, forward=forward)
         graph = GraphProto()
         graph.CopyFrom(graphs[key])
         return graph
@@ -496,26 +499,113 @@ def test_examples_are_of_the_type_that_a_file_takes(pack, tmp_path):
     words = seeded(lambda: nn.Sequential(nn.Embedding(7, 12), nn.Flatten(), nn.Linear(36, 3)), seed=2)
     inputs = torch.arange(6).reshape(2, 3)
     runtime = Runtime(seal(build(pack(words, {"2": Codebook(4)}), words, inputs), {}))
-    assert torch.equal(runtime.example(2, 3), torch.zeros(2, 3, dtype=torch.int64))
-    assert runtime(runtime.example(2, 3)).shape == (2, 3)
+    assert torch.equal(runtime.example(2), torch.zeros(2, 3, dtype=torch.int64))
+    assert runtime(runtime.example(2)).shape == (2, 3)
 
 
-class TwoOutputs(nn.Module):
-    """Two layers side by side."""
+# Several inputs and outputs
 
-    def __init__(self) -> None:
+
+class Branches(nn.Module):
+    """Numbers and words, summed; classes and sizes of them, as `give` gives them."""
+
+    def __init__(self, give: Callable[[Tensor, Tensor], Nest]) -> None:
         super().__init__()
-        self.classes, self.sizes = nn.Linear(12, 3), nn.Linear(12, 1)
+        self.give = give
+        self.numbers, self.words = nn.Linear(12, 8), nn.Embedding(7, 8)
+        self.classes, self.sizes = nn.Linear(8, 3), nn.Linear(8, 1)
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        return self.classes(inputs), self.sizes(inputs)
+    def forward(self, values: Tensor, words: Tensor, labels: Tensor | None = None) -> Nest:
+        hidden = torch.tanh(self.numbers(values) + self.words(words).mean(dim=1))
+        return self.give(self.classes(hidden), self.sizes(hidden))
 
 
-def test_outputs_of_several_tensors_are_not_compared(pack, tmp_path):
-    model, inputs = seeded(TwoOutputs, seed=2), randn(6, 12)
+def pair(classes: Tensor, sizes: Tensor) -> Nest:
+    return classes, 1e4 * sizes
+
+
+def by_name(classes: Tensor, sizes: Tensor) -> Nest:
+    return {"logits": classes, "more": [sizes, None], "class": classes.argmax(dim=1)}
+
+
+BOTH = (randn(6, 12), torch.arange(24).reshape(6, 4) % 7)
+NAMED = {"words": BOTH[1], "values": BOTH[0], "unread": torch.ones(6, 5)}
+
+
+def by_hand(model: nn.Module, inputs: Nest) -> Nest:
+    """As a study's own forward: the file holds what it does before and after the model."""
+    return model(inputs["values"], words=inputs["words"])["logits"].softmax(dim=1)
+
+
+@pytest.mark.parametrize(
+    ("give", "inputs", "forward", "takes", "gives"),
+    [
+        (pair, BOTH, call, ["input.0", "input.1"], ["output.0", "output.1"]),
+        (
+            by_name,
+            {name: NAMED[name] for name in ("words", "values")},
+            call,
+            ["input.words", "input.values"],
+            ["output.logits", "output.more.0", "output.class"],
+        ),
+        (by_name, NAMED, by_hand, ["input.words", "input.values"], ["output"]),
+    ],
+    ids=["tuples", "mappings", "a forward of the user's own"],
+)
+def test_several_inputs_and_outputs_have_names_and_are_compared(give, inputs, forward, takes, gives, pack, tmp_path):
+    model = seeded(lambda: Branches(give), seed=2)
     artifact = pack(model, {"*": Codebook(4)})
-    sealed = seal(build(artifact, model, inputs), {})
-    with pytest.raises(
-        ExportError, match=r"^TwoOutputs: expected one output tensor for ONNX, got \(float32 \(6, 3\), "
-    ):
-        parity(sealed, artifact, model, inputs)
+    path = tmp_path / "file.onnx"
+    path.write_bytes(seal(build(artifact, model, inputs, forward=forward), {}))
+    file = read(path)
+    assert parity(file.data, artifact, model, inputs, forward=forward) <= 1e-5
+    assert decoded_at_run(file.data) == []
+    graph = onnx.load_from_string(file.data).graph
+    assert [each.name for each in graph.input] == takes
+    assert [each.name for each in graph.output] == gives
+    alone = Runtime(file.data)
+    assert {told_of(each.shape[0]) for each in leaves(alone.example(5))} == {told_of(5)}
+    assert [*alone.named(alone(alone.example(5)))] == gives
+    assert {len(each) for each in alone.named(alone(alone.example(5))).values()} == {5}
+
+    fill(model, artifact)
+    with torch.no_grad():
+        expected = forward(model.eval(), inputs)
+    got = Runtime(file.data, like=expected)(inputs)
+    assert told_of(got) == told_of(expected)  # a tuple, or a mapping with None in it
+    torch.testing.assert_close(list(leaves(got)), list(leaves(expected)))
+    small = seal(quantized(file.data, kind="static", inputs=inputs), {})
+    assert 0 < difference(small, artifact, model, inputs, forward=forward) < 0.1
+
+
+def test_the_last_of_several_outputs_is_compared_too(pack, tmp_path):
+    """Each relative to its own largest: the second output's numbers are ten thousand times the first's."""
+    model = seeded(lambda: Branches(pair), seed=2)
+    data = seal(build(pack(model, {}), model, BOTH), {})
+    for layer in ("classes", "sizes"):
+        other = copy.deepcopy(model)
+        with torch.no_grad():
+            other.get_submodule(layer).get_parameter("bias").add_(1e-3)
+        with pytest.raises(ArtifactError, match=r"^ONNX: expected outputs within 1e-05 of torch's"):
+            parity(data, pack(other, {}), other, BOTH)
+    with pytest.raises(ArtifactError, match=r"expected outputs \(float32 \(6, 3\)\), got \(float32 \(6, 3\), float32"):
+        parity(data, pack(model, {}), model, BOTH, forward=lambda model, inputs: model(*inputs)[0])
+    with pytest.raises(ArtifactError, match="expected a model of 1 outputs, got 2"):
+        Runtime(data, like=BOTH[0])(BOTH)
+
+
+@pytest.mark.parametrize(
+    ("give", "inputs", "why"),
+    [
+        (
+            lambda classes, sizes: (classes, "a word"),
+            BOTH,
+            r"expected outputs of tensors alone for ONNX, got \(float32",
+        ),
+        (pair, (*BOTH, None, 3), r"expected inputs of tensors alone for ONNX, got \(float32 \(6, 12\), int64"),
+    ],
+)
+def test_what_is_no_tensor_is_refused_by_name(give, inputs, why, pack):
+    model = seeded(lambda: Branches(give), seed=2)
+    with pytest.raises(ExportError, match=f"^Branches: {why}"):
+        open_graph(model.eval(), inputs, names=[])

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from lc_core import Codebook, Schedule, plan_tasks, run_lc
-from lc_core.training.data import Split, call, first_inputs
+from lc_core.training.data import Split, call, first_inputs, without_targets
 from lc_core.training.loop import predict
 from lc_core.training.nest import leaves
 
@@ -85,3 +85,19 @@ def test_the_first_inputs_are_the_first_whatever_the_parts() -> None:
     assert torch.equal(first_inputs(split, 7)["x"], INPUTS[:7])
     assert torch.equal(first_inputs(split, 70)["x"], INPUTS)
     assert torch.equal(predict(nn.Identity(), INPUTS), INPUTS)
+
+
+def test_targets_are_left_out_where_a_model_runs_without_them() -> None:
+    class Free(nn.Module):
+        def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+            return x if labels is None else x + labels
+
+    class Bound(Free):
+        def forward(self, x: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+            return x + labels
+
+    inputs = {"x": torch.ones(2), "labels": torch.ones(2), "target": torch.ones(2)}
+    assert [*without_targets(Free(), inputs)] == ["x"]
+    assert [*without_targets(Bound(), inputs)] == ["x", "labels"]
+    assert without_targets(Free(), (inputs["x"],)) == (inputs["x"],)
+    assert call(Bound(), without_targets(Bound(), inputs)).tolist() == [2, 2]

@@ -1,7 +1,6 @@
 """`lcsweep bench` and what goes by it: files in the store, records, picks, and the words for what is not faster."""
 
 import contextlib
-import dataclasses
 import io
 import json
 import sys
@@ -9,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper
 from torch import nn
 
 from lc_core.file.artifact import encode
@@ -23,6 +22,7 @@ from sweep.bench.memory import Peak, peak
 from sweep.bench.runtimes import Model, packed_model
 from sweep.bench.timing import Setup, measured
 from sweep.cli.bench import describe
+from sweep.job.compress import run_job
 from sweep.pick.size_and_speed import faster, speed
 from sweep.store.fields import to_json
 from sweep.store.files import write_json
@@ -31,10 +31,22 @@ from sweep.store.manifest import read_manifest
 from sweep.store.record import Done
 from sweep.store.records import finished, read_records
 from sweep.study.loading import load_study
-from sweep.study.splits import one_tensor
-from tests.sweep.tiny import changed, edit, lcsweep, tree, write_study
+from tests.lc_core.onnx.test_limits import a_model
+from tests.sweep.tiny import changed, edit, lcsweep, prepared, tree, write_study
 
 RUN = Path("runs", "tiny")
+WORDS = '''
+class Words(nn.Module):
+    """Words and numbers, summed."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.numbers = nn.Embedding(5, 64), nn.Linear(8, 64)
+
+    def forward(self, inputs):
+        assert inputs["words"].min() > 0 <= inputs["numbers"].min()
+        return self.words(inputs["words"]) + self.numbers(inputs["numbers"])
+'''
 FOLDER = SweepFolder(RUN)
 
 
@@ -156,12 +168,20 @@ def test_files_are_measured_beside_a_dense_model(finished: Path, no_memory: None
     assert list(facts["models"]) == ["reference", str(path), "both.onnx"]
     assert {row["runs"] for row in facts["models"]["both.onnx"]["rows"]} == {"onnx"}
     assert facts["models"]["both.onnx"]["ratio"] > 0
-    wrong = onnx_file.read("both.onnx")
-    claims = {"input_shape": [9]}
-    Path("wrong.onnx").write_bytes(onnx_file.seal(onnx.load_from_string(wrong.data), wrong.claims | claims))
+    wrong = a_model(9)
+    Path("nine.onnx").write_bytes(onnx_file.seal(wrong, {}))
+    sizes = helper.make_tensor("sizes", TensorProto.INT64, [2], [7, -1])  # 64 x 9 numbers are not 7 times as many
+    wrong.graph.initializer.append(sizes)
+    wrong.graph.node[0].CopyFrom(helper.make_node("Reshape", ["input", "sizes"], ["y"]))
+    wrong.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "m"
+    Path("wrong.onnx").write_bytes(onnx_file.seal(wrong, {}))
     for names, code, words in (
         (["wrong.onnx"], 5, "expected a model that it can run"),
-        (["both.onnx", "wrong.onnx"], 1, "expected files with inputs of one shape, got [(8,), (9,)]"),
+        (
+            ["both.onnx", "nine.onnx"],
+            1,
+            "files of the same inputs, got float32 (1, 8) and float32 (1, 9); measure them",
+        ),
     ):
         said = lcsweep("bench", *names)
         assert (said.code, said.out) == (code, "")
@@ -211,7 +231,7 @@ def test_a_model_that_has_no_onnx_file_is_measured_in_torch_and_an_error_of_ours
     path, example = FOLDER.artifact(job("low rank").id), torch.randn(2, 8)
 
     def refuse(error: Exception) -> Callable[..., Any]:
-        def fail(*arguments: Any) -> Any:
+        def fail(*arguments: Any, **named: Any) -> Any:
             raise error
 
         return fail
@@ -313,11 +333,39 @@ def test_memory_is_that_of_the_work_and_not_of_the_parent() -> None:
         peak(["-c", "{}['no such thing']"])
 
 
-def test_a_network_of_several_inputs_is_refused_by_the_name_of_the_command(finished: Path) -> None:
-    study = load_study("tiny.py", user_folder=str(Path.cwd()))
-    own = dataclasses.replace(study, forward=lambda model, inputs: model(inputs))
-    with pytest.raises(ExportError, match=r"without a forward of the study.s own, for lcsweep bench$"):
-        one_tensor(own, study.load_data().val, 2, use="lcsweep bench")
+def test_a_network_of_several_inputs_is_measured_on_the_studys_own_data(
+    tmp_path: Path, no_onnx: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids of words, of which none is 0, and numbers that may not be negative: random ones fail, also for the memory."""
+    text = changed("nn.Linear(8, 64), nn.Tanh()", "Words(), nn.Tanh()")
+    text = changed("def build_model", f"{WORDS}\n\ndef build_model", text=text)
+    text = changed(
+        "Split(inputs[part].clone(),", "Split({'words': part % 4 + 1, 'numbers': inputs[part].abs()},", text=text
+    )
+    text = changed('{"0": LowRank', '{"0.numbers": LowRank', text=text)
+    text = changed(
+        "    target=Target", "    forward=lambda model, inputs: model(inputs),\n    target=Target", text=text
+    )
+    write_study(tmp_path, text=text, name="words.py")
+    monkeypatch.chdir(tmp_path)
+    sweep = prepared(tmp_path / "words.py", RUN)
+    (low_rank,) = (job for entry in sweep.entries for job in entry.jobs if job.family == "low rank")
+    assert run_job(low_rank, sweep.context, report=lambda _: None).status == "done"
+    ran: list[str] = []
+
+    def peak_here(arguments: Sequence[str]) -> Peak:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("\n\n"))
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            torch_alone.main(*arguments[3:])
+        ran.append(said.getvalue())
+        return Peak(2, 1)
+
+    monkeypatch.setattr(timing, "peak", peak_here)
+    (record,) = finished(read_records(RUN))
+    models = bench(RUN, "--job", record.id)["models"]
+    ways = [{row["runs"] for row in model["rows"]} for model in models.values()]
+    assert ways == [{"torch"}, {"torch", "torch, structured"}]
+    assert ran == ["imported\nran\n"] * 3
 
 
 # What goes by it
@@ -451,7 +499,7 @@ def test_outputs_that_differ_in_onnx_runtime_are_exit_code_5(finished: Path, mon
 def test_a_model_that_torch_cannot_export_is_not_compared(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import lc_core.onnx.build
 
-    def refuse(*arguments: Any) -> None:
+    def refuse(*arguments: Any, **named: Any) -> None:
         raise ExportError("expected a model that\ntorch.onnx can export")
 
     monkeypatch.setattr(lc_core.onnx.build, "build", refuse)

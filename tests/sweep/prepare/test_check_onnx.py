@@ -104,11 +104,13 @@ def test_channels_that_are_cut_out_share_the_graph_unless_it_holds_their_number(
         ),
         pytest.param(
             changed(
-                "Split(inputs[", "Split((inputs[part], inputs[", text=of("return super().forward(x + y)", inputs="x, y")
-            ).replace("inputs[part], inputs[part].clone(),", "inputs[part], inputs[part].clone()),"),
-            "study tiny: expected a model of one input tensor, without a forward of the study's own, for ONNX",
-            0,
-            id="two inputs",
+                "(outputs, targets)\n\n\ndef prune",
+                "(outputs[0], targets)\n\n\ndef prune",
+                text=of("return super().forward(x), 'a word'"),
+            ),
+            "Net: expected outputs of tensors alone for ONNX, got (float32 (2, 3), str)",
+            1,
+            id="an output that is no tensor",
         ),
         pytest.param(
             of("return super().forward(x) * (2 if len(x) == 2 else 1)"),
@@ -124,6 +126,17 @@ def test_a_network_that_is_not_exported_passes_and_the_line_says_why(checked, tr
     (line,) = onnx(said)
     assert line.startswith(f"ONNX, every family: only the packed file: {why}")
     assert traced == ["Net"] * models
+
+
+def test_a_network_of_two_inputs_is_exported(checked, traced):
+    text = changed(
+        "Split(inputs[part].clone(),",
+        "Split((inputs[part], part),",
+        text=of("return super().forward(x + (y % 3).unsqueeze(1)), y", inputs="x, y"),
+    )
+    text = changed("(outputs, targets)\n\n\ndef prune", "(outputs[0], targets)\n\n\ndef prune", text=text)
+    assert onnx(checked(text)) == [f"ONNX, every family: {SERVES}"]
+    assert traced == ["Net"] * 2
 
 
 def test_a_network_that_checks_its_inputs_is_exported(checked, traced):
