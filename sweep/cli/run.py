@@ -255,10 +255,15 @@ def options_of(
 
     Raises:
         UsageError: one is wrong.
+        ValueError: one is to be a number and is none.
     """
-    from sweep.prepare.options import Options
+    from lc_core.fields import check_number
+    from sweep.prepare.options import Options, Settings
     from sweep.search.protocol import FOR_A_TARGET
 
+    check_number("workers", workers, int | None)
+    for name, value in settings.items():
+        check_number(name, value, Settings.__annotations__.get(name))
     if settings.get("macs") and settings.get("search") != "pareto":
         raise UsageError("macs: expected search pareto beside it")
     if settings.get("by", "bytes") != "bytes" and settings.get("search") not in FOR_A_TARGET:

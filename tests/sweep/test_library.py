@@ -174,6 +174,24 @@ def test_the_options_reach_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         sweep.run("tiny.py", macs=True)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trials": "3"}, "trials: expected a whole number, or None, got '3'"),
+        ({"repeats": 2.5}, "repeats: expected a whole number, got 2.5"),
+        ({"job_timeout": "9"}, "job_timeout: expected a number, or None, got '9'"),
+        ({"gpus_per_job": None}, "gpus_per_job: expected a number, got None"),
+        ({"workers": "1"}, "workers: expected a whole number, or None, got '1'"),
+    ],
+    ids=lambda each: next(iter(each)) if isinstance(each, dict) else "",
+)
+def test_an_option_that_is_no_number_is_a_line(tmp_path: Path, options: Any, message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        sweep.run(str(write_study(tmp_path)), out=tmp_path / "new", progress=False, **options)
+    assert str(caught.value) == message
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_script_that_runs_when_it_is_imported_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker or a pick that imports it would run the sweep again."""
     monkeypatch.chdir(tmp_path)
