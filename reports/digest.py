@@ -8,7 +8,7 @@ from reports.facts.costs import COSTS, amount
 from reports.facts.findings import Findings, read_findings
 from reports.facts.numbers import count, counted, ratio, smaller
 from reports.facts.rows import Row
-from reports.facts.target import target_words
+from reports.facts.target import rule_words, target_words
 from reports.facts.units import capital
 from reports.figures.formats import encode
 from reports.figures.front import draw_front
@@ -181,6 +181,7 @@ def _meanings(findings: Findings) -> str:
     ]
     if findings.choice is not None:
         said.append(f"Target: {'; '.join(f'{state}: {meaning}' for state, meaning in MEANINGS.items())}.")
+        said.append(f"A model is {rule_words(findings)}.")
     if any(row.candidate.failed for row in findings.rows):
         said.append("Seeds that failed say nothing of the error, so they do not count.")
     return " ".join(said)

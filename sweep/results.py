@@ -164,7 +164,7 @@ class Sweep:
         metric = whole.val.metric
         return (
             f"Sweep({self.location!r}): study {manifest.study}, {done} jobs done{failed}; "
-            f"reference {whole.bytes:,} bytes, {metric.label} {metric.told(whole.val.value, gap='')}"
+            f"reference {whole.bytes:,} bytes, {metric.label} {metric.told(whole.val.value, gap='')}{whole.footing}"
         )
 
     def _repr_html_(self) -> str:

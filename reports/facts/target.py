@@ -3,7 +3,7 @@
 from reports.facts.findings import Findings
 from reports.facts.numbers import NO_BREAK, plain
 from reports.facts.units import Units
-from sweep.criteria import CONFIRM
+from sweep.criteria import CONFIRM, UNTRAINED
 from sweep.intervals import CONFIDENCE
 
 
@@ -46,4 +46,7 @@ def _allowed(units: Units, drop: float) -> str:
 def rule_words(findings: Findings) -> str:
     """What the seeds of a candidate must show to be confirmed: sweep.criteria.Criteria.state_of, in words."""
     seeds, sure = findings.manifest.confirm or CONFIRM, f"{100 * CONFIDENCE:g}{NO_BREAK}%"
-    return f"confirmed where {seeds} or more fresh seeds show it ({sure} confidence in their mean), else unconfirmed"
+    found = sorted({row.candidate.method for row in findings.rows} & UNTRAINED)
+    alone = f" or, of {' and '.join(found)}, one seed does, since every seed gives the same model" if found else ""
+    many = f"{seeds} or more fresh seeds show it ({sure} confidence in their mean)"
+    return f"confirmed where {many}{alone}, else unconfirmed"

@@ -126,7 +126,7 @@ The network of the study `{manifest.study}`, compressed by {how} (`{what}`, job 
 | | |
 | --- | --- |
 | base model | the reference of `{manifest.study}` ({source}): {reference.parameters:,} parameters, \
-validation {val.metric.label} {val.metric.told(reference.val.value, gap="")} |
+validation {val.metric.label} {val.metric.told(reference.val.value, gap="")}{reference.footing} |
 | packed file | {record.artifact_bytes:,} bytes, {times(record.artifact_bytes, record.reference_bytes)} than the \
 reference's {record.reference_bytes:,} (SHA-256 `{record.artifact_sha256}`) |
 | this file | {exported.bytes:,} bytes |

@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from reports.digest import digest, write_digest
 from reports.exports import ENCODERS, export_records
 from reports.facts.findings import read_findings
+from reports.facts.target import rule_words
 from sweep.store.columns import COLUMNS, KINDS, OPEN_COLUMNS
 from sweep.store.records import read_records
 from sweep.store.table import table
@@ -202,6 +203,23 @@ def test_what_is_not_confirmed_comes_with_the_command_that_would_confirm_it(make
     missed = read_findings(folder, target=Target(min_accuracy=1.0), by="bytes")
     assert missed.confirm is None
     assert "--job" not in digest(missed)
+
+
+def test_what_confirms_a_model_that_is_not_trained_is_said_where_there_is_one(make_sweep: MakeSweep) -> None:
+    """A row of one seed would else be confirmed for no reason that is given."""
+    point = synthetic.grid()[0]
+    folder = make_sweep([point], seeds=1, target={"min_accuracy": 0.01})
+    words = "or, of dc, one seed does, since every seed gives the same model, else unconfirmed"
+    assert words not in digest(read_findings(folder, target=None, by="bytes"))
+    untrained = synthetic.record(point, seed=0, seeds=1, n_val=synthetic.N_VAL) | {
+        "id": synthetic.job_id("dc"),
+        "method": "dc",
+    }
+    synthetic.write(folder / "artifacts" / untrained["id"] / "record.json", untrained)
+    findings = read_findings(folder, target=None, by="bytes")
+    assert {row.state for row in findings.rows} == {"confirmed", "unconfirmed"}
+    assert words in digest(findings)
+    assert words in rule_words(findings)
 
 
 def test_what_is_at_the_target_itself_is_said_to_stay_unconfirmed(make_sweep: MakeSweep) -> None:

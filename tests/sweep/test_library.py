@@ -1,6 +1,7 @@
 """lcsweep as a library: what `run` and `load_sweep` return, of studies by name, from scripts and from notebooks."""
 
 import functools
+import json
 import random
 import re
 import subprocess
@@ -46,6 +47,12 @@ def test_importing_it_is_light() -> None:
     code = "import sweep, sys\nprint(sorted({'torch', 'pandas', 'ray', 'matplotlib', 'optuna'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_reference_that_was_trained_otherwise_is_said_to_be(finished: Path) -> None:
+    manifest = Path(RUN, "sweep.json")
+    edit(manifest, reference=json.loads(manifest.read_text())["reference"] | {"rates": [0.1, 0.3]})
+    assert repr(sweep.load_sweep(RUN)).endswith("; trained at a learning rate of 0.1, the LC jobs at 0.3")
 
 
 def test_a_sweep_that_is_loaded_says_what_the_commands_say(finished: Path, without_onnx: None) -> None:

@@ -15,7 +15,7 @@ from sweep.store.folder import SweepFolder
 from sweep.store.record import Done
 from sweep.store.records import finished, read_records
 from sweep.study.loading import load_study
-from tests.sweep.tiny import folders_and_files, lcsweep
+from tests.sweep.tiny import edit, folders_and_files, lcsweep
 
 RUN = "runs/tiny"
 
@@ -51,6 +51,8 @@ def test_the_weights_give_the_same_outputs(job: Done) -> None:
 
 
 def test_the_card_says_what_it_is(job: Done, without_onnx: None) -> None:
+    manifest = Path(RUN, "sweep.json")
+    edit(manifest, reference=json.loads(manifest.read_text())["reference"] | {"rates": [0.1, 0.3]})
     assert export(job).code == 0
     card = Path("hub/model/README.md").read_text()
     head, front, text = card.split("---\n", 2)
@@ -65,6 +67,7 @@ def test_the_card_says_what_it_is(job: Done, without_onnx: None) -> None:
         f"validation | accuracy {job.val.value:.2%} (95 % interval {job.val.low:.2%} to {job.val.high:.2%}, n = 90)",
         "test | not measured",
         "the reference of `tiny` (tiny.py)",
+        "; trained at a learning rate of 0.1, the LC jobs at 0.3 |",
     ):
         assert words in text
     assert str(Path.cwd()) not in card
