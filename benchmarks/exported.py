@@ -187,7 +187,7 @@ def _of(network: str, sweep: PreparedSweep) -> list[Exported]:
         if form == "int8":
             onnx = seal(quantized(onnx, kind="static", inputs=data.train.inputs), {})
         models.append(Model(form, path, {}, onnx))
-    site = Setup(example, None, (), ROUNDS, lambda _: None)
+    site = Setup(example, None, None, ROUNDS, lambda _: None)
     timings = {
         name: row
         for name, row in timed_rows(models, site, threads=1, batch=1)

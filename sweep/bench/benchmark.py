@@ -26,7 +26,6 @@ from sweep.store.record import Done
 from sweep.store.records import find_job, finished, read_records
 from sweep.study import Data, Study
 from sweep.study.splits import inputs_in_use
-from sweep.study.trust import folder_beside
 
 REFERENCE = "reference"
 
@@ -51,9 +50,8 @@ def bench_sweep(
     inputs = _batch(study, data)
     models = [_made(REFERENCE, folder.reference, study, inputs, say)]
     models += [_made(record.id, folder.artifact(record.id), study, inputs, say) for record in chosen]
-    named, beside = study_reference or manifest.reference_study, folder_beside(study_reference, user_folder=user_folder)
-    folders = (user_folder,) if beside is None else (user_folder, beside)
-    facts = measured(models, Setup(inputs, named, folders, rounds, say))
+    named = study_reference or manifest.reference_study
+    facts = measured(models, Setup(inputs, named, user_folder, rounds, say))
     for record in chosen:
         about = {"id": record.id, "artifact_sha256": record.artifact_sha256}
         found = facts["models"][record.id]
@@ -93,7 +91,7 @@ def bench_files(
                 if path.suffix == ".onnx"
                 else _made(str(path), path, study, inputs, say)
             )
-        return measured(models, Setup(inputs, study_reference, (user_folder,), rounds, say))
+        return measured(models, Setup(inputs, study_reference, user_folder, rounds, say))
 
 
 def _bench_onnx_alone(paths: Sequence[Path], *, rounds: int, say: Say) -> dict[str, Any]:
@@ -116,7 +114,7 @@ def _bench_onnx_alone(paths: Sequence[Path], *, rounds: int, say: Say) -> dict[s
     for runtime in runtimes.values():
         runtime(inputs)  # fails with a one-line error if it cannot run
     models = [Model(str(path), path, {}, file.data) for path, file in files.items()]
-    return measured(models, Setup(inputs, None, (), rounds, say))
+    return measured(models, Setup(inputs, None, None, rounds, say))
 
 
 def _known(path: Path, user_folder: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import datetime
 import functools
-import json
 import platform
 import tempfile
 import time
@@ -48,14 +47,14 @@ class Setup:
     Attributes:
         inputs: examples, as many as the largest batch has.
         study: the reference by which a fresh process loads the study; None if no model runs in torch.
-        user_folders: where that process looks for the study.
+        user_folder: the user's current folder, for that process.
         rounds: how many rounds of timing.
         say: called with a line before each step.
     """
 
     inputs: Nest
     study: str | None
-    user_folders: tuple[str, ...]
+    user_folder: str | None
     rounds: int
     say: Say
 
@@ -156,10 +155,10 @@ def _memory(model: Model, runtime: RuntimeName, setup: Setup) -> Peak | None:
     with tempfile.TemporaryDirectory() as folder:
         if runtime == "onnx":
             return peak(_in_onnx_alone(model, setup, Path(folder)))
-        assert setup.study is not None
+        assert setup.study is not None and setup.user_folder is not None
         inputs, form = Path(folder, "inputs.pt"), "dense" if runtime == "torch" else "structured"
         torch.save(setup.inputs, inputs)
-        ours = (setup.study, json.dumps(setup.user_folders), str(model.path), form, str(inputs))
+        ours = (setup.study, setup.user_folder, str(model.path), form, str(inputs))
         return peak(["-P", "-m", "sweep.bench.torch_alone", *ours])
 
 

@@ -1,12 +1,11 @@
 """A process that loads a packed model and runs it in torch, so that its memory can be measured.
 
-    python -m sweep.bench.torch_alone STUDY FOLDERS FILE FORM INPUTS
+    python -m sweep.bench.torch_alone STUDY FOLDER FILE FORM INPUTS
 
 `sweep.bench.memory` starts it. It prints "imported" once torch and the study are imported, and "ran" once the model has
 run, and waits for a line after each.
 """
 
-import json
 import sys
 
 import torch
@@ -18,19 +17,18 @@ from sweep.study.loading import load_study
 RUNS = 10
 
 
-def main(study: str, folders: str, path: str, form: str, inputs: str) -> None:
+def main(study: str, user_folder: str, path: str, form: str, inputs: str) -> None:
     """Runs the packed file `path` on a batch.
 
     Args:
         study: as `load_study` takes it.
-        folders: where the study may be, a JSON array of one or two paths.
+        user_folder: as `load_study` takes it.
         path: of the packed file.
         form: "dense" or "structured".
         inputs: a file of them, as `torch.save` writes it.
     """
     torch.set_num_threads(1)
-    user_folder, *also = json.loads(folders)
-    loaded = load_study(study, user_folder=user_folder, also=next(iter(also), None))
+    loaded = load_study(study, user_folder=user_folder)
     _print_and_wait("imported")
     batch = torch.load(inputs, weights_only=False)  # the user's own, which may be of any class
     model = loaded.new_model()

@@ -26,7 +26,7 @@ from sweep.study.earlier import has_hash
 from sweep.study.errors import StudyError
 from sweep.study.loading import StudySource, load_splits, load_study
 from sweep.study.splits import inputs_in_use
-from sweep.study.trust import check_trusted, folder_beside
+from sweep.study.trust import check_trusted
 
 EXAMPLES = 1000
 """The most examples of the validation split on which outputs are compared."""
@@ -165,8 +165,7 @@ def open_study(root: Path, *, study_reference: StudySource | None, user_folder: 
     manifest = read_manifest(root)
     if study_reference is None:
         check_trusted(manifest.reference_study, root=root, user_folder=user_folder)
-    beside = folder_beside(study_reference, user_folder=user_folder)
-    study = load_study(study_reference or manifest.reference_study, user_folder=user_folder, also=beside)
+    study = load_study(study_reference or manifest.reference_study, user_folder=user_folder)
     data = load_splits(study)
     if not has_hash(study, data, study_hash=manifest.study_hash):
         raise StudyError(

@@ -29,13 +29,13 @@ _FOLDERS: set[str] = set()
 """The folders that were appended to `sys.path` for a study."""
 
 
-def load_study(reference: StudySource, *, user_folder: str, also: str | None = None) -> Study:
+def load_study(reference: StudySource, *, user_folder: str) -> Study:
     """The study that `reference` names: a module, `module:name`, or a path to a .py file (or `path:name`).
 
     Args:
         reference: without a name, the module's `study` is taken. A Study is returned with its families.
-        user_folder: the user's current folder. Paths are relative to it. It is appended to `sys.path`, never put first.
-        also: another folder to append to `sys.path`.
+        user_folder: the user's current folder. Paths are relative to it. It is appended to `sys.path`, never put first,
+            and so is the folder of the study's file.
 
     Raises:
         StudyError: there is no such module, it does not import, it holds no such study, or names no families and the
@@ -43,8 +43,6 @@ def load_study(reference: StudySource, *, user_folder: str, also: str | None = N
     """
     if isinstance(reference, Study):
         return completed(reference)
-    folders = [folder for folder in (user_folder, also) if folder is not None]
-    make_importable(*folders)
     if reference == UNNAMED:
         raise StudyError(
             "the sweep was run with a Study object that no file holds, so it cannot be loaded again: "
@@ -52,6 +50,10 @@ def load_study(reference: StudySource, *, user_folder: str, also: str | None = N
         )
     location, _, name = reference.partition(":")
     name = name or "study"
+    folders = [user_folder]
+    if location.endswith(".py"):
+        folders.append(str(Path(user_folder, location).resolve().parent))
+    make_importable(*folders)
     token = _LOADING.set(True)
     try:
         module = _import(location, user_folder)

@@ -33,12 +33,6 @@ def check_trusted(reference: str, *, root: Path, user_folder: str) -> None:
         )
 
 
-def folder_beside(reference: object, *, user_folder: str) -> str | None:
-    """The folder of the study's file that the user names, whose modules it may import; None without a file."""
-    location = reference.partition(":")[0] if isinstance(reference, str) else ""
-    return str(Path(user_folder, location).resolve().parent) if location.endswith(".py") else None
-
-
 def _is_module_of_users(location: str, *, user_folder: str) -> bool:
     """Whether a module of this name is installed or in the user's folder. Finding it does not run it."""
     names = location.split(".")

@@ -88,13 +88,17 @@ def test_a_file_may_be_called_as_a_package_is(tmp_path: Path, name: str) -> None
     assert study_parts(other, other.load_data())["loss"] != parts(tmp_path, STUDY)["loss"]
 
 
-def test_a_study_may_import_a_neighbour(tmp_path: Path) -> None:
-    (tmp_path / "neighbour_of_the_study.py").write_text("NAME = 'named next door'")
+@pytest.mark.parametrize("folder", ["", "deeper"])
+def test_a_study_may_import_a_neighbour(tmp_path: Path, folder: str) -> None:
+    """Also where the user stands in another folder."""
+    neighbour = f"neighbour_{folder}"
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / f"{neighbour}.py").write_text("NAME = 'named next door'")
     write_study(
-        tmp_path,
-        text=changed('"tiny"', "NAME.replace(' ', '_')", text="from neighbour_of_the_study import NAME\n" + STUDY),
+        tmp_path / folder,
+        text=changed('"tiny"', "NAME.replace(' ', '_')", text=f"from {neighbour} import NAME\n" + STUDY),
     )
-    assert load("tiny.py", tmp_path).name == "named_next_door"
+    assert load(str(Path(folder, "tiny.py")), tmp_path).name == "named_next_door"
 
 
 @pytest.mark.parametrize(
