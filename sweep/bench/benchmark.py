@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ def bench_sweep(
     study, data = open_study(root, study_reference=study_reference, user_folder=user_folder)
     inputs = _batch(study, data)
     models = [_made(REFERENCE, folder.reference, study, inputs, say)]
-    models += [_made(record.id, folder.artifact(record.id), study, inputs, say) for record in chosen]
+    models += [
+        _made(record.id, folder.artifact(record.id), study, inputs, say, label=name_of(record)) for record in chosen
+    ]
     named = study_reference or manifest.reference_study
     facts = measured(models, Setup(inputs, named, user_folder, rounds, say))
     for record in chosen:
@@ -128,9 +131,9 @@ def _claims(path: Path) -> dict[str, Any]:
     return read(path).claims
 
 
-def _made(name: str, path: Path, study: Study, inputs: Nest, say: Say) -> Model:
-    say(f"model: {name}")
-    return packed_model(name, path, study, map_nest(lambda leaf: leaf[:2], inputs))
+def _made(name: str, path: Path, study: Study, inputs: Nest, say: Say, *, label: str | None = None) -> Model:
+    say(f"model: {label or name}")
+    return replace(packed_model(name, path, study, map_nest(lambda leaf: leaf[:2], inputs)), label=label)
 
 
 def _chosen(root: Path, jobs: Sequence[str]) -> Iterator[Done]:

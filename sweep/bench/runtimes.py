@@ -39,6 +39,7 @@ class Model:
         onnx: the bytes of its ONNX file; None if there is none.
         denormals: how many of its weights are denormal numbers; None for an ONNX file.
         forward: how its modules run on the inputs.
+        label: what it is called while it is measured; None for its name.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Model:
     onnx: bytes | None
     denormals: int | None = None
     forward: Forward = call
+    label: str | None = None
 
     @property
     def runtimes(self) -> tuple[RuntimeName, ...]:

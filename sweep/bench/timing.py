@@ -151,7 +151,7 @@ def _headline(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _memory(model: Model, runtime: RuntimeName, setup: Setup) -> Peak | None:
     """The peak of a fresh process that loads the model and runs the largest batch; None on systems without /proc."""
-    setup.say(f"memory: {model.name}, {runtime}")
+    setup.say(f"memory: {model.label or model.name}, {runtime}")
     with tempfile.TemporaryDirectory() as folder:
         if runtime == "onnx":
             return peak(_in_onnx_alone(model, setup, Path(folder)))

@@ -27,6 +27,7 @@ from sweep.pick.size_and_speed import faster, speed
 from sweep.store.fields import to_json
 from sweep.store.files import write_json
 from sweep.store.folder import SweepFolder
+from sweep.store.job import name_of
 from sweep.store.manifest import read_manifest
 from sweep.store.record import Done
 from sweep.store.records import finished, read_records
@@ -155,7 +156,11 @@ def test_without_a_job_the_front_and_the_pick_are_measured(
     assert lcsweep("pick", RUN, "--min-accuracy", "0.1", "--by", "macs").code == 0
     pick = json.loads(FOLDER.pick.read_text())["id"]
     assert pick not in front
-    assert set(bench(RUN)["models"]) == {"reference", pick} | front
+    said = lcsweep("bench", RUN, "--rounds", "2", "--json")
+    assert set(said.json["models"]) == {"reference", pick} | front
+    named = {name_of(record) for record in records if record.id in said.json["models"]}
+    steps = {f"{step}: {name}" for step in ("model", "memory") for name in {"reference"} | named}
+    assert steps == {line.partition(", torch")[0] for line in said.err.splitlines() if not line.startswith("latency")}
 
 
 @pytest.mark.slow
