@@ -7,11 +7,13 @@ from typing import Any
 import torch
 import torch.fx
 from torch import Tensor, nn
-from torch.utils import _pytree
 
 from lc_core.graph import TraceError, trace
 from lc_core.training.data import Forward
 from lc_core.training.nest import Nest, cloned, leaves
+
+NESTS = (tuple, list, dict)
+"""Arguments of these kinds stay inputs of a graph: beside arguments with defaults, torch.fx fails to fix them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +30,7 @@ class Traced:
 
 
 def traced(model: nn.Module, example: Nest, *, forward: Forward) -> Traced:
-    """The graph of `model` as `forward` calls it with `example`. What it gets beside tensors is fixed, as are defaults.
+    """The graph of `model` as `forward` calls it with `example`. Numbers, words and None are fixed, as are defaults.
 
     TraceError where torch.fx cannot trace the model, or where `forward` does not call it.
     """
@@ -43,11 +45,10 @@ def traced(model: nn.Module, example: Nest, *, forward: Forward) -> Traced:
         elif kind is inspect.Parameter.VAR_KEYWORD:
             if value:
                 raise TraceError(f"{type(model).__name__}: expected inputs that its forward names, got {[*value]}")
-        elif any(isinstance(leaf, Tensor) for leaf in leaves(value)):
-            given.append(value)
         else:
-            fixed[name] = value
-            given += _pytree.tree_leaves(value)
+            given.append(value)
+            if not isinstance(value, NESTS) and not any(isinstance(leaf, Tensor) for leaf in leaves(value)):
+                fixed[name] = value
     return Traced(trace(model, fixed), (*given, *rest))
 
 

@@ -137,6 +137,21 @@ def test_groups_of_a_network_of_several_inputs_count_as_cut():
     assert (weights["first.weight"].shape, weights["head.weight"].shape) == ((3, 6), (3, 3))
 
 
+def test_a_nest_among_the_defaults_does_not_stop_the_trace():
+    class Halved(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head = nn.Linear(6, 5), nn.Linear(5, 3)
+
+        def forward(self, x: Tensor, factors: tuple[float, ...] = (0.5, 2.0), *, double: bool = False) -> Tensor:
+            outputs = self.head(torch.relu(self.first(x)))
+            return outputs * factors[1] if double else outputs * factors[0]
+
+    model = seeded(Halved, seed=0)
+    kill(model.first, rows=[0, 3])
+    assert sizes(cut(model, randn(4, 6))) == {"first": (3, 6), "head": (3, 3)}
+
+
 def test_a_forward_that_does_not_call_the_model_is_refused():
     model = seeded(Summed, seed=0)
     with pytest.raises(TraceError, match=r"^Summed: expected a forward that calls the model, got one that does not$"):
