@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Union, get_args, get_origin
 
+import numpy as np
+
 NUMBERS = {int: (Integral, "a whole number", "whole numbers"), float: (Real, "a number", "numbers")}
 """Of a field's type: what its value must be, in words, and several of it. NumPy's numbers are such numbers too."""
 
@@ -19,10 +21,14 @@ def expect(holds: bool, name: str, value: object, what: str) -> None:  # noqa: F
 def check_numbers(made: Any) -> None:
     """ValueError where a field of the dataclass `made` is to hold numbers, by its type, and holds something else.
 
-    To be called before numbers are compared, which Python refuses in its own words.
+    A number of NumPy's becomes Python's own, which JSON takes. To be called before numbers are compared, which Python
+    refuses in its own words.
     """
     for field in dataclasses.fields(made):
-        check_number(field.name, getattr(made, field.name), field.type)
+        value = getattr(made, field.name)
+        check_number(field.name, value, field.type)
+        if isinstance(value, np.generic):
+            object.__setattr__(made, field.name, value.item())
 
 
 def check_number(name: str, value: object, kind: Any) -> None:

@@ -135,7 +135,7 @@ class PowersOfTwo:
     def __post_init__(self) -> None:
         check_numbers(self)
         given = self.exponents
-        if not given or len(set(given)) < len(given) or any(type(e) is not int or e not in EXPONENTS for e in given):
+        if not given or len(set(given)) < len(given) or any(e not in EXPONENTS for e in given):
             raise ValueError(
                 f"exponents: expected distinct whole numbers from {EXPONENTS[0]} to {EXPONENTS[-1]}, at least one, "
                 f"got {given}"

@@ -18,6 +18,7 @@ from lc_core.compression import (
     outline_tensor,
     stored,
 )
+from lc_core.fields import check_numbers
 from lc_core.numerics.grids import Grid, best_grid, widest_grid
 from lc_core.numerics.packing import byte_count, pack_codes, unpack_codes
 
@@ -121,8 +122,9 @@ class UniformQuantization:
     granularity: Granularity = "tensor"
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         least = 2 if self.symmetric else 1
-        if type(self.bits) is not int or not least <= self.bits <= 8:
+        if not least <= self.bits <= 8:
             raise ValueError(f"bits: expected a whole number from {least} to 8, got {self.bits}")
         if self.granularity not in ("tensor", "channel"):
             raise ValueError(f"granularity: expected tensor or channel, got {self.granularity!r}")

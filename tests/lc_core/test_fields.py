@@ -1,6 +1,7 @@
 """Numbers in the fields of dataclasses: what is none is one line of ours, and never an error in Python's own words."""
 
 import dataclasses
+import json
 import types
 from collections.abc import Mapping
 from typing import Any, get_args, get_origin
@@ -93,10 +94,13 @@ def test_a_target_is_a_number(name: str, value: Any) -> None:
         Target(**{name: value})
 
 
-def test_numbers_of_numpy_are_numbers() -> None:
-    assert LowRank(np.int64(2)).rank == 2
-    assert L0Pruning(np.float32(0.5)).keep == 0.5
-    assert Schedule(epochs=np.int64(3), lr=np.float64(0.1), batch_size=np.int32(4)).steps == 20
+def test_numbers_of_numpy_become_pythons_own() -> None:
+    made = [Circulant(np.int64(2)).block, UniformQuantization(np.int64(4)).bits, L0Pruning(np.float32(0.5)).keep]
+    assert (made, [*map(type, made)]) == ([2, 4, 0.5], [int, int, float])
+    assert FixedCodebook((np.float32(1), np.float32(-1))).values == (1.0, -1.0)
+    assert PowersOfTwo((np.int64(-1), np.int64(0))).exponents == (-1, 0)
+    schedule = Schedule(epochs=np.int64(3), lr=np.float64(0.1), batch_size=np.int32(4))
+    assert json.loads(json.dumps(schedule.as_dict())) == Schedule(epochs=3, lr=0.1, batch_size=4).as_dict()
 
 
 @pytest.mark.parametrize(("name", "value"), [("bits", "4"), ("bits", 4.5), ("low", "0"), ("high", None)])
