@@ -117,7 +117,7 @@ def test_an_input_that_takes_all_memory_is_refused(tmp_path: Path, shape: list[i
     for command in (("verify", path), ("bench", path, "--rounds", "1")):
         said = lcsweep(*command)
         assert (said.code, said.err.count("\n")) == (5, 1)
-        assert "expected an example of at most 4,194,304 numbers, got [" in said.err
+        assert "expected inputs of stated sizes, at most 4,194,304 numbers, got [" in said.err
 
 
 def test_claims_of_any_type_are_shown(tmp_path: Path) -> None:
