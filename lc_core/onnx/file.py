@@ -103,7 +103,8 @@ class Runtime(nn.Module):
         sizes = [size for shape in shapes for size in shape]
         if not all(type(size) is int and size > 0 for size in sizes) or sum(map(math.prod, shapes)) > MOST_INPUTS:
             raise ArtifactError(
-                f"ONNX Runtime: expected inputs of stated sizes, at most {MOST_INPUTS:,} numbers, got {str(shapes)[:70]}"
+                f"ONNX Runtime: expected inputs of stated sizes, at most {MOST_INPUTS:,} numbers, "
+                f"got {str(shapes)[:70]}"
             )
         generator = torch.Generator().manual_seed(0)
         made = {name: _numbers((n, *shape), dtype, generator) for name, (dtype, shape) in stated.items()}
