@@ -2,7 +2,7 @@
 
 LC and the reference train on images moved by up to one pixel, LC at three times the reference's learning rate. Both
 were chosen on held-out training images (docs/LOG.md). An LC job of 20 epochs takes about 25 seconds of a core.
-The quick form trains on 10,000 images. The long one has 60 epochs a job, for the smallest files.
+The quick form trains on 10,000 images. The long one has 60 epochs a job and weight decay, for the smallest files.
 
     lcsweep run studies.mnist_lenet300:quick
     lcsweep report runs/mnist_lenet300_quick
@@ -111,7 +111,8 @@ study = Study(
 long = replace(
     study,
     name="mnist_lenet300_long",
-    schedule=replace(study.schedule, epochs=60),
+    reference=replace(RECIPE, weight_decay=1e-4),
+    schedule=replace(study.schedule, epochs=60, weight_decay=1e-4),
     families=(
         Family(
             "prune, quantize, biases in 5 bits",
