@@ -49,6 +49,8 @@ class Bounded(Protocol):
     def fraction(self) -> bool: ...
     @property
     def best(self) -> float: ...
+    def told(self, value: float, *, gap: str = " ") -> str: ...
+    def told_change(self, difference: float) -> str: ...
 
 
 class TargetError(ValueError):
@@ -194,6 +196,17 @@ class Target:
             words = [] if name == "relative" else [write_number(value, percent=percent)]
             found += [f"--{name.replace('_', '-')}", *words]
         return found
+
+    def told(self, metric: Bounded) -> str:
+        """The target in words."""
+        change = "a drop" if metric.higher_is_better else "a rise"
+        if self.max_drop is not None and self.relative:
+            return f"{change} of at most {self.max_drop:.2%} of the reference's {metric.label}"
+        if self.max_drop is not None:
+            return f"{change} of at most {metric.told_change(self.max_drop)}"
+        assert self.bound is not None
+        what = "an accuracy" if metric.label == "accuracy" else metric.label
+        return f"{what} of at {'most' if self.at_most is not None else 'least'} {metric.told(self.bound, gap='')}"
 
     def as_dict(self) -> dict[str, float]:
         """The values that are set, by name."""

@@ -66,7 +66,7 @@ ARROWS: dict[str, tuple[str, ...]] = CORE | {
     "sweep.store": ("lc_core", *JUDGING),
     "sweep.study": ("lc_core", *JUDGING, "sweep.store"),
     "sweep.job": ("lc_core", "sweep.intervals", "sweep.store", "sweep.study"),
-    "sweep.search.summary": (),
+    "sweep.search.summary": ("sweep.target",),
     "sweep.search": (*JUDGING, "sweep.intervals", "sweep.store", "sweep.study"),
     "sweep.pick": ("lc_core", *JUDGING, "sweep.intervals", "sweep.store", "sweep.study", "sweep.job"),
     "sweep.prepare": ("lc_core", *JUDGING, "sweep.store", "sweep.study", "sweep.job", "sweep.search"),

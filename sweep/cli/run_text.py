@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sweep.cli.text import count_jobs, describe_target, fresh_seeds, table
+from sweep.cli.text import count_jobs, fresh_seeds, table
 from sweep.criteria import MISSED, TOO_CLOSE, meaning
 from sweep.execution.progress import duration
 from sweep.pick.choice import By, Candidate, Choice
@@ -23,7 +23,7 @@ def plan(search: "SweepSearch", *, workers: int, target: Target | None, metric: 
     what = str(search.plan.name)
     if search.plan.criteria is not None and target:
         least = "smallest model" if search.plan.by == "bytes" else "model with the fewest MACs"
-        what = f"{least} for {describe_target(target, metric)}" + (" by TPE" if what == "tpe" else "")
+        what = f"{least} for {target.told(metric)}" + (" by TPE" if what == "tpe" else "")
     count, configurations = search.left(), len(search.plan.entries)
     to_run = f"{count_jobs(count)} to run" if count is not None else "jobs chosen as results come in"
     return f"{what}: {configurations:,} configurations, {search.known:,} results known, {to_run}, {workers} at a time"

@@ -9,7 +9,6 @@ from sweep.search.summary import SearchSummary, Ties
 from sweep.store.manifest import Manifest
 from sweep.store.metric import Metric
 from sweep.store.printable import on_a_line
-from sweep.target import Target
 
 Facts = Mapping[str, Any]
 
@@ -73,19 +72,7 @@ def verdict(picked: Picked) -> str:
     missed = f"MISSED by {metric.told_change(-picked.margin)}"
     met = missed if state == MISSED else f"{state}, {meaning(state, method=picked.method)}"
     bound = ", with the 95 % bound of every seed" if picked.confident else ""
-    return f"{met}{bound}: {describe_target(picked.target, metric)}, on validation, {seeds}"
-
-
-def describe_target(target: Target, metric: Metric) -> str:
-    """A target in words."""
-    change = "a drop" if metric.higher_is_better else "a rise"
-    if target.max_drop is not None and target.relative:
-        return f"{change} of at most {target.max_drop:.2%} of the reference's {metric.label}"
-    if target.max_drop is not None:
-        return f"{change} of at most {metric.told_change(target.max_drop)}"
-    assert target.bound is not None
-    what = "an accuracy" if metric.label == "accuracy" else metric.label
-    return f"{what} of at {'most' if target.at_most is not None else 'least'} {metric.told(target.bound, gap='')}"
+    return f"{met}{bound}: {picked.target.told(metric)}, on validation, {seeds}"
 
 
 def parity(facts: Facts) -> list[tuple[str, str]]:

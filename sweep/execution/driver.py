@@ -79,8 +79,7 @@ def run(
             with watch(search) as progress:
                 runner(search, context, watch=progress, check=lock.check)
         finally:
-            target = sweep.target.as_dict() if sweep.target and options.aimed else None
-            summary = search.summary(target=target, seconds=time.monotonic() - started)
+            summary = search.summary(target=sweep.target if options.aimed else None, seconds=time.monotonic() - started)
             if options.job is not None:  # the summary of the grid, which is another search, stays
                 summary = replace(summary, name="confirm")
             if lock.held():  # else another driver writes them

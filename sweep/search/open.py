@@ -1,7 +1,7 @@
 """A sweep's search: a strategy, with the bound on its jobs, the records that it knows and its index on disk."""
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from sweep.search.trials import JobTrials
 from sweep.store.job import Job
 from sweep.store.record import Done, Record
 from sweep.store.records import finished
+from sweep.target import Target
 
 
 def open_search(
@@ -106,7 +107,7 @@ class SweepSearch:
         bound = self.plan.trials
         return left if left is None or bound is None else min(left, bound - self.started)
 
-    def summary(self, *, target: Mapping[str, float] | None, seconds: float) -> SearchSummary:
+    def summary(self, *, target: Target | None, seconds: float) -> SearchSummary:
         """What the search did for `target` in so many `seconds`."""
         entries = self.plan.entries
         untouched = np.array([number not in self._touched for number in range(len(entries))])
@@ -121,7 +122,7 @@ class SweepSearch:
             skipped=skipped,
             left=int(untouched.sum()) - sum(skipped.values()),
             method=entries[0].jobs[0].method,
-            target=dict(target) if target is not None else None,
+            target=target,
             seconds=seconds,
             ties=self._strategy.ties(),
         )

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from sweep.target import Target
+
 
 @dataclass(frozen=True)
 class Ties:
@@ -41,7 +43,7 @@ class SearchSummary:
         skipped: reason -> how many configurations did not have to run for it.
         left: configurations that may still have to run.
         method: of `sweep.store.job.METHODS`.
-        target: the target's values by name; None for a search without one.
+        target: None for a search without one.
         seconds: of the run.
         ties: what it could not tell from the target; None where it told all.
     """
@@ -55,10 +57,10 @@ class SearchSummary:
     skipped: dict[str, int]
     left: int
     method: str
-    target: dict[str, float | bool] | None
+    target: Target | None
     seconds: float
     ties: Ties | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON data; `sweep.store.fields.from_file` reads it back."""
-        return asdict(self)
+        return asdict(self) | {"target": None if self.target is None else self.target.as_dict()}

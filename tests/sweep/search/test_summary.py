@@ -13,15 +13,16 @@ from sweep.cli.text import search_summary
 from sweep.search.summary import SearchSummary, Ties
 from sweep.store.fields import from_file
 from sweep.store.files import StoreError
+from sweep.target import Target
 from tests.sweep.tiny import lcsweep
 
 KEPT = Path(__file__).parents[2] / "golden" / "old_sweep" / "sweep"
-SUMMARY = SearchSummary("grid", 5, 5, 0, 5, 0, {}, 0, "lc", {"max_drop": 0, "relative": True}, 1.5)
+SUMMARY = SearchSummary("grid", 5, 5, 0, 5, 0, {}, 0, "lc", Target(max_drop=0, relative=True), 1.5)
 DAMAGED = [
     ({"left": ...}, "left: expected a value, got nothing"),
     ({"jobs": "many"}, "jobs: expected a valid integer, got 'many'"),
     ({"skipped": {"too large": True}}, "skipped.too large: expected a valid integer, got True"),
-    ({"target": {"max_drop": "x"}}, "target.max_drop: expected a finite number or a valid boolean, got 'x'"),
+    ({"target": {"max_drop": "x"}}, "target.max_drop: expected a finite number, got 'x'"),
     ({"seconds": None}, "seconds: expected a finite number, got None"),
 ]
 
