@@ -64,6 +64,10 @@ def measured(models: Sequence[Model], setup: Setup) -> dict[str, Any]:
 
     Each model has a row for every runtime, number of threads and batch size, and the headline row beside them.
     """
+    memory = {  # first, since a model that does not run ends here, before the long part
+        model.name: {name: asdict(used) for name in model.runtimes if (used := _memory(model, name, setup))}
+        for model in models
+    }
     rows: dict[str, list[dict[str, Any]]] = {model.name: [] for model in models}
     for threads in sorted({1, cores()}):
         for batch in BATCHES:
@@ -71,16 +75,12 @@ def measured(models: Sequence[Model], setup: Setup) -> dict[str, Any]:
             for name, row in timed_rows(models, setup, threads=threads, batch=batch):
                 rows[name].append(row)
     torch.set_num_threads(1)
-    found = {}
-    for model in models:
-        memory = {name: asdict(used) for name in model.runtimes if (used := _memory(model, name, setup))}
-        found[model.name] = _headline(rows[model.name]) | {
-            "rows": rows[model.name],
-            "memory": memory,
-            "denormal_weights": model.denormals,
-        }
     return {
-        "models": found,
+        "models": {
+            model.name: _headline(rows[model.name])
+            | {"rows": rows[model.name], "memory": memory[model.name], "denormal_weights": model.denormals}
+            for model in models
+        },
         "machine": machine(),
         "rounds": setup.rounds,
         "onnx": has_onnx(),

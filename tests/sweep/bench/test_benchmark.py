@@ -161,6 +161,8 @@ def test_without_a_job_the_front_and_the_pick_are_measured(
     named = {name_of(record) for record in records if record.id in said.json["models"]}
     steps = {f"{step}: {name}" for step in ("model", "memory") for name in {"reference"} | named}
     assert steps == {line.partition(", torch")[0] for line in said.err.splitlines() if not line.startswith("latency")}
+    kinds = dict.fromkeys(line.partition(":")[0] for line in said.err.splitlines())
+    assert [*kinds] == ["model", "memory", "latency"]  # the long part last: what does not run ends before it
 
 
 @pytest.mark.slow
