@@ -19,7 +19,7 @@ from sweep.store.manifest import Manifest, Reference, read_manifest
 from sweep.store.record import Score
 from sweep.study import Checkpoint, Data, Study
 from sweep.study.errors import users_code
-from sweep.study.fingerprint import plainly_trained, unequal
+from sweep.study.fingerprint import footing, plainly_trained
 from sweep.study.loading import lasting_reference
 
 Say = Callable[[str], None]
@@ -153,9 +153,7 @@ def _new_manifest(folder: SweepFolder, study: Study, data: Data, options: Option
             val=measure(model, data.val, study=study),
             folded=folded,
             uncounted=list(context.counted.uncounted),
-            plainly_trained=plainly_trained(study, parts),
-            rates=unequal(study, "lr"),
-            decays=unequal(study, "weight_decay"),
+            **footing(study, parts),
         ),
         versions=versions(),
     )

@@ -24,7 +24,7 @@ from sweep.store.record import Record
 from sweep.store.records import finished, read_records
 from sweep.study import Data, Study
 from sweep.study.earlier import recognised
-from sweep.study.fingerprint import plainly_trained, unequal
+from sweep.study.fingerprint import footing
 from sweep.study.loading import load_splits, load_study
 from sweep.target import NoTargetError, Target
 
@@ -85,12 +85,7 @@ def prepare(options: Options, *, say: Say, step: Callable[[str], None] = ignore)
         repeats = manifest.repeats
     coverage = family_coverage(checked)
     known, manifest = manifest, replace(manifest, repeats=repeats, confirm=confirm)
-    reference = replace(
-        manifest.reference,
-        plainly_trained=plainly_trained(study, parts),
-        rates=unequal(study, "lr"),
-        decays=unequal(study, "weight_decay"),
-    )
+    reference = replace(manifest.reference, **footing(study, parts))
     described = replace(manifest, coverage=known.coverage | coverage, reference=reference)
     if described != manifest and not _all_done(entries, folder):
         manifest = described

@@ -96,7 +96,16 @@ def plainly_trained(study: Study, parts: Mapping[str, str]) -> bool:
     return study.augment is not None and isinstance(study.reference, Recipe) and parts["reference"] == _plain(study)
 
 
-def unequal(study: Study, setting: Literal["lr", "weight_decay"]) -> list[float]:
+def footing(study: Study, parts: Mapping[str, str]) -> dict[str, Any]:
+    """How the reference was trained otherwise than the jobs, by the names of `sweep.store.manifest.Reference`."""
+    return {
+        "plainly_trained": plainly_trained(study, parts),
+        "rates": _unequal(study, "lr"),
+        "decays": _unequal(study, "weight_decay"),
+    }
+
+
+def _unequal(study: Study, setting: Literal["lr", "weight_decay"]) -> list[float]:
     """The setting of the reference's training and of the LC jobs, where they differ; else empty."""
     if not isinstance(study.reference, Recipe):
         return []
