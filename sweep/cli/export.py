@@ -10,7 +10,7 @@ import typer
 from sweep.cli import file_text
 from sweep.cli.console import DONE, NO_MODEL, DataFolder, Folder, Json, UsageError, fail, show, use_data
 from sweep.cli.text import verdict
-from sweep.pick.picked import known_now, read_picked
+from sweep.pick.picked import Picked, known_now, read_picked
 from sweep.pick.size_and_speed import speed_facts
 from sweep.store import remote
 from sweep.store.files import StoreError, write_new
@@ -65,7 +65,13 @@ def export(
     """
     root = remote.local(folder)
     wanted = job if job is not None else trial
-    record = _record_of(root, wanted, place=folder)
+    manifest = read_manifest(root)
+    picked = None
+    if wanted is None:
+        picked = _picked(root, place=folder)
+        wanted = picked.id
+    records = read_records(root)
+    record = find_job(records, wanted, root=root)
     use_data(data)
     if tidy and form != "lcz":
         raise UsageError(f"--tidy: expected --format lcz, got {form}")
@@ -99,9 +105,8 @@ def export(
         facts = _export_packed(root, record, out, study)
         words = file_text.packed_file(facts)
     show(facts, words, as_json=as_json)
-    picked = read_picked(SweepFolder(root)) if wanted is None else None
     if picked is not None:
-        picked = known_now(picked, read_records(root), read_manifest(root))
+        picked = known_now(picked, records, manifest)
         if not picked.meets_target:
             return fail(f"the exported model misses the target of the pick: {verdict(picked)}", NO_MODEL)
     return DONE
@@ -122,13 +127,10 @@ def _export_packed(root: Path, record: Done, out: Path, study: str | None) -> di
     return facts | {"file": str(out)} | speed_facts(record)
 
 
-def _record_of(root: Path, job: str | None, *, place: str) -> Done:
-    """The record of the job whose id starts with `job`; of the pick if that is None. `place` is DIR as it was typed."""
-    read_manifest(root)
-    if job is None:
-        picked = read_picked(SweepFolder(root))
-        if picked is None:
-            command = shlex.join(["lcsweep", "pick", place])
-            raise StoreError(f"{place}: nothing was picked yet; run {command}, or name a job with --job")
-        job = picked.id
-    return find_job(read_records(root), job, root=root)
+def _picked(root: Path, *, place: str) -> Picked:
+    """The sweep's pick. StoreError, which names `place`, DIR as it was typed, where nothing was picked."""
+    picked = read_picked(SweepFolder(root))
+    if picked is None:
+        command = shlex.join(["lcsweep", "pick", place])
+        raise StoreError(f"{place}: nothing was picked yet; run {command}, or name a job with --job")
+    return picked
